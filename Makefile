@@ -1,0 +1,37 @@
+# The two commands: `make study` and `make test`. Both first make the environment in .venv.
+# Needs Python 3.11 or later (PYTHON=... to choose one), make and git.
+
+PYTHON ?= python3
+CONFIG ?= config.yaml
+REPORT ?= results/report.html
+BIN := .venv/bin
+
+.PHONY: study test check environment
+
+# Makes the study's results and report, and prints its headline limits.
+study: environment
+	$(BIN)/snakemake --cores all --configfile $(CONFIG) --scheduler greedy --rerun-incomplete --show-failed-logs --quiet rules
+	$(BIN)/snakemake --configfile $(CONFIG) --report $(REPORT) --quiet all
+	@$(BIN)/lossybench headline $(CONFIG)
+	@echo "Report: $(REPORT) (open it in a browser); recommendations and figures lie beside it."
+
+test: environment check
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests
+
+check: environment
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint --configfile config/smoke.yaml
+
+environment: .venv/ready
+
+.venv/ready: envs/requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: no $(PYTHON) found; LossyBench needs Python 3.11 or later (PYTHON=/path/to/python make ...)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $$($(PYTHON) --version) is too old; LossyBench needs Python 3.11 or later (PYTHON=/path/to/python make ...)" >&2; exit 1; }
+	@echo "Making the environment in .venv (about 5 GB, minutes) ..."
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r envs/requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
