@@ -1,0 +1,87 @@
+"""LossyBench: fetch -> compress -> train -> evaluate -> attack -> aggregate -> report.
+
+The study is config.yaml, or what `--configfile` names. The package in src/ does the work and decides what is made;
+the rules in workflow/rules only say which job makes which file from which.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+# This checkout's package comes first, installed or not: fingerprints and jobs must see the same code.
+sys.path.insert(0, str(Path(workflow.basedir, "src")))
+
+from lossybench import models, plan
+from lossybench.errors import LossyBenchError
+from lossybench.fingerprint import fingerprint
+from lossybench.study import Condition, Model, Study
+
+min_version("9.14")
+
+# A study is whole in itself: `--configfile` replaces config.yaml, it is not merged into it.
+if "tasks" not in config:
+
+    configfile: "config.yaml"
+
+
+try:
+    STUDY = Study(config)
+except LossyBenchError as error:
+    raise WorkflowError(f"The study's config is wrong. {error}") from None
+
+ROOT = str(STUDY.root)
+LOGS, BENCHMARKS = f"{ROOT}/logs", f"{ROOT}/benchmarks"
+
+# One thread a job: jobs run side by side, and results do not depend on the number of cores.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[variable] = "1"
+# Jobs run this checkout's package with this Python (or that of their conda environment), activated or not.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ["PYTHONPATH"] = str(Path(workflow.basedir, "src"))
+
+wildcard_constraints:
+    task=r"[a-z][a-z0-9_]*",
+    arch=r"[a-z0-9_]+(/[a-z0-9_]+)?",
+    regime=r"[a-z0-9_.]+",
+    codec=r"[a-z0-9_]+",
+    level=r"[0-9.]+",
+    seed=r"[0-9]+",
+    part=r"train|test",
+
+
+report: "workflow/report/workflow.rst"
+
+
+onstart:
+    print(plan.describe(STUDY, workflow.cores), flush=True)
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/fetch.smk"
+include: "workflow/rules/compress.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/attack.smk"
+include: "workflow/rules/aggregate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.recommend.output,
+        all_figures(STUDY.tasks),
+
+
+# One target a codec: `snakemake branch_jpeg` makes all that is made with JPEG.
+for name in STUDY.codec_names:
+
+    rule:
+        name:
+            f"branch_{name}"
+        input:
+            STUDY.branch(name),

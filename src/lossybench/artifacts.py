@@ -1,0 +1,220 @@
+"""The files that stages hand to each other: Parquet schemas, stated once, and atomic reading and writing.
+
+Every table carries a `meta` dictionary (JSON in the Parquet schema's metadata) for what holds for all
+of its rows. Writers stream row groups, so that memory stays flat however many items there are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lossybench.errors import LossyBenchError
+
+META_KEY = b"lossybench"
+ROWS_PER_GROUP = 256
+
+BOX = pa.struct(
+    [
+        ("frame", pa.int32()),  # 0 for images
+        ("x0", pa.float32()),  # pixels of the item's own resolution, x0 < x1 <= width
+        ("y0", pa.float32()),
+        ("x1", pa.float32()),
+        ("y1", pa.float32()),
+        ("label", pa.int32()),
+    ]
+)
+
+# Items of one task, stored losslessly. meta: medium, kind, classes, card (source, licence, prior_compression).
+DATA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("split", pa.string()),  # train, val or test
+        ("group", pa.string()),  # what items may share: a speaker, a photograph, a track
+        ("media", pa.binary()),  # bitstream of the lossless codec `original`
+        ("shape", pa.list_(pa.int32())),  # decoded: (H, W, 3), (samples,) or (frames, H, W, 3)
+        ("rate", pa.float32()),  # Hz for audio, frames/s for video, 0 for images
+        ("label", pa.int32()),  # -1 in detection
+        ("boxes", pa.list_(BOX)),  # empty in classification
+    ]
+)
+
+# One codec at one level. meta: task, codec, level, options.
+COMPRESSED = pa.schema(
+    [
+        ("id", pa.string()),
+        ("split", pa.string()),
+        ("payload", pa.binary()),  # all that the decoder needs
+        ("payload_bits", pa.int64()),  # coded media alone
+        ("overhead_bits", pa.int64()),  # headers, tables, parameter sets, container
+        ("raw_bits", pa.int64()),  # of the uncompressed item: 8 a sub-pixel, 16 a sample
+        ("rate", pa.float64()),  # of payload_bits: bits/pixel for images, kb/s for audio and video
+        ("psnr", pa.float32()),  # dB, images and video; +inf when identical; null where not measured
+        ("ssim", pa.float32()),
+        ("snr", pa.float32()),  # dB, audio
+        ("spectral_distance", pa.float32()),  # dB, audio: log-spectral distance
+        ("encoder", pa.string()),
+    ]
+)
+
+# meta of both kinds of outcomes: task, arch, regime, seed, codec, classes.
+CLASSIFICATION_OUTCOMES = pa.schema(
+    [
+        ("id", pa.string()),
+        ("level", pa.float64()),
+        ("label", pa.int32()),
+        ("prediction", pa.int32()),
+        ("correct", pa.bool_()),
+        ("scores", pa.list_(pa.float32())),  # softmax, one a class
+    ]
+)
+
+DETECTION_OUTCOMES = pa.schema(
+    [
+        ("id", pa.string()),  # of the item: image or clip (the unit that is resampled)
+        ("frame", pa.int32()),
+        ("level", pa.float64()),
+        ("boxes", pa.list_(pa.float32())),  # predicted, flat x0 y0 x1 y1 ..., pixels of the item
+        ("labels", pa.list_(pa.int32())),
+        ("scores", pa.list_(pa.float32())),  # descending
+        ("true_boxes", pa.list_(pa.float32())),
+        ("true_labels", pa.list_(pa.int32())),
+    ]
+)
+
+# One row per item, attack and condition. meta: task, arch, regime, seed, codec, classes, settings.
+ATTACKS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("attack", pa.string()),  # pgd, fgsm, apgd, square, ...
+        ("norm", pa.string()),  # linf, l2
+        ("epsilon", pa.float64()),  # of the full range 0..1 (images), of full scale 1.0 (audio)
+        ("goal", pa.string()),  # untargeted, targeted
+        ("tier", pa.string()),  # T0 oblivious ... T4 (design, section 7)
+        ("level", pa.float64()),  # of the meta's codec
+        ("label", pa.int32()),
+        ("target", pa.int32()),  # -1 when untargeted
+        ("target_rule", pa.string()),  # "" when untargeted
+        ("clean", pa.int32()),  # prediction on the clean item, no codec
+        ("clean_after", pa.int32()),  # prediction on the clean item after the codec
+        ("before", pa.int32()),  # prediction on the adversarial item, no codec
+        ("after", pa.int32()),  # prediction on the adversarial item after the codec
+        ("linf", pa.float32()),  # of the quantised perturbation, same scale as epsilon
+        ("l2", pa.float32()),
+        ("adversarial", pa.binary()),  # lossless bitstream; null where the T0 file has the same item
+    ]
+)
+
+
+@contextlib.contextmanager
+def publish(path: Path | str) -> Iterator[Path]:
+    """Yield a private name beside `path`; on success fsync it and rename it into place, else remove it.
+
+    A reader therefore sees the whole file or none, and two writers never mix: the last whole one wins.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part{path.suffix}")
+    try:
+        yield aside
+        with open(aside, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_json(path: Path | str, content: Any) -> None:
+    """Write JSON atomically, keys in order, so that the same content is the same bytes."""
+    with publish(path) as aside:
+        aside.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def write_table(
+    path: Path | str, schema: pa.Schema, rows: Iterable[dict[str, Any]], meta: dict[str, Any] | None = None
+) -> int:
+    """Stream `rows` (dictionaries with the schema's keys) into a Parquet file, atomically; return their number.
+
+    Raises whatever the rows raise; nothing is published then.
+    """
+    with_meta = schema.with_metadata({META_KEY: json.dumps(meta or {}, sort_keys=True).encode()})
+    count = 0
+    with publish(path) as aside:
+        # Payloads are compressed already; zstd only helps the other columns.
+        with pq.ParquetWriter(aside, with_meta, compression="zstd", write_statistics=False) as writer:
+            for group in _groups(rows, ROWS_PER_GROUP):
+                writer.write_table(pa.Table.from_pylist(group, schema=with_meta))
+                count += len(group)
+    return count
+
+
+def _groups(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    group: list[dict[str, Any]] = []
+    for row in rows:
+        group.append(row)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _open(path: Path | str) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise LossyBenchError(f"{path}: no such artifact; run the stage that makes it first") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise LossyBenchError(
+            f"{path}: not a whole Parquet file ({error}); delete it and run again, so that it is rebuilt"
+        ) from error
+
+
+def read_meta(path: Path | str) -> dict[str, Any]:
+    """The `meta` dictionary of a table."""
+    with _open(path) as file:
+        return _meta(file.schema_arrow)
+
+
+def _meta(schema: pa.Schema) -> dict[str, Any]:
+    return json.loads((schema.metadata or {}).get(META_KEY, b"{}"))
+
+
+def iter_rows(
+    path: Path | str, columns: list[str] | None = None, splits: Iterable[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """The rows of a table as dictionaries, one row group in memory at a time, in file order.
+
+    With `splits`, only the rows whose `split` is among them.
+    """
+    wanted = set(splits) if splits is not None else None
+    with _open(path) as file:
+        names = columns if columns is None or wanted is None or "split" in columns else [*columns, "split"]
+        try:
+            for group in range(file.num_row_groups):
+                if wanted is not None:
+                    split = file.read_row_group(group, columns=["split"]).column(0).to_pylist()
+                    if wanted.isdisjoint(split):
+                        continue
+                for row in file.read_row_group(group, columns=names).to_pylist():
+                    if wanted is None or row["split"] in wanted:
+                        yield row
+        except (pa.ArrowInvalid, OSError) as error:
+            raise LossyBenchError(f"{path}: damaged ({error}); delete it and run again") from error
+
+
+def read_table(path: Path | str, columns: list[str] | None = None) -> pa.Table:
+    """A whole table; for outcomes and summaries, which are small."""
+    with _open(path) as file:
+        try:
+            return file.read(columns=columns)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise LossyBenchError(f"{path}: damaged ({error}); delete it and run again") from error

@@ -1,0 +1,229 @@
+"""The command line: one subcommand a stage, each a thin call of the package. The workflow's rules call these.
+
+Heavy modules are imported by the subcommand that needs them: a compress job never waits for torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from lossybench.errors import LossyBenchError
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not JSON ({error}): {text}") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"not a JSON object: {text}")
+    return value
+
+
+def _fetch(a: argparse.Namespace) -> None:
+    from lossybench import data
+
+    data.build(a.adapter, a.options, a.seed, a.out, a.task)
+
+
+def _compress(a: argparse.Namespace) -> None:
+    from lossybench.compression import compress
+
+    compress(a.data, a.codec, a.options, a.level, a.part, a.out)
+
+
+def _train(a: argparse.Namespace) -> None:
+    from lossybench.training import train
+
+    meta = {"task": a.task, "regime": a.regime}
+    train(a.data, a.compressed, meta, a.arch, a.seed, a.settings, a.out)
+
+
+def _evaluate(a: argparse.Namespace) -> None:
+    from lossybench.evaluation import evaluate
+
+    evaluate(a.model, a.data, a.compressed, a.out)
+
+
+def _attack(a: argparse.Namespace) -> None:
+    from lossybench.attacks.run import attack
+
+    attack(a.model, a.data, a.compressed, a.codec, a.options, a.oblivious, a.settings, a.out)
+
+
+def _aggregate(a: argparse.Namespace) -> None:
+    from lossybench.analysis.aggregate import aggregate
+
+    aggregate(a.data, a.compressed, a.outcomes, a.attacks, a.settings, a.out)
+
+
+def _figures(a: argparse.Namespace) -> None:
+    from lossybench.report.figures import draw
+
+    draw(a.summary, a.out)
+
+
+def _contact_sheet(a: argparse.Namespace) -> None:
+    from lossybench.report.contact_sheet import draw
+
+    draw(a.data, a.compressed, a.out)
+
+
+def _recommend(a: argparse.Namespace) -> None:
+    from lossybench.report import recommendations
+
+    recommendations.write(a.summaries, a.out)
+    recommendations.write_html(a.summaries, a.html)
+
+
+def _headline(a: argparse.Namespace) -> None:
+    from lossybench import study
+    from lossybench.report import recommendations
+
+    loaded = study.load(a.config)
+    print(recommendations.headline([loaded.summary(task) for task in loaded.tasks]))
+
+
+def _plan(a: argparse.Namespace) -> None:
+    from lossybench import plan, study
+
+    print(plan.describe(study.load(a.config), a.cores))
+
+
+def _schema(a: argparse.Namespace) -> None:
+    from lossybench import study
+
+    sys.stdout.write(study.schema())
+
+
+def _codecs(a: argparse.Namespace) -> None:
+    from lossybench import codecs
+
+    for name in codecs.names():
+        codec = codecs.get(name)
+        low, high = codec.bounds
+        print(
+            f"{name:10} {'/'.join(sorted(codec.media)):17} {codec.parameter} {low:g}..{high:g}{codec.unit} "
+            f"({codec.stronger} is stronger)  {codec.version()}"
+        )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="lossybench",
+        description="How far may media be compressed before a model suffers? One subcommand a stage of the study.",
+        epilog="`snakemake --cores all` runs all stages of config.yaml in order and only what is out of date.",
+    )
+    stages = top.add_subparsers(dest="stage", required=True, metavar="STAGE")
+
+    def stage(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        one = stages.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        one.set_defaults(run=run)
+        return one
+
+    def path(one: argparse.ArgumentParser, flag: str, text: str, **more: Any) -> None:
+        one.add_argument(flag, type=Path, required=more.pop("required", True), metavar="PATH", help=text, **more)
+
+    def options(one: argparse.ArgumentParser, flag: str, text: str) -> None:
+        one.add_argument(flag, type=_json, default={}, metavar="JSON", help=text)
+
+    one = stage("fetch", _fetch, "read or generate a data set into one lossless table")
+    one.add_argument("--adapter", required=True, help="data set family, a module of lossybench.data")
+    one.add_argument("--task", required=True, help="the task's name")
+    one.add_argument("--seed", type=int, default=0, help="seed of what is generated and of splits (default 0)")
+    options(one, "--options", "the adapter's options")
+    path(one, "--out", "table to write")
+
+    one = stage("compress", _compress, "encode one split through one codec at one level")
+    path(one, "--data", "table made by fetch")
+    one.add_argument("--codec", required=True, help="codec name; `lossybench codecs` lists them")
+    one.add_argument("--level", type=float, required=True, help="the codec's strength parameter")
+    one.add_argument(
+        "--part", choices=["train", "test"], default="test", help="train: splits train and val; test: test"
+    )
+    options(one, "--options", "encoder options")
+    path(one, "--out", "table to write")
+
+    one = stage("train", _train, "train one model on originals or on compressed media")
+    path(one, "--data", "table made by fetch")
+    path(one, "--compressed", "train parts to draw from: one, or several for mixed training", nargs="+")
+    one.add_argument("--task", required=True, help="the task's name")
+    one.add_argument("--arch", required=True, help="architecture, e.g. resnet or torchvision/resnet18")
+    one.add_argument("--regime", required=True, help="name of what it is trained on: original, mixed, matched_...")
+    one.add_argument("--seed", type=int, default=0, help="seed of weights and batches (default 0)")
+    options(one, "--settings", "training settings")
+    path(one, "--out", "folder to write")
+
+    one = stage("evaluate", _evaluate, "test one model on all levels of one codec, item by item")
+    path(one, "--model", "folder made by train")
+    path(one, "--data", "table made by fetch")
+    path(one, "--compressed", "test parts, one a level", nargs="+")
+    path(one, "--out", "table to write")
+
+    one = stage("attack", _attack, "attack one model, bare or through one codec")
+    path(one, "--model", "folder made by train")
+    path(one, "--data", "table made by fetch")
+    path(one, "--compressed", "the codec's test parts, one a level", nargs="+")
+    one.add_argument("--codec", required=True, help="codec in front of the model; original for none")
+    options(one, "--options", "encoder options")
+    path(one, "--oblivious", "attacks on the bare model (the table of --codec original)", required=False)
+    options(one, "--settings", "attack settings")
+    path(one, "--out", "table to write")
+
+    one = stage("aggregate", _aggregate, "turn a task's outcomes into metrics, intervals, limits and attack tables")
+    path(one, "--data", "table made by fetch")
+    path(one, "--compressed", "all test parts", nargs="+")
+    path(one, "--outcomes", "all tables made by evaluate", nargs="+")
+    path(one, "--attacks", "all tables made by attack", nargs="*", required=False, default=[])
+    options(one, "--settings", "deltas (points), bootstrap (resamples), seed")
+    path(one, "--out", "folder to write")
+
+    one = stage("figures", _figures, "draw a task's figures from its summary tables")
+    path(one, "--summary", "folder made by aggregate")
+    path(one, "--out", "folder to write")
+
+    one = stage("contact-sheet", _contact_sheet, "show what each codec does to sample items at each level")
+    path(one, "--data", "table made by fetch")
+    path(one, "--compressed", "all test parts", nargs="+")
+    path(one, "--out", "PNG to write")
+
+    one = stage("recommend", _recommend, "write recommendations and the table of limits from the summaries")
+    path(one, "--summaries", "folders made by aggregate", nargs="+")
+    path(one, "--out", "Markdown to write")
+    path(one, "--html", "HTML table to write")
+
+    one = stage("headline", _headline, "print a finished study's limits")
+    one.add_argument(
+        "config", type=Path, nargs="?", default=Path("config.yaml"), help="the study (default config.yaml)"
+    )
+
+    one = stage("plan", _plan, "say what a study will do and about how long it takes")
+    one.add_argument(
+        "config", type=Path, nargs="?", default=Path("config.yaml"), help="the study (default config.yaml)"
+    )
+    one.add_argument("--cores", type=int, default=1, help="CPU cores (default 1)")
+
+    stage("schema", _schema, "print the JSON schema of a study's config")
+    stage("codecs", _codecs, "list the codecs, their levels and the real encoders behind them")
+    return top
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one stage. A LossyBenchError is printed as one line; the exit status is 2 then."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    arguments = parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except LossyBenchError as error:
+        sys.exit(_complain(error))
+
+
+def _complain(error: LossyBenchError) -> int:
+    print(f"lossybench: error: {error}", file=sys.stderr)
+    return 2

@@ -1,0 +1,90 @@
+"""What code a job depends on, as one hash of content.
+
+Snakemake sees a rule's own text but not the package behind it. The fingerprint covers the modules that a stage
+imports from this package, followed through their imports; it ignores comments, docstrings, layout and time stamps,
+so that a fresh clone or a better comment reruns nothing. Modules loaded by name (a codec, a data set, an
+architecture) are named by the caller: that is how a codec's edit reruns its own branch only.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.util
+from pathlib import Path
+
+PACKAGE = "lossybench"
+
+
+def fingerprint(*modules: str) -> str:
+    """A short hash of the named modules and of all modules of this package that they import.
+
+    Raises ModuleNotFoundError for a name that is no module.
+    """
+    seen: set[str] = set()
+    queue = [name for module in modules for name in _with_parents(module)]
+    while queue:
+        name = queue.pop()
+        if name not in seen:
+            seen.add(name)
+            queue += _imports(name)
+    digest = hashlib.sha256()
+    for name in sorted(seen):
+        digest.update(f"{name}={_content(name)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _with_parents(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[: i + 1]) for i in range(len(parts))]
+
+
+@functools.cache
+def _source(name: str) -> tuple[Path, ast.Module]:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"no module {name}")
+    path = Path(spec.origin)
+    return path, ast.parse(path.read_text(), filename=str(path))
+
+
+@functools.cache
+def _content(name: str) -> str:
+    tree = ast.parse(_source(name)[0].read_text())
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and ast.get_docstring(node, clean=False) is not None
+        ):
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+@functools.cache
+def _imports(name: str) -> list[str]:
+    """The modules of this package that a module imports, anywhere in it."""
+    path, tree = _source(name)
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = (
+                importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+                if node.level
+                else node.module
+            )
+            found.add(base or "")
+            found.update(f"{base}.{alias.name}" for alias in node.names)
+    ours = (one for one in found if one.split(".")[0] == PACKAGE)
+    return [part for one in ours for part in _with_parents(one) if _is_module(part)]
+
+
+@functools.cache
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # `name` is an attribute of a module, not of a package
+        return False

@@ -1,0 +1,456 @@
+"""The study: what the config says, checked, and what it expands to.
+
+The config's keys are the fields of the models below; `workflow/schemas/config.schema.json` is generated from
+them. Snakemake's rules ask a `Study` for the files to make and the parameters of each job, so that a job
+depends on just the keys it uses.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import pydantic
+import yaml
+
+from lossybench import codecs, data, models
+from lossybench.attacks.settings import AttackSettings
+from lossybench.codecs.base import Codec
+from lossybench.errors import LossyBenchError, nearest
+from lossybench.tasks import settings as training_settings
+
+ORIGINAL = "original"  # the lossless condition and the regime trained on it
+Part = Literal["train", "test"]
+Name = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class _Section(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(pydantic.BaseModel):
+    """Where a task's items come from: an adapter and its own options."""
+
+    model_config = pydantic.ConfigDict(extra="allow", frozen=True)
+    adapter: str = pydantic.Field(
+        description="A data set family: a module of lossybench.data, e.g. digits, image_folder."
+    )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The adapter's own options, as written."""
+        return dict(self.model_extra or {})
+
+
+class CodecConfig(_Section):
+    """One codec's levels and encoder options. In YAML a bare list is short for `levels`."""
+
+    levels: list[float] = pydantic.Field(
+        min_length=1, description="Levels in any order; the codec knows which is stronger."
+    )
+    options: dict[str, Any] = pydantic.Field(
+        default={}, description="Encoder options, e.g. {chroma: '444', preset: fast}."
+    )
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"levels": value} if isinstance(value, list) else value
+
+    @pydantic.field_validator("levels")
+    @classmethod
+    def _distinct(cls, levels: list[float]) -> list[float]:
+        if len(set(levels)) < len(levels):
+            raise ValueError("a level is listed twice")
+        return levels
+
+
+class Mixed(_Section):
+    """Training on the original and on compressed versions, drawn per item."""
+
+    codecs: list[str] | None = pydantic.Field(
+        default=None, description="Codecs to draw from; all of the task's when left out."
+    )
+    levels: dict[str, list[float]] = pydantic.Field(
+        default={}, description="Levels to draw from, per codec; all of the codec's when left out."
+    )
+
+
+class Matched(_Section):
+    """One model per level of one codec, trained on that level alone: the train-level x test-level matrix."""
+
+    codec: str = pydantic.Field(description="The codec.")
+    archs: list[str] | None = pydantic.Field(default=None, description="Architectures; the task's first when left out.")
+    seeds: list[int] | None = pydantic.Field(default=None, description="Seeds; the task's first when left out.")
+
+
+class Regimes(_Section):
+    """What models are trained on. `original` always is: every limit is measured on it."""
+
+    mixed: Mixed | None = pydantic.Field(default=None, description="Train on a mixture of levels; `{}` for all codecs.")
+    matched: list[Matched] = pydantic.Field(default=[], description="Train on one level at a time.")
+
+
+class AttackConfig(pydantic.BaseModel):
+    """Which models and levels are attacked; every other key is a setting of the attack itself."""
+
+    model_config = pydantic.ConfigDict(extra="allow", frozen=True)
+    archs: list[str] | None = pydantic.Field(
+        default=None, description="Architectures; all of the task's when left out."
+    )
+    regimes: list[Literal["original", "mixed"]] = pydantic.Field(default=["original"], description="Regimes to attack.")
+    seeds: list[int] | None = pydantic.Field(default=None, description="Seeds; the task's first when left out.")
+    levels: dict[str, list[float]] = pydantic.Field(
+        default={}, description="Levels per codec; the strongest and the two middle ones when left out."
+    )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The attack's own settings, as written."""
+        return dict(self.model_extra or {})
+
+
+class TaskConfig(_Section):
+    """One data set, its codecs, its models and what is asked of them."""
+
+    data: DataConfig = pydantic.Field(description="The data set adapter and its options.")
+    codecs: dict[str, CodecConfig] = pydantic.Field(min_length=1, description="Codec name to levels.")
+    models: dict[str, dict[str, Any] | None] = pydantic.Field(
+        min_length=1, description="Architecture name to training settings of its own, over `training`."
+    )
+    seeds: list[int] = pydantic.Field(default=[0], min_length=1, description="One model is trained per seed.")
+    regimes: Regimes = pydantic.Field(default=Regimes(), description="What models are trained on besides originals.")
+    training: dict[str, Any] = pydantic.Field(
+        default={}, description="Training settings; `minimum` is the clean validation metric below which the run fails."
+    )
+    attack: AttackConfig | None = pydantic.Field(default=None, description="Adversarial attacks; none when left out.")
+
+
+class StudyConfig(_Section):
+    """A whole study."""
+
+    results: str = pydantic.Field(default="results", description="Folder that everything is written to.")
+    seed: int = pydantic.Field(default=0, ge=0, description="Seed of the data; models have `seeds` of their own.")
+    deltas: list[Annotated[float, pydantic.Field(gt=0, lt=100)]] = pydantic.Field(
+        default=[1, 2, 5], min_length=1, description="Acceptable losses, in percentage points."
+    )
+    bootstrap: int = pydantic.Field(default=1000, ge=100, description="Bootstrap resamples behind each interval.")
+    tasks: dict[Name, TaskConfig] = pydantic.Field(min_length=1, description="Task name to task.")
+
+
+class Model(NamedTuple):
+    """One model of the study."""
+
+    task: str
+    arch: str
+    regime: str
+    seed: int
+
+
+class Condition(NamedTuple):
+    """One codec at one level; ("original", 0) is the lossless one."""
+
+    codec: str
+    level: float
+
+
+def level_name(level: float) -> str:
+    """A level as it stands in paths: 10, 0.5."""
+    return f"{level:g}"
+
+
+class Study:
+    """A checked config and everything it implies: models, conditions, files, job parameters.
+
+    Raises LossyBenchError, naming the key, on anything that could not run: before any job starts.
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config = _validate(config)
+        self.root = Path(self.config.results)
+        self.codecs = {name: self._check_task(name, task) for name, task in self.config.tasks.items()}
+
+    def _check_task(self, name: str, task: TaskConfig) -> dict[str, Codec]:
+        """The task's codecs, the lossless one first, after checking names and levels against each other."""
+        where = f"tasks.{name}"
+        with _at(f"{where}.data"):
+            described = data.describe(task.data.adapter, task.data.options)
+        medium, kind = described.medium, described.kind
+        found: dict[str, Codec] = {ORIGINAL: codecs.get(ORIGINAL)}
+        for codec_name, codec in task.codecs.items():
+            with _at(f"{where}.codecs.{codec_name}"):
+                if codec_name == ORIGINAL:
+                    raise LossyBenchError("the original condition is always there; leave it out")
+                found[codec_name] = codecs.get(codec_name, codec.options)
+                for level in codec.levels:
+                    found[codec_name].check(level, medium, getattr(described, "rate", 0.0))
+        for arch, own in task.models.items():
+            with _at(f"{where}.models.{arch}"):
+                models.module_name(arch, medium, kind)
+                training_settings.read({**task.training, **(own or {})}, medium, kind)
+        mixed = task.regimes.mixed
+        if mixed:
+            _among(f"{where}.regimes.mixed.codecs", mixed.codecs or [], task.codecs)
+            _levels_among(f"{where}.regimes.mixed.levels", mixed.levels, task.codecs)
+        for matched in task.regimes.matched:
+            _among(f"{where}.regimes.matched.codec", [matched.codec], task.codecs)
+            _among(f"{where}.regimes.matched.archs", matched.archs or [], task.models)
+            _among(f"{where}.regimes.matched.seeds", matched.seeds or [], task.seeds)
+        if task.attack:
+            with _at(f"{where}.attack"):
+                if kind != "classification" or medium == "video":
+                    raise LossyBenchError(f"{medium} {kind} is not attacked yet; leave `attack` out")
+                AttackSettings.of(medium, task.attack.settings)
+            if "mixed" in task.attack.regimes and not mixed:
+                raise LossyBenchError(f"{where}.attack.regimes: no mixed models are trained; add regimes.mixed")
+            _among(f"{where}.attack.archs", task.attack.archs or [], task.models)
+            _among(f"{where}.attack.seeds", task.attack.seeds or [], task.seeds)
+            _levels_among(f"{where}.attack.levels", task.attack.levels, task.codecs)
+        return found
+
+    # What the study consists of.
+
+    @property
+    def tasks(self) -> list[str]:
+        """Task names, in the config's order."""
+        return list(self.config.tasks)
+
+    def task(self, name: str) -> TaskConfig:
+        """One task's config."""
+        return self.config.tasks[name]
+
+    def description(self, task: str) -> data.Description:
+        """Medium, kind and class names of a task's data set, as far as known without reading it."""
+        config = self.task(task).data
+        return data.describe(config.adapter, config.options)
+
+    def levels(self, task: str, codec: str) -> list[float]:
+        """The codec's levels from the mildest to the strongest; [0] for the lossless one."""
+        if codec == ORIGINAL:
+            return [0]
+        return self.codecs[task][codec].by_strength(self.task(task).codecs[codec].levels)
+
+    def conditions(self, task: str) -> list[Condition]:
+        """The original, then every codec at every level."""
+        return [Condition(codec, level) for codec in self.codecs[task] for level in self.levels(task, codec)]
+
+    def models(self, task: str) -> list[Model]:
+        """Every model of a task."""
+        config = self.task(task)
+        regimes = [ORIGINAL] + (["mixed"] if config.regimes.mixed else [])
+        found = [Model(task, *rest) for rest in itertools.product(config.models, regimes, config.seeds)]
+        for matched in config.regimes.matched:
+            archs, seeds = matched.archs or list(config.models)[:1], matched.seeds or config.seeds[:1]
+            for arch, level, seed in itertools.product(archs, self.levels(task, matched.codec), seeds):
+                found.append(Model(task, arch, f"matched_{matched.codec}_{level_name(level)}", seed))
+        return found
+
+    def training_conditions(self, model: Model) -> list[Condition]:
+        """What a model of this regime is trained on."""
+        original = Condition(ORIGINAL, 0)
+        config = self.task(model.task)
+        if model.regime == ORIGINAL:
+            return [original]
+        if model.regime == "mixed":
+            mixed = config.regimes.mixed
+            assert mixed is not None
+            return [original] + [
+                Condition(codec, level)
+                for codec in mixed.codecs or config.codecs
+                for level in self.levels(model.task, codec)
+                if level in mixed.levels.get(codec, [level])
+            ]
+        _, codec, level = re.fullmatch(r"(matched)_(\w+)_([^_]+)", model.regime).groups()  # type: ignore[union-attr]
+        return [Condition(codec, float(level))]
+
+    def tested_codecs(self, model: Model) -> list[str]:
+        """The codecs a model is tested on: all, but for a matched model its own and the original."""
+        if model.regime.startswith("matched_"):
+            return [ORIGINAL, self.training_conditions(model)[0].codec]
+        return list(self.codecs[model.task])
+
+    def attacked(self, task: str) -> list[Model]:
+        """The models that are attacked."""
+        config = self.task(task)
+        if not config.attack:
+            return []
+        archs, seeds = config.attack.archs or list(config.models), config.attack.seeds or config.seeds[:1]
+        return [Model(task, *rest) for rest in itertools.product(archs, config.attack.regimes, seeds)]
+
+    def attacked_levels(self, task: str, codec: str) -> list[float]:
+        """The levels that are attacked, mildest first: as configured, else the two middle ones and the strongest."""
+        attack = self.task(task).attack
+        levels = self.levels(task, codec)
+        if attack and codec in attack.levels:
+            return self.codecs[task][codec].by_strength(attack.levels[codec])
+        middle = (len(levels) - 1) // 2
+        return list(dict.fromkeys([*levels[middle : middle + 2], levels[-1]]))
+
+    # Files.
+
+    def data(self, task: str) -> Path:
+        """The task's items."""
+        return self.root / "data" / f"{task}.parquet"
+
+    def compressed(self, task: str, condition: Condition, part: Part) -> Path:
+        """One condition's bitstreams of the test split, or of the train and validation splits."""
+        return self.root / "compressed" / task / condition.codec / level_name(condition.level) / f"{part}.parquet"
+
+    def model(self, model: Model) -> Path:
+        """A model's folder."""
+        return self.root / "models" / model.task / model.arch / model.regime / str(model.seed)
+
+    def outcomes(self, model: Model, codec: str) -> Path:
+        """A model's outcomes on all levels of a codec."""
+        return self.root / "outcomes" / model.task / model.arch / model.regime / str(model.seed) / f"{codec}.parquet"
+
+    def attacks(self, model: Model, codec: str) -> Path:
+        """A model's attacked items and outcomes through a codec."""
+        return self.root / "attacks" / model.task / model.arch / model.regime / str(model.seed) / f"{codec}.parquet"
+
+    def summary(self, task: str) -> Path:
+        """The folder of a task's summary tables."""
+        return self.root / "summary" / task
+
+    def figures(self, task: str) -> Path:
+        """The folder of a task's figures."""
+        return self.root / "figures" / task
+
+    # All files of a stage.
+
+    def all_compressed(self, task: str, part: Part) -> list[Path]:
+        """Every condition's test part; or the training parts that some model needs."""
+        conditions: Iterator[Condition] | list[Condition] = self.conditions(task)
+        if part == "train":
+            conditions = itertools.chain.from_iterable(map(self.training_conditions, self.models(task)))
+        return [self.compressed(task, c, part) for c in dict.fromkeys(conditions)]
+
+    def all_outcomes(self, task: str) -> list[Path]:
+        """Every model's outcomes on every codec it is tested on."""
+        return [self.outcomes(m, codec) for m in self.models(task) for codec in self.tested_codecs(m)]
+
+    def all_attacks(self, task: str) -> list[Path]:
+        """Every attacked model's attack tables."""
+        return [self.attacks(m, codec) for m in self.attacked(task) for codec in self.codecs[task]]
+
+    def branch(self, codec: str) -> list[Path]:
+        """All that is made with one codec: bitstreams, outcomes, attacks."""
+        found = []
+        for task in self.tasks:
+            if codec in self.codecs[task]:
+                found += [self.compressed(task, Condition(codec, lv), "test") for lv in self.levels(task, codec)]
+                found += [self.outcomes(m, codec) for m in self.models(task) if codec in self.tested_codecs(m)]
+                found += [self.attacks(m, codec) for m in self.attacked(task)]
+        return found
+
+    @property
+    def codec_names(self) -> list[str]:
+        """Every codec of the study, the original left out."""
+        return list(dict.fromkeys(c for task in self.codecs.values() for c in task if c != ORIGINAL))
+
+    # Job parameters.
+
+    def codec_options(self, task: str, codec: str) -> dict[str, Any]:
+        """The encoder options of a task's codec."""
+        return {} if codec == ORIGINAL else self.task(task).codecs[codec].options
+
+    def training_settings(self, model: Model) -> dict[str, Any]:
+        """Training settings of a model. Only models trained on originals must reach the minimum."""
+        config = self.task(model.task)
+        settings = {**config.training, **(config.models[model.arch] or {})}
+        if model.regime != ORIGINAL:
+            settings.pop("minimum", None)
+        return settings
+
+    def attack_settings(self, task: str, codec: str) -> dict[str, Any]:
+        """Attack settings of a task's codec."""
+        attack = self.task(task).attack
+        assert attack is not None
+        return {**attack.settings, "levels": self.attacked_levels(task, codec), "seed": self.config.seed}
+
+    def analysis_settings(self) -> dict[str, Any]:
+        """What aggregation needs of the config."""
+        return {"deltas": self.config.deltas, "bootstrap": self.config.bootstrap, "seed": self.config.seed}
+
+
+def load(path: Path | str) -> Study:
+    """Read a study's YAML. Raises LossyBenchError naming the file and key."""
+    try:
+        config = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise LossyBenchError(f"{path}: no such config file") from None
+    except yaml.YAMLError as error:
+        raise LossyBenchError(f"{path}: not YAML: {error}") from None
+    with _at(str(path)):
+        return Study(config)
+
+
+def schema() -> str:
+    """The config's JSON schema, as text."""
+    return json.dumps(StudyConfig.model_json_schema(), indent=2) + "\n"
+
+
+class _at:
+    """Prefixes LossyBenchErrors with the place in the config that they come from."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, LossyBenchError):
+            raise LossyBenchError(f"{self.where}: {error}") from None
+
+
+def _among(where: str, chosen: list[Any], known: Any) -> None:
+    for one in chosen:
+        if one not in known:
+            text = level_name(one) if isinstance(one, float) else one
+            names = (level_name(other) if isinstance(other, float) else str(other) for other in known)
+            raise LossyBenchError(f"{where}: {text!r} is not in this task; {nearest(str(text), names)}")
+
+
+def _levels_among(where: str, chosen: dict[str, list[float]], known: dict[str, CodecConfig]) -> None:
+    _among(where, list(chosen), known)
+    for codec, levels in chosen.items():
+        _among(f"{where}.{codec}", levels, known[codec].levels)
+
+
+def _validate(config: Any) -> StudyConfig:
+    if not isinstance(config, dict):
+        raise LossyBenchError("the config is empty; it needs at least `tasks`")
+    try:
+        return StudyConfig.model_validate(config)
+    except pydantic.ValidationError as error:
+        raise LossyBenchError("; ".join(_explain(one) for one in error.errors())) from None
+
+
+def _explain(error: Any) -> str:
+    """One pydantic error as a sentence: the key's whole path, what is wrong, the nearest right key."""
+    path = ".".join(str(part) for part in error["loc"])
+    if error["type"] != "extra_forbidden":
+        return f"{path}: {error['msg'].lower()} (got {error['input']!r})"
+    section = StudyConfig
+    for part in error["loc"][:-1]:
+        section = _section_below(section, part)
+    return f"{path}: unknown key; {nearest(str(error['loc'][-1]), section.model_fields)}"
+
+
+def _section_below(section: Any, key: Any) -> Any:
+    """The model that `section.key` holds; keys of mappings and lists stay in their model."""
+    if key not in section.model_fields:
+        return section
+    annotation = section.model_fields[key].annotation
+    queue = [annotation]
+    while queue:
+        one = queue.pop()
+        if isinstance(one, type) and issubclass(one, pydantic.BaseModel):
+            return one
+        queue += getattr(one, "__args__", ())
+    return section

@@ -1,0 +1,79 @@
+"""What changes a fingerprint, and what must not."""
+
+import importlib
+import sys
+import textwrap
+
+import pytest
+
+from lossybench import fingerprint as module
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package `sample` with a stage that imports one helper and loads `left` or `right` by name."""
+    files = {
+        "__init__": "",
+        "stage": "from sample import helper\ndef run():\n    from sample.late import thing\n    return helper, thing\n",
+        "helper": '"""Docs."""\nVALUE = 1  # why\n',
+        "late": "from .helper import VALUE as thing\n",
+        "left": "X = 1\n",
+        "right": "X = 2\n",
+    }
+    folder = tmp_path / "sample"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(module, "PACKAGE", "sample")
+
+    def write(name, text):
+        (folder / f"{name}.py").write_text(textwrap.dedent(text))
+        for cached in (module._source, module._content, module._imports, module._is_module):
+            cached.cache_clear()
+        importlib.invalidate_caches()
+
+    for name, text in files.items():
+        write(name, text)
+    yield write
+    for name in [one for one in sys.modules if one.split(".")[0] == "sample"]:
+        del sys.modules[name]
+
+
+def test_comments_docstrings_and_layout_do_not_count(package):
+    before = module.fingerprint("sample.stage")
+    package("helper", '"""Other docs."""\n\n\n# another comment\nVALUE   =  1\n')
+    assert module.fingerprint("sample.stage") == before
+
+
+@pytest.mark.parametrize("name", ["stage", "helper", "late", "__init__"])
+def test_code_counts_wherever_it_is_imported(package, name):
+    before = module.fingerprint("sample.stage")
+    package(name, "VALUE = thing = 2\n")
+    assert module.fingerprint("sample.stage") != before
+
+
+def test_a_module_loaded_by_name_changes_only_its_own_branch(package):
+    left, right = module.fingerprint("sample.stage", "sample.left"), module.fingerprint("sample.stage", "sample.right")
+    package("left", "X = 3\n")
+    assert module.fingerprint("sample.stage", "sample.left") != left
+    assert module.fingerprint("sample.stage", "sample.right") == right
+
+
+def test_unknown_module_is_an_error(package):
+    with pytest.raises(ModuleNotFoundError):
+        module.fingerprint("sample.nothing")
+
+
+def test_codecs_do_not_depend_on_each_other():
+    """Of two codec files neither is in the other's closure, and no codec reaches models or analysis."""
+    from lossybench import codecs
+
+    for name in codecs.names():
+        seen, queue = set(), [f"lossybench.codecs.{name}"]
+        while queue:
+            one = queue.pop()
+            if one not in seen:
+                seen.add(one)
+                queue += module._imports(one)
+        others = {f"lossybench.codecs.{other}" for other in codecs.names() if other != name}
+        assert not seen & others
+        assert not [one for one in seen if one.startswith(("lossybench.models", "lossybench.analysis"))]

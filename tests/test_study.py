@@ -1,0 +1,145 @@
+"""The config: what it expands to, and what a mistake in it is answered with."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lossybench import plan, study
+from lossybench.errors import LossyBenchError
+from lossybench.study import Condition, Model, Study
+
+ROOT = Path(__file__).parents[1]
+SMOKE = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
+
+
+def _changed(**changes):
+    """The smoke config with values set at dotted paths (`__` for the dot)."""
+    config = copy.deepcopy(SMOKE)
+    for path, value in changes.items():
+        *parents, key = path.split("__")
+        section = config
+        for parent in parents:
+            section = section.setdefault(parent, {})
+        section[key] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "config").glob("*.yaml")) + [ROOT / "config.yaml"], ids=lambda p: p.name
+)
+def test_shipped_configs_are_right(path):
+    loaded = study.load(path)
+    assert plan.jobs(loaded)["train"] == sum(len(loaded.models(task)) for task in loaded.tasks)
+
+
+def test_default_study_has_five_tasks_and_six_levels_each():
+    loaded = study.load(ROOT / "config.yaml")
+    kinds = {(loaded.description(task).medium, loaded.description(task).kind) for task in loaded.tasks}
+    assert kinds == {
+        ("image", "classification"),
+        ("image", "detection"),
+        ("audio", "classification"),
+        ("video", "classification"),
+        ("video", "detection"),
+    }
+    assert {"jpeg", "jpeg2000", "h264", "hevc", "mp3", "opus"} <= set(loaded.codec_names)
+    for task in loaded.tasks:
+        for codec in loaded.task(task).codecs:
+            assert len(loaded.levels(task, codec)) == 6
+
+
+def test_schema_file_is_in_step():
+    path = ROOT / "workflow/schemas/config.schema.json"
+    assert path.read_text() == study.schema(), f"run: lossybench schema > {path.relative_to(ROOT)}"
+    descriptions = json.dumps(json.loads(path.read_text())).count('"description"')
+    assert descriptions > 20
+
+
+def test_levels_go_from_mildest_to_strongest():
+    loaded = Study(_changed(tasks__digits__codecs={"jpeg": [5, 90, 30], "hevc": [48, 20]}))
+    assert loaded.levels("digits", "jpeg") == [90, 30, 5]
+    assert loaded.levels("digits", "hevc") == [20, 48]
+    assert loaded.conditions("digits")[0] == Condition("original", 0)
+
+
+def test_regimes_say_what_they_train_on():
+    loaded = Study(SMOKE)
+    mixed = Model("digits", "resnet", "mixed", 0)
+    assert loaded.training_conditions(mixed) == [("original", 0), ("jpeg", 50), ("jpeg", 5)]
+    matched = Model("digits", "resnet", "matched_jpeg_5", 0)
+    assert matched in loaded.models("digits")
+    assert loaded.training_conditions(matched) == [("jpeg", 5)]
+    assert loaded.tested_codecs(matched) == ["original", "jpeg"]
+
+
+def test_only_models_of_originals_must_reach_the_minimum():
+    loaded = Study(_changed(tasks__digits__training={"minimum": 0.9}))
+    assert loaded.training_settings(Model("digits", "resnet", "original", 0))["minimum"] == 0.9
+    assert "minimum" not in loaded.training_settings(Model("digits", "resnet", "mixed", 0))
+
+
+def test_attacked_levels_are_the_middle_two_and_the_strongest():
+    levels = [90, 50, 30, 20, 10, 5]
+    config = _changed(tasks__digits__codecs={"jpeg": levels})
+    assert Study(config).attacked_levels("digits", "jpeg") == [30, 20, 5]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"tasks__digits__codecs__jepg": [50]},
+            r"tasks\.digits\.codecs\.jepg: unknown codec 'jepg'; did you mean 'jpeg'",
+        ),
+        ({"tasks__digits__codecs__jpeg": [150]}, r"tasks\.digits\.codecs\.jpeg: .*150 is out of range; use 1 to 100"),
+        ({"tasks__digits__codecs__mp3": [64]}, r"'mp3' is for audio, not for image"),
+        ({"tasks__digits__codecs__jpeg": [50, 50]}, r"listed twice"),
+        ({"tasks__digits__codecs__original": [0]}, r"always there"),
+        ({"tasks__words__codecs__mp3": [320]}, r"tasks\.words\.codecs\.mp3: .*320"),
+        ({"tasks__digits__codecs__jpeg": {"levels": [5], "options": {"crhoma": "444"}}}, r"did you mean 'chroma'"),
+        ({"task": {}}, r"task: unknown key; did you mean 'tasks'"),
+        ({"tasks__digits__regims": {}}, r"tasks\.digits\.regims: unknown key; did you mean 'regimes'"),
+        (
+            {"tasks__digits__regimes__mixed__codec": ["jpeg"]},
+            r"regimes\.mixed\.codec: unknown key; did you mean 'codecs'",
+        ),
+        ({"tasks__digits__regimes__mixed__codecs": ["opus"]}, r"'opus' is not in this task; known: hevc, jpeg"),
+        ({"tasks__digits__models__rasnet": {}}, r"tasks\.digits\.models\.rasnet: .*did you mean 'resnet'"),
+        ({"tasks__digits__training__epoch": 3}, r"unknown key 'epoch'; did you mean 'epochs'"),
+        ({"tasks__digits__attack__epsilon": 3}, r"unknown attack setting 'epsilon'; did you mean 'epsilons'"),
+        ({"tasks__digits__attack__levels": {"jpeg": [7]}}, r"attack\.levels\.jpeg: '7' is not in this task"),
+        ({"tasks__motion__attack": {}}, r"tasks\.motion\.attack: video classification is not attacked yet"),
+        ({"tasks__digits__data__adapter": "digit"}, r"unknown data set 'digit'; did you mean 'digits'"),
+        ({"tasks__digits__data__trian": 10}, r"tasks\.digits\.data: .*unknown option 'trian'; did you mean 'train'"),
+        (
+            {"tasks__digits__data": {"adapter": "image_folder", "path": "nowhere/at/all"}},
+            r"tasks\.digits\.data: .*nowhere/at/all",
+        ),
+        ({"deltas": [0]}, r"deltas\.0: .*greater than 0"),
+        ({"tasks": {}}, r"tasks: "),
+    ],
+)
+def test_mistakes_are_named_with_what_is_right(change, message):
+    with pytest.raises(LossyBenchError, match=message):
+        Study(_changed(**change))
+
+
+def test_missing_and_broken_config_files_are_named(tmp_path):
+    with pytest.raises(LossyBenchError, match="no such config file"):
+        study.load(tmp_path / "none.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("tasks: [")
+    with pytest.raises(LossyBenchError, match=r"broken\.yaml: not YAML"):
+        study.load(broken)
+    broken.write_text("")
+    with pytest.raises(LossyBenchError, match=r"broken\.yaml: the config is empty"):
+        study.load(broken)
+
+
+def test_a_branch_is_all_that_is_made_with_one_codec():
+    loaded = Study(SMOKE)
+    paths = [str(path) for path in loaded.branch("mp3")]
+    assert paths and all("mp3" in path and "/words/" in path for path in paths)

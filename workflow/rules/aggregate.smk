@@ -1,0 +1,36 @@
+"""Aggregate: a task's outcomes into metrics with intervals, paired differences, limits and attack tables.
+
+Inputs: every outcome, bitstream table and attack table of the task. Outputs: summary/{task}/*.parquet and *.csv.
+Why apart from the report: delta or a statistic can change without anything being compressed or trained again.
+"""
+
+from lossybench.analysis.tables import SCHEMAS
+
+
+rule aggregate:
+    input:
+        data=f"{ROOT}/data/{{task}}.parquet",
+        compressed=lambda w: STUDY.all_compressed(w.task, "test"),
+        outcomes=lambda w: STUDY.all_outcomes(w.task),
+        attacks=lambda w: STUDY.all_attacks(w.task),
+    output:
+        expand(f"{ROOT}/summary/{{{{task}}}}/{{table}}.{{form}}", table=SCHEMAS, form=["parquet", "csv"]),
+    log:
+        f"{LOGS}/aggregate/{{task}}.log",
+    benchmark:
+        f"{BENCHMARKS}/aggregate/{{task}}.tsv"
+    conda:
+        "../../envs/lossybench.yaml"
+    params:
+        folder=lambda w: STUDY.summary(w.task),
+        attacks=lambda w, input: f"--attacks {input.attacks}" if input.attacks else "",
+        settings=json.dumps(STUDY.analysis_settings()),
+        code=lambda w: fingerprint("lossybench.analysis.aggregate"),
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    message:
+        "Aggregating {wildcards.task}"
+    shell:
+        "python -m lossybench aggregate --data {input.data} --compressed {input.compressed} --outcomes {input.outcomes}"
+        " {params.attacks} --settings {params.settings:q} --out {params.folder} > {log} 2>&1"

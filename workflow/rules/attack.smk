@@ -1,0 +1,42 @@
+"""Attack: one model, bare (codec `original`: the oblivious items are made here) or through one codec.
+
+Inputs: a model, the attacked levels' test parts and, for a codec, the oblivious items.
+Output: attacks/{task}/{arch}/{regime}/{seed}/{codec}.parquet (artifacts.ATTACKS).
+Why by codec: the same oblivious items go through every codec; the adaptive ones are made through each.
+"""
+
+
+def oblivious(w):
+    return [] if w.codec == "original" else [STUDY.attacks(model_of(w), "original")]
+
+
+rule attack:
+    input:
+        model=[f"{MODEL}/{file}" for file in MODEL_FILES],
+        data=f"{ROOT}/data/{{task}}.parquet",
+        compressed=lambda w: test_parts(w, STUDY.attacked_levels(w.task, w.codec)),
+        oblivious=oblivious,
+    output:
+        f"{ROOT}/attacks/{{task}}/{{arch}}/{{regime}}/{{seed}}/{{codec}}.parquet",
+    log:
+        f"{LOGS}/attack/{{task}}/{{arch}}/{{regime}}/{{seed}}/{{codec}}.log",
+    benchmark:
+        f"{BENCHMARKS}/attack/{{task}}/{{arch}}/{{regime}}/{{seed}}/{{codec}}.tsv"
+    conda:
+        "../../envs/lossybench.yaml"
+    params:
+        folder=MODEL,
+        oblivious=lambda w, input: f"--oblivious {input.oblivious}" if input.oblivious else "",
+        options=lambda w: json.dumps(STUDY.codec_options(w.task, w.codec)),
+        settings=lambda w: json.dumps(STUDY.attack_settings(w.task, w.codec)),
+        code=lambda w: fingerprint("lossybench.attacks.run", *model_code(w), *codec_code("original", w.codec)),
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    priority: 30
+    message:
+        "Attacking {wildcards.arch} ({wildcards.regime}, seed {wildcards.seed}) of {wildcards.task} through {wildcards.codec}"
+    shell:
+        "python -m lossybench attack --model {params.folder} --data {input.data} --compressed {input.compressed}"
+        " --codec {wildcards.codec} --options {params.options:q} {params.oblivious}"
+        " --settings {params.settings:q} --out {output} > {log} 2>&1"

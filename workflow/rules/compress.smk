@@ -1,0 +1,31 @@
+"""Compress: a split through one codec at one level.
+
+Input: data/{task}.parquet. Output: compressed/{task}/{codec}/{level}/{part}.parquet (artifacts.COMPRESSED).
+Why by level and part: adding a level or a regime compresses nothing a second time. Needs no torch.
+"""
+
+
+rule compress:
+    input:
+        f"{ROOT}/data/{{task}}.parquet",
+    output:
+        f"{ROOT}/compressed/{{task}}/{{codec}}/{{level}}/{{part}}.parquet",
+    log:
+        f"{LOGS}/compress/{{task}}/{{codec}}/{{level}}/{{part}}.log",
+    benchmark:
+        f"{BENCHMARKS}/compress/{{task}}/{{codec}}/{{level}}/{{part}}.tsv"
+    conda:
+        "../../envs/lossybench.yaml"
+    params:
+        options=lambda w: json.dumps(STUDY.codec_options(w.task, w.codec)),
+        code=lambda w: fingerprint("lossybench.compression", *codec_code("original", w.codec)),
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    # Training waits for the training parts: make them first.
+    priority: lambda w: 60 if w.part == "train" else 20
+    message:
+        "Compressing {wildcards.task} ({wildcards.part}): {wildcards.codec} at {wildcards.level}"
+    shell:
+        "python -m lossybench compress --data {input} --codec {wildcards.codec} --level {wildcards.level}"
+        " --part {wildcards.part} --options {params.options:q} --out {output} > {log} 2>&1"

@@ -1,0 +1,33 @@
+"""Evaluate: one model on all levels of one codec, item by item.
+
+Inputs: a model, the codec's test parts, truth from data/{task}.parquet.
+Output: outcomes/{task}/{arch}/{regime}/{seed}/{codec}.parquet (artifacts.*_OUTCOMES).
+Why by codec: a job that imports torch costs seconds before it does anything, and a codec is what gets rerun.
+"""
+
+
+rule evaluate:
+    input:
+        model=[f"{MODEL}/{file}" for file in MODEL_FILES],
+        data=f"{ROOT}/data/{{task}}.parquet",
+        compressed=lambda w: test_parts(w, STUDY.levels(w.task, w.codec)),
+    output:
+        f"{ROOT}/outcomes/{{task}}/{{arch}}/{{regime}}/{{seed}}/{{codec}}.parquet",
+    log:
+        f"{LOGS}/evaluate/{{task}}/{{arch}}/{{regime}}/{{seed}}/{{codec}}.log",
+    benchmark:
+        f"{BENCHMARKS}/evaluate/{{task}}/{{arch}}/{{regime}}/{{seed}}/{{codec}}.tsv"
+    conda:
+        "../../envs/lossybench.yaml"
+    params:
+        folder=MODEL,
+        code=lambda w: fingerprint("lossybench.evaluation", *model_code(w), *codec_code(w.codec)),
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    priority: 10
+    message:
+        "Testing {wildcards.arch} ({wildcards.regime}, seed {wildcards.seed}) of {wildcards.task} on {wildcards.codec}"
+    shell:
+        "python -m lossybench evaluate --model {params.folder} --data {input.data} --compressed {input.compressed}"
+        " --out {output} > {log} 2>&1"

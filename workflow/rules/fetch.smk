@@ -1,0 +1,30 @@
+"""Fetch: a task's items, read or generated, into one lossless table.
+
+Inputs: the user's media or installed packages. Output: data/{task}.parquet (artifacts.DATA).
+Why one job: every later stage reads this table alone, so that splits are fixed once.
+"""
+
+
+rule fetch:
+    output:
+        f"{ROOT}/data/{{task}}.parquet",
+    log:
+        f"{LOGS}/fetch/{{task}}.log",
+    benchmark:
+        f"{BENCHMARKS}/fetch/{{task}}.tsv"
+    conda:
+        "../../envs/lossybench.yaml"
+    params:
+        adapter=lambda w: STUDY.task(w.task).data.adapter,
+        options=lambda w: json.dumps(STUDY.task(w.task).data.options),
+        seed=STUDY.config.seed,
+        code=lambda w: fingerprint("lossybench.data", f"lossybench.data.{STUDY.task(w.task).data.adapter}"),
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    priority: 100
+    message:
+        "Fetching the items of {wildcards.task}"
+    shell:
+        "python -m lossybench fetch --adapter {params.adapter} --task {wildcards.task} --seed {params.seed}"
+        " --options {params.options:q} --out {output} > {log} 2>&1"

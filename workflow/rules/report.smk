@@ -1,0 +1,123 @@
+"""Report: figures, contact sheets, recommendations and the table of limits.
+
+Inputs: the summaries; for the contact sheets the bitstreams themselves.
+Outputs: figures/{task}/*.png and *.svg, recommendations.md, limits.html.
+Why one job a task draws all its figures: starting matplotlib takes longer than drawing one.
+"""
+
+from lossybench.report.names import figure_names
+
+
+def title(task):
+    return task.replace("_", " ").capitalize()
+
+
+def figures(task):
+    config = STUDY.task(task)
+    about = STUDY.description(task)
+    return figure_names(about.kind, bool(config.attack), bool(config.regimes.matched), bool(config.regimes.mixed))
+
+
+def all_figures(tasks):
+    return [f"{ROOT}/figures/{task}/{name}.png" for task in tasks for name in [*figures(task), "contact_sheet"]]
+
+
+def figure_labels(name):
+    return {"figure": name.replace("_", " ")}
+
+
+# A task's figures depend on what the study asks of it, so each task has a rule of its own.
+for task in STUDY.tasks:
+
+    rule:
+        name:
+            f"figures_{task}"
+        input:
+            expand(f"{ROOT}/summary/{task}/{{table}}.parquet", table=SCHEMAS),
+        output:
+            [
+                report(
+                    f"{ROOT}/figures/{task}/{name}.png",
+                    caption=f"../report/{name}.rst",
+                    category=title(task),
+                    labels=figure_labels(name),
+                )
+                for name in figures(task)
+            ],
+            [f"{ROOT}/figures/{task}/{name}.svg" for name in figures(task)],
+        log:
+            f"{LOGS}/figures/{task}.log",
+        benchmark:
+            f"{BENCHMARKS}/figures/{task}.tsv"
+        conda:
+            "../../envs/lossybench.yaml"
+        params:
+            summary=STUDY.summary(task),
+            folder=STUDY.figures(task),
+            code=lambda w: fingerprint("lossybench.report.figures"),
+        resources:
+            mem_mb=1000,
+            runtime=30,
+        message:
+            f"Drawing the figures of {task}"
+        shell:
+            "python -m lossybench figures --summary {params.summary} --out {params.folder} > {log} 2>&1"
+
+
+rule contact_sheet:
+    input:
+        data=f"{ROOT}/data/{{task}}.parquet",
+        compressed=lambda w: STUDY.all_compressed(w.task, "test"),
+    output:
+        report(
+            f"{ROOT}/figures/{{task}}/contact_sheet.png",
+            caption="../report/contact_sheet.rst",
+            category=lambda w: title(w.task),
+            labels=lambda w: figure_labels("contact_sheet"),
+        ),
+    log:
+        f"{LOGS}/contact_sheet/{{task}}.log",
+    benchmark:
+        f"{BENCHMARKS}/contact_sheet/{{task}}.tsv"
+    conda:
+        "../../envs/lossybench.yaml"
+    params:
+        code=lambda w: fingerprint("lossybench.report.contact_sheet", *codec_code(*STUDY.codecs[w.task])),
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    message:
+        "Drawing what each codec does to samples of {wildcards.task}"
+    shell:
+        "python -m lossybench contact-sheet --data {input.data} --compressed {input.compressed}"
+        " --out {output} > {log} 2>&1"
+
+
+rule recommend:
+    input:
+        expand(f"{ROOT}/summary/{{task}}/{{table}}.parquet", task=STUDY.tasks, table=SCHEMAS),
+    output:
+        text=f"{ROOT}/recommendations.md",
+        html=report(
+            f"{ROOT}/limits.html",
+            caption="../report/limits_table.rst",
+            category="Limits of all tasks",
+            labels={"figure": "table of limits"},
+        ),
+    log:
+        f"{LOGS}/recommend.log",
+    benchmark:
+        f"{BENCHMARKS}/recommend.tsv"
+    conda:
+        "../../envs/lossybench.yaml"
+    params:
+        summaries=[STUDY.summary(task) for task in STUDY.tasks],
+        code=lambda w: fingerprint("lossybench.report.recommendations"),
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    message:
+        "Writing recommendations"
+    shell:
+        "python -m lossybench recommend --summaries {params.summaries} --out {output.text} --html {output.html}"
+        " > {log} 2>&1"

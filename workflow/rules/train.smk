@@ -1,0 +1,43 @@
+"""Train: one architecture on one regime with one seed.
+
+Inputs: labels from data/{task}.parquet, media from the regime's compressed train parts.
+Outputs: models/{task}/{arch}/{regime}/{seed}/: weights, description, history.
+Why media come from compressed parts also for `original`: the lossless condition takes the same path as any other.
+"""
+
+
+def training_parts(w):
+    return [STUDY.compressed(w.task, c, "train") for c in STUDY.training_conditions(model_of(w))]
+
+
+def training_code(w):
+    used = {c.codec for c in STUDY.training_conditions(model_of(w))}
+    return fingerprint("lossybench.training", *model_code(w), *codec_code(*used))
+
+
+rule train:
+    input:
+        data=f"{ROOT}/data/{{task}}.parquet",
+        compressed=training_parts,
+    output:
+        [f"{MODEL}/{file}" for file in MODEL_FILES],
+    log:
+        f"{LOGS}/train/{{task}}/{{arch}}/{{regime}}/{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/train/{{task}}/{{arch}}/{{regime}}/{{seed}}.tsv"
+    conda:
+        "../../envs/lossybench.yaml"
+    params:
+        folder=MODEL,
+        settings=lambda w: json.dumps(STUDY.training_settings(model_of(w))),
+        code=training_code,
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    priority: 40
+    message:
+        "Training {wildcards.arch} for {wildcards.task} on {wildcards.regime}, seed {wildcards.seed}"
+    shell:
+        "python -m lossybench train --data {input.data} --compressed {input.compressed} --task {wildcards.task}"
+        " --arch {wildcards.arch} --regime {wildcards.regime} --seed {wildcards.seed}"
+        " --settings {params.settings:q} --out {params.folder} > {log} 2>&1"
