@@ -1,0 +1,63 @@
+"""Audio codecs of FFmpeg through PyAV: packets from samples and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import cast
+
+import av
+import numpy as np
+from av.audio.codeccontext import AudioCodecContext
+from av.audio.frame import AudioFrame
+
+from lossybench.errors import LossyBenchError
+
+
+def whole_rate(codec: str, rate: float) -> int:
+    """The sample rate as an integer; LossyBenchError for none or a broken one."""
+    if rate < 1 or rate != int(rate):
+        raise LossyBenchError(f"codec {codec!r}: audio needs its sample rate, a whole number of Hz, not {rate:g}")
+    return int(rate)
+
+
+def to_int16(samples: np.ndarray) -> np.ndarray:
+    """Samples on the int16 scale, rounded and clipped: a full-scale peak that overshoots must not wrap."""
+    return np.clip(np.rint(samples), -32768, 32767).astype(np.int16)
+
+
+def encode_packets(
+    encoder: str, samples: np.ndarray, rate: int, sample_format: str, bit_rate: int, options: dict[str, str]
+) -> tuple[list[bytes], bytes]:
+    """The packets of mono `samples` (n,) of the dtype of `sample_format`, and the encoder's header (extradata)."""
+    context = cast(AudioCodecContext, av.CodecContext.create(encoder, "w"))
+    context.sample_rate, context.layout, context.format = rate, "mono", sample_format
+    context.time_base = Fraction(1, rate)
+    context.bit_rate = bit_rate
+    context.thread_count = 1
+    context.options = options
+    context.open()
+    packets = []
+    for start in range(0, len(samples), context.frame_size):
+        chunk = np.ascontiguousarray(samples[None, start : start + context.frame_size])
+        frame = AudioFrame.from_ndarray(chunk, format=sample_format, layout="mono")
+        frame.sample_rate, frame.pts = rate, start
+        packets += context.encode(frame)
+    packets += context.encode(None)
+    return [bytes(packet) for packet in packets], bytes(context.extradata or b"")
+
+
+def decode_packets(decoder: str, packets: Iterable[bytes], header: bytes = b"") -> np.ndarray:
+    """All samples (n,) that the decoder makes of the packets, in its own dtype; av.FFmpegError when damaged."""
+    context = cast(AudioCodecContext, av.CodecContext.create(decoder, "r"))
+    context.thread_count = 1
+    context.options = {"err_detect": "explode"}
+    if header:
+        context.extradata = header
+    frames: list[AudioFrame] = []
+    for packet in packets:
+        frames += context.decode(av.Packet(packet))
+    frames += context.decode(None)
+    if not frames:
+        raise ValueError("it decodes to nothing")
+    return np.concatenate([frame.to_ndarray()[0] for frame in frames])

@@ -1,0 +1,76 @@
+"""What all codecs share: checks of media and options, version strings, and the framing of packets."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from lossybench.codecs.base import Codec, Medium
+from lossybench.errors import LossyBenchError, nearest
+
+CHROMA = ("420", "444")
+
+
+def medium_of(media: np.ndarray) -> Medium:
+    """Which medium an array is, by dtype and shape. Raises LossyBenchError for any other array."""
+    if media.size and media.dtype == np.int16 and media.ndim == 1:
+        return "audio"
+    if media.size and media.dtype == np.uint8 and media.ndim in (3, 4) and media.shape[-1] == 3:
+        return "image" if media.ndim == 3 else "video"
+    raise LossyBenchError(
+        f"codec input is {media.dtype} of shape {media.shape}; it must be a non-empty image uint8 (H, W, 3), "
+        "video uint8 (frames, H, W, 3) or audio int16 (samples,)"
+    )
+
+
+def require(codec: Codec, option: str, allowed: Iterable[str]) -> None:
+    """Raise LossyBenchError unless the codec's `option` is one of `allowed`."""
+    value, known = getattr(codec, option), [str(name) for name in allowed]
+    if value not in known:
+        raise LossyBenchError(f"codec {codec.name!r}: {option} {value!r} is unknown; {nearest(str(value), known)}")
+
+
+def described(codec: Codec, software: str) -> str:
+    """`software` with the codec's options: "libx265 via FFmpeg 8.1.2; chroma=420, preset=medium"."""
+    fields = dataclasses.fields(codec)  # type: ignore[arg-type]
+    options = ", ".join(f"{field.name}={getattr(codec, field.name)}" for field in fields)
+    return f"{software}; {options}" if options else software
+
+
+def damaged(codec: str, why: object) -> LossyBenchError:
+    return LossyBenchError(f"{codec} payload is damaged: {why}; delete the file that holds it and compress again")
+
+
+def pack(packets: Iterable[bytes]) -> bytes:
+    """Join packets, each after its length as a LEB128 integer: one byte up to 127, two up to 16383."""
+    joined = bytearray()
+    for packet in packets:
+        length = len(packet)
+        while length > 0x7F:
+            joined.append(length & 0x7F | 0x80)
+            length >>= 7
+        joined.append(length)
+        joined += packet
+    return bytes(joined)
+
+
+def unpack(joined: bytes) -> Sequence[bytes]:
+    """The packets that `pack` joined. Raises ValueError when they do not end where `joined` ends."""
+    packets, at = [], 0
+    while at < len(joined):
+        length = shift = 0
+        while True:
+            if at >= len(joined):
+                raise ValueError("it is cut off within a packet's length")
+            byte, at = joined[at], at + 1
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        if at + length > len(joined):
+            raise ValueError(f"it is cut off {at + length - len(joined)} bytes before the end of a packet")
+        packets.append(joined[at : at + length])
+        at += length
+    return packets

@@ -1,0 +1,99 @@
+"""FFmpeg's video codecs through PyAV: elementary streams from frames and back, without a container."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from fractions import Fraction
+from typing import NamedTuple, cast
+
+import av
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+
+from lossybench.codecs.base import Encoded
+
+FULL_RANGE, BT601 = 2, 6  # AVCOL_RANGE_JPEG, AVCOL_SPC_SMPTE170M
+
+START = b"\x00\x00\x00\x01"
+
+
+class _Nal(NamedTuple):
+    """How a standard numbers its NAL units (ITU-T H.264, table 7-1; H.265, table 7-1)."""
+
+    shift: int  # of the type within the first byte
+    mask: int
+    slices: Collection[int]
+    parameter_sets: Collection[int]
+    end: bytes  # the end-of-bitstream unit, whole
+
+
+NAL = {
+    "h264": _Nal(0, 31, range(1, 6), (7, 8), b"\x0b"),
+    "hevc": _Nal(1, 63, range(32), (32, 33, 34), b"\x4a\x01"),
+}
+
+
+def ffmpeg_version() -> str:
+    return f"FFmpeg {av.ffmpeg_version_info} (PyAV {av.__version__})"
+
+
+def encode_frames(
+    encoder: str, frames: list[VideoFrame], rate: float, options: dict[str, str], full_range: bool = False
+) -> bytes:
+    """The Annex B stream of `frames` (one size and pixel format) at `rate` frames/s (0: unknown), by one thread.
+
+    full_range: the frames are BT.601 Y'CbCr at full range, and the stream shall say so.
+    """
+    context = cast(VideoCodecContext, av.CodecContext.create(encoder, "w"))
+    context.width, context.height = frames[0].width, frames[0].height
+    context.pix_fmt = frames[0].format.name
+    context.framerate = Fraction(rate or 25).limit_denominator(1001)
+    context.time_base = 1 / context.framerate
+    context.thread_count = 1
+    context.options = options
+    if full_range:
+        context.color_range, context.colorspace = FULL_RANGE, BT601
+    packets = []
+    for index, frame in enumerate(frames):
+        frame.pts = index
+        packets += context.encode(frame)
+    packets += context.encode(None)
+    return b"".join(map(bytes, packets))
+
+
+def decode_frames(standard: str, stream: bytes, count: int) -> list[VideoFrame]:
+    """The `count` frames of a stream of `bare` in display order; av.FFmpegError or ValueError when it is damaged."""
+    # Decoders fill in what a cut-off slice lacks, HEVC's without a word; the end unit tells that nothing is.
+    if not stream.endswith(START + NAL[standard].end):
+        raise ValueError("it is cut off")
+    context = cast(VideoCodecContext, av.CodecContext.create(standard, "r"))
+    context.thread_count = 1
+    context.options = {"err_detect": "explode"}  # the default conceals errors
+    frames: list[VideoFrame] = []
+    for packet in [*context.parse(stream), *context.parse(None)]:
+        frames += context.decode(packet)
+    frames += context.decode(None)
+    if len(frames) != count:
+        raise ValueError(f"it decodes to {len(frames)} frames, not {count}")
+    if any(frame.is_corrupt for frame in frames):
+        raise ValueError("its decoder had to conceal errors")
+    return frames
+
+
+def bare(stream: bytes, standard: str) -> Encoded:
+    """An Annex B stream of "h264" or "hevc" cut down to parameter sets and slices, closed by an end unit.
+
+    Coded media are the slices' NAL units; the rest, the SEI left out among it, is overhead.
+    """
+    nal = NAL[standard]
+    payload, coded, left_out = b"", 0, 0
+    for unit in re.split(b"\x00?\x00\x00\x01", stream)[1:]:
+        kind = unit[0] >> nal.shift & nal.mask
+        if kind in nal.slices or kind in nal.parameter_sets:
+            payload += START + unit
+            coded += len(unit) if kind in nal.slices else 0
+        else:
+            left_out += len(START + unit)
+    payload += START + nal.end
+    return Encoded(payload, 8 * coded, 8 * (len(payload) + left_out - coded))

@@ -1,0 +1,69 @@
+"""Codecs of still pictures, for images and, frame by frame, for video: the intra-only baseline."""
+
+from __future__ import annotations
+
+import abc
+import re
+
+import cv2
+import numpy as np
+
+from lossybench.codecs._common import damaged, medium_of, pack, unpack
+from lossybench.codecs.base import Codec, Encoded
+
+cv2.setNumThreads(1)  # items are small and jobs run side by side
+
+
+class StillCodec(Codec):
+    """A codec of single pictures. An image is one bitstream; a video is its frames' bitstreams, framed by `pack`."""
+
+    media = frozenset({"image", "video"})
+
+    @abc.abstractmethod
+    def encode_still(self, image: np.ndarray, level: float) -> bytes:
+        """Encode uint8 (H, W, 3) RGB."""
+
+    def decode_still(self, bitstream: bytes) -> np.ndarray:
+        """Decode to uint8 (H, W, 3) RGB; ValueError when that fails."""
+        image = cv2.imdecode(np.frombuffer(bitstream, np.uint8), cv2.IMREAD_COLOR_RGB)
+        if image is None:
+            raise ValueError("its decoder rejects it")
+        return image
+
+    @staticmethod
+    @abc.abstractmethod
+    def coded_bytes(bitstream: bytes) -> int:
+        """Bytes of coded media in a whole bitstream; ValueError or IndexError when it is not whole."""
+
+    def encode(self, media: np.ndarray, level: float, rate: float = 0.0) -> Encoded:
+        medium = medium_of(media)
+        self.check(level, medium, rate)
+        stills = [self.encode_still(frame, level) for frame in (media if medium == "video" else media[None])]
+        payload = pack(stills) if medium == "video" else stills[0]
+        coded = sum(map(self.coded_bytes, stills))
+        return Encoded(payload, 8 * coded, 8 * (len(payload) - coded))
+
+    def decode(self, payload: bytes, shape: tuple[int, ...], rate: float = 0.0) -> np.ndarray:
+        try:
+            stills = unpack(payload) if len(shape) == 4 else [payload]
+            # Decoders fill in what is missing without a word; the structure tells whether anything is.
+            for still in stills:
+                self.coded_bytes(still)
+            decoded = np.stack([self.decode_still(still) for still in stills])
+        except (ValueError, IndexError, OSError, cv2.error) as error:
+            raise damaged(self.name, error) from error
+        media = decoded if len(shape) == 4 else decoded[0]
+        if media.shape != tuple(shape):
+            raise damaged(self.name, f"it decodes to shape {media.shape}, not {tuple(shape)}")
+        return media
+
+
+def cv2_encode(extension: str, image: np.ndarray, parameters: list[int]) -> bytes:
+    """Encode an RGB image with OpenCV, which takes BGR."""
+    return cv2.imencode(extension, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)[1].tobytes()
+
+
+def cv2_version(library: str) -> str:
+    """The version of a library inside OpenCV, from its build information: "JPEG 3.1.2-70 in OpenCV 5.0.0"."""
+    found = re.search(rf"^ *{library}: .*\bver (?:decoder: )?([\w.-]+)", cv2.getBuildInformation(), re.MULTILINE)
+    return f"{library} {found[1] if found else 'of unknown version'} in OpenCV {cv2.__version__}"

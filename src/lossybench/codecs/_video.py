@@ -1,0 +1,152 @@
+"""H.264 and HEVC through FFmpeg: colour conversion, padding, and the codec that both are.
+
+Colour: Y'CbCr by the BT.601 matrix at full range (0-255), which is JPEG's, so that codecs differ in their coding
+and not in their colours. Limited range (16-235), the broadcast habit, would merge a seventh of the 8-bit levels
+before anything is coded. Chroma of 4:2:0 is the mean of 2x2 pixels, sited at their centre, interpolated linearly.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import ClassVar
+
+import av
+import cv2
+import numpy as np
+from av.video.frame import VideoFrame
+
+from lossybench.codecs._common import CHROMA, damaged, described, medium_of, require
+from lossybench.codecs._ffmpeg import bare, decode_frames, encode_frames, ffmpeg_version
+from lossybench.codecs.base import Codec, Encoded, Medium
+from lossybench.errors import LossyBenchError
+
+cv2.setNumThreads(1)  # items are small and jobs run side by side
+
+PRESETS = (
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
+)  # fmt: skip
+
+# ITU-R BT.601-7, section 2.5; each row maps R, G, B, 1.
+_KR, _KB = 0.299, 0.114
+_Y = np.array([_KR, 1 - _KR - _KB, _KB])
+_TO_YUV = np.zeros((3, 4), np.float32)
+_TO_YUV[0, :3] = _Y
+_TO_YUV[1, :3] = (np.array([0, 0, 1]) - _Y) / (2 * (1 - _KB))
+_TO_YUV[2, :3] = (np.array([1, 0, 0]) - _Y) / (2 * (1 - _KR))
+_TO_YUV[1:, 3] = 128
+_TO_RGB = np.zeros((3, 4), np.float32)
+_TO_RGB[:, :3] = np.linalg.inv(_TO_YUV[:, :3].astype(np.float64))
+_TO_RGB[:, 3] = -128 * _TO_RGB[:, 1:3].sum(axis=1)
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def to_yuv(video: np.ndarray, chroma: str) -> np.ndarray:
+    """RGB uint8 (frames, H, W, 3) to planar Y'CbCr uint8: (frames, 3H/2, W) for 4:2:0, with even H and W, as
+    FFmpeg's yuv420p; (frames, 3, H, W) for 4:4:4.
+    """
+    frames, height, width, _ = video.shape
+    # All frames as one tall picture, a single call each; blocks of 2x2 never cross frames, as heights are even.
+    yuv = cv2.transform(video.reshape(-1, width, 3).astype(np.float32), _TO_YUV)
+    if chroma == "444":
+        return _rounded(yuv.reshape(video.shape).transpose(0, 3, 1, 2))
+    half = (width // 2, frames * height // 2)
+    planes = [yuv[..., 0]] + [cv2.resize(yuv[..., i], half, interpolation=cv2.INTER_AREA) for i in (1, 2)]
+    return _rounded(np.concatenate([p.reshape(frames, -1) for p in planes], axis=1)).reshape(frames, -1, width)
+
+
+def to_rgb(yuv: np.ndarray, chroma: str) -> np.ndarray:
+    """The inverse of `to_yuv`."""
+    frames, width = len(yuv), yuv.shape[-1]
+    if chroma == "444":
+        full = yuv.transpose(0, 2, 3, 1).astype(np.float32)
+    else:
+        height = yuv.shape[1] * 2 // 3
+        full = np.empty((frames, height, width, 3), np.float32)
+        full[..., 0] = yuv[:, :height]
+        halves = yuv[:, height:].astype(np.float32).reshape(frames, 2, height // 2, width // 2)
+        for frame, half in zip(full, halves, strict=True):
+            for i in (0, 1):
+                frame[..., 1 + i] = cv2.resize(half[i], (width, height), interpolation=cv2.INTER_LINEAR)
+    return _rounded(cv2.transform(full.reshape(-1, width, 3), _TO_RGB)).reshape(frames, -1, width, 3)
+
+
+def pad(video: np.ndarray, least: int, multiple: int) -> np.ndarray:
+    """Repeat the right and bottom edges until height and width are a `multiple` and no less than `least`."""
+    height, width = (max(-(-side // multiple) * multiple, least) for side in video.shape[1:3])
+    extra = height - video.shape[1], width - video.shape[2]
+    return np.pad(video, ((0, 0), (0, extra[0]), (0, extra[1]), (0, 0)), mode="edge") if any(extra) else video
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockCodec(Codec):
+    """H.264 or HEVC at a constant QP; images are one intra frame.
+
+    Level: the QP. In video it is that of P frames; I frames are some steps finer and B frames coarser, as x264 and
+    x265 have it (ipratio 1.4, pbratio 1.3). In images it is that of the frame.
+    Coded media are the NAL units of slices; parameter sets, SEI and start codes are overhead.
+
+    chroma: 420 or 444. preset: of x264 and x265. gop: frames from one (closed) intra frame to the next.
+    bframes: the most B frames in a row.
+    """
+
+    media = frozenset({"image", "video"})
+    parameter = "QP"
+    stronger = "higher"
+    bounds = (0, 51)
+
+    encoder: ClassVar[str]
+    standard: ClassVar[str]  # FFmpeg's decoder is named after it
+    smallest: ClassVar[int]  # side in pixels that the encoder takes
+
+    chroma: str = "420"
+    preset: str = "medium"
+    gop: int = 32
+    bframes: int = 3
+
+    def __post_init__(self) -> None:
+        require(self, "chroma", CHROMA)
+        require(self, "preset", PRESETS)
+        for option, low, high in (("gop", 1, 1000), ("bframes", 0, 16)):
+            value = getattr(self, option)
+            if not isinstance(value, int) or not low <= value <= high:
+                raise LossyBenchError(
+                    f"codec {self.name!r}: {option} {value!r} must be a whole number from {low} to {high}"
+                )
+
+    @abc.abstractmethod
+    def deterministic(self, height: int, width: int) -> str:
+        """The encoder's parameters (x264-params, x265-params) that make its output depend on its input alone."""
+
+    def _options(self, qp: int, medium: Medium, height: int, width: int) -> dict[str, str]:
+        parameters = [f"qp={qp}", f"keyint={self.gop}", f"bframes={min(self.bframes, self.gop - 1)}"]
+        parameters += ["scenecut=0", "open-gop=0", self.deterministic(height, width)]
+        if medium == "image":
+            parameters += ["ipratio=1"]
+        return {"preset": self.preset, self.encoder.removeprefix("lib") + "-params": ":".join(parameters)}
+
+    def encode(self, media: np.ndarray, level: float, rate: float = 0.0) -> Encoded:
+        medium = medium_of(media)
+        self.check(level, medium, rate)
+        video = pad(media if medium == "video" else media[None], self.smallest, 2 if self.chroma == "420" else 1)
+        pixels = f"yuv{self.chroma}p"
+        frames = [VideoFrame.from_ndarray(yuv, format=pixels) for yuv in to_yuv(video, self.chroma)]
+        options = self._options(int(level), medium, *video.shape[1:3])
+        return bare(encode_frames(self.encoder, frames, rate, options, full_range=True), self.standard)
+
+    def decode(self, payload: bytes, shape: tuple[int, ...], rate: float = 0.0) -> np.ndarray:
+        count, height, width = shape[:3] if len(shape) == 4 else (1, *shape[:2])
+        try:
+            yuv = np.stack([frame.to_ndarray() for frame in decode_frames(self.standard, payload, count)])
+        except (av.FFmpegError, ValueError) as error:
+            raise damaged(self.name, error) from error
+        rgb = to_rgb(yuv, self.chroma)
+        if rgb.shape[1] < height or rgb.shape[2] < width:
+            raise damaged(self.name, f"its frames have shape {rgb.shape[1:]}, too small for {tuple(shape)}")
+        return np.ascontiguousarray(rgb[:, :height, :width]).reshape(shape)
+
+    def version(self) -> str:
+        return described(self, f"{self.encoder} and decoder {self.standard} of {ffmpeg_version()}")

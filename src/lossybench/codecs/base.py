@@ -1,0 +1,120 @@
+"""What every codec is: one class in one file named after it, found by that name.
+
+Media are numpy arrays: images uint8 (H, W, 3) RGB; video uint8 (frames, H, W, 3) RGB; audio int16 (samples,) mono.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import importlib
+import pkgutil
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from lossybench.errors import LossyBenchError, nearest
+
+Medium = Literal["image", "audio", "video"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """One item's bitstream.
+
+    payload: all that the decoder needs. payload_bits: coded media alone. overhead_bits: what the encoder wrote
+    besides (headers, tables, parameter sets, encoder info), whether or not it is kept in `payload`.
+    """
+
+    payload: bytes
+    payload_bits: int
+    overhead_bits: int
+
+
+class Codec(abc.ABC):
+    """An encoder and decoder pair with one strength parameter, its level.
+
+    Subclasses are frozen dataclasses; their fields are the options a study may set (chroma, preset, ...).
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]  # as readers know it, for figures: "JPEG"
+    media: ClassVar[frozenset[Medium]]
+    parameter: ClassVar[str]  # "QF", "QP", "ratio", "bitrate"
+    unit: ClassVar[str] = ""  # "kb/s", ":1"
+    stronger: ClassVar[Literal["lower", "higher"]]  # levels that compress more
+    bounds: ClassVar[tuple[float, float]]  # inclusive
+    whole: ClassVar[bool] = True  # whether levels are whole numbers only
+
+    @abc.abstractmethod
+    def encode(self, media: np.ndarray, level: float, rate: float = 0.0) -> Encoded:
+        """Encode one item. `rate`: Hz for audio, frames/s for video. Never modifies `media`."""
+
+    @abc.abstractmethod
+    def decode(self, payload: bytes, shape: tuple[int, ...], rate: float = 0.0) -> np.ndarray:
+        """Decode one bitstream of `encode` into a new array of `shape`, of the medium's dtype.
+
+        Raises LossyBenchError when the payload is damaged.
+        """
+
+    @abc.abstractmethod
+    def version(self) -> str:
+        """Name and version of the real encoder and decoder, and the settings that matter."""
+
+    def check(self, level: float, medium: Medium, rate: float = 0.0) -> None:
+        """Raise LossyBenchError for a level or sample rate the codec cannot do, saying what it can."""
+        if medium not in self.media:
+            raise LossyBenchError(f"codec {self.name!r} is for {' and '.join(sorted(self.media))}, not for {medium}")
+        low, high = self.bounds
+        if not low <= level <= high:
+            raise LossyBenchError(
+                f"codec {self.name!r}: {self.parameter} {level:g} is out of range; use {low:g} to {high:g}"
+            )
+        if self.whole and level != int(level):
+            raise LossyBenchError(f"codec {self.name!r}: {self.parameter} {level:g} must be a whole number")
+
+    def by_strength(self, levels: list[float]) -> list[float]:
+        """`levels` from the mildest to the strongest."""
+        return sorted(levels, reverse=self.stronger == "lower")
+
+    def roundtrip(self, media: np.ndarray, level: float, rate: float = 0.0) -> np.ndarray:
+        """What the receiver gets: decode(encode(media))."""
+        return self.decode(self.encode(media, level, rate).payload, media.shape, rate)
+
+    def level_label(self, level: float) -> str:
+        """As readers write it: "QF 10", "16 kb/s", "20:1"."""
+        return (
+            f"{level:g}{self.unit if self.unit == ':1' else ' ' + self.unit}"
+            if self.unit
+            else (f"{self.parameter} {level:g}")
+        )
+
+
+def names() -> list[str]:
+    """All codecs: the public modules of this package that define one."""
+    import lossybench.codecs as package
+
+    modules = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return sorted(name for name in modules if not name.startswith("_") and name != "base")
+
+
+def codec_class(name: str) -> type[Codec]:
+    """The codec's class. Only its own file is imported, so a codec's reruns depend on no other's source."""
+    if name not in names():
+        raise LossyBenchError(f"unknown codec {name!r}; {nearest(name, names())}")
+    module = importlib.import_module(f"lossybench.codecs.{name}")
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, Codec) and getattr(value, "name", None) == name:
+            return value
+    raise LossyBenchError(f"{module.__file__}: defines no codec named {name!r}")
+
+
+def get(name: str, options: dict[str, Any] | None = None) -> Codec:
+    """The codec of that name with its options. Raises LossyBenchError for an unknown name or option."""
+    cls = codec_class(name)
+    known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in options or {}:
+        if key not in known:
+            hint = nearest(key, known) if known else "it has none"
+            raise LossyBenchError(f"codec {name!r}: unknown option {key!r}; {hint}")
+    return cls(**(options or {}))

@@ -1,0 +1,21 @@
+"""H.264/AVC (ITU-T H.264) by x264."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from lossybench.codecs._video import BlockCodec
+
+
+@dataclasses.dataclass(frozen=True)
+class H264(BlockCodec):
+    """See `BlockCodec`. x264 takes QP 0 as lossless coding of the Y'CbCr samples."""
+
+    name = "h264"
+    title = "H.264"
+    encoder = "libx264"
+    standard = "h264"
+    smallest = 2
+
+    def deterministic(self, height: int, width: int) -> str:
+        return "threads=1:lookahead-threads=1:sliced-threads=0"

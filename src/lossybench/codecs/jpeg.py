@@ -1,0 +1,49 @@
+"""JPEG (ITU-T T.81), baseline with the standard's Huffman tables, by libjpeg-turbo in OpenCV."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+
+from lossybench.codecs._common import CHROMA, described, require
+from lossybench.codecs._stills import StillCodec, cv2_encode, cv2_version
+
+SAMPLING = {"420": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, "444": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444}
+
+
+@dataclasses.dataclass(frozen=True)
+class Jpeg(StillCodec):
+    """Level: the quality factor. The coded media are the scan's entropy-coded segment; the tables are overhead."""
+
+    name = "jpeg"
+    title = "JPEG"
+    parameter = "QF"
+    stronger = "lower"
+    bounds = (1, 100)
+
+    chroma: str = "420"
+
+    def __post_init__(self) -> None:
+        require(self, "chroma", CHROMA)
+
+    def encode_still(self, image: np.ndarray, level: float) -> bytes:
+        sampling = SAMPLING[self.chroma]
+        parameters = [cv2.IMWRITE_JPEG_QUALITY, int(level), cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+        return cv2_encode(".jpg", image, parameters)
+
+    @staticmethod
+    def coded_bytes(bitstream: bytes) -> int:
+        if bitstream[:2] != b"\xff\xd8" or bitstream[-2:] != b"\xff\xd9":
+            raise ValueError("it does not run from a start-of-image to an end-of-image marker")
+        at, marker = 2, 0
+        while marker != 0xDA:  # start of scan: the entropy-coded segment follows its header
+            if bitstream[at] != 0xFF:
+                raise ValueError(f"no marker at byte {at}")
+            marker = bitstream[at + 1]
+            at += 2 + int.from_bytes(bitstream[at + 2 : at + 4], "big")
+        return len(bitstream) - at - 2
+
+    def version(self) -> str:
+        return described(self, f"libjpeg-turbo: {cv2_version('JPEG')}")

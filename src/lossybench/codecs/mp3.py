@@ -1,0 +1,91 @@
+"""MP3 (MPEG-1/2 Audio Layer III, ISO/IEC 11172-3 and 13818-3; MPEG-2.5 for low rates), by LAME."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import av
+import numpy as np
+
+from lossybench.codecs._audio import decode_packets, encode_packets, to_int16, whole_rate
+from lossybench.codecs._common import damaged, described, medium_of
+from lossybench.codecs._ffmpeg import ffmpeg_version
+from lossybench.codecs.base import Codec, Encoded, Medium
+from lossybench.errors import LossyBenchError
+
+_MPEG1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_MPEG2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+_MPEG25 = tuple(bitrate for bitrate in _MPEG2 if bitrate <= 64)  # LAME silently codes at 64 what is asked above
+BITRATES = {
+    **dict.fromkeys((48000, 44100, 32000), _MPEG1),
+    **dict.fromkeys((24000, 22050, 16000), _MPEG2),
+    **dict.fromkeys((12000, 11025, 8000), _MPEG25),
+}
+
+# LAME's encoder delays by 576 samples, every decoder by 529 (filter bank and overlap): LAME's technical FAQ.
+DELAY = 576 + 529
+
+
+@dataclasses.dataclass(frozen=True)
+class Mp3(Codec):
+    """Level: the constant bitrate. The payload is bare MP3 frames, without a Xing/LAME frame; all of it counts as
+    coded media, the frames that carry the encoder's delay (1105 samples) and padding too: on clips of a second
+    or less the measured rate is above the nominal one.
+    """
+
+    name = "mp3"
+    title = "MP3"
+    media = frozenset({"audio"})
+    parameter = "bitrate"
+    unit = "kb/s"
+    stronger = "lower"
+    bounds = (8, 320)
+
+    def check(self, level: float, medium: Medium, rate: float = 0.0) -> None:
+        super().check(level, medium, rate)
+        if rate and rate not in BITRATES:
+            known = ", ".join(map(str, sorted(BITRATES)))
+            raise LossyBenchError(f"codec 'mp3' cannot do {rate:g} Hz; it can {known}")
+        possible = BITRATES[int(rate)] if rate else sorted({*_MPEG1, *_MPEG2})
+        if level not in possible:
+            where = f" at {rate:g} Hz" if rate else ""
+            raise LossyBenchError(
+                f"codec 'mp3' cannot do {level:g} kb/s{where}; it can {', '.join(map(str, possible))} kb/s"
+            )
+
+    def encode(self, media: np.ndarray, level: float, rate: float = 0.0) -> Encoded:
+        self.check(level, medium_of(media), rate)
+        whole = whole_rate(self.name, rate)
+        packets, _ = encode_packets("libmp3lame", media, whole, "s16p", int(level) * 1000, {})
+        payload = b"".join(packets)
+        return Encoded(payload, 8 * len(payload), 0)
+
+    def decode(self, payload: bytes, shape: tuple[int, ...], rate: float = 0.0) -> np.ndarray:
+        try:
+            decoded = decode_packets("mp3float", _frames(payload))
+            if len(decoded) < DELAY + shape[0]:
+                raise ValueError(f"it decodes to {len(decoded)} samples, not {DELAY + shape[0]}")
+        except (av.FFmpegError, ValueError) as error:
+            raise damaged(self.name, error) from error
+        return to_int16(decoded[DELAY : DELAY + shape[0]] * np.float32(32768))
+
+    def version(self) -> str:
+        return described(self, f"libmp3lame and decoder mp3float of {ffmpeg_version()}; CBR")
+
+
+def _frames(payload: bytes) -> Iterator[bytes]:
+    """Split by the frame headers (ISO/IEC 11172-3, section 2.4.1.3); ValueError when they do not tile the payload."""
+    at = 0
+    while at < len(payload):
+        header = int.from_bytes(payload[at : at + 4], "big")
+        mpeg1, index, rate_index = header >> 19 & 3 == 3, header >> 12 & 15, header >> 10 & 3
+        if header >> 21 != 0x7FF or not 1 <= index <= 14 or rate_index == 3:
+            raise ValueError(f"no frame header at byte {at}")
+        bitrate = (_MPEG1 if mpeg1 else _MPEG2)[index - 1]
+        rate = (44100, 48000, 32000)[rate_index] >> {3: 0, 2: 1, 0: 2}.get(header >> 19 & 3, 0)
+        length = (144 if mpeg1 else 72) * bitrate * 1000 // rate + (header >> 9 & 1)
+        if at + length > len(payload):
+            raise ValueError("it is cut off within a frame")
+        yield payload[at : at + length]
+        at += length

@@ -1,0 +1,97 @@
+"""Fidelity measures against scikit-image and closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from skimage import data
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from lossybench import fidelity
+from lossybench.errors import LossyBenchError
+
+PHOTO = data.astronaut()[100:164, 200:280]
+NOISE = np.random.default_rng(0)
+
+
+def noisy(image, sigma):
+    return np.clip(image + NOISE.normal(0, sigma, image.shape), 0, 255).round().astype(np.uint8)
+
+
+@pytest.mark.parametrize("sigma", [1, 5, 30])
+def test_pictures_agree_with_scikit_image(sigma):
+    other = noisy(PHOTO, sigma)
+    measured = fidelity.measure(PHOTO, other, "image")
+    assert measured["psnr"] == pytest.approx(peak_signal_noise_ratio(PHOTO, other), abs=1e-3)
+    assert measured["ssim"] == pytest.approx(structural_similarity(PHOTO, other, channel_axis=2))
+    assert measured["snr"] is None and measured["spectral_distance"] is None
+
+
+def test_psnr_of_a_constant_offset_is_known():
+    grey = np.full((9, 11, 3), 100, np.uint8)
+    assert fidelity.psnr(grey, grey + np.uint8(5)) == pytest.approx(20 * math.log10(255 / 5))
+    assert fidelity.psnr(grey, grey) == math.inf
+
+
+def test_video_pools_errors_and_averages_ssim_over_frames():
+    clip = np.stack([PHOTO, PHOTO])
+    half_bad = np.stack([PHOTO, noisy(PHOTO, 20)])
+    alone = fidelity.measure(clip[1], half_bad[1], "image")
+    measured = fidelity.measure(clip, half_bad, "video")
+    assert measured["psnr"] == pytest.approx(alone["psnr"] + 10 * math.log10(2), abs=1e-3)
+    assert measured["ssim"] == pytest.approx((1 + alone["ssim"]) / 2)
+
+
+def test_ssim_is_not_made_up_for_pictures_smaller_than_its_window():
+    tiny = PHOTO[:6, :20]
+    assert fidelity.measure(tiny, tiny, "image")["ssim"] is None
+    assert fidelity.measure(PHOTO[:7, :7], PHOTO[:7, :7], "image")["ssim"] == pytest.approx(1)
+
+
+def test_snr_of_an_attenuated_clip_is_known():
+    clip = (NOISE.normal(0, 3000, 16000)).astype(np.int16) // 10 * 10
+    assert fidelity.snr(clip, clip // 10 * 9) == pytest.approx(20, abs=1e-9)
+    assert fidelity.snr(clip, clip) == math.inf
+    assert fidelity.snr(np.zeros(9, np.int16), np.ones(9, np.int16)) == -math.inf
+
+
+@pytest.mark.parametrize("rate", [8000, 22050])
+@pytest.mark.parametrize("gain", [0.5, 0.1])
+def test_spectral_distance_of_a_scaled_clip_is_the_gain_in_decibels(rate, gain):
+    clip = NOISE.normal(0, 6000, rate).clip(-32768, 32767)
+    scaled = (clip * gain).round().astype(np.int16)
+    distance = fidelity.spectral_distance(clip.round().astype(np.int16), scaled, rate)
+    assert distance == pytest.approx(-20 * math.log10(gain), rel=0.01)
+
+
+def test_spectral_distance_sees_what_snr_cannot():
+    """A flipped sign ruins the SNR and leaves the spectrum as it was."""
+    clip = NOISE.normal(0, 6000, 8000).astype(np.int16)
+    assert fidelity.snr(clip, -clip) == pytest.approx(-20 * math.log10(2))
+    assert fidelity.spectral_distance(clip, -clip, 8000) == pytest.approx(0, abs=1e-9)
+
+
+@given(st.lists(st.integers(-32768, 32767), min_size=1, max_size=600), st.integers(0, 2**32 - 1))
+def test_audio_measures_are_finite_where_they_should_be(samples, seed):
+    clip = np.array(samples, np.int16)
+    other = np.random.default_rng(seed).integers(-32768, 32767, len(clip)).astype(np.int16)
+    assert fidelity.spectral_distance(clip, clip, 8000) == 0
+    distance = fidelity.spectral_distance(clip, other, 8000)
+    assert math.isfinite(distance) and distance == pytest.approx(fidelity.spectral_distance(other, clip, 8000))
+    assert not math.isnan(fidelity.snr(clip, other))
+
+
+def test_silence_has_a_finite_distance():
+    silence = np.zeros(8000, np.int16)
+    dither = NOISE.integers(-1, 2, 8000).astype(np.int16)
+    assert 0 < fidelity.spectral_distance(silence, dither, 8000) < 20
+
+
+def test_measuring_changes_nothing_and_refuses_unlike_items():
+    image = PHOTO.copy()
+    image.flags.writeable = False
+    fidelity.measure(image, noisy(PHOTO, 3), "image")
+    with pytest.raises(LossyBenchError, match=r"\(64, 80, 3\)"):
+        fidelity.measure(PHOTO, PHOTO[:32], "image")
