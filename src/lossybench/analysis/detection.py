@@ -1,0 +1,249 @@
+"""mAP, precision, recall, F1 and accuracy of detection, with bootstrap samples over items (images or clips).
+
+Matching detections to true boxes does not depend on which items are drawn, so it is done once; a resample only
+weighs the items. All values equal COCO's on a data set in which each item is repeated as often as it was drawn.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import pairwise
+
+import numpy as np
+
+from lossybench.analysis.intervals import Resamples
+
+PRIMARY = "map50"
+KINDS = ("map", "map50", "precision", "recall", "f1", "accuracy")
+
+# COCO's, in float64. torchmetrics' own defaults are float32 and differ between processors in the last bit, on which
+# hangs whether recall "reaches" a threshold it equals; so it is given these.
+IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+RECALL_THRESHOLDS = np.linspace(0, 1, 101)
+MAX_DETECTIONS = 100  # an image and class, COCO's
+
+
+@dataclasses.dataclass(frozen=True)
+class Frames:
+    """Detections and true boxes of one model at one condition, all frames of all items one after another.
+
+    item: int (frames,), index of the item; frames are ordered by item and frame. boxes float32 (detections, 4) x0 y0
+    x1 y1, labels int, scores float32 with `frame` int (detections,), index into the frames; the same for the truths.
+    """
+
+    item: np.ndarray
+    frame: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+    true_frame: np.ndarray
+    true_boxes: np.ndarray
+    true_labels: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Matches:
+    """Detections by class and falling score, and whether each hits a true box.
+
+    item, label, score: (detections,); hit: bool (detections, 10), one column an IoU threshold. truths: float32
+    (classes, items), numbers of true boxes; `classes`: labels that have any.
+    """
+
+    item: np.ndarray
+    label: np.ndarray
+    score: np.ndarray
+    hit: np.ndarray
+    truths: np.ndarray
+    classes: np.ndarray
+
+
+def match(frames: Frames, items: int) -> Matches:
+    """Match by COCO's rule: in each frame and class, detections by falling score take the free true box of highest IoU.
+
+    items: number of items of the task, including those without any box.
+    """
+    classes = np.unique(frames.true_labels)
+    span = 1 + int(max(frames.labels.max(initial=0), frames.true_labels.max(initial=0)))
+    # One group a frame and class; inside it by falling score, equal scores in file order.
+    group = frames.frame * span + frames.labels
+    order = np.lexsort((-frames.scores, group))
+    group = group[order]
+    rank = np.arange(len(group)) - np.searchsorted(group, group)
+    order, group, rank = (each[rank < MAX_DETECTIONS] for each in (order, group, rank))
+
+    true_group = frames.true_frame * span + frames.true_labels
+    true_order = np.argsort(true_group, kind="stable")
+    found, true = _corner_and_size(frames.boxes[order]), _corner_and_size(frames.true_boxes[true_order])
+    hit = _greedy(group, rank, found, true_group[true_order], true)
+
+    truths = np.zeros((len(classes), items), np.float32)
+    np.add.at(truths, (np.searchsorted(classes, frames.true_labels), frames.item[frames.true_frame]), 1)
+    label, score, item = frames.labels[order], frames.scores[order], frames.item[frames.frame[order]]
+    by_score = np.lexsort((np.arange(len(order)), -score, label))
+    return Matches(item[by_score], label[by_score], score[by_score], hit[by_score], truths, classes)
+
+
+def _corner_and_size(boxes: np.ndarray) -> np.ndarray:
+    # Sizes in float32 as torchmetrics hands them to COCO, the rest in float64 as COCO computes.
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).astype(np.float64)
+
+
+def _greedy(
+    group: np.ndarray, rank: np.ndarray, boxes: np.ndarray, true_group: np.ndarray, true_boxes: np.ndarray
+) -> np.ndarray:
+    """Hits (detections, thresholds) of detections sorted by group and rank, all groups side by side, rank by rank."""
+    hit = np.zeros((len(group), len(IOU_THRESHOLDS)), bool)
+    groups, true_index, true_count = np.unique(true_group, return_inverse=True, return_counts=True)
+    if not len(group) or not len(groups):
+        return hit
+    slots = np.full((len(groups), true_count.max()), -1)
+    slots[true_index, np.arange(len(true_group)) - np.searchsorted(true_group, true_group)] = np.arange(len(true_group))
+    free = np.repeat((slots >= 0)[:, None], len(IOU_THRESHOLDS), axis=1)
+
+    where = np.minimum(np.searchsorted(groups, group), len(groups) - 1)
+    rivals = np.flatnonzero(groups[where] == group)  # the others' frames have no true box of their class
+    by_rank = rivals[np.argsort(rank[rivals], kind="stable")]
+    bounds = np.searchsorted(rank[by_rank], np.arange(rank[rivals].max(initial=-1) + 2))
+    for start, stop in pairwise(bounds):
+        now = by_rank[start:stop]
+        at = where[now]
+        iou = _iou(boxes[now][:, None], true_boxes[slots[at]])[:, None]
+        candidates = np.where(free[at], iou, -1.0)[..., ::-1]  # reversed: COCO gives ties to the later box
+        best = candidates.argmax(axis=-1)
+        found = np.take_along_axis(candidates, best[..., None], axis=-1)[..., 0] >= IOU_THRESHOLDS
+        hit[now] = found
+        row, threshold = np.nonzero(found)
+        free[at[row], threshold, slots.shape[1] - 1 - best[row, threshold]] = False
+    return hit
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes (..., 4) x y width height."""
+    sides = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    inter = np.prod(np.maximum(sides, 0), axis=-1)
+    union = np.prod(a[..., 2:], axis=-1) + np.prod(b[..., 2:], axis=-1) - inter
+    return np.divide(inter, union, out=np.zeros(np.broadcast(inter, union).shape), where=union > 0)
+
+
+def best_threshold(matches: Matches) -> float:
+    """The score from which on detections count, so that F1 at IoU 0.5 over all classes is highest.
+
+    It is chosen once a model, on the originals, and kept for all conditions: a deployed model is not retuned to each
+    level. Being chosen on the test items it favours the originals slightly. inf when nothing was detected.
+    """
+    order = np.argsort(-matches.score, kind="stable")
+    score = matches.score[order]
+    hits = np.cumsum(matches.hit[order, 0])
+    f1 = 2 * hits / (np.arange(1, len(score) + 1) + matches.truths.sum())
+    last = np.append(score[1:] != score[:-1], True) if len(score) else np.zeros(0, bool)  # equal scores go together
+    return float(score[np.argmax(np.where(last, f1, -1.0))]) if len(score) else float("inf")
+
+
+def names(present: np.ndarray, classes: list[str]) -> list[tuple[str, str]]:
+    """(metric, class) of each value `measure` returns; "" is overall. present: labels with a true box (classes,)."""
+    return [(kind, name) for name in ("", *(classes[k] for k in present)) for kind in KINDS]
+
+
+def measure(frames: Frames, matches: Matches, threshold: float, resamples: Resamples) -> tuple[np.ndarray, np.ndarray]:
+    """Values (metrics,) and their bootstrap samples (metrics, resamples), in the order of `names`.
+
+    matches: of `frames`. Precision, recall, F1 and accuracy TP/(TP + FP + FN) are at IoU 0.5 of the detections with
+    score >= threshold; overall they are of all boxes together (micro), mAP and mAP50 are means over classes.
+    """
+    values = weighted(matches, threshold, np.ones((len(resamples.items), 1), np.float32))[:, 0]
+    values[:2] = coco_map(frames)
+    return values, weighted(matches, threshold, resamples.items)
+
+
+def coco_map(frames: Frames) -> tuple[float, float]:
+    """mAP@[.5:.95] and mAP@0.5 over all classes by torchmetrics."""
+    import torch  # seconds to import, and classification needs none of it
+    from torchmetrics.detection import MeanAveragePrecision
+
+    def split(values: np.ndarray, of: np.ndarray) -> tuple[torch.Tensor, ...]:
+        return torch.from_numpy(values).split(np.bincount(of, minlength=len(frames.item)).tolist())
+
+    metric = MeanAveragePrecision(
+        backend="faster_coco_eval",
+        iou_thresholds=IOU_THRESHOLDS.tolist(),
+        rec_thresholds=RECALL_THRESHOLDS.tolist(),
+    )
+    metric.warn_on_many_detections = False
+    found = zip(*(split(each, frames.frame) for each in (frames.boxes, frames.labels, frames.scores)), strict=True)
+    truth = zip(*(split(each, frames.true_frame) for each in (frames.true_boxes, frames.true_labels)), strict=True)
+    metric.update(
+        [{"boxes": boxes, "labels": labels, "scores": scores} for boxes, labels, scores in found],
+        [{"boxes": boxes, "labels": labels} for boxes, labels in truth],
+    )
+    result = metric.compute()
+    return float(result["map"]), float(result["map_50"])
+
+
+def weighted(matches: Matches, threshold: float, weights: np.ndarray) -> np.ndarray:
+    """All metrics (metrics, resamples) with items counted `weights` times: float32 whole numbers (items, resamples)."""
+    truths = matches.truths @ weights
+    precision = np.stack([_average_precision(matches, k, weights, truths[i]) for i, k in enumerate(matches.classes)])
+    counts = _counts(matches, threshold, weights)
+    means = [_mean_defined(precision.mean(axis=1)), _mean_defined(precision[:, 0])]
+    overall = [*means, *_ratios(*counts, truths.sum(axis=0))]
+    rows = [np.stack(overall)]
+    for i, k in enumerate(matches.classes):
+        one = _counts(matches, threshold, weights, k)
+        rows.append(np.stack([precision[i].mean(axis=0), precision[i, 0], *_ratios(*one, truths[i])]))
+    return np.concatenate(rows)
+
+
+def _mean_defined(values: np.ndarray) -> np.ndarray:
+    """Mean over classes (axis 0), leaving out those without a true box in the resample; NaN when all are."""
+    defined = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(defined, values, 0).sum(axis=0) / defined.sum(axis=0)
+
+
+def _average_precision(matches: Matches, label: int, weights: np.ndarray, truths: np.ndarray) -> np.ndarray:
+    """COCO's 101-point interpolated AP of one class: (thresholds, resamples); NaN where truths (resamples,) is 0."""
+    start, stop = np.searchsorted(matches.label, [label, label + 1])
+    hit = matches.hit[start:stop]
+    last = np.flatnonzero(hit.any(axis=1)).max(initial=-1) + 1  # precision after the last hit counts nowhere
+    hit, drawn = hit[:last], weights[matches.item[start : start + last]]
+    seen = np.maximum(np.cumsum(drawn, axis=0), 1)
+    result = np.zeros((len(IOU_THRESHOLDS), weights.shape[1]))
+    for t in range(len(IOU_THRESHOLDS)):
+        rows = np.flatnonzero(hit[:, t])  # recall rises at hits only, so only their precision is ever read
+        if not len(rows):
+            continue
+        hits = np.cumsum(drawn[rows], axis=0)
+        envelope = np.maximum.accumulate((hits / seen[rows])[::-1], axis=0)[::-1]
+        reached = _thresholds_reached(hits.astype(np.float64) / np.maximum(truths, 1))
+        result[t] = (envelope * np.diff(reached, axis=0, prepend=0)).sum(axis=0) / len(RECALL_THRESHOLDS)
+    return np.where(truths > 0, result, np.nan)
+
+
+def _thresholds_reached(recall: np.ndarray) -> np.ndarray:
+    """How many recall thresholds are <= recall; the same as searchsorted(side="right"), several times as fast."""
+    guess = (recall * (len(RECALL_THRESHOLDS) - 1)).astype(np.intp)  # off by at most one, by rounding
+    above = np.append(RECALL_THRESHOLDS, np.inf)
+    return guess + 1 + (above[guess + 1] <= recall) - (above[guess] > recall)
+
+
+def _counts(
+    matches: Matches, threshold: float, weights: np.ndarray, label: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted numbers of hits and of detections (resamples,) from the threshold on, of one class or of all."""
+    kept = matches.score >= threshold
+    if label is not None:
+        kept &= matches.label == label
+    n = len(weights)
+    hits = np.bincount(matches.item[kept & matches.hit[:, 0]], minlength=n)
+    found = np.bincount(matches.item[kept], minlength=n)
+    return hits.astype(np.float32) @ weights, found.astype(np.float32) @ weights
+
+
+def _ratios(hits: np.ndarray, found: np.ndarray, truths: np.ndarray) -> list[np.ndarray]:
+    """Precision, recall, F1, accuracy; without a detection precision is 0, without a truth the rest is NaN."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = np.where(found > 0, hits / found, 0)
+        recall = hits / truths
+        f1 = 2 * hits / (found + truths)
+        accuracy = hits / (found + truths - hits)
+    return [np.where(truths > 0, each, np.nan) for each in (precision, recall, f1, accuracy)]

@@ -1,0 +1,159 @@
+"""Intervals for shares and paired differences: score intervals and the paired bootstrap over seeds and items.
+
+Every condition of a task is resampled with the same weights, so differences of any two conditions are paired.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import norm
+from statsmodels.stats.proportion import proportion_confint
+
+Z_ONE_SIDED = float(norm.ppf(0.95))
+Z_TWO_SIDED = float(norm.ppf(0.975))
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """low, high: two-sided 95 %; lower, upper: one-sided 95 % bounds, so lower..upper is a two-sided 90 % interval."""
+
+    low: float
+    high: float
+    lower: float
+    upper: float
+
+    def widest(self, other: Interval) -> Interval:
+        """The more conservative of two intervals, bound by bound."""
+        return Interval(
+            min(self.low, other.low),
+            max(self.high, other.high),
+            min(self.lower, other.lower),
+            max(self.upper, other.upper),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Resamples:
+    """Bootstrap resamples of the items of a task, drawn once and used for every model and condition.
+
+    items: float32 (n, resamples), how often each item is drawn; columns sum to n. seed: of these and the seed draws.
+    """
+
+    items: np.ndarray
+    seed: int
+
+    @classmethod
+    def draw(cls, n: int, resamples: int, seed: int) -> Resamples:
+        """Draw items with replacement. Takes 4 * n * resamples bytes."""
+        rng = np.random.default_rng([seed, n])
+        return cls(
+            np.ascontiguousarray(rng.multinomial(n, np.full(n, 1 / n), size=resamples).T, dtype=np.float32), seed
+        )
+
+    def seeds(self, count: int) -> np.ndarray:
+        """Weights (count, resamples) of the training seeds, columns summing to 1; independent of the items' draws.
+
+        A resample holds count - 1 seeds: with so few, drawing all `count` would understate the variance between
+        seeds by the factor (count - 1)/count, one half for two seeds (McCarthy and Snowden 1985; Rao and Wu 1988).
+        """
+        resamples = self.items.shape[1]
+        if count == 1:
+            return np.ones((1, resamples))
+        rng = np.random.default_rng([self.seed, count, 1])
+        return rng.multinomial(count - 1, np.full(count, 1 / count), size=resamples).T / (count - 1)
+
+    def over_seeds(self, samples: np.ndarray) -> np.ndarray:
+        """Resampled means over seeds: (seeds, ..., resamples) to (..., resamples).
+
+        All models see the same items, so seeds and items are crossed, not nested: each resample has one draw of the
+        seeds and one of the items, which errs to the wide side (the pigeonhole bootstrap, Owen 2007).
+        """
+        return np.einsum("sr,s...r->...r", self.seeds(len(samples)), samples)
+
+
+def percentile(samples: np.ndarray) -> Interval:
+    """Percentile interval of bootstrap samples (resamples,), NaN (undefined in a resample) left out."""
+    low, lower, upper, high = quantiles(samples, (0.025, 0.05, 0.95, 0.975))
+    return Interval(low, high, lower, upper)
+
+
+def quantiles(samples: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
+    """Quantiles over the last axis, NaN left out: (..., resamples) to (len(shares), ...)."""
+    # nanquantile is slow, and NaN rare.
+    return (np.nanquantile if np.isnan(samples).any() else np.quantile)(samples, shares, axis=-1)
+
+
+def wilson(count: float, n: int) -> tuple[float, float]:
+    """Wilson (1927) 95 % interval of the share count/n; count may be a mean over seeds."""
+    low, high = proportion_confint(count, n, alpha=0.05, method="wilson")
+    return float(low), float(high)
+
+
+def all_agree(n: int, z: float) -> float:
+    """How far off 0 a paired difference may lie though no pair of n disagreed: z^2 / (n + z^2) (Tango 1998)."""
+    return z * z / (n + z * z)
+
+
+def tango(lost: float, won: float, n: int, z: float = Z_TWO_SIDED) -> tuple[float, float]:
+    """Score interval of the paired difference (won - lost)/n.
+
+    lost: pairs right before and wrong after; won: the reverse; either may be a mean over seeds. n: pairs.
+
+    Tango (1998), Statistics in Medicine 17:891-908. Unlike Wald and bootstrap intervals it keeps its width when few
+    or no pairs disagree, so a small test set cannot pass as equal.
+    """
+    return _tango_low(lost, won, n, z), -_tango_low(won, lost, n, z)
+
+
+def _tango_low(lost: float, won: float, n: int, z: float) -> float:
+    if lost + won == 0:
+        return -all_agree(n, z)
+    if lost == n:
+        return -1.0
+    estimate = (won - lost) / n
+
+    def excess(difference: float) -> float:
+        """Score statistic minus z, times its standard error, if the true difference were `difference`."""
+        # q: maximum-likelihood share of lost pairs given the difference.
+        a = 2 * n
+        b = -won - lost + (2 * n - won + lost) * difference
+        c = -lost * difference * (1 - difference)
+        q = (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
+        variance = n * (2 * q + difference * (1 - difference))
+        return n * (estimate - difference) - z * math.sqrt(max(variance, 0.0))
+
+    return float(brentq(excess, -1.0, estimate, xtol=1e-12))
+
+
+def paired_score(before: np.ndarray, after: np.ndarray) -> Interval:
+    """Tango's interval of the accuracy difference after - before.
+
+    before, after: bool (seeds, n), right or wrong. Of several seeds the discordant counts are averaged and n stays
+    the number of items: the seeds are no further items, they share them.
+    """
+    lost, won = discordant(before, after)
+    n = before.shape[1]
+    return Interval(*tango(lost, won, n, Z_TWO_SIDED), *tango(lost, won, n, Z_ONE_SIDED))
+
+
+def discordant(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
+    """Items lost (right before, wrong after) and won (the reverse), means over seeds of bool (seeds, n)."""
+    seeds = len(before)
+    return float((before & ~after).sum() / seeds), float((~before & after).sum() / seeds)
+
+
+def paired_guarded(difference: float, samples: np.ndarray, n: int) -> Interval:
+    """Bootstrap interval of a paired difference of a metric that is no mean over items (mAP), with a guard.
+
+    difference: the estimate; samples: (resamples,); n: items. The bootstrap cannot see what no item shows: when all
+    items agree it says [0, 0] even for three of them. What is rarer than z^2/(n + z^2) may well be missing among n
+    items (Tango's bound when all pairs agree), so the interval never reaches less far than that from the estimate.
+    """
+    two, one = all_agree(n, Z_TWO_SIDED), all_agree(n, Z_ONE_SIDED)
+    guard = Interval(difference - two, difference + two, difference - one, difference + one)
+    widest = percentile(samples).widest(guard)
+    return Interval(*(min(max(bound, -1.0), 1.0) for bound in dataclasses.astuple(widest)))

@@ -1,0 +1,222 @@
+"""What a study measured, read and checked: its items, its conditions, each model's outcomes.
+
+Everything is refused that would silently shrink or unpair a comparison: missing levels, items or seeds, NaN.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lossybench import codecs
+from lossybench.analysis.detection import Frames
+from lossybench.artifacts import read_meta, read_table
+from lossybench.errors import LossyBenchError
+
+ORIGINAL = "original"
+REFERENCE = (ORIGINAL, 0.0)
+FIDELITY = ("psnr", "ssim", "snr", "spectral_distance")
+
+Row = dict[str, Any]
+Condition = tuple[str, float]  # codec, level
+Model = tuple[str, str]  # architecture, regime
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A task's test items. labels: int (n,), -1 in detection; data: the file, for errors."""
+
+    name: str
+    medium: str
+    kind: str
+    classes: list[str]
+    ids: list[str]
+    labels: np.ndarray
+    data: Path
+
+
+def read_task(data: Path) -> Task:
+    """The test split of artifacts.DATA. Raises LossyBenchError when it is empty."""
+    meta = read_meta(data)
+    table = read_table(data, ["id", "split", "label"])
+    test = table.filter(pc.equal(table["split"], "test"))
+    if not len(test):
+        raise LossyBenchError(f"{data}: no items in the split test")
+    labels = test["label"].to_numpy()
+    return Task(meta["task"], meta["medium"], meta["kind"], meta["classes"], test["id"].to_pylist(), labels, data)
+
+
+def read_conditions(compressed: list[Path], task: Task) -> dict[Condition, Row]:
+    """Rows of the table `conditions`: the original first, then codec by codec from the mildest level on.
+
+    Raises LossyBenchError for other items than the task's and when the original is missing.
+    """
+    found: dict[Condition, Row] = {}
+    by_codec: dict[str, codecs.Codec] = {}
+    for path in compressed:
+        meta = read_meta(path)
+        condition = (meta["codec"], float(meta["level"]))
+        codec = by_codec.setdefault(meta["codec"], codecs.get(meta["codec"], meta["options"]))
+        columns = ["id", "payload_bits", "overhead_bits", "raw_bits", "rate", *FIDELITY, "encoder"]
+        table = read_table(path, columns).to_pandas()
+        check_items(path, table["id"].tolist(), task, "this file")
+        payload, overhead, raw = (table[name].sum() for name in ("payload_bits", "overhead_bits", "raw_bits"))
+        found[condition] = {
+            "codec": condition[0],
+            "title": codec.title,
+            "level": condition[1],
+            "label": codec.title if condition == REFERENCE else codec.level_label(condition[1]),
+            "strength": 0,
+            "rate": table["rate"].mean(),
+            "rate_unit": "bpp" if task.medium == "image" else "kb/s",
+            "ratio": raw / payload,
+            "saving": 1 - payload / raw,
+            "overhead_share": overhead / (payload + overhead),
+            **{name: _mean_fidelity(table[name]) for name in FIDELITY},
+            "encoder": " | ".join(sorted(table["encoder"].unique())),
+            "n": len(table),
+        }
+    if REFERENCE not in found:
+        raise LossyBenchError(f"{task.name}: no compressed test part of codec {ORIGINAL!r}; every study needs it")
+    ordered = {REFERENCE: found.pop(REFERENCE)}
+    for name in sorted({name for name, _ in found}):
+        levels = by_codec[name].by_strength([level for other, level in found if other == name])
+        for strength, level in enumerate(levels, start=1):
+            ordered[name, level] = found[name, level] | {"strength": strength}
+    return ordered
+
+
+def _mean_fidelity(values: pd.Series) -> float | None:
+    """Mean over the items that changed (an unchanged one is infinitely faithful); None where not measured."""
+    known = values.dropna()
+    if known.empty:
+        return None
+    finite = known[np.isfinite(known)]
+    return float(finite.mean()) if len(finite) else math.inf
+
+
+def outcome_files(outcomes: list[Path], task: Task) -> dict[Model, dict[str, dict[int, Path]]]:
+    """Outcome files by model, codec and seed.
+
+    Raises LossyBenchError for a file of another task, and for a model without the original or with codecs that not
+    all of its seeds have.
+    """
+    found: dict[Model, dict[str, dict[int, Path]]] = defaultdict(lambda: defaultdict(dict))
+    for path in sorted(outcomes):
+        meta = read_meta(path)
+        if meta["task"] != task.name:
+            raise LossyBenchError(f"{path}: is of task {meta['task']!r}, not of {task.name!r}")
+        found[meta["arch"], meta["regime"]][meta["codec"]][int(meta["seed"])] = path
+    if not found:
+        raise LossyBenchError(f"{task.name}: no outcomes; evaluate a model first")
+    for (arch, regime), of_codec in found.items():
+        seeds = {seed for by_seed in of_codec.values() for seed in by_seed}
+        for codec in {ORIGINAL, *of_codec}:
+            for seed in sorted(seeds - set(of_codec.get(codec, {}))):
+                raise LossyBenchError(
+                    f"outcomes/{task.name}/{arch}/{regime}/{seed}/{codec}.parquet is missing: every model needs the "
+                    f"codec {ORIGINAL!r}, and all seeds of a model the same codecs; evaluate it"
+                )
+    return found
+
+
+def read_classification(path: Path, levels: list[float], task: Task) -> dict[float, np.ndarray]:
+    """Predictions int (n,) in the order of the task's items, by level.
+
+    Raises LossyBenchError unless the file holds exactly these levels, each with the task's items and labels, no NaN.
+    """
+    table = read_table(path, ["id", "level", "label", "prediction", "scores"])
+    _refuse_nan(path, table, "scores")
+    by_level = {}
+    for level, rows in _by_level(path, table.drop_columns(["scores"]).to_pandas(), levels).items():
+        check_items(path, rows["id"].tolist(), task, f"level {level:g}")
+        ordered = rows.set_index("id").loc[task.ids]
+        if (ordered["label"].to_numpy() != task.labels).any():
+            raise LossyBenchError(f"{path}: labels differ from those of {task.data}; evaluate again")
+        by_level[level] = ordered["prediction"].to_numpy()
+    return by_level
+
+
+def read_detection(path: Path, levels: list[float], task: Task) -> dict[float, Frames]:
+    """Detections and true boxes by level.
+
+    Raises LossyBenchError unless the file holds exactly these levels, each with the task's items and the same frames
+    and true boxes; for NaN, boxes of negative size, and a test split without any box.
+    """
+    table = read_table(path)
+    for column in ("scores", "boxes"):
+        _refuse_nan(path, table, column)
+    index = pd.DataFrame({name: table[name].to_numpy() for name in ("id", "frame", "level")})
+    place = {name: i for i, name in enumerate(task.ids)}
+    by_level: dict[float, Frames] = {}
+    for level, rows in _by_level(path, index, levels).items():
+        check_items(path, rows["id"].unique().tolist(), task, f"level {level:g}")
+        item = rows["id"].map(place).to_numpy()
+        order = np.lexsort((rows["frame"].to_numpy(), item))
+        frames = _frames(table.take(rows.index.to_numpy()[order]), item[order])
+        if (frames.boxes[:, :2] > frames.boxes[:, 2:]).any():
+            raise LossyBenchError(f"{path}: level {level:g}: boxes with x1 < x0 or y1 < y0; write x0 y0 x1 y1")
+        if not len(frames.true_boxes):
+            raise LossyBenchError(f"{path}: no true box in the test split, so nothing can be measured")
+        check_truth(path, frames, next(iter(by_level.values()), frames))
+        by_level[level] = frames
+    return by_level
+
+
+def check_truth(path: Path, frames: Frames, others: Frames) -> None:
+    """Raises LossyBenchError unless both conditions have the same frames and true boxes."""
+    for name in ("item", "true_frame", "true_boxes", "true_labels"):
+        if not np.array_equal(getattr(frames, name), getattr(others, name)):
+            raise LossyBenchError(f"{path}: frames or true boxes differ between conditions; evaluate again")
+
+
+def _frames(rows: pa.Table, item: np.ndarray) -> Frames:
+    def flat(name: str) -> np.ndarray:
+        values = pc.list_flatten(rows[name]).to_numpy()
+        return values.astype(np.int64 if values.dtype.kind == "i" else np.float32)  # copied: Arrow's are read-only
+
+    def owner(name: str) -> np.ndarray:
+        return np.repeat(np.arange(len(rows)), pc.list_value_length(rows[name]).to_numpy())
+
+    return Frames(
+        item=item,
+        frame=owner("labels"),
+        boxes=flat("boxes").reshape(-1, 4),
+        labels=flat("labels"),
+        scores=flat("scores"),
+        true_frame=owner("true_labels"),
+        true_boxes=flat("true_boxes").reshape(-1, 4),
+        true_labels=flat("true_labels"),
+    )
+
+
+def _by_level(path: Path, rows: pd.DataFrame, levels: list[float]) -> dict[float, pd.DataFrame]:
+    parts = {level: rows[rows["level"] == level] for level in rows["level"].unique().tolist()}
+    if wrong := sorted(set(parts) ^ set(levels)):
+        what = ", ".join(f"{level:g} ({'missing' if level in levels else 'not compressed'})" for level in wrong)
+        raise LossyBenchError(f"{path}: levels differ from the compressed ones: {what}; evaluate again")
+    return parts
+
+
+def check_items(path: Path, ids: list[str], task: Task, what: str) -> None:
+    """Raises LossyBenchError unless `ids` are the task's items, each once; `what` of the file holds them."""
+    if len(ids) == len(task.ids) and set(ids) == set(task.ids):
+        return
+    missing, foreign = sorted(set(task.ids) - set(ids)), sorted(set(ids) - set(task.ids))
+    example = f"lacks {missing[0]!r}" if missing else f"has {foreign[0]!r}" if foreign else "holds one twice"
+    raise LossyBenchError(
+        f"{path}: {what} holds {len(ids)} items ({example}), the test split of {task.data} {len(task.ids)}; redo it"
+    )
+
+
+def _refuse_nan(path: Path, table: pa.Table, column: str) -> None:
+    if pc.any(pc.is_nan(pc.list_flatten(table[column]))).as_py():
+        raise LossyBenchError(f"{path}: NaN among the {column}; the model has diverged, train it again")

@@ -1,0 +1,211 @@
+"""The summary tables, their columns stated once: what `aggregate` writes and the report reads.
+
+Shares are fractions 0..1 and differences are fractions -1..1, unless a comment says points (1 point = 0.01).
+`metric` values: accuracy, precision, recall, f1 (classification); map, map50, precision, recall, f1, accuracy
+(detection). The primary metric is accuracy, or map50 for detection. An interval is (low, high), two-sided 95 %.
+`strength` orders the levels of one codec: 0 for the original, 1 for the mildest level, then upwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+
+from lossybench.artifacts import publish, read_table, write_table
+
+_TEXT, _WHOLE, _REAL, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "metrics": pa.schema(
+        [
+            ("arch", _TEXT),
+            ("regime", _TEXT),  # original, mixed, matched_<codec>_<level>
+            ("seed", _WHOLE),  # -1: mean over all seeds, interval over seeds and items
+            ("codec", _TEXT),
+            ("level", _REAL),
+            ("strength", _WHOLE),
+            ("metric", _TEXT),
+            ("class", _TEXT),  # class name; "" = overall (classification: macro mean; detection: see detection.py)
+            ("value", _REAL),
+            ("low", _REAL),
+            ("high", _REAL),
+            ("n", _WHOLE),  # items: the unit that is resampled (for video the clip)
+        ]
+    ),
+    "conditions": pa.schema(
+        [
+            ("codec", _TEXT),
+            ("title", _TEXT),  # "JPEG"
+            ("level", _REAL),
+            ("label", _TEXT),  # "QF 10"
+            ("strength", _WHOLE),
+            ("rate", _REAL),  # mean over items, payload only
+            ("rate_unit", _TEXT),  # bpp or kb/s
+            ("ratio", _REAL),  # raw bits over payload bits, totals
+            ("saving", _REAL),  # 1 - payload/raw, totals
+            ("overhead_share", _REAL),  # overhead / (payload + overhead), totals
+            ("psnr", _REAL),  # dB, mean over the items that changed; inf when none did; null where not measured
+            ("ssim", _REAL),
+            ("snr", _REAL),  # dB, as psnr
+            ("spectral_distance", _REAL),  # dB
+            ("encoder", _TEXT),
+            ("n", _WHOLE),
+        ]
+    ),
+    "differences": pa.schema(
+        [
+            ("arch", _TEXT),
+            ("regime", _TEXT),
+            ("codec", _TEXT),
+            ("level", _REAL),
+            ("strength", _WHOLE),
+            ("metric", _TEXT),  # the primary one
+            ("reference", _REAL),  # of the same model at the original, mean over seeds
+            ("value", _REAL),
+            ("difference", _REAL),  # value - reference; negative = loss
+            ("low", _REAL),
+            ("high", _REAL),
+            ("lower", _REAL),  # one-sided 95 % bounds
+            ("upper", _REAL),
+            ("p", _REAL),  # exact McNemar; null for detection and for the original
+            ("p_holm", _REAL),  # over all codecs and levels of (arch, regime)
+            ("seeds", _WHOLE),
+            ("n", _WHOLE),
+        ]
+    ),
+    "verdicts": pa.schema(
+        [
+            ("arch", _TEXT),
+            ("regime", _TEXT),
+            ("codec", _TEXT),
+            ("level", _REAL),
+            ("strength", _WHOLE),
+            ("delta", _REAL),  # points
+            ("verdict", _TEXT),  # of this level alone: acceptable, unacceptable, inconclusive
+            ("tested", _FLAG),  # the fixed sequence reached it; only then may `acceptable` be claimed
+            ("items_needed", _WHOLE),  # to decide with 80 % power, should the difference persist; null when decided
+        ]
+    ),
+    "limits": pa.schema(
+        [
+            ("arch", _TEXT),
+            ("regime", _TEXT),
+            ("codec", _TEXT),
+            ("delta", _REAL),  # points
+            ("verdict", _TEXT),  # acceptable when some level passed, else that of the mildest level
+            ("level", _REAL),  # strongest level passed; this and the next five are null when none did
+            ("label", _TEXT),
+            ("rate", _REAL),
+            ("rate_unit", _TEXT),
+            ("ratio", _REAL),
+            ("saving", _REAL),
+            ("stopped_at", _REAL),  # first level that failed; null when all passed
+            ("stopped_verdict", _TEXT),
+            ("items_needed", _WHOLE),  # to decide at stopped_at; null unless that was inconclusive
+        ]
+    ),
+    "transfer": pa.schema(
+        [
+            ("arch", _TEXT),
+            ("codec", _TEXT),  # tested with
+            ("train", _TEXT),  # original, mixed, matched
+            ("train_codec", _TEXT),  # "" unless matched; differs from `codec` in cross-codec cells
+            ("train_level", _REAL),  # null unless matched
+            ("test_level", _REAL),  # null = tested on the original
+            ("value", _REAL),  # primary metric, mean over seeds
+            ("low", _REAL),
+            ("high", _REAL),
+        ]
+    ),
+    "recovery": pa.schema(
+        [
+            ("arch", _TEXT),
+            ("codec", _TEXT),  # "original": what mixed training costs on originals
+            ("level", _REAL),
+            ("strength", _WHOLE),
+            ("original", _REAL),  # primary metric of regime original at this condition
+            ("mixed", _REAL),  # of regime mixed
+            ("difference", _REAL),  # mixed - original, paired by item and seed
+            ("low", _REAL),
+            ("high", _REAL),
+            ("recovered", _REAL),  # share of regime original's loss; null when that loss is < 1 point
+        ]
+    ),
+    "bd": pa.schema(
+        [
+            ("arch", _TEXT),
+            ("regime", _TEXT),
+            ("codec_a", _TEXT),  # anchor
+            ("codec_b", _TEXT),  # negative bd_rate, positive bd_metric: b is better than a
+            ("bd_rate", _REAL),  # %, rate of b over a at equal metric; null when refused
+            ("bd_metric", _REAL),  # points, b minus a at equal rate; null when refused
+            ("overlap_low", _REAL),  # primary metric that both curves reach: what bd_rate averages over
+            ("overlap_high", _REAL),
+            ("rate_low", _REAL),  # rates that both curves span: what bd_metric averages over
+            ("rate_high", _REAL),
+            ("rate_unit", _TEXT),
+            ("status", _TEXT),  # ok, or the reason of refusal
+        ]
+    ),
+    "attacks": pa.schema(
+        [
+            ("arch", _TEXT),
+            ("regime", _TEXT),
+            ("seed", _WHOLE),
+            ("codec", _TEXT),  # original: no codec in front of the model
+            ("level", _REAL),
+            ("strength", _WHOLE),
+            ("attack", _TEXT),
+            ("norm", _TEXT),
+            ("epsilon", _REAL),
+            ("goal", _TEXT),  # untargeted, targeted
+            ("tier", _TEXT),  # T0 .. T4
+            ("n", _WHOLE),  # attacked items: all, also those wrong when clean
+            ("clean", _REAL),  # accuracy on clean items, no codec
+            ("clean_after", _REAL),  # on clean items after the codec
+            ("robust_before", _REAL),  # on adversarial items, no codec
+            ("robust_before_low", _REAL),
+            ("robust_before_high", _REAL),
+            ("robust_after", _REAL),  # on adversarial items after the codec
+            ("robust_after_low", _REAL),
+            ("robust_after_high", _REAL),
+            ("tasr_before", _REAL),  # of items with label != target; the four tasr are null when untargeted
+            ("tasr_before_low", _REAL),
+            ("tasr_before_high", _REAL),
+            ("tasr_after", _REAL),
+            ("tasr_after_low", _REAL),
+            ("tasr_after_high", _REAL),
+            ("gain", _REAL),  # robust_after - bare model's under the same attack (T0); null if that was not run
+            ("gain_low", _REAL),
+            ("gain_high", _REAL),
+            ("cost", _REAL),  # clean - clean_after
+            ("opened", _REAL),  # right before and wrong after the codec, adversarial items minus clean ones
+            ("unreliable", _FLAG),  # a gate failed on this row
+            ("reason", _TEXT),  # which; "" when reliable
+        ]
+    ),
+    "gates": pa.schema(
+        [
+            ("arch", _TEXT),
+            ("regime", _TEXT),
+            ("seed", _WHOLE),
+            ("codec", _TEXT),
+            ("level", _REAL),
+            ("gate", _TEXT),
+            ("status", _TEXT),  # pass, fail, not applicable
+            ("figure", _REAL),  # the worst over the rows compared; the note says of what; null when not applicable
+            ("note", _TEXT),
+        ]
+    ),
+}
+
+
+def write(out: Path, name: str, rows: Iterable[dict[str, Any]], meta: dict[str, Any]) -> None:
+    """Write one summary table as out/name.parquet and out/name.csv, each atomically; the rows' keys are its columns."""
+    write_table(out / f"{name}.parquet", SCHEMAS[name], rows, meta)
+    with publish(out / f"{name}.csv") as aside:
+        pyarrow.csv.write_csv(read_table(out / f"{name}.parquet"), aside)

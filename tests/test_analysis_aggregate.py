@@ -1,0 +1,189 @@
+"""The aggregate stage on synthetic outcomes whose answers are known."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lossybench.analysis import tables
+from lossybench.analysis.aggregate import aggregate
+from lossybench.artifacts import CLASSIFICATION_OUTCOMES, COMPRESSED, DATA, DETECTION_OUTCOMES, read_table, write_table
+from lossybench.errors import LossyBenchError
+
+LEVELS = {"original": [0.0], "jpeg": [10.0, 50.0, 90.0]}
+SETTINGS = {"deltas": [1, 2, 5], "bootstrap": 200, "seed": 0}
+
+
+class Study:
+    """Writes the inputs of `aggregate`; `wrong` says which share of items each condition gets wrong."""
+
+    def __init__(self, folder: Path, n: int = 400, kind: str = "classification") -> None:
+        self.folder, self.kind = folder, kind
+        self.ids = [f"item{i}" for i in range(n)]
+        self.labels = np.arange(n) % 3
+        self.data = folder / "data.parquet"
+        meta = {"task": "toy", "medium": "image", "kind": kind, "classes": ["a", "b", "c"]}
+        split = [*[(name, "test") for name in self.ids], ("other", "train")]
+        rows = (self.row(DATA, id=name, split=part, label=i % 3, boxes=[]) for i, (name, part) in enumerate(split))
+        write_table(self.data, DATA, rows, meta)
+        self.compressed = []
+        for codec, levels in LEVELS.items():
+            for level in levels:
+                path = folder / f"{codec}_{level:g}.parquet"
+                bits = {"payload_bits": int(100 + 10 * level), "overhead_bits": 100, "raw_bits": 10000}
+                psnr = np.inf if codec == "original" else 30 + level / 10
+                rows = (
+                    self.row(COMPRESSED, id=name, **bits, rate=bits["payload_bits"] / 100, psnr=psnr, encoder="toy 1")
+                    for name in self.ids
+                )
+                write_table(path, COMPRESSED, rows, {"codec": codec, "level": level, "options": {}})
+                self.compressed.append(path)
+        self.outcomes: list[Path] = []
+
+    @staticmethod
+    def row(schema, **values):
+        return {name: values.get(name) for name in schema.names}
+
+    def model(self, wrong, regime="original", seed=0, scores=0.5, ids=None, levels=LEVELS, boxes=None):
+        ids = ids or self.ids
+        for codec in levels:
+            path = self.folder / "outcomes" / regime / str(seed) / f"{codec}.parquet"
+            meta = {"task": "toy", "arch": "net", "regime": regime, "seed": seed, "codec": codec}
+
+            def rows(codec=codec):
+                for level in levels[codec]:
+                    lost = round(wrong[codec, level] * len(ids))
+                    for i, name in enumerate(ids):
+                        if self.kind == "detection":
+                            box, gone = [0.0, 0.0, 9.0, 9.0], i < lost
+                            found = {"boxes": [] if gone else box, "labels": [] if gone else [0]}
+                            found["scores"] = [] if gone else [0.5 + i / 10000]
+                            yield {
+                                "id": name,
+                                "frame": 0,
+                                "level": level,
+                                **found,
+                                "true_boxes": box,
+                                "true_labels": [0],
+                            }
+                            continue
+                        label = int(self.labels[i % len(self.labels)])
+                        guess = (label + 1) % 3 if i < lost else label
+                        outcome = {"prediction": guess, "correct": guess == label, "scores": [scores] * 3}
+                        yield {"id": name, "level": level, "label": label, **outcome}
+
+            schema = DETECTION_OUTCOMES if self.kind == "detection" else CLASSIFICATION_OUTCOMES
+            write_table(path, schema, rows(), meta)
+            self.outcomes.append(path)
+        return self
+
+    def summary(self):
+        out = self.folder / "summary"
+        aggregate(self.data, self.compressed, self.outcomes, [], SETTINGS, out)
+        return {name: read_table(out / f"{name}.parquet").to_pandas() for name in tables.SCHEMAS}
+
+
+def wrong(jpeg90=0.05, jpeg50=0.05, jpeg10=0.4):
+    return {("original", 0.0): 0.05, ("jpeg", 90.0): jpeg90, ("jpeg", 50.0): jpeg50, ("jpeg", 10.0): jpeg10}
+
+
+def test_classification_study(tmp_path):
+    study = Study(tmp_path)
+    for seed in (0, 1):
+        study.model(wrong(), "original", seed).model(wrong(jpeg10=0.2), "mixed", seed)
+        study.model(wrong(jpeg10=0.1), "matched_jpeg_10", seed)
+    summary = study.summary()
+    differences = summary["differences"].set_index(["regime", "codec", "level"])
+    same = differences.loc["original", "original", 0.0]
+    assert (same[["difference", "low", "high", "lower", "upper"]] == 0).all()
+    strong = differences.loc["original", "jpeg", 10.0]
+    assert strong["difference"] == pytest.approx(-0.35) and strong["p_holm"] < 1e-6 and strong["seeds"] == 2
+    assert strong["reference"] == pytest.approx(0.95) and strong["upper"] < -0.3
+
+    verdicts = summary["verdicts"].set_index(["regime", "codec", "level", "delta"])["verdict"].sort_index()
+    assert (verdicts["original", "original"] == "acceptable").all()
+    assert (verdicts["original", "jpeg", 10.0] == "unacceptable").all()
+    limit = summary["limits"].set_index(["regime", "delta"]).loc[("original", 2.0)]
+    assert (limit["verdict"], limit["level"], limit["label"], limit["stopped_at"]) == ("acceptable", 50, "QF 50", 10)
+    assert limit["rate"] == pytest.approx(6.0) and limit["saving"] == pytest.approx(0.94)
+
+    recovery = summary["recovery"].set_index(["codec", "level"])
+    assert recovery.loc[("jpeg", 10.0), "difference"] == pytest.approx(0.2)
+    assert recovery.loc[("jpeg", 10.0), "recovered"] == pytest.approx(0.2 / 0.35)
+    assert np.isnan(recovery.loc[("jpeg", 90.0), "recovered"])
+    transfer = summary["transfer"].set_index(["train", "train_codec", "train_level", "test_level"])["value"]
+    assert transfer["matched", "jpeg", 10.0, 10.0] == pytest.approx(0.9)
+    conditions = summary["conditions"].set_index(["codec", "level"])
+    assert conditions["strength"].to_dict() == {("original", 0): 0, ("jpeg", 90): 1, ("jpeg", 50): 2, ("jpeg", 10): 3}
+    assert conditions.loc[("original", 0), "psnr"] == np.inf
+    metrics = summary["metrics"]
+    assert set(metrics["seed"]) == {-1, 0, 1} and metrics.notna().all(axis=None)
+    assert ((metrics["low"] <= metrics["value"]) & (metrics["value"] <= metrics["high"])).all()
+
+
+def test_a_milder_level_that_fails_ends_the_search(tmp_path):
+    study = Study(tmp_path).model(wrong(jpeg90=0.05, jpeg50=0.3, jpeg10=0.05))
+    summary = study.summary()
+    limit = summary["limits"].set_index("delta").loc[5.0]
+    assert (limit["level"], limit["stopped_at"], limit["stopped_verdict"]) == (90, 50, "unacceptable")
+    verdicts = summary["verdicts"].set_index(["codec", "level", "delta"])
+    assert verdicts.loc[("jpeg", 10.0, 5.0), "verdict"] == "acceptable"
+    assert not verdicts.loc[("jpeg", 10.0, 5.0), "tested"]
+
+
+@pytest.mark.parametrize("kind", ["classification", "detection"])
+def test_too_few_items_are_inconclusive(tmp_path, kind):
+    study = Study(tmp_path, n=40, kind=kind).model(wrong(jpeg10=0.05))
+    limits = study.summary()["limits"].set_index("delta")
+    assert limits["verdict"].to_dict() == {1.0: "inconclusive", 2.0: "inconclusive", 5.0: "inconclusive"}
+    assert limits["level"].isna().all() and limits["stopped_at"].eq(90).all()
+    assert limits["items_needed"].to_dict() == {1.0: 268, 2.0: 133, 5.0: 52}
+
+
+def test_detection_study(tmp_path):
+    summary = Study(tmp_path, n=200, kind="detection").model(wrong(jpeg50=0.06)).summary()
+    differences = summary["differences"].set_index(["codec", "level"])
+    assert differences.loc[("original", 0.0), ["low", "high"]].tolist() == [0, 0]
+    assert differences["metric"].eq("map50").all() and differences["p"].isna().all()
+    verdicts = summary["verdicts"].set_index(["codec", "level", "delta"])["verdict"]
+    assert verdicts["jpeg", 90.0, 2.0] == "acceptable" and verdicts["jpeg", 10.0, 5.0] == "unacceptable"
+    metrics = summary["metrics"].set_index(["seed", "codec", "level", "metric", "class"])["value"]
+    assert metrics[0, "jpeg", 10.0, "recall", ""] == pytest.approx(0.6)
+    assert metrics[0, "jpeg", 10.0, "precision", "a"] == pytest.approx(1)
+    assert metrics[-1, "jpeg", 10.0, "map50", ""] == pytest.approx(61 / 101)  # recall thresholds 0 .. 0.6
+
+
+def test_same_seed_same_bytes(tmp_path):
+    study = Study(tmp_path, n=60).model(wrong())
+    study.summary()
+    first = {path.name: path.read_bytes() for path in (tmp_path / "summary").iterdir()}
+    study.outcomes.reverse()
+    study.summary()
+    assert first == {path.name: path.read_bytes() for path in (tmp_path / "summary").iterdir()}
+    assert set(first) == {f"{name}.{kind}" for name in tables.SCHEMAS for kind in ("parquet", "csv")}
+
+
+def test_refusals_name_the_file(tmp_path):
+    def refused(folder, match, **how):
+        study = Study(tmp_path / folder, n=20)
+        study.model(wrong(), **how)
+        with pytest.raises(LossyBenchError, match=match):
+            study.summary()
+
+    refused("level", r"jpeg\.parquet: levels differ .* 10 \(missing\)", levels=LEVELS | {"jpeg": [50.0, 90.0]})
+    refused("nan", r"original\.parquet: NaN among the scores", scores=float("nan"))
+    refused(
+        "item", r"original\.parquet: level 0 holds 19 items \(lacks 'item0'\)", ids=[f"item{i}" for i in range(1, 20)]
+    )
+    refused("twice", r"holds one twice", ids=[f"item{i}" for i in range(20)] + ["item3"])
+    refused("reference", r"outcomes/toy/net/original/0/original\.parquet is missing", levels={"jpeg": LEVELS["jpeg"]})
+    study = Study(tmp_path / "seed", n=20).model(wrong()).model(wrong(), seed=1, levels={"original": [0.0]})
+    with pytest.raises(LossyBenchError, match=r"original/1/jpeg\.parquet is missing"):
+        study.summary()
+
+
+def test_classification_needs_no_torch():
+    code = "import sys, lossybench.analysis.aggregate; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,127 @@
+"""The bootstrap's mAP against torchmetrics with faster-coco-eval, plain and with repeated items."""
+
+import numpy as np
+import pytest
+
+from lossybench.analysis import detection
+from lossybench.analysis.intervals import Resamples
+
+
+def scene(items: int, frames: int, seed: int, classes: int = 3) -> detection.Frames:
+    """Random true boxes, detections near them and elsewhere; some frames without either; scores without ties."""
+    rng = np.random.default_rng(seed)
+    found, labels, of_found, true, true_labels, of_true = [], [], [], [], [], []
+    for frame in range(items * frames):
+        count = rng.integers(0, 5)
+        corner = rng.uniform(0, 90, (count, 2))
+        boxes = np.hstack([corner, corner + rng.uniform(15, 40, (count, 2))])
+        label = rng.integers(0, classes, count)
+        strays = rng.integers(0, 8) * (frame % 7 > 0)
+        stray = rng.uniform(0, 90, (strays, 2))
+        near = np.vstack([boxes + rng.uniform(-4, 4, boxes.shape) for _ in range(2)])
+        found += [near, np.hstack([stray, stray + 30])]
+        labels += [label, label, rng.integers(0, classes + 1, strays)]  # one class is never true
+        of_found += [frame] * (2 * count + strays)
+        true.append(boxes)
+        true_labels.append(label)
+        of_true += [frame] * count
+    scores = rng.permutation(len(of_found)).astype(np.float32) / len(of_found)
+    return detection.Frames(
+        np.repeat(np.arange(items), frames),
+        np.array(of_found),
+        np.vstack(found).astype(np.float32),
+        np.concatenate(labels),
+        scores,
+        np.array(of_true),
+        np.vstack(true).astype(np.float32),
+        np.concatenate(true_labels),
+    )
+
+
+def repeated(frames: detection.Frames, times: np.ndarray) -> detection.Frames:
+    """Each item `times` times, as a data set of its own."""
+    rows = [
+        frame for item in range(len(times)) for _ in range(times[item]) for frame in np.flatnonzero(frames.item == item)
+    ]
+
+    def parts(owner: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
+        at = [np.flatnonzero(owner == row) for row in rows]
+        of = np.repeat(np.arange(len(rows)), [len(each) for each in at])
+        return [of, *(each[np.concatenate(at)] for each in arrays)]
+
+    found = parts(frames.frame, frames.boxes, frames.labels, frames.scores)
+    true = parts(frames.true_frame, frames.true_boxes, frames.true_labels)
+    return detection.Frames(np.arange(len(rows)), *found, *true)
+
+
+@pytest.mark.parametrize(("items", "frames", "seed"), [(40, 1, 0), (12, 5, 1), (120, 1, 2), (1, 1, 6)])
+def test_map_equals_torchmetrics_also_on_repeated_items(items, frames, seed):
+    data = scene(items, frames, seed)
+    matches = detection.match(data, items)
+    plain = detection.weighted(matches, 0.5, np.ones((items, 1), np.float32))[:2, 0]
+    assert 0.05 < plain[0] < plain[1] <= 1
+    assert plain == pytest.approx(detection.coco_map(data), abs=1e-6)
+    times = Resamples.draw(items, 3, seed).items
+    drawn = detection.weighted(matches, 0.5, times)[:2]
+    for r in range(3):
+        assert drawn[:, r] == pytest.approx(detection.coco_map(repeated(data, times[:, r].astype(int))), abs=1e-6)
+
+
+def test_a_hundred_detections_a_frame_and_class_count_as_in_coco():
+    # The only hit has the 101st score.
+    boxes = np.array([[0, 0, 10, 10]] + [[50, 50, 60, 60]] * 100, np.float32)
+    scores = np.linspace(0.1, 0.9, 101, dtype=np.float32)
+    zero = np.zeros(101, int)
+    data = detection.Frames(zero[:1], zero, boxes, zero, scores, zero[:1], boxes[:1], zero[:1])
+    matches = detection.match(data, 1)
+    assert not matches.hit.any()
+    assert detection.coco_map(data)[1] == 0
+
+
+def test_counts_at_a_threshold():
+    # Two true boxes; above the threshold one hit, one double of it, one stray of a class that is never true.
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 11], [50, 50, 60, 60], [20, 20, 30, 30]], np.float32)
+    data = detection.Frames(
+        np.array([0]),
+        np.zeros(4, int),
+        boxes,
+        np.array([0, 0, 1, 0]),
+        np.array([0.9, 0.8, 0.7, 0.2], np.float32),
+        np.zeros(2, int),
+        boxes[[0, 3]],
+        np.array([0, 0]),
+    )
+    matches = detection.match(data, 1)
+    names = detection.names(matches.classes, ["a", "b"])
+    at = dict(zip(names, detection.weighted(matches, 0.5, np.ones((1, 1), np.float32))[:, 0], strict=True))
+    assert [at[kind, ""] for kind in ("precision", "recall", "f1", "accuracy")] == pytest.approx(
+        [1 / 3, 1 / 2, 2 / 5, 1 / 4]
+    )
+    assert at["precision", "a"] == pytest.approx(1 / 2)
+    assert ("map", "b") not in at
+    assert detection.best_threshold(matches) == pytest.approx(0.9)  # F1 there 2/3, as with all four
+
+
+def test_nothing_detected():
+    none = np.zeros(0, int)
+    box = np.array([[0, 0, 9, 9]], np.float32)
+    data = detection.Frames(np.array([0, 1]), none, box[:0], none, none.astype("f4"), np.array([1]), box, np.array([0]))
+    matches = detection.match(data, 2)
+    values, samples = detection.measure(data, matches, detection.best_threshold(matches), Resamples.draw(2, 20, 0))
+    assert (values == 0).all()
+    assert np.isnan(samples).any()  # resamples of the item without a true box alone say nothing
+
+
+def test_bootstrap_covers_the_map_of_the_population():
+    # Each item of a small population is drawn into many small test sets; their intervals hold its mAP50.
+    population = scene(60, 1, 5)
+    truth = detection.coco_map(population)[1]
+    matches = detection.match(population, 60)
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(60):
+        test_set = rng.multinomial(60, np.full(60, 1 / 60))
+        boot = rng.multinomial(60, test_set / 60, size=100).T.astype(np.float32)
+        low, high = np.quantile(detection.weighted(matches, 0.5, boot)[1], (0.025, 0.975))
+        covered.append(low <= truth <= high)
+    assert np.mean(covered) > 0.8
