@@ -1,0 +1,60 @@
+"""A codec in front of a model, as a preprocessor of ART: what makes each of ART's attacks adaptive."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import torch
+from art.preprocessing.preprocessing import PreprocessorPyTorch
+
+from lossybench.attacks.quantised import GRIDS
+from lossybench.codecs.base import Codec, Medium
+
+
+class CodecPreprocessor(PreprocessorPyTorch):
+    """The real codec forward, the identity backward.
+
+    Backward pass differentiable approximation with the identity (Athalye, Carlini, Wagner 2018, arXiv 1802.00420,
+    section 4.1.1): the gradient at an item is taken to be the model's gradient at the decoded item.
+
+    codec, level: the round trip. medium: "image" (tensors (N, 3, H, W) in [0, 1]) or "audio" ((N, samples) in
+    [-1, 1]); values outside are clipped, as the integers that a codec takes do. rate: Hz of audio, else 0.
+    remember: how many of the latest round trips are kept. ART predicts on the clean and the finished items to log
+    a success rate, and whoever measures the finished items sends them through once more.
+    """
+
+    def __init__(self, codec: Codec, level: float, medium: Medium, rate: float = 0.0, remember: int = 0) -> None:
+        super().__init__(is_fitted=True, apply_fit=False, apply_predict=True)
+        codec.check(level, medium, rate)
+        self.codec, self.level, self.rate, self.grid = codec, level, rate, GRIDS[medium]
+        self._remembered = functools.lru_cache(maxsize=remember)(self._roundtrip)
+
+    def _roundtrip(self, item: bytes, shape: tuple[int, ...]) -> np.ndarray:
+        media = self.grid.media(np.frombuffer(item, self.grid.dtype).reshape(shape))
+        decoded = self.grid.layout(self.codec.roundtrip(media, self.level, self.rate))
+        decoded.flags.writeable = False
+        return decoded
+
+    def decode(self, items: np.ndarray) -> np.ndarray:
+        """What the model gets to see of each item: integers (N, ...) in the model's layout, in and out."""
+        return np.stack([self._remembered(item.tobytes(), item.shape) for item in items])
+
+    def forward(self, x: torch.Tensor, y: Any | None = None) -> tuple[torch.Tensor, Any | None]:
+        """The decoded items as new float32 tensors of the shape of `x`, and `y` as it came."""
+        return _StraightThrough.apply(x, self), y
+
+
+class _StraightThrough(torch.autograd.Function):
+    """`x + (decoded - x).detach()` would differ from the decoded item in the last bits."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, through: CodecPreprocessor) -> torch.Tensor:
+        grid = through.grid
+        decoded = through.decode(grid.integers(x.detach().cpu().numpy()))
+        return torch.from_numpy(grid.floats(decoded)).to(x.device)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return gradients[0], None

@@ -1,0 +1,1 @@
+"""What readers see: figures, contact sheets and recommendations, drawn from the summary tables alone."""

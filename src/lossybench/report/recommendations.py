@@ -1,0 +1,409 @@
+"""What to do, in words, from the summary tables alone: every number stands in them, every claim is a verdict."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from lossybench.artifacts import publish
+from lossybench.report.summary import (
+    METRIC_TITLES,
+    OBLIVIOUS,
+    ORIGINAL,
+    VERDICT_SYMBOLS,
+    Summary,
+    amount,
+    attack_size,
+    interval,
+    percent,
+    points,
+    strongest_attack,
+    worst_limits,
+)
+
+
+def write(summaries: list[Path], out: Path) -> None:
+    """Write the recommendations of all tasks as Markdown. Raises LossyBenchError when a table is missing."""
+    tasks = [Summary(Path(folder)) for folder in summaries]
+    parts = [_overview(tasks), *(_task(tables) for tables in tasks), _method(tasks)]
+    with publish(out) as aside:
+        aside.write_text("\n\n".join(parts) + "\n")
+
+
+def headline(summaries: list[Path]) -> str:
+    """The limits at the middle margin as plain text for a terminal: a line per task and codec."""
+    rows = list(_headline_rows([Summary(Path(folder)) for folder in summaries]))
+    header = ("task", "codec", "may lose", "strongest level", "rate", "saves", "verdict")
+    lines = [header, *((*cells[:-1], f"{cells[-1]}{', most economical' * best}") for cells, best in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join(["Strongest acceptable compression, trained on originals, worst of the architectures:", "", *text])
+
+
+def write_html(summaries: list[Path], out: Path) -> None:
+    """Write every limit (task, architecture, regime, codec, margin) as one self-contained HTML table."""
+    header = ["task", "architecture", "regime", "codec", "may lose (points)", "verdict"]
+    header += ["strongest level", "rate", "raw : payload", "saves", "stopped at"]
+    body = []
+    for tables in (Summary(Path(folder)) for folder in summaries):
+        for _, row in tables.limits.iterrows():
+            cells = [tables.task, row["arch"], row["regime"], tables.title(row["codec"]), f"{row['delta']:g}"]
+            cells += [f"{VERDICT_SYMBOLS[row['verdict']]} {row['verdict']}", *_level_cells(row)]
+            cells.insert(-1, "–" if pd.isna(row["ratio"]) else amount(row["ratio"]))
+            cells.append(_stop(tables, row) or "–")
+            line = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+            body.append(f'<tr class="{row["verdict"]}">{line}</tr>')
+    columns = "".join(f"<th>{html.escape(name)}</th>" for name in header)
+    with publish(out) as aside:
+        aside.write_text(_PAGE.format(columns=columns, body="\n".join(body)))
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>Limits</title><style>
+body {{ font: 14px sans-serif; color: #222 }}
+table {{ border-collapse: collapse }}
+th {{ position: sticky; top: 0; background: #fff; text-align: left }}
+th, td {{ padding: 3px 10px; border-bottom: 1px solid #ddd; white-space: nowrap }}
+.acceptable td {{ background: #BFE0F5 }}
+.inconclusive td {{ background: #E8E8E8 }}
+.unacceptable td {{ background: #F7CDB5 }}
+</style></head><body><table><thead><tr>{columns}</tr></thead><tbody>
+{body}
+</tbody></table></body></html>
+"""
+
+
+# The overview.
+
+
+def _overview(tasks: list[Summary]) -> str:
+    rows = [
+        "| " + " | ".join(f"**{cell}**" if best else cell for cell in cells) + " |"
+        for cells, best in _headline_rows(tasks)
+    ]
+    return "\n".join(
+        [
+            "# Recommendations",
+            "",
+            "How far each task's media may be compressed for models trained on originals. A level counts only if it is"
+            " shown for every architecture. Bold: the codec that gets by with the lowest measured rate.",
+            "",
+            "| task | codec | may lose | strongest acceptable level | rate | saves | verdict |",
+            "|---|---|---|---|---|---|---|",
+            *rows,
+        ]
+    )
+
+
+def _headline_rows(tasks: list[Summary]) -> Iterator[tuple[tuple[str, ...], bool]]:
+    """Cells per task and codec, and whether it is the task's most economical acceptable codec."""
+    for tables in tasks:
+        limits = worst_limits(tables, ORIGINAL, tables.delta)
+        best = _most_economical(limits)
+        for _, row in limits.iterrows():
+            name = tables.title(row["codec"])
+            cells = (tables.task, name, f"{tables.delta:g} points", *_level_cells(row), _verdict(tables, row))
+            yield cells, row["codec"] == best
+
+
+def _most_economical(limits: pd.DataFrame) -> str | None:
+    rates = limits[limits["verdict"] == "acceptable"].set_index("codec")["rate"]
+    return None if rates.empty else str(rates.idxmin())
+
+
+def _level_cells(row: pd.Series) -> tuple[str, str, str]:
+    """Level, rate and saving of a limit; dashes where none was shown."""
+    if row["verdict"] != "acceptable":
+        return "–", "–", "–"
+    return row["label"], f"{amount(row['rate'])} {row['rate_unit']}", percent(row["saving"])
+
+
+def _verdict(tables: Summary, row: pd.Series) -> str:
+    if row["verdict"] == "acceptable":
+        return "acceptable, even the strongest tested" if pd.isna(row["stopped_at"]) else "acceptable"
+    return f"{row['verdict']}: {_stop(tables, row)}"
+
+
+def _stop(tables: Summary, row: pd.Series) -> str:
+    """The level that the fixed sequence stopped at and why: "QF 5 costs more"; "" when every level passed."""
+    if pd.isna(row["stopped_at"]):
+        return ""
+    level = tables.label(row["codec"], row["stopped_at"])
+    return f"{level} costs more" if row["stopped_verdict"] == "unacceptable" else f"{level} undecided{_needed(row)}"
+
+
+def _needed(row: pd.Series) -> str:
+    return (
+        "" if pd.isna(row["items_needed"]) else f", about {row['items_needed']:,.0f} test items would likely settle it"
+    )
+
+
+# One task.
+
+
+def _task(tables: Summary) -> str:
+    parts = [f"## {tables.task}", _limit_text(tables), _equal_rate_text(tables), _training_text(tables)]
+    parts += [_precision_text(tables), _attack_text(tables)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _limit_text(tables: Summary) -> str:
+    limits = worst_limits(tables, ORIGINAL, tables.delta)
+    metric, best = METRIC_TITLES[tables.primary], _most_economical(limits)
+    says = []
+    if best is None:
+        says.append(f"**No compression is shown to cost at most {tables.delta:g} points of {metric}.**")
+    else:
+        row = limits[limits["codec"] == best].iloc[0]
+        level, rate, saving = _level_cells(row)
+        says.append(
+            f"**{tables.title(best)} at {level}** ({rate}, saves {saving} of the raw bits) is the most economical"
+            f" compression shown to cost at most {tables.delta:g} points of {metric} for models trained on originals"
+            f" ({_listed(tables.archs)})."
+        )
+    others = [row for _, row in limits.iterrows() if row["verdict"] == "acceptable" and row["codec"] != best]
+    if others:
+        listed = (f"{tables.title(row['codec'])} {', '.join(_level_cells(row)[:2])}" for row in others)
+        says.append(f"The limits of the others: {'; '.join(listed)}.")
+    refused = [row for _, row in limits.iterrows() if row["verdict"] == "unacceptable"]
+    if refused:
+        listed = (f"{tables.title(row['codec'])} ({_stop(tables, row)}, {row['arch']})" for row in refused)
+        says.append(f"Not to be used at this margin: {'; '.join(listed)}.")
+    says.append(_undecided(tables, limits[limits["verdict"] == "inconclusive"], "Nothing is shown for"))
+    beyond = limits[(limits["verdict"] == "acceptable") & (limits["stopped_verdict"] == "inconclusive")]
+    says.append(_undecided(tables, beyond, "Beyond the limits it is undecided for"))
+    return " ".join(filter(None, says))
+
+
+def _undecided(tables: Summary, rows: pd.DataFrame, start: str) -> str:
+    """Which codecs stopped at an inconclusive level, and how many items would settle all of them."""
+    if rows.empty:
+        return ""
+    listed = _listed(
+        f"{tables.title(row['codec'])} ({tables.label(row['codec'], row['stopped_at'])})" for _, row in rows.iterrows()
+    )
+    return (
+        f"{start} {listed}: the {_items(tables):,} test items are too few, about {rows['items_needed'].max():,.0f}"
+        f" would likely settle {'this' if len(rows) == 1 else 'all of these'}."
+    )
+
+
+def _items(tables: Summary) -> int:
+    return int(tables.differences["n"].max())
+
+
+def _equal_rate_text(tables: Summary) -> str:
+    """Which codec at equal rate, per architecture: the one that wins most of its Bjontegaard comparisons."""
+    rows = tables.bd[tables.bd["regime"] == ORIGINAL]
+    if rows.empty:
+        return ""
+    lines = []
+    for arch in tables.archs:
+        here = rows[rows["arch"] == arch]
+        # Each pair from both sides, so that every codec is `codec_b`. A ratio of rates inverts; a gap changes sign.
+        swapped = here.rename(columns={"codec_a": "codec_b", "codec_b": "codec_a"})
+        inverse = 100 * (1 / (1 + swapped["bd_rate"] / 100) - 1)
+        both = pd.concat([here, swapped.assign(bd_metric=-swapped["bd_metric"], bd_rate=inverse)])
+        both = both.dropna(subset="bd_metric").sort_values(["codec_b", "codec_a"])
+        if both.empty:
+            lines.append(f"- {arch}: no two codecs could be compared ({'; '.join(sorted(set(here['status'])))}).")
+            continue
+        wins = (both["bd_metric"] > 0).groupby(both["codec_b"]).sum()
+        best = str(wins.idxmax())
+        gaps = [f"{tables.title(row['codec_a'])} {_gap(row)}" for _, row in both[both["codec_b"] == best].iterrows()]
+        lines.append(f"- {arch}: {tables.title(best)} comes out ahead most often; against {'; '.join(gaps)}.")
+    start = (
+        f"**Which codec at equal rate.** Points of {METRIC_TITLES[tables.primary]} at equal rate, and rate at equal"
+        f" {METRIC_TITLES[tables.primary]}: Bjontegaard averages over the rates that both codecs reach. They have no"
+        " intervals, so make nothing of small ones."
+    )
+    return "\n".join([start, "", *lines])
+
+
+def _gap(row: pd.Series) -> str:
+    metric = f"{points(row['bd_metric'] / 100)} points"
+    if pd.isna(row["bd_rate"]):
+        return metric
+    return f"{metric}, {abs(row['bd_rate']):.1f} % {'less' if row['bd_rate'] < 0 else 'more'} rate"
+
+
+def _training_text(tables: Summary) -> str:
+    """Does training on a mixture of levels win it back, from which level, and what does it cost on originals?"""
+    rows = tables.recovery
+    if rows.empty:
+        return ""
+    metric = METRIC_TITLES[tables.primary]
+    cost = [
+        f"{row['arch']} {points(row['difference'])} {interval(row['low'], row['high'])}"
+        for _, row in rows[rows["codec"] == ORIGINAL].sort_values("arch").iterrows()
+    ]
+    before, after = (worst_limits(tables, regime, tables.delta) for regime in tables.regimes)
+    lines = [
+        "**Training on a mixture of levels** instead of originals changes the "
+        f"{metric} on originals by (points, 95 % interval): {', '.join(cost)}. Per codec:",
+        "",
+        "| codec | mildest level with a gain for every architecture | gain at the strongest level, points |"
+        f" limit at {tables.delta:g} points, originals | limit, mixture |",
+        "|---|---|---|---|---|",
+    ]
+    for codec in tables.codecs:
+        here = rows[rows["codec"] == codec]
+        strongest = here[here["strength"] == here["strength"].max()].sort_values("arch")
+        gains = [
+            f"{row['arch']} {points(row['difference'])} {interval(row['low'], row['high'])}"
+            for _, row in strongest.iterrows()
+        ]
+        shown = (here["low"] > 0).groupby(here["strength"]).all()
+        first = next((strength for strength, all_gain in shown.items() if all_gain), None)
+        start = "no level" if first is None else here.loc[here["strength"] == first, "level"].iloc[0]
+        cells = [tables.title(codec), start if isinstance(start, str) else tables.label(codec, start), "; ".join(gains)]
+        cells += [_short_limit(limits[limits["codec"] == codec].iloc[0]) for limits in (before, after)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _short_limit(row: pd.Series) -> str:
+    return f"{row['label']}, {_level_cells(row)[1]}" if row["verdict"] == "acceptable" else str(row["verdict"])
+
+
+def _precision_text(tables: Summary) -> str:
+    rows = tables.differences[(tables.differences["regime"] == ORIGINAL) & (tables.differences["codec"] != ORIGINAL)]
+    half = (rows["high"] - rows["low"]) / 2
+    seeds = int(rows["seeds"].max())
+    return (
+        f"**How precise.** {_items(tables):,} test items and {seeds} model{'s' * (seeds > 1)} per architecture; the"
+        f" 95 % intervals of the losses reach {100 * half.min():.1f} to {100 * half.max():.1f} points to either side."
+    )
+
+
+# Attacks.
+
+
+def _attack_text(tables: Summary) -> str:
+    rows = tables.attacks[tables.attacks["codec"] != ORIGINAL]
+    if rows.empty:
+        return ""
+    lines = [
+        "**Under attack.** What a codec in front of the model buys (robust accuracy with it minus without it, points,"
+        " 95 % interval). Of each codec the level that helps most against the attacker who ignores it, which flatters"
+        " it; clean accuracy: what that level changes without attack.",
+        "",
+        "| model | attack | codec | oblivious attacker | attacker goes through the codec |"
+        " clean accuracy | opens | TASR: none, oblivious, through | verdict |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    found: dict[str, list[str]] = {}
+    keys = ["arch", "regime", "seed", "norm", "epsilon"]
+    for _, setup in rows[keys].drop_duplicates().sort_values(keys).iterrows():
+        model = f"{setup['arch']}, {setup['regime']}, seed {setup['seed']}"
+        size = attack_size(setup["norm"], setup["epsilon"], tables.medium)
+        same = rows[(rows[keys] == setup).all(axis=1)]
+        for codec in tables.codecs:
+            here = same[same["codec"] == codec]
+            untargeted = strongest_attack(here[here["goal"] == "untargeted"], "robust_after", largest=False)
+            oblivious = untargeted[untargeted["tier"] == OBLIVIOUS].dropna(subset="gain")
+            if oblivious.empty:
+                continue
+            best = oblivious.sort_values("gain", ascending=False, kind="stable").iloc[0]
+            through = untargeted[(untargeted["tier"] != OBLIVIOUS) & (untargeted["level"] == best["level"])]
+            adaptive = None if through.empty else through.sort_values("robust_after").iloc[0]
+            verdict = _defence(best, adaptive)
+            found.setdefault(verdict, []).append(f"{tables.title(codec)} ({model}, {size})")
+            cells = [
+                model,
+                size,
+                f"{tables.title(codec)} {tables.label(codec, best['level'])}",
+                _gain(best),
+                _gain(adaptive),
+                points(-best["cost"]),
+                points(best["opened"]),
+                _tasr(here[(here["level"] == best["level"]) & (here["goal"] == "targeted")]),
+                verdict,
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    says = [f"- {verdict[0].upper()}{verdict[1:]}: {'; '.join(cases)}." for verdict, cases in found.items()]
+    return "\n".join([*lines, "", *says, "", _reliability_text(tables)])
+
+
+def _defence(oblivious: pd.Series, adaptive: pd.Series | None) -> str:
+    """What is left of a defence, by the intervals of its gain against both attackers."""
+    if oblivious["gain_low"] <= 0:
+        verdict = "no gain is shown, even against an attacker who ignores the codec"
+    elif adaptive is None or pd.isna(adaptive["gain"]):
+        verdict = "a gain against an attacker who ignores the codec; one who goes through it was not tried"
+    elif adaptive["gain_high"] < 0:
+        verdict = "the codec does harm: an attacker who goes through it gets further than without it"
+    elif adaptive["gain_low"] <= 0:
+        verdict = "the gain vanishes when the attacker goes through the codec: no defence"
+    elif adaptive["gain"] < oblivious["gain"]:
+        verdict = "part of the gain is left when the attacker goes through the codec"
+    else:
+        verdict = "the gain holds when the attacker goes through the codec"
+    doubtful = oblivious["unreliable"] or (adaptive is not None and adaptive["unreliable"])
+    return f"UNRELIABLE, a check failed: {verdict}" if doubtful else verdict
+
+
+def _gain(row: pd.Series | None) -> str:
+    if row is None or pd.isna(row["gain"]):
+        return "not tested"
+    return f"{points(row['gain'])} {interval(row['gain_low'], row['gain_high'])}"
+
+
+def _tasr(rows: pd.DataFrame) -> str:
+    """Targeted success: without the codec, oblivious, through it; of each the attack that succeeds most."""
+    oblivious, through = rows[rows["tier"] == OBLIVIOUS], rows[rows["tier"] != OBLIVIOUS]
+    values = (oblivious["tasr_before"].max(), oblivious["tasr_after"].max(), through["tasr_after"].max())
+    return ", ".join("–" if pd.isna(value) else percent(value) for value in values)
+
+
+def _reliability_text(tables: Summary) -> str:
+    counts = tables.gates["status"].value_counts()
+    words = {"pass": "passed", "fail": "failed", "not applicable": "not applicable"}
+    listed = [f"{counts[status]} {word}" for status, word in words.items() if status in counts]
+    text = f"Checks of the attacks: {_listed(listed)}." if listed else "No checks of the attacks were made."
+    doubtful = tables.attacks[tables.attacks["unreliable"]]
+    if doubtful.empty:
+        return text
+    reasons = [
+        f"{tables.title(codec)} ({reason})"
+        for codec, reason in sorted(set(zip(doubtful["codec"], doubtful["reason"], strict=True)))
+    ]
+    return f"{text} **Unreliable, not to be relied on:** {'; '.join(reasons)}."
+
+
+# Method.
+
+
+def _method(tasks: list[Summary]) -> str:
+    margins = sorted({delta for tables in tasks for delta in tables.deltas})
+    seeds = sorted({int(n) for tables in tasks for n in tables.differences["seeds"]})
+    return "\n".join(
+        [
+            "## How to read this",
+            "",
+            "- *Acceptable*: the one-sided 95 % bound of the loss against the same model's result on originals is below"
+            f" the margin ({_listed(f'{delta:g}' for delta in margins)} points). *Unacceptable*: the loss is shown to"
+            " exceed it. *Inconclusive*: the test set is too small to say; never read it as acceptable.",
+            "- Items are compared in pairs: the same item with and without compression, by the same model"
+            f" (models per architecture: {_listed(map(str, seeds))}).",
+            "- Levels are tested from the mildest to the strongest, stopping at the first that is not acceptable, so no"
+            " further correction is due within a codec. A codec's limit holds for all architectures at that level of"
+            " confidence; picking the best of several codecs afterwards is not corrected for.",
+            "- The number of items that would settle a case assumes that the loss seen is the true one (80 % power).",
+            "- Rates are of the payload alone, averaged over the test items; savings are against raw media.",
+            "- Limits of models trained on a mixture are against those models' own results on originals.",
+            "- Robust accuracy: share of attacked items still right. TASR: share of items not of the target class that"
+            " are predicted as it. *Opens*: items right under attack but wrong after the codec, beyond those that the"
+            " codec breaks without attack. Of several attacks the strongest counts. A gain that is left may also mean"
+            " that the attack through the codec was too weak: nothing here proves robustness.",
+        ]
+    )
+
+
+def _listed(words: Iterable[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last

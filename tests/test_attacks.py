@@ -1,0 +1,405 @@
+"""Attacks against something independent: a textbook PGD, autograd, the real codecs, and bounds checked in integers."""
+
+from __future__ import annotations
+
+import io
+import logging
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+
+from lossybench import codecs, models
+from lossybench.artifacts import COMPRESSED, DATA, read_meta, read_table, write_table
+from lossybench.attacks.preprocessor import CodecPreprocessor
+from lossybench.attacks.quantised import GRIDS
+from lossybench.attacks.run import attack
+from lossybench.attacks.settings import AttackSettings
+from lossybench.codecs.base import Codec, Encoded
+from lossybench.errors import LossyBenchError
+from lossybench.models.inputs import prepare
+
+EPSILON = 32 / 255
+SIDE = 16
+
+
+@dataclass(frozen=True)
+class Coarse(Codec):
+    """Rounds integers down to multiples of the level: a codec whose output is plain to see, for images and audio."""
+
+    name, title, parameter, stronger, bounds = "coarse", "Coarse", "step", "higher", (1, 4096)
+    media = frozenset({"image", "audio"})
+
+    def encode(self, media: np.ndarray, level: float, rate: float = 0.0) -> Encoded:
+        payload = zlib.compress((media // int(level)).tobytes())
+        return Encoded(media.dtype.char.encode() + int(level).to_bytes(2, "big") + payload, 8 * len(payload), 0)
+
+    def decode(self, payload: bytes, shape: tuple[int, ...], rate: float = 0.0) -> np.ndarray:
+        step = int.from_bytes(payload[1:3], "big")
+        return np.frombuffer(zlib.decompress(payload[3:]), payload[:1].decode()).reshape(shape) * step
+
+    def version(self) -> str:
+        return "coarse 1"
+
+
+class Pictures(torch.nn.Module):
+    """A small CNN; normalises inside, like every model here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 16, 3, 2, 1), torch.nn.ReLU(), torch.nn.Conv2d(16, 32, 3, 2, 1), torch.nn.ReLU(),
+            torch.nn.Flatten(), torch.nn.Linear(32 * (SIDE // 4) ** 2, 10),
+        )  # fmt: skip
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers((x - 0.5) / 0.5)
+
+
+def picture(digit: np.ndarray) -> np.ndarray:
+    """An 8 x 8 digit in 0..16 as uint8 (16, 16, 3), its range narrowed so that codecs leave traces."""
+    grey = np.kron(digit, np.ones((2, 2))) * 12 + 30
+    return np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def digits() -> SimpleNamespace:
+    """Train and test pictures, labels, and a trained model (about 97 % right)."""
+    x, y = load_digits(return_X_y=True)
+    media = np.stack([picture(one.reshape(8, 8)) for one in x])
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    network = Pictures()
+    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+    inputs = torch.from_numpy(np.moveaxis(media[:1400], -1, 1).astype(np.float32) / 255)
+    labels = torch.from_numpy(y[:1400])
+    for _ in range(12):
+        for batch in torch.randperm(1400).split(64):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(network(inputs[batch]), labels[batch]).backward()
+            optimizer.step()
+    network.eval().requires_grad_(False)
+    return SimpleNamespace(media=media[1400:1700], labels=y[1400:1700], network=network)
+
+
+class Study:
+    """A data table, compressed parts and a model on disk, as the stages before leave them."""
+
+    def __init__(self, root: Path, digits: SimpleNamespace) -> None:
+        self.root, self.digits = root, digits
+        lossless = codecs.get("original")
+        write_table(
+            root / "data.parquet",
+            DATA,
+            (
+                {"id": f"d{i:03d}", "split": "test", "group": f"d{i}", "shape": m.shape, "rate": 0.0, "label": y,
+                 "media": lossless.encode(m, 0).payload, "boxes": []}
+                for i, (m, y) in enumerate(zip(digits.media, digits.labels, strict=True))
+            ),
+            {"task": "digits", "medium": "image", "kind": "classification"},
+        )  # fmt: skip
+
+    def compressed(self, codec: str, levels: list[float]) -> list[Path]:
+        paths = []
+        for level in levels:
+            paths.append(self.root / f"{codec}_{level}.parquet")
+            meta = {"task": "digits", "codec": codec, "level": level, "options": {}}
+            write_table(paths[-1], COMPRESSED, [], meta)
+        return paths
+
+    def attack(
+        self, codec: str = "original", compressed: tuple[float, ...] = (), out: str = "", **settings: Any
+    ) -> Path:
+        path = self.root / (out or f"{codec}.attacks.parquet")
+        oblivious = None if codec == "original" else self.root / "original.attacks.parquet"
+        chosen = {"epsilons": [EPSILON], "items": 60, "batch_size": 32, **settings}
+        parts = self.compressed(codec, list(compressed or [0]))
+        attack(self.root / "model", self.root / "data.parquet", parts, codec, {}, oblivious, chosen, path)
+        return path
+
+
+@pytest.fixture
+def study(tmp_path: Path, digits: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Study]:
+    info = {"task": "digits", "arch": "pictures", "regime": "original", "seed": 0, "medium": "image",
+            "kind": "classification", "classes": [str(i) for i in range(10)],
+            "input": {"shape": [SIDE, SIDE], "rate": 0}}  # fmt: skip
+    monkeypatch.setattr(models, "load", lambda path, device: (digits.network, info))
+    yield Study(tmp_path, digits)
+    torch.set_flush_denormal(False)  # set by the stage for its process; hypothesis refuses to draw floats under it
+
+
+def rows(path: Path, **where: Any) -> Any:
+    table = read_table(path).to_pandas()
+    for key, value in where.items():
+        table = table[table[key] == value]
+    return table.set_index("id")
+
+
+def textbook_pgd(
+    network: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, epsilon: float, steps: int
+) -> torch.Tensor:
+    """Algorithm of Madry et al. 2018, section 2.1, with a random start."""
+    start = torch.empty_like(x).uniform_(-epsilon, epsilon, generator=torch.Generator().manual_seed(1))
+    adversarial = (x + start).clamp(0, 1)
+    for _ in range(steps):
+        adversarial.requires_grad_(True)
+        loss = torch.nn.functional.cross_entropy(network(adversarial), y)
+        (gradient,) = torch.autograd.grad(loss, adversarial)
+        stepped = adversarial.detach() + 2.5 * epsilon / steps * gradient.sign()
+        adversarial = torch.min(torch.max(stepped, x - epsilon), x + epsilon).clamp(0, 1)
+    return adversarial
+
+
+@pytest.mark.parametrize("epsilon", [8 / 255, 16 / 255, 32 / 255])
+def test_pgd_agrees_with_a_textbook_pgd(study: Study, digits: SimpleNamespace, epsilon: float) -> None:
+    ours = rows(study.attack(epsilons=[epsilon], items=300, goals=["untargeted"]))
+    x = torch.from_numpy(np.moveaxis(digits.media, -1, 1).astype(np.float32) / 255)
+    y = torch.from_numpy(digits.labels)
+    theirs = digits.network(textbook_pgd(digits.network, x, y, epsilon, 10)).argmax(1) == y
+    assert (ours.clean == ours.label).mean() > 0.9
+    assert (ours.before == ours.label).mean() == pytest.approx(theirs.double().mean().item(), abs=0.02)
+
+
+def test_an_undefended_model_falls_to_chance_or_below_at_a_large_bound(study: Study) -> None:
+    table = rows(study.attack(epsilons=["8/255", "64/255"], goals=["untargeted"]))
+    robust = (table.before == table.label).groupby(table.epsilon).mean()
+    assert robust[64 / 255] <= 0.1 <= 0.5 < (table.clean == table.label).mean()
+    assert robust[64 / 255] <= robust[8 / 255]
+
+
+def test_targeted_pgd_hits_its_targets_and_fgsm_is_weaker(study: Study) -> None:
+    table = rows(study.attack(attacks=["pgd", "fgsm"], goals=["targeted"], epsilons=["64/255"]))
+    hit = (table.before == table.target).groupby(table.attack).mean()
+    assert hit["pgd"] > 0.8
+    assert hit["pgd"] >= hit["fgsm"]
+
+
+def test_a_table_without_a_codec_says_the_same_before_and_after(study: Study) -> None:
+    table = rows(study.attack())
+    assert set(table.tier) == {"T0"} and set(table.level) == {0} and set(table.norm) == {"linf"}
+    assert (table.before == table.after).all() and (table.clean == table.clean_after).all()
+    meta = read_meta(study.root / "original.attacks.parquet")
+    assert meta["settings"]["steps"] == 10 and meta["arch"] == "pictures" and meta["codec"] == "original"
+
+
+@pytest.mark.parametrize("codec, level", [("original", 0), ("jpeg", 30)])
+def test_stored_items_keep_the_bound_and_the_recorded_predictions(study: Study, codec: str, level: int) -> None:
+    path = study.attack()
+    if codec != "original":
+        path = study.attack(codec, (level,))
+    clean = dict(zip((f"d{i:03d}" for i in range(300)), study.digits.media, strict=True))
+    coder, lossless = codecs.get(codec), codecs.get("original")
+    table = rows(path)
+    table = table[table.adversarial.notna()]
+    assert len(table) >= 60
+    for row in table.itertuples():
+        item = lossless.decode(row.adversarial, (SIDE, SIDE, 3))
+        difference = item.astype(int) - clean[row.Index]
+        assert np.abs(difference).max() <= 32
+        assert row.linf == pytest.approx(np.abs(difference).max() / 255)
+        assert row.l2 == pytest.approx(np.sqrt((difference**2).sum()) / 255, rel=1e-5)
+        seen = np.stack([item, coder.roundtrip(item, level)])
+        predictions = study.digits.network(torch.from_numpy(np.moveaxis(seen, -1, 1).astype(np.float32) / 255)).argmax(
+            1
+        )
+        assert predictions.tolist() == [row.before, row.after]
+
+
+def test_through_a_codec_the_adaptive_attack_is_never_weaker_for_any_item(study: Study) -> None:
+    t0_path = study.attack()
+    path = study.attack("jpeg", (50, 10))
+    for goal, level in [(g, lv) for g in ("untargeted", "targeted") for lv in (50, 10)]:
+        t0 = rows(path, goal=goal, level=level, tier="T0")
+        t2 = rows(path, goal=goal, level=level, tier="T2").loc[t0.index]
+        assert len(t0) == len(t2) == 60
+        assert not ((t2.after == t2.label) & (t0.after != t0.label)).any()
+        if goal == "targeted":
+            assert not ((t2.after != t2.target) & (t0.after == t0.target)).any()
+            assert (t2.target == t0.target).all()
+        assert t0.adversarial.isna().all()
+        bare = rows(t0_path, goal=goal).loc[t0.index]
+        assert (bare.before == t0.before).all()  # they are the items of the T0 table
+        reused = t2[t2.adversarial.isna()]
+        assert (reused.after == t0.loc[reused.index].after).all() and (t2.clean_after == t0.clean_after).all()
+
+
+def test_an_attack_through_the_codec_beats_one_that_does_not_know_it(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = codecs.get
+    monkeypatch.setattr(codecs, "get", lambda name, options=None: Coarse() if name == "coarse" else real(name, options))
+    study.attack(items=200, goals=["untargeted"])
+    table = rows(study.attack("coarse", (64,), items=200, goals=["untargeted"]))
+    robust = (table.after == table.label).groupby(table.tier).mean()
+    assert robust["T2"] < robust["T0"] - 0.05
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(study: Study) -> None:
+    study.attack()
+    for codec, levels in [("original", ()), ("jpeg", (20,))]:
+        first = study.attack(codec, levels, out="first.parquet").read_bytes()
+        np.random.rand(3), torch.rand(3)
+        assert study.attack(codec, levels, out="second.parquet").read_bytes() == first
+    one, other = rows(study.attack(out="0.parquet")), rows(study.attack(out="1.parquet", seed=1))
+    assert set(one.index) != set(other.index)
+
+
+def test_more_items_keep_the_fewer_and_levels_do_not_change_each_other(study: Study) -> None:
+    few, many = rows(study.attack(items=20, out="few.parquet")), rows(study.attack(items=60))
+    assert set(few.index) < set(many.index) and len(set(many.index)) == 60
+    both = rows(study.attack("jpeg", (50, 10)), level=10)
+    alone = rows(study.attack("jpeg", (10,), out="alone.parquet"), level=10)
+    assert both.equals(alone)
+
+
+@pytest.mark.parametrize("rule", ["next", "random", "least_likely"])
+def test_the_target_is_never_the_label(study: Study, rule: str) -> None:
+    table = rows(study.attack(target_rule=rule, steps=1, epsilons=["1/255"]))
+    targeted = table[table.goal == "targeted"]
+    assert (targeted.target != targeted.label).all() and targeted.target.between(0, 9).all()
+    assert set(targeted.target_rule) == {rule}
+    assert set(table[table.goal == "untargeted"].target) == {-1}
+    if rule == "next":
+        assert (targeted.target == (targeted.label + 1) % 10).all()
+
+
+def test_restarts_never_help_the_model(study: Study) -> None:
+    one = rows(study.attack(epsilons=["12/255"], goals=["untargeted"], out="one.parquet"))
+    three = rows(study.attack(epsilons=["12/255"], goals=["untargeted"], restarts=3, out="three.parquet"))
+    assert not ((three.before == three.label) & (one.before != one.label)).any()
+
+
+# The codec as a preprocessor.
+
+
+def test_forward_is_the_codec_bit_for_bit_and_backward_is_the_identity(digits: SimpleNamespace) -> None:
+    through = CodecPreprocessor(codecs.get("jpeg"), 10, "image")
+    x = torch.from_numpy(np.moveaxis(digits.media[:5], -1, 1).astype(np.float32) / 255)
+    untouched, y = x.clone(), torch.from_numpy(digits.labels[:5])
+    decoded = np.stack([codecs.get("jpeg").roundtrip(one, 10) for one in digits.media[:5]])
+    expected = torch.from_numpy(np.moveaxis(decoded, -1, 1).astype(np.float32) / 255)
+    assert not torch.equal(expected, x)
+
+    there = x.clone().requires_grad_(True)
+    seen, labels = through.forward(there, y)
+    assert torch.equal(seen.detach(), expected) and labels is y and torch.equal(there.detach(), untouched)
+    torch.nn.functional.cross_entropy(digits.network(seen), y).backward()
+
+    at_decoded = expected.clone().requires_grad_(True)
+    torch.nn.functional.cross_entropy(digits.network(at_decoded), y).backward()
+    assert there.grad is not None and at_decoded.grad is not None
+    assert torch.equal(there.grad, at_decoded.grad)
+
+    array = x.numpy().copy()
+    result, _ = through(array)
+    assert np.array_equal(result, expected.numpy()) and np.array_equal(array, untouched.numpy())
+
+
+@given(st.lists(st.floats(-1.5, 1.5, width=32), min_size=1, max_size=40), st.sampled_from([1, 7, 256]))
+@settings(max_examples=50, deadline=None)
+def test_audio_is_rounded_and_clipped_and_never_wraps(samples: list[float], step: int) -> None:
+    through = CodecPreprocessor(Coarse(), step, "audio", rate=8000)
+    x = torch.tensor([samples, samples[::-1]])
+    integers = np.clip(np.rint(np.array(samples) * 32768), -32768, 32767).astype(np.int16)
+    expected = Coarse().roundtrip(integers, step).astype(np.float32) / 32768
+    assert np.array_equal(through.forward(x)[0][0].numpy(), expected)
+    assert np.array_equal(through.forward(x)[0][1].numpy(), expected[::-1])
+
+
+@given(st.data(), st.sampled_from(["image", "audio"]), st.floats(0, 1))
+@settings(max_examples=200, deadline=None)
+def test_the_bound_holds_after_rounding(data: st.DataObject, medium: str, epsilon: float) -> None:
+    grid = GRIDS[medium]
+    integers = st.lists(st.integers(grid.lowest, grid.highest), min_size=8, max_size=8)
+    clean = np.array(data.draw(integers), grid.dtype)
+    floats = np.array(data.draw(st.lists(st.floats(-2, 2, width=32), min_size=8, max_size=8)), np.float32)
+    adversarial = grid.within(floats, clean, epsilon)
+    change = np.abs(adversarial.astype(int) - clean)
+    assert adversarial.dtype == grid.dtype
+    assert (change <= epsilon * grid.full_scale + 1e-6).all()
+    # Nothing is given away: whoever is not at the bound is at the nearest integer.
+    free = change < grid.steps(epsilon)
+    assert (np.abs(adversarial - np.clip(floats, *grid.clip_values) * grid.full_scale)[free] <= 0.5 + 1e-4).all()
+
+
+def test_integers_and_floats_and_layouts_are_inverse() -> None:
+    for grid in GRIDS.values():
+        everything = np.arange(grid.lowest, grid.highest + 1).astype(grid.dtype)
+        assert np.array_equal(grid.integers(grid.floats(everything)), everything)
+    media = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+    assert np.array_equal(GRIDS["image"].media(GRIDS["image"].layout(media)), media)
+    prepared = prepare(media, {"medium": "image", "kind": "classification",
+                                             "input": {"shape": (4, 5), "rate": 0}})  # fmt: skip
+    assert np.array_equal(GRIDS["image"].floats(GRIDS["image"].layout(media)), prepared)
+
+
+def test_art_stays_quiet(study: Study, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder) -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    logging.getLogger("art").addHandler(handler)
+    study.attack(items=10)
+    logging.getLogger("art").removeHandler(handler)
+    assert stream.getvalue() == "" and capfd.readouterr().out == "" and not list(recwarn)
+
+
+# Errors say what would be right.
+
+
+@pytest.mark.parametrize(
+    "settings, said",
+    [
+        ({"epsilon": [0.1]}, "did you mean 'epsilons'"),
+        ({"attacks": ["pdg"]}, "did you mean 'pgd'"),
+        ({"goals": ["target"]}, "'untargeted' or 'targeted'"),
+        ({"target_rule": "nxt"}, "'next', 'random' or 'least_likely'"),
+        ({"epsilons": [0.001]}, "less than one step"),
+        ({"epsilons": ["8/x"]}, "'8/x'"),
+        ({"epsilons": ["8/0"]}, "divides by zero"),
+        ({"epsilons": [8]}, "epsilons.0: .* less than or equal to 1"),
+        ({"epsilons": 0.1}, "valid list"),
+        ({"goals": []}, "at least 1 item"),
+        ({"steps": 0}, "steps: .* greater than or equal to 1"),
+        ({"items": 2.5}, "items: .* integer"),
+        ({"step_ratio": -1}, "greater than 0"),
+        ({"attacks": ["pgd", "pgd"]}, "twice"),
+    ],
+)
+def test_settings_are_checked(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(LossyBenchError, match=said):
+        AttackSettings.of("image", settings)
+
+
+def test_fractions_as_text_lose_no_step() -> None:
+    assert GRIDS["image"].steps(AttackSettings.of("image", {"epsilons": ["8/255"]}).epsilons[0]) == 8
+    assert AttackSettings.of("image", {}).epsilons == [8 / 255]
+    with pytest.raises(LossyBenchError, match="video"):
+        AttackSettings.of("video", {})
+
+
+def test_tables_that_do_not_belong_together_are_refused(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LossyBenchError, match="no such artifact"):
+        study.attack("jpeg", (50,))
+    study.attack(steps=1)
+    with pytest.raises(LossyBenchError, match="jpeg 30 was not compressed; there is: 50"):
+        study.attack("jpeg", (50,), levels=[30])
+    with pytest.raises(LossyBenchError, match="target_rule was 'next', is now 'random'"):
+        study.attack("jpeg", (50,), target_rule="random")
+    with pytest.raises(LossyBenchError, match="needs the attack table"):
+        attack(study.root, study.root / "data.parquet", [], "jpeg", {}, None, {}, study.root / "x.parquet")
+    with pytest.raises(LossyBenchError, match="with options"):
+        attack(study.root, study.root / "data.parquet", study.compressed("jpeg", [50]), "jpeg", {"chroma": "444"},
+               study.root / "original.attacks.parquet", {"items": 60, "epsilons": [EPSILON]}, study.root / "x.parquet",
+        )  # fmt: skip
+    monkeypatch.setattr(models, "load", lambda *_: (study.digits.network, {"kind": "detection", "medium": "image"}))
+    with pytest.raises(LossyBenchError, match="detection"):
+        study.attack()
+    assert not (study.root / "x.parquet").exists()

@@ -1,0 +1,494 @@
+"""Figures, recommendations and tables from synthetic summaries whose answers are known."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from lossybench import codecs
+from lossybench.analysis import tables
+from lossybench.artifacts import COMPRESSED, DATA, iter_rows, read_meta, read_table, write_table
+from lossybench.compression import compress
+from lossybench.errors import LossyBenchError
+from lossybench.report import contact_sheet, figures, recommendations
+from lossybench.report.names import figure_names
+from lossybench.report.summary import Summary
+
+CODECS = {
+    "jpeg": ("JPEG", "QF {:g}", [90, 75, 50, 30, 15, 5], "bpp"),
+    "jpeg2000": ("JPEG 2000", "{:g}:1", [5, 10, 20, 40, 80, 160], "bpp"),
+    "webp": ("WebP", "QF {:g}", [90, 75, 50, 30, 15, 5], "bpp"),
+    "h264": ("H.264", "QP {:g}", [22, 27, 32, 37, 42, 47], "bpp"),
+    "hevc": ("HEVC", "QP {:g}", [22, 27, 32, 37, 42, 47], "bpp"),
+    "mp3": ("MP3", "{:g} kb/s", [64, 48, 32, 24, 16, 8], "kb/s"),
+    "opus": ("Opus", "{:g} kb/s", [32, 24, 16, 12, 8, 6], "kb/s"),
+}
+BY_MEDIUM = {"image": ["jpeg", "jpeg2000", "webp", "h264", "hevc"], "audio": ["mp3", "opus"], "video": ["h264", "hevc"]}
+ARCHS = ["resnet_small", "vit_tiny"]
+N = 450
+
+
+def interval(value: float, n: int = N) -> tuple[float, float]:
+    """A plausible 95 % interval of a share."""
+    half = 1.96 * math.sqrt(max(value * (1 - value), 0.0004) / n)
+    return max(0.0, value - half), min(1.0, value + half)
+
+
+class Synthetic:
+    """A summary of made-up but consistent tables. Accuracy falls with strength; mixed training softens the fall."""
+
+    def __init__(
+        self, kind: str, medium: str, mixed: bool = True, matched: bool = True, attacks: bool = True, archs: int = 2
+    ) -> None:
+        self.kind, self.medium, self.archs = kind, medium, ARCHS[:archs]
+        self.primary = "map50" if kind == "detection" else "accuracy"
+        self.codecs = BY_MEDIUM[medium]
+        self.regimes = ["original", "mixed"] if mixed else ["original"]
+        self.rng = np.random.default_rng(7)
+        self.tables: dict[str, list[dict[str, Any]]] = {name: [] for name in tables.SCHEMAS}
+        self._conditions()
+        self._curves()
+        if mixed:
+            self._recovery()
+        self._transfer(matched)
+        if attacks:
+            self._attacks()
+
+    def write(self, folder: Path) -> Path:
+        """Write all tables; columns left out are null."""
+        for name, rows in self.tables.items():
+            columns = tables.SCHEMAS[name].names
+            tables.write(folder, name, [{c: row.get(c) for c in columns} for row in rows], {})
+        return folder
+
+    def levels(self, codec: str) -> list[tuple[int, float]]:
+        return [(0, 0.0)] if codec == "original" else list(enumerate(map(float, CODECS[codec][2]), 1))
+
+    def _conditions(self) -> None:
+        unit = "bpp" if self.medium == "image" else "kb/s"
+        raw = {"image": 24.0, "audio": 128.0, "video": 4000.0}[self.medium]
+        for codec in ["original", *self.codecs]:
+            for strength, level in self.levels(codec):
+                rate = raw * 0.5 if not strength else raw * 0.22 * 2.1**-strength * (1 + 0.13 * len(codec) % 0.5)
+                fidelity = {"psnr": 44 - 4.1 * strength, "ssim": 1 - 0.012 * strength**1.8}
+                if self.medium == "audio":
+                    fidelity = {"snr": 26 - 4.3 * strength, "spectral_distance": 0.4 + 1.3 * strength}
+                if not strength:
+                    fidelity = {key: math.inf if key in ("psnr", "snr") else 1.0 for key in fidelity}
+                self.tables["conditions"].append(
+                    dict(codec=codec, level=level, strength=strength, rate=rate, rate_unit=unit, ratio=raw / rate)
+                    | dict(title=CODECS[codec][0] if strength else "original", saving=1 - rate / raw, n=N)
+                    | dict(label=CODECS[codec][1].format(level) if strength else "original", overhead_share=0.02)
+                    | dict(encoder="synthetic", **fidelity)
+                )
+
+    def value(self, arch: str, regime: str, codec: str, strength: int) -> float:
+        """The primary metric at a condition."""
+        top = (
+            (0.962 if self.kind == "classification" else 0.71) - 0.02 * (arch == ARCHS[1]) - 0.008 * (regime == "mixed")
+        )
+        bend = 4.4 + 0.35 * self.codecs.index(codec) + 0.4 * (arch == ARCHS[1]) if strength else 9.0
+        bend += 1.3 * (regime == "mixed")
+        if codec in ("webp", "mp3") and regime == "original":
+            top -= 0.09  # unacceptable from its mildest level on
+        return top * (0.12 + 0.88 / (1 + math.exp(2.1 * (strength - bend))))
+
+    def _curves(self) -> None:
+        names = (
+            ["map", "map50", "precision", "recall"]
+            if self.kind == "detection"
+            else ["accuracy", "precision", "recall", "f1"]
+        )
+        shift = {"map": 0.62, "precision": 1.01, "recall": 0.985, "f1": 0.99}
+        for arch, regime, codec in itertools.product(self.archs, self.regimes, ["original", *self.codecs]):
+            reference = self.value(arch, regime, "original", 0)
+            for strength, level in self.levels(codec):
+                here = dict(arch=arch, regime=regime, codec=codec, level=level, strength=strength, n=N)
+                value = self.value(arch, regime, codec, strength)
+                for name in names:
+                    shown = min(1.0, value * shift.get(name, 1))
+                    low, high = interval(shown)
+                    self.tables["metrics"].append(
+                        here | {"metric": name, "class": "", "seed": -1, "value": shown, "low": low, "high": high}
+                    )
+                if self.kind == "classification":
+                    self.tables["metrics"] += [
+                        here | {"metric": "recall", "class": str(c), "seed": -1, "value": value} for c in range(10)
+                    ]
+                half = 0.006 + 0.02 * (self.kind == "detection") + 0.2 * abs(value - reference) ** 0.7
+                self.tables["differences"].append(
+                    here
+                    | dict(metric=self.primary, reference=reference, value=value, difference=value - reference)
+                    | dict(low=value - reference - half, high=value - reference + half, seeds=2)
+                    | dict(lower=value - reference - 0.84 * half, upper=value - reference + 0.84 * half)
+                )
+            if codec != "original":
+                for delta in (1.0, 2.0, 5.0):
+                    self._limit(arch, regime, codec, delta)
+            for other in self.codecs[: self.codecs.index(codec)] if codec != "original" else []:
+                refused = codec == "hevc"
+                self.tables["bd"].append(
+                    dict(arch=arch, regime=regime, codec_a=other, codec_b=codec, rate_unit="bpp")
+                    | (
+                        dict(status="the curves do not overlap")
+                        if refused
+                        else dict(status="ok", bd_rate=-12.5 - len(codec), bd_metric=1.4)
+                    )
+                )
+
+    def _limit(self, arch: str, regime: str, codec: str, delta: float) -> None:
+        rows = [
+            row
+            for row in self.tables["differences"]
+            if (row["arch"], row["regime"], row["codec"]) == (arch, regime, codec)
+        ]
+        passed, stopped, verdict, tested = None, None, "", True
+        for row in rows:
+            margin = -delta / 100
+            one = "acceptable" if row["lower"] > margin else "unacceptable" if row["upper"] < margin else "inconclusive"
+            needed = 1855 if one == "inconclusive" else None
+            here = {key: row[key] for key in ("arch", "regime", "codec", "level", "strength")} | {"delta": delta}
+            self.tables["verdicts"].append(here | dict(verdict=one, tested=tested, items_needed=needed))
+            if tested and one == "acceptable":
+                passed = row
+            elif tested:
+                tested, stopped, verdict = False, row, one
+        limit: dict[str, Any] = dict(arch=arch, regime=regime, codec=codec, delta=delta)
+        limit["verdict"] = "acceptable" if passed else verdict
+        if stopped:
+            limit |= dict(stopped_at=stopped["level"], stopped_verdict=verdict)
+            limit["items_needed"] = 1855 if verdict == "inconclusive" else None
+        if passed:
+            condition = next(
+                c for c in self.tables["conditions"] if (c["codec"], c["level"]) == (codec, passed["level"])
+            )
+            limit |= {key: condition[key] for key in ("level", "label", "rate", "rate_unit", "ratio", "saving")}
+        self.tables["limits"].append(limit)
+
+    def _recovery(self) -> None:
+        for arch, codec in itertools.product(self.archs, ["original", *self.codecs]):
+            for strength, level in self.levels(codec):
+                original, mixed = (self.value(arch, regime, codec, strength) for regime in ("original", "mixed"))
+                loss = self.value(arch, "original", "original", 0) - original
+                self.tables["recovery"].append(
+                    dict(arch=arch, codec=codec, level=level, strength=strength, original=original, mixed=mixed)
+                    | dict(difference=mixed - original, low=mixed - original - 0.015, high=mixed - original + 0.015)
+                    | dict(recovered=(mixed - original) / loss if loss >= 0.01 else None)
+                )
+
+    def _transfer(self, matched: bool) -> None:
+        for arch, codec in itertools.product(self.archs, self.codecs):
+            for strength, level in [(0, None), *self.levels(codec)]:
+                for regime in self.regimes:
+                    value = self.value(arch, regime, codec if strength else "original", strength)
+                    row = dict(arch=arch, codec=codec, train=regime, train_codec="", test_level=level, value=value)
+                    self.tables["transfer"].append(row)
+                if matched and codec == self.codecs[0] and arch == ARCHS[0]:
+                    for at, trained in self.levels(codec):
+                        value = 0.95 - 0.02 * at - 0.09 * abs(strength - at) ** 1.2
+                        row = dict(arch=arch, codec=codec, train="matched", train_codec=codec, train_level=trained)
+                        self.tables["transfer"].append(row | dict(test_level=level, value=max(0.1, value)))
+
+    def _attacks(self) -> None:
+        for codec, goal in itertools.product(["original", *self.codecs], ["untargeted", "targeted"]):
+            for strength, level in self.levels(codec)[::2] if codec != "original" else [(0, 0.0)]:
+                clean_after = self.value(ARCHS[0], "original", codec, strength)
+                for tier, attack in [("T0", "pgd"), ("T0", "fgsm"), ("T2", "pgd"), ("T4", "square")]:
+                    if codec == "original" and tier != "T0":
+                        continue
+                    before = 0.06 + 0.15 * (attack != "pgd")
+                    after = min(clean_after, before + 0.14 * strength * (tier == "T0") + 0.02 * strength)
+                    row = dict(arch=ARCHS[0], regime="original", seed=0, codec=codec, level=level, strength=strength)
+                    row |= dict(attack=attack, norm="linf", epsilon=8 / 255, goal=goal, tier=tier, n=N)
+                    row |= dict(clean=0.962, clean_after=clean_after, cost=0.962 - clean_after, opened=0.01)
+                    shares = {"robust_before": before, "robust_after": after}
+                    if goal == "targeted":
+                        shares |= {"tasr_before": 0.88, "tasr_after": max(0.03, 0.85 - after)}
+                    for name, value in shares.items():
+                        row |= {name: value, f"{name}_low": interval(value)[0], f"{name}_high": interval(value)[1]}
+                    gain = after - before
+                    row |= dict(gain=gain, gain_low=gain - 0.03, gain_high=gain + 0.03)
+                    doubtful = tier == "T4" and codec == self.codecs[0]
+                    row |= dict(unreliable=doubtful, reason="white-box weaker than black-box" if doubtful else "")
+                    self.tables["attacks"].append(row)
+
+
+KINDS = {
+    "digits": ("classification", "image", True),
+    "digit_scenes": ("detection", "image", False),
+    "spoken_words": ("classification", "audio", True),
+    "moving_digits": ("classification", "video", False),
+    "moving_scenes": ("detection", "video", False),
+}
+
+
+def edit(folder: Path, name: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Rewrite the rows of one table."""
+    rows = read_table(folder / f"{name}.parquet").to_pylist()
+    tables.write(folder, name, [change(row) for row in rows], {})
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Synthetic("classification", "image").write(tmp_path_factory.mktemp("summary") / "digits")
+
+
+@pytest.mark.parametrize("task", KINDS)
+def test_each_kind_of_task_gets_the_promised_figures_and_they_show_something(task: str, tmp_path: Path) -> None:
+    kind, medium, rich = KINDS[task]
+    bare = task == "moving_scenes"
+    synthetic = Synthetic(kind, medium, mixed=not bare, matched=rich, attacks=rich, archs=1 if bare else 2)
+    summary = synthetic.write(tmp_path / task)
+    paths = figures.draw(summary, tmp_path / "figures")
+    promised = figure_names(kind, has_attacks=rich, has_matched=rich, has_mixed=not bare)
+    assert [path.name for path in paths] == [f"{name}{end}" for name in promised for end in (".png", ".svg")]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(path.name for path in paths)
+    for path in paths[::2]:
+        picture = cv2.imread(str(path))
+        ink = (picture < 250).any(axis=2)
+        assert ink.mean() > 0.03, path.name
+        # Nothing runs over the edge: constrained layout leaves a white frame where text is not clipped.
+        assert not ink[:2].any() and not ink[:, :2].any() and not ink[:, -2:].any(), path.name
+
+
+def test_drawing_again_gives_the_same_bytes(tmp_path: Path) -> None:
+    summary = Synthetic("classification", "audio", mixed=False, archs=1).write(tmp_path / "words")
+    once, again = (figures.draw(summary, tmp_path / name) for name in ("once", "again"))
+    assert [path.read_bytes() for path in once] == [path.read_bytes() for path in again]
+
+
+def test_figure_names_refuse_an_unknown_kind() -> None:
+    with pytest.raises(LossyBenchError, match="did you mean 'detection'"):
+        figure_names("detections", has_attacks=False, has_matched=False, has_mixed=False)
+
+
+def test_every_figure_has_a_caption() -> None:
+    captions = Path(__file__).parents[1] / "workflow" / "report"
+    for name in [*figure_names("classification", True, True, True), "contact_sheet", "limits_table", "workflow"]:
+        assert (captions / f"{name}.rst").read_text().strip(), name
+
+
+@pytest.mark.parametrize("missing", ["conditions", "limits", "attacks"])
+def test_a_missing_table_is_named(missing: str, tmp_path: Path) -> None:
+    summary = Synthetic("classification", "audio").write(tmp_path / "words")
+    (summary / f"{missing}.parquet").unlink()
+    with pytest.raises(LossyBenchError, match=f"{missing}.parquet"):
+        recommendations.write([summary], tmp_path / "recommendations.md")
+    with pytest.raises(LossyBenchError, match=f"{missing}.parquet"):
+        figures.draw(summary, tmp_path / "figures")
+    assert not (tmp_path / "recommendations.md").exists()
+
+
+def test_limits_figure_says_each_verdict_in_words(digits: Path) -> None:
+    shown = [text.get_text() for ax in figures.limits(Summary(digits)).axes for text in ax.texts]
+    limits = read_table(digits / "limits.parquet").to_pylist()
+    assert {row["verdict"] for row in limits} >= {"acceptable", "unacceptable"}
+    for row in limits:
+        expected = f"✓ {row['label']}" if row["verdict"] == "acceptable" else "✗ none"
+        assert expected in shown
+    assert sum(text.startswith(("✓", "✗", "?")) for text in shown) == len(limits)
+
+
+def test_attack_figure_draws_the_strongest_attack(digits: Path) -> None:
+    rows = read_table(digits / "attacks.parquet").to_pandas()
+    panel = rows[(rows["codec"] == "h264") & (rows["goal"] == "untargeted") & (rows["tier"] == "T0")]
+    strongest = panel.groupby("strength")["robust_after"].min()
+    lines = figures.attacks(Summary(digits)).axes[0].get_lines()
+    assert any(
+        np.allclose(line.get_ydata(), 100 * strongest) for line in lines if len(line.get_ydata()) == len(strongest)
+    )
+
+
+# Recommendations.
+
+
+def advise(summary: Path) -> str:
+    out = summary.parent / "recommendations.md"
+    recommendations.write([summary], out)
+    return out.read_text()
+
+
+def judge(summary: Path, codec: str, arch: str, **changes: Any) -> None:
+    """Give one codec and architecture another limit at the middle margin, trained on originals."""
+
+    def change(row: dict[str, Any]) -> dict[str, Any]:
+        here = (row["codec"], row["arch"], row["regime"], row["delta"]) == (codec, arch, "original", 2)
+        return row | changes if here else row
+
+    edit(summary, "limits", change)
+
+
+NOTHING_PASSED = dict.fromkeys(("level", "label", "rate", "rate_unit", "ratio", "saving"))
+
+
+def test_the_headline_is_the_worst_of_the_architectures(tmp_path: Path) -> None:
+    summary = Synthetic("classification", "audio").write(tmp_path / "words")
+    passed = {"verdict": "acceptable", "rate_unit": "kb/s", "ratio": 5.0}
+    milder = passed | {"level": 32.0, "label": "32 kb/s", "rate": 31.5, "saving": 0.754}
+    judge(summary, "opus", ARCHS[0], **passed | {"level": 8.0, "label": "8 kb/s", "rate": 7.5, "saving": 0.941})
+    judge(summary, "opus", ARCHS[1], **milder)
+    assert "| **words** | **Opus** | **2 points** | **32 kb/s** | **31.5 kb/s** | **75.4 %** |" in advise(summary)
+    judge(summary, "opus", ARCHS[0], **NOTHING_PASSED, verdict="inconclusive", stopped_at=32.0)
+    judge(summary, "opus", ARCHS[0], stopped_verdict="inconclusive", items_needed=4321)
+    text = advise(summary)
+    assert "| words | Opus | 2 points | – | – | – | inconclusive: 32 kb/s undecided, about 4,321 test items" in text
+    assert "No compression is shown to cost at most 2 points" in text
+    judge(summary, "opus", ARCHS[1], **NOTHING_PASSED, verdict="unacceptable", stopped_at=32.0)
+    judge(summary, "opus", ARCHS[1], stopped_verdict="unacceptable", items_needed=None)
+    assert "| words | Opus | 2 points | – | – | – | unacceptable: 32 kb/s costs more |" in advise(summary)
+
+
+def test_the_most_economical_codec_is_the_one_of_lowest_rate(digits: Path) -> None:
+    limits = read_table(digits / "limits.parquet").to_pandas()
+    limits = limits[(limits["regime"] == "original") & (limits["delta"] == 2) & (limits["verdict"] == "acceptable")]
+    needed = limits.groupby("codec")["rate"].max()  # by all architectures
+    (line,) = [line for line in recommendations.headline([digits]).splitlines() if "most economical" in line]
+    assert CODECS[str(needed.idxmin())][0] in line
+
+
+def defend(summary: Path, oblivious: float, adaptive: float, unreliable: bool = False) -> str:
+    """Recommendations when a codec gains this much, +- 2 points, against either attacker."""
+
+    def change(row: dict[str, Any]) -> dict[str, Any]:
+        gain = oblivious if row["tier"] == "T0" else adaptive
+        doubt = {"unreliable": unreliable, "reason": "white-box weaker than black-box" if unreliable else ""}
+        return row | {"gain": gain, "gain_low": gain - 0.02, "gain_high": gain + 0.02} | doubt
+
+    edit(summary, "attacks", change)
+    return advise(summary)
+
+
+def test_what_is_left_of_a_defence_follows_from_the_intervals(tmp_path: Path) -> None:
+    summary = Synthetic("classification", "audio").write(tmp_path / "words")
+    assert "- The gain vanishes when the attacker goes through the codec" in defend(summary, 0.3, 0.01)
+    assert "- Part of the gain is left" in defend(summary, 0.3, 0.1)
+    assert "- The codec does harm" in defend(summary, 0.3, -0.1)
+    assert "- No gain is shown" in defend(summary, 0.01, 0.01)
+    assert "UNRELIABLE" not in advise(summary)
+    text = defend(summary, 0.3, 0.1, unreliable=True)
+    assert "- UNRELIABLE, a check failed: part of the gain is left" in text
+    assert "MP3 (white-box weaker than black-box)" in text
+
+
+def test_a_refused_comparison_gives_its_reason_and_no_winner(tmp_path: Path) -> None:
+    summary = Synthetic("classification", "audio").write(tmp_path / "words")
+    assert f"- {ARCHS[0]}: Opus comes out ahead most often; against MP3 +1.4 points, 16.5 % less rate." in advise(
+        summary
+    )
+    edit(summary, "bd", lambda row: row | {"bd_rate": None, "bd_metric": None, "status": "the rates do not overlap"})
+    text = advise(summary)
+    assert f"- {ARCHS[0]}: no two codecs could be compared (the rates do not overlap)." in text
+    assert "ahead" not in text
+
+
+def test_the_better_codec_is_named_whichever_side_of_the_table_it_stands_on(tmp_path: Path) -> None:
+    summary = Synthetic("classification", "audio").write(tmp_path / "words")
+    # Opus over MP3 needs a quarter more rate; so MP3 over Opus needs a fifth less.
+    edit(summary, "bd", lambda row: row | {"bd_rate": 25.0, "bd_metric": -3.0})
+    assert f"- {ARCHS[0]}: MP3 comes out ahead most often; against Opus +3.0 points, 20.0 % less rate." in advise(
+        summary
+    )
+
+
+def test_every_number_in_the_text_stands_in_the_tables(digits: Path) -> None:
+    text = advise(digits).split("## How to read this")[0].replace("95 % interval", "interval")
+    text = re.sub(r"L∞ ε = 8/255|seed 0|mAP@0.5", "", text.replace("−", "-"))
+    known: set[str] = set()
+    for name in tables.SCHEMAS:
+        table = read_table(digits / f"{name}.parquet").to_pandas()
+        for column in table.columns:
+            values = table[column].dropna()
+            if table[column].dtype.kind in "fi":
+                for value in {float(value) for value in values if math.isfinite(value)}:
+                    known |= {
+                        f"{value:g}",
+                        f"{value:,.0f}",
+                        f"{100 * value:.1f}",
+                        f"{100 * value:+.1f}",
+                        f"{value:#.3g}",
+                    }
+                    known |= {f"{abs(value):.1f}", f"{value:+.1f}", f"{-100 * value:+.1f}"}
+            else:
+                known |= {number for value in values for number in NUMBER.findall(str(value))}
+        if name == "differences":  # half the width of an interval
+            known |= {f"{50 * (high - low):.1f}" for low, high in zip(table["low"], table["high"], strict=True)}
+    found = NUMBER.findall(text)
+    assert len(found) > 100
+    assert set(found) <= known
+
+
+NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")
+
+
+def test_html_lists_every_limit(digits: Path, tmp_path: Path) -> None:
+    recommendations.write_html([digits], tmp_path / "limits.html")
+    rows = re.findall(r'<tr class="(\w+)">(.*)</tr>', (tmp_path / "limits.html").read_text())
+    limits = read_table(digits / "limits.parquet").to_pylist()
+    assert [verdict for verdict, _ in rows] == [row["verdict"] for row in limits]
+    levels = [re.findall("<td>(.*?)</td>", cells)[6] for _, cells in rows]
+    assert levels == [row["label"] or "–" for row in limits]
+
+
+# Contact sheets.
+
+
+def compressed_images(folder: Path, levels: list[float]) -> tuple[Path, list[Path]]:
+    """A data table of two noisy pictures, one with a box, and their compressed tables."""
+    rng = np.random.default_rng(3)
+    media = [np.clip(rng.normal(110 + 60 * i, 25, (40, 56, 3)), 0, 255).astype(np.uint8) for i in range(2)]
+    lossless = codecs.get("original")
+    rows = [
+        {"id": f"item{i}", "split": "test", "group": "", "media": lossless.encode(one, 0).payload, "shape": one.shape}
+        | {"rate": 0.0, "label": -1, "boxes": [{"frame": 0, "x0": 5.0, "y0": 5.0, "x1": 20.0, "y1": 25.0, "label": 0}]}
+        for i, one in enumerate(media)
+    ]
+    meta = {"task": "noise", "medium": "image", "kind": "detection", "classes": ["box"]}
+    write_table(folder / "noise.parquet", DATA, rows, meta)
+    paths = []
+    for codec, level in [("original", 0.0), *(("jpeg", level) for level in levels)]:
+        paths.append(folder / codec / f"{level:g}" / "test.parquet")
+        compress(folder / "noise.parquet", codec, {}, level, "test", paths[-1])
+    return folder / "noise.parquet", paths
+
+
+def test_contact_sheet_shows_the_decoded_pixels_mild_to_strong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, paths = compressed_images(tmp_path, [5, 50])
+    kept: list[Any] = []
+    monkeypatch.setattr(contact_sheet.style, "save", lambda figure, *out: kept.append(figure))
+    contact_sheet.draw(data, paths, tmp_path / "sheet.png")
+    cells = [ax for ax in kept[0].get_axes() if ax.images]
+    assert [ax.get_title() for ax in cells] == ["original", "QF 50", "QF 5"] * 2
+    for path, cell in zip(paths, (cells[0], cells[2], cells[1]), strict=True):
+        row, meta = next(iter_rows(path)), read_meta(path)
+        decoded = codecs.get(meta["codec"], meta["options"]).decode(row["payload"], (40, 56, 3))
+        assert np.array_equal(cell.images[0].get_array(), decoded)
+        assert f"{row['rate']:#.3g} bpp" in cell.get_xlabel()
+        assert ("identical" if meta["codec"] == "original" else f"{row['psnr']:.1f} dB") in cell.get_xlabel()
+    assert [len(ax.patches) for ax in cells] == [1, 0, 0] * 2
+
+
+def test_contact_sheet_needs_the_original_and_every_item(tmp_path: Path) -> None:
+    data, paths = compressed_images(tmp_path, [50])
+    with pytest.raises(LossyBenchError, match="needs the original"):
+        contact_sheet.draw(data, paths[1:], tmp_path / "sheet.png")
+    rows = [row for row in iter_rows(paths[1]) if row["id"] != "item1"]
+    write_table(paths[1], COMPRESSED, rows, read_meta(paths[1]))
+    with pytest.raises(LossyBenchError, match="lacks item item1"):
+        contact_sheet.draw(data, paths, tmp_path / "sheet.png")
+
+
+def test_a_tone_is_seen_at_its_frequency_and_level() -> None:
+    rate, frequency, amplitude = 16000, 1000, 0.1
+    tone = np.round(32767 * amplitude * np.sin(2 * np.pi * frequency * np.arange(rate) / rate)).astype(np.int16)
+    frequencies, _, levels = contact_sheet.spectrogram(tone, rate)
+    loudest = levels.mean(axis=1).argmax()
+    assert abs(frequencies[loudest] - frequency) < 40
+    assert levels.mean(axis=1)[loudest] == pytest.approx(20 * math.log10(amplitude), abs=0.1)
