@@ -32,6 +32,7 @@ def rows(after, before=None, clean=None, clean_after=None, *, tier="T0", level=0
             "after": after[i],
             "linf": 0.1,
             "l2": 1.0,
+            "own": True,
             "adversarial": None,
         }
         | more
@@ -139,3 +140,17 @@ def test_refuses_differing_items_and_unknown_levels(tmp_path):
         tables_of(tmp_path, rows([1, 1]) + rows([1, 1, 1], goal="targeted"))
     with pytest.raises(LossyBenchError, match="item item0 has no after"):
         tables_of(tmp_path, rows([None, 1], before=[1, 1]))
+
+
+def test_items_that_stand_in_do_not_hide_a_weak_adaptive_attack(tmp_path):
+    """The worst of both attacks always beats as many items as the oblivious one; alone it must, too."""
+    bare = rows([1, 1, 1, 1])
+    oblivious = rows([1, 1, 0, 0], level=10.0, own=False)
+    through = rows([1, 1, 1, 0], level=10.0, tier="T2")
+    through[0]["own"] = through[1]["own"] = False  # alone it beats one item, the oblivious attack two
+    attacks, gates = tables_of(tmp_path, bare, oblivious + through)
+    assert gates["jpeg", "adaptive beats oblivious"]["status"] == "fail"
+    assert [row["tier"] for row in attacks if row["unreliable"] and "adaptive" in row["reason"]] == ["T2"]
+    through[0]["own"] = True
+    _, gates = tables_of(tmp_path, bare, oblivious + through)
+    assert gates["jpeg", "adaptive beats oblivious"]["status"] == "pass"

@@ -28,7 +28,7 @@ def _changed(**changes):
 
 
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / "config").glob("*.yaml")) + [ROOT / "config.yaml"], ids=lambda p: p.name
+    "path", [*sorted((ROOT / "config").glob("*.yaml")), ROOT / "config.yaml"], ids=lambda p: p.name
 )
 def test_shipped_configs_are_right(path):
     loaded = study.load(path)

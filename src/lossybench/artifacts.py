@@ -109,7 +109,8 @@ ATTACKS = pa.schema(
         ("after", pa.int32()),  # prediction on the adversarial item after the codec
         ("linf", pa.float32()),  # of the quantised perturbation, same scale as epsilon
         ("l2", pa.float32()),
-        ("adversarial", pa.binary()),  # lossless bitstream; null where the T0 file has the same item
+        ("own", pa.bool_()),  # made by this tier; false: a T0 item, since that did more harm
+        ("adversarial", pa.binary()),  # lossless bitstream; null where not `own`: the T0 file has it
     ]
 )
 
@@ -125,9 +126,9 @@ def publish(path: Path | str) -> Iterator[Path]:
     aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part{path.suffix}")
     try:
         yield aside
-        with open(aside, "rb") as written:
+        with aside.open("rb") as written:
             os.fsync(written.fileno())
-        os.replace(aside, path)
+        aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
 
@@ -147,12 +148,12 @@ def write_table(
     """
     with_meta = schema.with_metadata({META_KEY: json.dumps(meta or {}, sort_keys=True).encode()})
     count = 0
-    with publish(path) as aside:
-        # Payloads are compressed already; zstd only helps the other columns.
-        with pq.ParquetWriter(aside, with_meta, compression="zstd", write_statistics=False) as writer:
-            for group in _groups(rows, ROWS_PER_GROUP):
-                writer.write_table(pa.Table.from_pylist(group, schema=with_meta))
-                count += len(group)
+    # Payloads are compressed already; zstd only helps the other columns.
+    how = {"compression": "zstd", "write_statistics": False}
+    with publish(path) as aside, pq.ParquetWriter(aside, with_meta, **how) as writer:
+        for group in _groups(rows, ROWS_PER_GROUP):
+            writer.write_table(pa.Table.from_pylist(group, schema=with_meta))
+            count += len(group)
     return count
 
 

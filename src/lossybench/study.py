@@ -177,19 +177,19 @@ class Study:
     def _check_task(self, name: str, task: TaskConfig) -> dict[str, Codec]:
         """The task's codecs, the lossless one first, after checking names and levels against each other."""
         where = f"tasks.{name}"
-        with _at(f"{where}.data"):
+        with _At(f"{where}.data"):
             described = data.describe(task.data.adapter, task.data.options)
         medium, kind = described.medium, described.kind
         found: dict[str, Codec] = {ORIGINAL: codecs.get(ORIGINAL)}
         for codec_name, codec in task.codecs.items():
-            with _at(f"{where}.codecs.{codec_name}"):
+            with _At(f"{where}.codecs.{codec_name}"):
                 if codec_name == ORIGINAL:
                     raise LossyBenchError("the original condition is always there; leave it out")
                 found[codec_name] = codecs.get(codec_name, codec.options)
                 for level in codec.levels:
-                    found[codec_name].check(level, medium, getattr(described, "rate", 0.0))
+                    found[codec_name].check(level, medium, described.rate)
         for arch, own in task.models.items():
-            with _at(f"{where}.models.{arch}"):
+            with _At(f"{where}.models.{arch}"):
                 models.module_name(arch, medium, kind)
                 training_settings.read({**task.training, **(own or {})}, medium, kind)
         mixed = task.regimes.mixed
@@ -201,7 +201,7 @@ class Study:
             _among(f"{where}.regimes.matched.archs", matched.archs or [], task.models)
             _among(f"{where}.regimes.matched.seeds", matched.seeds or [], task.seeds)
         if task.attack:
-            with _at(f"{where}.attack"):
+            with _At(f"{where}.attack"):
                 if kind != "classification" or medium == "video":
                     raise LossyBenchError(f"{medium} {kind} is not attacked yet; leave `attack` out")
                 AttackSettings.of(medium, task.attack.settings)
@@ -385,7 +385,7 @@ def load(path: Path | str) -> Study:
         raise LossyBenchError(f"{path}: no such config file") from None
     except yaml.YAMLError as error:
         raise LossyBenchError(f"{path}: not YAML: {error}") from None
-    with _at(str(path)):
+    with _At(str(path)):
         return Study(config)
 
 
@@ -394,7 +394,7 @@ def schema() -> str:
     return json.dumps(StudyConfig.model_json_schema(), indent=2) + "\n"
 
 
-class _at:
+class _At:
     """Prefixes LossyBenchErrors with the place in the config that they come from."""
 
     def __init__(self, where: str) -> None:

@@ -157,17 +157,22 @@ def beaten(group: pd.DataFrame, goal: str) -> np.ndarray:
 
 
 def _compare(name: str, pairs: list[tuple[Key, Key]], here: Groups, absent: str) -> Gate:
-    """Pass when the first attack of each pair beats no fewer items than the second; figure: only the second beat."""
+    """Pass when the first attack of each pair beats no fewer items than the second; figure: only the second beat.
+
+    Items that stand in from a weaker attack do not count for the first: the worst of both can't lose to either.
+    """
     if not pairs:
         return Gate(name, "not applicable", None, absent)
     failed, notes, worst = [], [], 0
     for strong, weak in pairs:
         a, b = beaten(here[strong], strong.goal), beaten(here[weak], weak.goal)
+        if strong.tier != weak.tier:
+            a = a & here[strong]["own"].to_numpy(bool)
         only = int((b & ~a).sum())
         worst = max(worst, only)
         if a.sum() < b.sum():
             failed += [strong, weak] if weak.tier == strong.tier else [strong]
-            notes.append(f"{strong} beats {a.sum()} of {len(a)} items, {weak} beats {b.sum()}")
+            notes.append(f"{strong} alone beats {a.sum()} of {len(a)} items, {weak} beats {b.sum()}")
     note = (
         "; ".join(notes)
         or f"figure: most items of one attack that only the weaker one beat, of {len(here[pairs[0][0]])}"

@@ -6,9 +6,9 @@ Tiers (design, section 7):
 * T2, adaptive: crafted through the real codec with the identity backward (`preprocessor.CodecPreprocessor`).
   Whoever knows the codec can also submit the T0 item, so T2 reports for each item whichever of the two is worse for
   the model (worst case per example, Carlini et al. 2019, arXiv 1902.06705): adaptive is never weaker than oblivious.
-  A T2 row without a bitstream of its own is such a T0 item. The identity is a rough gradient, so T2 bounds what an
+  A T2 row that is not `own` is such a T0 item. The identity is a rough gradient, so T2 bounds what an
   adaptive attacker can do from one side only. Where the T0 item is often the worse one the gradient has failed: the
-  untargeted robust accuracy of the through-codec items alone is that of the T2 rows plus the share without bitstream.
+  untargeted robust accuracy of the through-codec items alone is that of the T2 rows plus the share that is not `own`.
 
 Items are attacked at the model's input size: they are decoded and brought to that size as for evaluation, and the
 codec works at that size. Where it is also the native size, the codec's output is that of the compress stage.
@@ -270,6 +270,7 @@ def _batch_rows(
             "after": tried.after[i],
             "linf": np.abs(change[i]).max(),
             "l2": np.linalg.norm(change[i]),
+            "own": bool(tried.own[i]),
             "adversarial": bitstreams[i],
         }
 
