@@ -2,11 +2,12 @@
 # Needs Python 3.11 or later (PYTHON=... to choose one), make and git.
 
 PYTHON ?= python3
+
 CONFIG ?= config.yaml
 REPORT ?= results/report.html
 BIN := .venv/bin
 
-.PHONY: study test check environment
+.PHONY: study test check environment lock
 
 # Makes the study's results and report, and prints its headline limits.
 study: environment
@@ -16,7 +17,7 @@ study: environment
 	@echo "Report: $(REPORT) (open it in a browser); recommendations and figures lie beside it."
 
 test: environment check
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup tests
 
 check: environment
 	$(BIN)/ruff check
@@ -31,7 +32,12 @@ environment: .venv/ready
 	@command -v $(PYTHON) >/dev/null || { echo "make: no $(PYTHON) found; LossyBench needs Python 3.11 or later (PYTHON=/path/to/python make ...)" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $$($(PYTHON) --version) is too old; LossyBench needs Python 3.11 or later (PYTHON=/path/to/python make ...)" >&2; exit 1; }
 	@echo "Making the environment in .venv (about 5 GB, minutes) ..."
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r envs/requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+# Renews the lock from pyproject.toml; needs uv.
+lock:
+	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --extra dev \
+		pyproject.toml -o envs/requirements.lock

@@ -5,7 +5,7 @@ the rules in workflow/rules only say which job makes which file from which.
 """
 
 import json
-import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -36,12 +36,16 @@ except LossyBenchError as error:
 ROOT = str(STUDY.root)
 LOGS, BENCHMARKS = f"{ROOT}/logs", f"{ROOT}/benchmarks"
 
-# One thread a job: jobs run side by side, and results do not depend on the number of cores.
-for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[variable] = "1"
-# Jobs run this checkout's package with this Python (or that of their conda environment), activated or not.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-os.environ["PYTHONPATH"] = str(Path(workflow.basedir, "src"))
+# One thread a job: jobs run side by side, and results do not depend on the number of cores. Jobs run this checkout's
+# package with this Python, activated or not, or with that of their conda environment.
+JOB_ENVIRONMENT = "export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 "
+JOB_ENVIRONMENT += f"PYTHONPATH={shlex.quote(str(Path(workflow.basedir, 'src')))}; "
+if not workflow.deployment_settings.deployment_method:
+    JOB_ENVIRONMENT += (
+        f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
+    )
+shell.prefix(JOB_ENVIRONMENT)
+
 
 wildcard_constraints:
     task=r"[a-z][a-z0-9_]*",

@@ -366,6 +366,12 @@ class Study:
             settings.pop("minimum", None)
         return settings
 
+    def attack(self, task: str) -> AttackSettings:
+        """The settings of a task's attacks, defaults filled in."""
+        attack = self.task(task).attack
+        assert attack is not None
+        return AttackSettings.of(self.description(task).medium, attack.settings)
+
     def attack_settings(self, task: str, codec: str) -> dict[str, Any]:
         """Attack settings of a task's codec."""
         attack = self.task(task).attack

@@ -4,8 +4,6 @@ Inputs: every outcome, bitstream table and attack table of the task. Outputs: su
 Why apart from the report: delta or a statistic can change without anything being compressed or trained again.
 """
 
-from lossybench.analysis.tables import SCHEMAS
-
 
 rule aggregate:
     input:
@@ -14,21 +12,25 @@ rule aggregate:
         outcomes=lambda w: STUDY.all_outcomes(w.task),
         attacks=lambda w: STUDY.all_attacks(w.task),
     output:
-        expand(f"{ROOT}/summary/{{{{task}}}}/{{table}}.{{form}}", table=SCHEMAS, form=["parquet", "csv"]),
+        expand(
+            f"{ROOT}/summary/{{{{task}}}}/{{table}}.{{form}}",
+            table=SCHEMAS,
+            form=["parquet", "csv"],
+        ),
     log:
         f"{LOGS}/aggregate/{{task}}.log",
     benchmark:
         f"{BENCHMARKS}/aggregate/{{task}}.tsv"
     conda:
         "../../envs/lossybench.yaml"
-    params:
-        folder=lambda w: STUDY.summary(w.task),
-        attacks=lambda w, input: f"--attacks {input.attacks}" if input.attacks else "",
-        settings=json.dumps(STUDY.analysis_settings()),
-        code=lambda w: fingerprint("lossybench.analysis.aggregate"),
     resources:
         mem_mb=3000,
         runtime=60,
+    params:
+        folder=lambda w, output: Path(output[0]).parent,
+        attacks=lambda w, input: f"--attacks {input.attacks}" if input.attacks else "",
+        settings=json.dumps(STUDY.analysis_settings()),
+        code=lambda w: fingerprint("lossybench.analysis.aggregate"),
     message:
         "Aggregating {wildcards.task}"
     shell:

@@ -6,10 +6,6 @@ Why by codec: the same oblivious items go through every codec; the adaptive ones
 """
 
 
-def oblivious(w):
-    return [] if w.codec == "original" else [STUDY.attacks(model_of(w), "original")]
-
-
 rule attack:
     input:
         model=[f"{MODEL}/{file}" for file in MODEL_FILES],
@@ -22,18 +18,22 @@ rule attack:
         f"{LOGS}/attack/{{task}}/{{arch}}/{{regime}}/{{seed}}/{{codec}}.log",
     benchmark:
         f"{BENCHMARKS}/attack/{{task}}/{{arch}}/{{regime}}/{{seed}}/{{codec}}.tsv"
+    priority: 30
     conda:
         "../../envs/lossybench.yaml"
-    params:
-        folder=MODEL,
-        oblivious=lambda w, input: f"--oblivious {input.oblivious}" if input.oblivious else "",
-        options=lambda w: json.dumps(STUDY.codec_options(w.task, w.codec)),
-        settings=lambda w: json.dumps(STUDY.attack_settings(w.task, w.codec)),
-        code=lambda w: fingerprint("lossybench.attacks.run", *model_code(w), *codec_code("original", w.codec)),
     resources:
         mem_mb=3000,
         runtime=240,
-    priority: 30
+    params:
+        folder=lambda w, input: Path(input.model[0]).parent,
+        oblivious=lambda w, input: (
+            f"--oblivious {input.oblivious}" if input.oblivious else ""
+        ),
+        options=lambda w: json.dumps(STUDY.codec_options(w.task, w.codec)),
+        settings=lambda w: json.dumps(STUDY.attack_settings(w.task, w.codec)),
+        code=lambda w: fingerprint(
+            "lossybench.attacks.run", *model_code(w), *codec_code("original", w.codec)
+        ),
     message:
         "Attacking {wildcards.arch} ({wildcards.regime}, seed {wildcards.seed}) of {wildcards.task} through {wildcards.codec}"
     shell:

@@ -1,4 +1,7 @@
-"""What several rules share: wildcards to study objects, fingerprints of the code behind a job."""
+"""What rules ask the study: wildcards to study objects, inputs, fingerprints of the code behind a job."""
+
+from lossybench.analysis.tables import SCHEMAS
+from lossybench.report.names import figure_names
 
 
 def model_of(wildcards):
@@ -9,7 +12,10 @@ def model_of(wildcards):
 def model_code(wildcards):
     """The modules of a model's architecture and of its kind of task."""
     about = STUDY.description(wildcards.task)
-    return [models.module_name(wildcards.arch, about.medium, about.kind), f"lossybench.tasks.{about.kind}"]
+    return [
+        models.module_name(wildcards.arch, about.medium, about.kind),
+        f"lossybench.tasks.{about.kind}",
+    ]
 
 
 def codec_code(*names):
@@ -19,8 +25,61 @@ def codec_code(*names):
 
 def test_parts(wildcards, levels):
     """Test parts of a codec at these levels."""
-    return [STUDY.compressed(wildcards.task, Condition(wildcards.codec, level), "test") for level in levels]
+    return [
+        STUDY.compressed(wildcards.task, Condition(wildcards.codec, level), "test")
+        for level in levels
+    ]
 
 
 MODEL = f"{ROOT}/models/{{task}}/{{arch}}/{{regime}}/{{seed}}"
 MODEL_FILES = ("weights.safetensors", "model.json", "history.json")
+
+
+def training_parts(w):
+    """What a model learns from."""
+    return [
+        STUDY.compressed(w.task, c, "train")
+        for c in STUDY.training_conditions(model_of(w))
+    ]
+
+
+def training_code(w):
+    """The code behind a model."""
+    used = {c.codec for c in STUDY.training_conditions(model_of(w))}
+    return fingerprint("lossybench.training", *model_code(w), *codec_code(*used))
+
+
+def oblivious(w):
+    """The attacks on the bare model, which go through every codec."""
+    return [] if w.codec == "original" else [STUDY.attacks(model_of(w), "original")]
+
+
+def title(task):
+    """A task's category in the report."""
+    return task.replace("_", " ").capitalize()
+
+
+def figures(task):
+    """The figures that a task's content makes."""
+    config = STUDY.task(task)
+    about = STUDY.description(task)
+    return figure_names(
+        about.kind,
+        bool(config.attack),
+        bool(config.regimes.matched),
+        bool(config.regimes.mixed),
+    )
+
+
+def all_figures(tasks):
+    """Every picture of the report."""
+    return [
+        f"{ROOT}/figures/{task}/{name}.png"
+        for task in tasks
+        for name in [*figures(task), "contact_sheet"]
+    ]
+
+
+def figure_labels(name):
+    """How the report lists a figure."""
+    return {"figure": name.replace("_", " ")}

@@ -14,16 +14,18 @@ rule compress:
         f"{LOGS}/compress/{{task}}/{{codec}}/{{level}}/{{part}}.log",
     benchmark:
         f"{BENCHMARKS}/compress/{{task}}/{{codec}}/{{level}}/{{part}}.tsv"
+    # Training waits for the training parts: make them first.
+    priority: lambda w: 60 if w.part == "train" else 20
     conda:
         "../../envs/lossybench.yaml"
-    params:
-        options=lambda w: json.dumps(STUDY.codec_options(w.task, w.codec)),
-        code=lambda w: fingerprint("lossybench.compression", *codec_code("original", w.codec)),
     resources:
         mem_mb=1000,
         runtime=60,
-    # Training waits for the training parts: make them first.
-    priority: lambda w: 60 if w.part == "train" else 20
+    params:
+        options=lambda w: json.dumps(STUDY.codec_options(w.task, w.codec)),
+        code=lambda w: fingerprint(
+            "lossybench.compression", *codec_code("original", w.codec)
+        ),
     message:
         "Compressing {wildcards.task} ({wildcards.part}): {wildcards.codec} at {wildcards.level}"
     shell:

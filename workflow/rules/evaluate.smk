@@ -17,15 +17,17 @@ rule evaluate:
         f"{LOGS}/evaluate/{{task}}/{{arch}}/{{regime}}/{{seed}}/{{codec}}.log",
     benchmark:
         f"{BENCHMARKS}/evaluate/{{task}}/{{arch}}/{{regime}}/{{seed}}/{{codec}}.tsv"
+    priority: 10
     conda:
         "../../envs/lossybench.yaml"
-    params:
-        folder=MODEL,
-        code=lambda w: fingerprint("lossybench.evaluation", *model_code(w), *codec_code(w.codec)),
     resources:
         mem_mb=2000,
         runtime=120,
-    priority: 10
+    params:
+        folder=lambda w, input: Path(input.model[0]).parent,
+        code=lambda w: fingerprint(
+            "lossybench.evaluation", *model_code(w), *codec_code(w.codec)
+        ),
     message:
         "Testing {wildcards.arch} ({wildcards.regime}, seed {wildcards.seed}) of {wildcards.task} on {wildcards.codec}"
     shell:

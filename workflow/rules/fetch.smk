@@ -12,17 +12,19 @@ rule fetch:
         f"{LOGS}/fetch/{{task}}.log",
     benchmark:
         f"{BENCHMARKS}/fetch/{{task}}.tsv"
+    priority: 100
     conda:
         "../../envs/lossybench.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
     params:
         adapter=lambda w: STUDY.task(w.task).data.adapter,
         options=lambda w: json.dumps(STUDY.task(w.task).data.options),
         seed=STUDY.config.seed,
-        code=lambda w: fingerprint("lossybench.data", f"lossybench.data.{STUDY.task(w.task).data.adapter}"),
-    resources:
-        mem_mb=2000,
-        runtime=60,
-    priority: 100
+        code=lambda w: fingerprint(
+            "lossybench.data", f"lossybench.data.{STUDY.task(w.task).data.adapter}"
+        ),
     message:
         "Fetching the items of {wildcards.task}"
     shell:

@@ -5,27 +5,6 @@ Outputs: figures/{task}/*.png and *.svg, recommendations.md, limits.html.
 Why one job a task draws all its figures: starting matplotlib takes longer than drawing one.
 """
 
-from lossybench.report.names import figure_names
-
-
-def title(task):
-    return task.replace("_", " ").capitalize()
-
-
-def figures(task):
-    config = STUDY.task(task)
-    about = STUDY.description(task)
-    return figure_names(about.kind, bool(config.attack), bool(config.regimes.matched), bool(config.regimes.mixed))
-
-
-def all_figures(tasks):
-    return [f"{ROOT}/figures/{task}/{name}.png" for task in tasks for name in [*figures(task), "contact_sheet"]]
-
-
-def figure_labels(name):
-    return {"figure": name.replace("_", " ")}
-
-
 # A task's figures depend on what the study asks of it, so each task has a rule of its own.
 for task in STUDY.tasks:
 
@@ -51,13 +30,13 @@ for task in STUDY.tasks:
             f"{BENCHMARKS}/figures/{task}.tsv"
         conda:
             "../../envs/lossybench.yaml"
-        params:
-            summary=STUDY.summary(task),
-            folder=STUDY.figures(task),
-            code=lambda w: fingerprint("lossybench.report.figures"),
         resources:
             mem_mb=1000,
             runtime=30,
+        params:
+            summary=lambda w, input: Path(input[0]).parent,
+            folder=lambda w, output: Path(output[0]).parent,
+            code=lambda w: fingerprint("lossybench.report.figures"),
         message:
             f"Drawing the figures of {task}"
         shell:
@@ -81,11 +60,13 @@ rule contact_sheet:
         f"{BENCHMARKS}/contact_sheet/{{task}}.tsv"
     conda:
         "../../envs/lossybench.yaml"
-    params:
-        code=lambda w: fingerprint("lossybench.report.contact_sheet", *codec_code(*STUDY.codecs[w.task])),
     resources:
         mem_mb=1000,
         runtime=30,
+    params:
+        code=lambda w: fingerprint(
+            "lossybench.report.contact_sheet", *codec_code(*STUDY.codecs[w.task])
+        ),
     message:
         "Drawing what each codec does to samples of {wildcards.task}"
     shell:
@@ -95,7 +76,11 @@ rule contact_sheet:
 
 rule recommend:
     input:
-        expand(f"{ROOT}/summary/{{task}}/{{table}}.parquet", task=STUDY.tasks, table=SCHEMAS),
+        expand(
+            f"{ROOT}/summary/{{task}}/{{table}}.parquet",
+            task=STUDY.tasks,
+            table=SCHEMAS,
+        ),
     output:
         text=f"{ROOT}/recommendations.md",
         html=report(
@@ -110,12 +95,14 @@ rule recommend:
         f"{BENCHMARKS}/recommend.tsv"
     conda:
         "../../envs/lossybench.yaml"
-    params:
-        summaries=[STUDY.summary(task) for task in STUDY.tasks],
-        code=lambda w: fingerprint("lossybench.report.recommendations"),
     resources:
         mem_mb=1000,
         runtime=30,
+    params:
+        summaries=lambda w, input: list(
+            dict.fromkeys(Path(path).parent for path in input)
+        ),
+        code=lambda w: fingerprint("lossybench.report.recommendations"),
     message:
         "Writing recommendations"
     shell:

@@ -6,15 +6,6 @@ Why media come from compressed parts also for `original`: the lossless condition
 """
 
 
-def training_parts(w):
-    return [STUDY.compressed(w.task, c, "train") for c in STUDY.training_conditions(model_of(w))]
-
-
-def training_code(w):
-    used = {c.codec for c in STUDY.training_conditions(model_of(w))}
-    return fingerprint("lossybench.training", *model_code(w), *codec_code(*used))
-
-
 rule train:
     input:
         data=f"{ROOT}/data/{{task}}.parquet",
@@ -25,16 +16,16 @@ rule train:
         f"{LOGS}/train/{{task}}/{{arch}}/{{regime}}/{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/train/{{task}}/{{arch}}/{{regime}}/{{seed}}.tsv"
+    priority: 40
     conda:
         "../../envs/lossybench.yaml"
-    params:
-        folder=MODEL,
-        settings=lambda w: json.dumps(STUDY.training_settings(model_of(w))),
-        code=training_code,
     resources:
         mem_mb=3000,
         runtime=240,
-    priority: 40
+    params:
+        folder=lambda w, output: Path(output[0]).parent,
+        settings=lambda w: json.dumps(STUDY.training_settings(model_of(w))),
+        code=training_code,
     message:
         "Training {wildcards.arch} for {wildcards.task} on {wildcards.regime}, seed {wildcards.seed}"
     shell:
