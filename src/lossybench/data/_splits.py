@@ -1,0 +1,39 @@
+"""Splits for data that come without: seeded, stratified by class, no group in two of them."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Sequence
+
+import numpy as np
+
+from lossybench.data.base import SPLITS
+
+
+def assign(labels: Sequence[int], groups: Sequence[str], fractions: dict[str, float], seed: int) -> list[str]:
+    """The split of each item, given its label and its group.
+
+    fractions: the share of each split, all above 0, together 1. Groups are dealt in a seeded order, large ones
+    first, each to the split that lacks most of the group's classes relative to its share; so each split gets an
+    item of every class that has as many groups as there are splits.
+    """
+    members: dict[str, list[int]] = collections.defaultdict(list)
+    for index, group in enumerate(groups):
+        members[group].append(index)
+    order = np.random.default_rng(seed).permutation(sorted(members)).tolist()
+    order.sort(key=lambda group: -len(members[group]))  # stable: the seeded order holds among equals
+
+    totals = np.bincount(labels)
+    splits = [split for split in SPLITS if split in fractions]
+    targets = np.array([fractions[split] for split in splits])[:, None] * totals  # (splits, classes)
+    dealt = np.zeros_like(targets)
+    found = [""] * len(labels)
+    for group in order:
+        counts = np.bincount([labels[index] for index in members[group]], minlength=len(totals))
+        present = counts > 0
+        lack = (1 - dealt[:, present] / targets[:, present]) @ counts[present]
+        chosen = int(np.argmax(lack))
+        dealt[chosen] += counts
+        for index in members[group]:
+            found[index] = splits[chosen]
+    return found

@@ -1,0 +1,82 @@
+"""What every data adapter is: one class in one file named after it, found by that name.
+
+Media are numpy arrays: images uint8 (H, W, 3) RGB; video uint8 (frames, H, W, 3) RGB; audio int16 (samples,) mono.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import numpy as np
+import pydantic
+
+Kind = Literal["classification", "detection"]
+Medium = Literal["image", "audio", "video"]
+SPLITS = ("train", "val", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """Where an object is: pixels of the item, x0 < x1 <= width, y0 < y1 <= height; frame 0 for images."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    label: int
+    frame: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One image, or clip of audio or video, with its label, or boxes and labels.
+
+    group: what items may share (speaker, photograph, track). rate: Hz for audio, frames/s for video, 0 for images.
+    label: index into the classes; -1 in detection.
+    """
+
+    id: str
+    split: str
+    group: str
+    media: np.ndarray
+    rate: float = 0.0
+    label: int = -1
+    boxes: tuple[Box, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """What is known of a data set before its media are read.
+
+    card: title, source, licence, citation, prior_compression. counts: items a split; None where only reading tells.
+    rate: Hz that all audio has; 0 where only reading tells.
+    """
+
+    medium: Medium
+    kind: Kind
+    classes: list[str]
+    card: dict[str, str]
+    counts: dict[str, int] | None
+    rate: float = 0.0
+
+
+class Dataset(pydantic.BaseModel, abc.ABC):
+    """A source of items. The fields of a subclass are the options that a study may set."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    name: ClassVar[str]
+
+    @abc.abstractmethod
+    def describe(self, seed: int) -> Description:
+        """Say what it is without reading any media. Raises LossyBenchError when a file or folder is missing."""
+
+    @abc.abstractmethod
+    def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
+        """Yield train, then val, then test items, one at a time; the same seed yields the same items.
+
+        What `on_error: skip` left out is appended to `skipped`, each with its reason.
+        Raises LossyBenchError for an item that cannot be read.
+        """

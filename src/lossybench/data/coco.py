@@ -1,0 +1,162 @@
+"""A user's images for detection, annotated in COCO's JSON (https://cocodataset.org/#format-data)."""
+
+from __future__ import annotations
+
+import collections
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from lossybench.data import _images
+from lossybench.data._files import Entry, UserFiles
+from lossybench.data.base import SPLITS, Box, Description, Item
+from lossybench.errors import LossyBenchError
+
+
+class Coco(UserFiles):
+    """One annotation file, or one a split; val is cut from train where it is missing.
+
+    Boxes are clipped to the image; crowds (`iscrowd`) are left out and counted on the card. Classes follow the
+    category ids in ascending order. Images without boxes are kept: they show what is none.
+    """
+
+    name: ClassVar[str] = "coco"
+    annotations: Path | dict[str, Path] = Field(description="COCO JSON file, or one each for train, (val,) test")
+    images: Path | dict[str, Path] = Field(description="folder that file_name counts from, or one for each split")
+
+    @model_validator(mode="after")
+    def _matching(self) -> Coco:
+        if isinstance(self.annotations, dict):
+            if not {"train", "test"} <= set(self.annotations) <= set(SPLITS):
+                raise ValueError("annotations: give one file, or one each for train, test and perhaps val")
+            if isinstance(self.images, dict) and set(self.images) != set(self.annotations):
+                raise ValueError("images: give one folder, or one for each split of annotations")
+        elif isinstance(self.images, dict):
+            raise ValueError("images: give one folder, as there is one annotation file")
+        return self
+
+    def describe(self, seed: int) -> Description:
+        """See Dataset."""
+        classes, entries, crowds, _ = self._entries(seed)
+        counts = dict(collections.Counter(entry.split for entry in entries))
+        folder = self.images if isinstance(self.images, Path) else self.images["train"]
+        card = self.full_card(folder.resolve().name, entries)
+        if crowds:
+            card["crowds"] = f"{crowds} boxes of crowds left out"
+        return Description("image", "detection", classes, card, counts)
+
+    def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
+        """See Dataset."""
+        _, entries, _, dropped = self._entries(seed)
+        skipped.extend(dropped)
+        for item in self.read(entries, lambda path: (_images.read(path), 0.0), skipped):
+            boxes = item.boxes
+            if any(box.x1 > item.media.shape[1] or box.y1 > item.media.shape[0] for box in boxes):
+                raise LossyBenchError(
+                    f"image {item.id!r} is {item.media.shape[1]} x {item.media.shape[0]} pixels, smaller than the "
+                    "annotations say; they must belong to this very file"
+                )
+            yield item
+
+    def _entries(self, seed: int) -> tuple[list[str], list[Entry], int, list[str]]:
+        """Class names, all entries in splits, the number of crowds, and what boxes were dropped as broken."""
+        files = self.annotations if isinstance(self.annotations, dict) else {"": self.annotations}
+        classes: list[str] = []
+        entries: list[Entry] = []
+        crowds = 0
+        dropped: list[str] = []
+        for split, file in files.items():
+            folder = self.images[split] if isinstance(self.images, dict) else self.images
+            if not folder.is_dir():
+                raise LossyBenchError(f"data set 'coco': images: folder {folder} does not exist")
+            titles, found, found_crowds, found_dropped = self._parse(file, folder, split)
+            if classes and titles != classes:
+                raise LossyBenchError(f"{file}: its categories {titles} differ from the other splits' {classes}")
+            classes = titles
+            entries += found
+            crowds += found_crowds
+            dropped += found_dropped
+        if dropped and self.on_error == "stop":
+            raise LossyBenchError(f"{dropped[0]}; mend or remove it, or set on_error: skip")
+        missing = [entry.path for entry in entries if not entry.path.is_file()]
+        if missing and self.on_error == "stop":
+            raise LossyBenchError(
+                f"{missing[0]}: no such image ({len(missing)} of {len(entries)} are missing); set `images` to the "
+                "folder that file_name counts from, or set on_error: skip"
+            )
+        return classes, self._all_splits(entries, seed), crowds, dropped
+
+    def _all_splits(self, entries: list[Entry], seed: int) -> list[Entry]:
+        entries = self.with_splits(entries, seed)
+        for split in SPLITS:
+            if not any(entry.split == split for entry in entries):
+                raise LossyBenchError(f"data set 'coco': no images in split {split!r}; add images, groups or a file")
+        return entries
+
+    def _parse(self, file: Path, folder: Path, split: str) -> tuple[list[str], list[Entry], int, list[str]]:
+        content = _load(file)
+        categories = sorted(content["categories"], key=lambda category: category["id"])
+        label_of = {category["id"]: label for label, category in enumerate(categories)}
+        sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
+        boxes: dict[Any, list[Box]] = collections.defaultdict(list)
+        crowds = 0
+        dropped: list[str] = []
+        for annotation in content["annotations"]:
+            where = f"{file}: annotation {annotation['id']}"
+            if annotation["image_id"] not in sizes or annotation["category_id"] not in label_of:
+                raise LossyBenchError(f"{where}: its image_id or category_id is not among the images or categories")
+            if annotation.get("iscrowd"):
+                crowds += 1
+                continue
+            box = _clip(annotation["bbox"], *sizes[annotation["image_id"]], label_of[annotation["category_id"]])
+            if box:
+                boxes[annotation["image_id"]].append(box)
+            else:
+                dropped.append(f"{where}: its bbox {annotation['bbox']} covers nothing of the image")
+        entries = []
+        for image in content["images"]:
+            id = f"{split}/{image['file_name']}" if split else image["file_name"]
+            path = folder / image["file_name"]
+            entries.append(Entry(id, path, split, self.group_of(id), boxes=tuple(boxes[image["id"]])))
+        return [category["name"] for category in categories], entries, crowds, dropped
+
+
+def _load(file: Path) -> dict[str, Any]:
+    """The JSON, with every key that is used known to be there."""
+    needed = {
+        "images": ("id", "file_name", "width", "height"),
+        "annotations": ("id", "image_id", "category_id", "bbox"),
+        "categories": ("id", "name"),
+    }
+    try:
+        content = json.loads(file.read_bytes())
+    except OSError as error:
+        raise LossyBenchError(f"data set 'coco': annotations: {file}: {error.strerror}") from None
+    except ValueError as error:
+        raise LossyBenchError(f"{file}: not JSON ({error})") from None
+    for key, fields in needed.items():
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise LossyBenchError(f"{file}: has no list {key!r}; COCO's instances files have {', '.join(needed)}")
+        for number, entry in enumerate(content[key]):
+            for field in fields:
+                if not isinstance(entry, dict) or field not in entry:
+                    raise LossyBenchError(f"{file}: {key}[{number}] has no {field!r}")
+    if not content["categories"]:
+        raise LossyBenchError(f"{file}: has no categories")
+    return content
+
+
+def _clip(bbox: Any, width: int, height: int, label: int) -> Box | None:
+    """The part of a COCO box [x, y, width, height] that lies on the image; None when there is none."""
+    try:
+        x, y, wide, high = (float(side) for side in bbox)
+    except (TypeError, ValueError):
+        return None
+    if not all(map(math.isfinite, (x, y, wide, high))):
+        return None
+    x0, y0, x1, y1 = max(x, 0.0), max(y, 0.0), min(x + wide, width), min(y + high, height)
+    return Box(x0, y0, x1, y1, label) if x0 < x1 and y0 < y1 else None

@@ -1,0 +1,57 @@
+"""Embedded image detection: several handwritten digits of varied size over a photograph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from pydantic import Field
+
+from lossybench.data import _digits
+from lossybench.data.base import SPLITS, Box, Dataset, Description, Item
+
+_TRIES = 30  # places tried for a digit before it is left out
+_OVERLAP = 0.15  # of the smaller box, at most
+
+
+class DigitScenes(Dataset):
+    """Two to five digits a scene, each with a box tight around its ink; group is the photograph's region."""
+
+    name: ClassVar[str] = "digit_scenes"
+    train: int = Field(1200, ge=1, description="scenes to train on")
+    val: int = Field(200, ge=1, description="scenes to validate on")
+    test: int = Field(500, ge=1, description="scenes to test on")
+    size: int = Field(128, ge=96, le=512, description="height and width in pixels; digits are 16 to 44 pixels long")
+
+    def describe(self, seed: int) -> Description:
+        """See Dataset."""
+        counts = {split: getattr(self, split) for split in SPLITS}
+        card = {"title": "Scenes of digits over photographs", **_digits.CARD}
+        return Description("image", "detection", _digits.DIGITS, card, counts)
+
+    def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
+        """See Dataset."""
+        for split in SPLITS:
+            for index in range(getattr(self, split)):
+                yield self._item(seed, split, index)
+
+    def _item(self, seed: int, split: str, index: int) -> Item:
+        random = _digits.generator(seed, split, index)
+        region, image = _digits.background(random, split, self.size, self.size)
+        boxes: list[Box] = []
+        for _ in range(random.integers(2, 6)):
+            label = int(random.integers(10))
+            ink = _digits.digit(seed, split, label, int(random.integers(500)))[1]
+            ink = _digits.resize_ink(ink, random.uniform(16, 44))
+            height, width = ink.shape
+            x0, y0, x1, y1 = _digits.tight_box(ink)
+            for _ in range(_TRIES):
+                top, left = (int(random.integers(self.size - side + 1)) for side in (height, width))
+                box = Box(left + x0, top + y0, left + x1, top + y1, label)
+                if all(_digits.overlap(box, other) <= _OVERLAP for other in boxes):
+                    under = image[top : top + height, left : left + width]
+                    by = _digits.shift(random, under, 110, 180)
+                    image[top : top + height, left : left + width] = _digits.blend(under, ink, by)
+                    boxes.append(box)
+                    break
+        return Item(f"{self.name}/{split}/{index:06d}", split, region, image, boxes=tuple(boxes))

@@ -1,0 +1,91 @@
+"""The evaluate stage: what one model predicts for every test item, at all levels of one codec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from lossybench import artifacts, codecs, models, tasks
+from lossybench.errors import LossyBenchError
+from lossybench.models import runtime
+from lossybench.tasks.base import Example, Task
+from lossybench.tasks.media import to_float
+
+BATCH = 32  # examples; more is no faster on a CPU core
+
+
+def evaluate(model: Path, data: Path, compressed: list[Path], out: Path, device: str = "auto") -> None:
+    """Write the outcomes of a model (its folder) on the test items, one level after the other, to the file `out`.
+
+    data: the task's data table, for labels and boxes. compressed: tables of part test, all of one codec, in the order
+    in which the levels shall be written. device: "auto", "cpu" or "cuda". Items are streamed.
+    Raises LossyBenchError when the tables are of different codecs or tasks, or lack test items.
+    """
+    chosen = runtime.start(device)
+    network, info = models.load(model, str(chosen))
+    metas = [artifacts.read_meta(path) for path in compressed]
+    _check(info, compressed, metas)
+    columns = ["id", "shape", "rate", "label", "boxes"]
+    truth = {row["id"]: row for row in artifacts.iter_rows(data, columns, splits=["test"])}
+    task = tasks.get(info)
+    meta = {key: info[key] for key in ("task", "arch", "regime", "seed", "classes", "kind")}
+
+    def rows() -> Iterator[dict[str, Any]]:
+        with torch.inference_mode(), tqdm(
+            total=len(truth) * len(compressed), desc="evaluate", unit="item", mininterval=1
+        ) as progress:
+            for path, of_level in zip(compressed, metas, strict=True):
+                yield from _level(task, network, chosen, path, of_level, truth, progress)
+
+    artifacts.write_table(out, task.schema, rows(), {**meta, "codec": metas[0]["codec"]})
+
+
+def _check(info: Mapping[str, Any], compressed: list[Path], metas: list[dict[str, Any]]) -> None:
+    if not compressed:
+        raise LossyBenchError("evaluate: no compressed tables given; give one for each level")
+    for path, meta in zip(compressed, metas, strict=True):
+        if meta["task"] != info["task"]:
+            raise LossyBenchError(f"{path}: is of task {meta['task']!r}, but the model of {info['task']!r}")
+        if meta["codec"] != metas[0]["codec"]:
+            raise LossyBenchError(f"{path}: is of codec {meta['codec']!r}, but {compressed[0]} of {metas[0]['codec']!r}")
+
+
+def _level(
+    task: Task,
+    network: torch.nn.Module,
+    device: torch.device,
+    path: Path,
+    meta: Mapping[str, Any],
+    truth: Mapping[str, Mapping[str, Any]],
+    progress: tqdm,
+) -> Iterator[dict[str, Any]]:
+    codec = codecs.get(meta["codec"], meta["options"])
+    missing = set(truth)
+    waiting: list[tuple[str, Example]] = []
+
+    def predict() -> Iterator[dict[str, Any]]:
+        media = np.stack([example.media for _, example in waiting])
+        predictions = task.predict(network, to_float(media, task.medium, device))
+        for (name, example), prediction in zip(waiting, predictions, strict=True):
+            yield {"id": name, "level": float(meta["level"]), **task.outcome(example, prediction, truth[name])}
+        waiting.clear()
+
+    for row in artifacts.iter_rows(path, ["id", "payload"], splits=["test"]):
+        item = truth.get(row["id"])
+        if item is None:
+            raise LossyBenchError(f"{path}: item {row['id']!r} is not in the data; compress the data again")
+        missing.discard(row["id"])
+        decoded = codec.decode(row["payload"], tuple(item["shape"]), item["rate"])
+        waiting += [(row["id"], example) for example in task.examples(decoded, item, training=False)]
+        if len(waiting) >= BATCH:
+            yield from predict()
+        progress.update()
+    if waiting:
+        yield from predict()
+    if missing:
+        raise LossyBenchError(f"{path}: lacks {len(missing)} test items, such as {min(missing)!r}; compress them again")

@@ -1,0 +1,115 @@
+"""Architectures by name, one file each, and trained models on disk.
+
+`lossybench/models/{medium}_{kind}/{arch}.py` defines `build(classes, input) -> torch.nn.Module`, and may define
+`SETTINGS`, the training settings in which it differs from its task's defaults. An architecture named
+`torchvision/NAME` is torchvision's full model of that name. Nothing here imports torch before a model is built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import pkgutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lossybench.artifacts import publish, write_json
+from lossybench.errors import LossyBenchError, nearest
+from lossybench.models.inputs import Input
+
+if TYPE_CHECKING:
+    import torch
+
+WEIGHTS, INFO, HISTORY = "weights.safetensors", "model.json", "history.json"
+
+
+def names(medium: str, kind: str) -> list[str]:
+    """The compact architectures of this package for a medium and kind of prediction."""
+    folder = Path(__file__).parent / f"{medium}_{kind}"
+    return sorted(m.name for m in pkgutil.iter_modules([str(folder)]) if not m.name.startswith("_"))
+
+
+def module_name(arch: str, medium: str, kind: str) -> str:
+    """The module that defines an architecture. Raises LossyBenchError for an unknown name.
+
+    Names after `torchvision/` are checked when the model is built, where torchvision is imported.
+    """
+    if arch.startswith("torchvision/") and medium != "audio":
+        return "lossybench.models.from_torchvision"
+    known = names(medium, kind)
+    if arch not in known:
+        raise LossyBenchError(f"unknown architecture {arch!r} for {medium} {kind}; {nearest(arch, known)}")
+    return f"lossybench.models.{medium}_{kind}.{arch}"
+
+
+def build(arch: str, medium: str, kind: str, classes: int, input: Input, weights: str | None = None) -> torch.nn.Module:
+    """A model with random weights, drawn from torch's global generator.
+
+    It takes float32 media: images (N, 3, H, W) and video (N, frames, 3, H, W) in [0, 1], audio (N, samples) in
+    [-1, 1], and normalises inside. Classifiers return logits (N, classes). Detectors follow torchvision: with targets
+    (a list of {boxes (K, 4) in pixels of the input, labels (K,)}) in training mode a dictionary of losses; in
+    evaluation mode a list of {boxes, labels, scores}, labels counted from 0.
+
+    weights: pretrained weights of a torchvision model by name ("DEFAULT", "IMAGENET1K_V2"), downloaded by it; layers
+    whose shape differs, such as the head's, stay random. Raises LossyBenchError for an unknown name.
+    """
+    module: Any = importlib.import_module(module_name(arch, medium, kind))
+    if arch.startswith("torchvision/"):
+        return module.build(arch.removeprefix("torchvision/"), medium, kind, classes, weights)
+    if weights is not None:
+        raise LossyBenchError(f"architecture {arch!r} has no pretrained weights; weights are for torchvision/NAME")
+    return module.build(classes, input)
+
+
+def default_settings(arch: str, medium: str, kind: str) -> dict[str, Any]:
+    """The training settings in which an architecture differs from its task's defaults."""
+    return dict(getattr(importlib.import_module(module_name(arch, medium, kind)), "SETTINGS", {}))
+
+
+def window(arch: str) -> int:
+    """How many frames, around the one it searches, a video detector sees."""
+    return int(importlib.import_module(module_name(arch, "video", "detection")).WINDOW)
+
+
+def save(model: torch.nn.Module, info: dict[str, Any], history: list[dict[str, Any]], out: Path) -> None:
+    """Write weights.safetensors, history.json and model.json to the folder `out`, each atomically.
+
+    model.json comes last and holds the SHA-256 of the weights, so that a mixture of two runs is never loaded.
+    """
+    from safetensors.torch import save_file
+
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with publish(out / WEIGHTS) as aside:
+        save_file(state, aside)
+        digest = hashlib.sha256(aside.read_bytes()).hexdigest()
+    write_json(out / HISTORY, history)
+    write_json(out / INFO, {**info, "weights_sha256": digest})
+
+
+def read_info(model_dir: Path) -> dict[str, Any]:
+    """The content of model.json. Raises LossyBenchError when there is none."""
+    try:
+        return json.loads((Path(model_dir) / INFO).read_text())
+    except FileNotFoundError:
+        raise LossyBenchError(f"{model_dir}: no {INFO} here; train the model first") from None
+
+
+def load(model_dir: Path, device: str = "cpu") -> tuple[torch.nn.Module, dict[str, Any]]:
+    """A trained model in evaluation mode, and its model.json.
+
+    Raises LossyBenchError when a file is missing or the weights are not those that model.json was written for.
+    """
+    from safetensors.torch import load as load_weights
+
+    info = read_info(model_dir)
+    path = Path(model_dir) / WEIGHTS
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise LossyBenchError(f"{path}: missing; delete {model_dir} and train again") from None
+    if hashlib.sha256(content).hexdigest() != info["weights_sha256"]:
+        raise LossyBenchError(f"{path}: damaged, or not of this {INFO}; delete {model_dir} and train again")
+    model = build(info["arch"], info["medium"], info["kind"], len(info["classes"]), Input.of(info))
+    model.load_state_dict(load_weights(content))
+    return model.to(device).eval(), info

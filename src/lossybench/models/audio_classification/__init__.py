@@ -1,0 +1,1 @@
+"""Audio classifiers, one architecture a file."""

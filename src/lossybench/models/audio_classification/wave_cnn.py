@@ -1,0 +1,59 @@
+"""A 1-D CNN on the waveform, with a learnt filter bank.
+
+After Zeghidour et al., "LEAF: A Learnable Frontend for Audio Classification", ICLR 2021, but simpler: filters, rectified
+and pooled to envelopes, a logarithm, then small kernels over time.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from lossybench.models.inputs import Input
+
+FILTERS, TAPS, HOP = 48, 80, 8  # 5 ms filters every 0.5 ms at 16 kHz
+ENVELOPE = 4  # filter outputs pooled to one
+FLOOR = 0.1  # of the envelope, before the logarithm; clips are scaled to an RMS of 1
+
+
+def layer(inputs: int, outputs: int) -> nn.Sequential:
+    """Convolution over time (N, inputs, 1, T), batch norm, ReLU. 2-D kernels are the faster ones on a CPU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, (1, 3), padding=(0, 1), bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
+
+
+class WaveCnn(nn.Module):
+    """Audio (N, samples) -> logits (N, classes)."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.filters = nn.Linear(TAPS, FILTERS, bias=False)
+        self.layers = nn.Sequential(
+            nn.BatchNorm2d(FILTERS),
+            nn.MaxPool2d((1, 4)),
+            layer(FILTERS, 64),
+            nn.MaxPool2d((1, 2)),
+            layer(64, 96),
+            nn.MaxPool2d((1, 2)),
+            layer(96, 128),
+            nn.AdaptiveMaxPool2d((1, 4)),  # keeps the order of a word's parts
+            nn.Flatten(),
+            nn.Dropout(0.2),
+            nn.Linear(128 * 4, classes),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See `lossybench.models.build`."""
+        with torch.autocast(x.device.type, enabled=False):  # levels span more than half precision holds
+            scaled = x.float() / (x.float().std(dim=1, keepdim=True) + 1e-3)
+            # A matrix product on overlapping frames: a convolution of one channel is slow on the CPU.
+            filtered = self.filters(scaled.unfold(1, TAPS, HOP)).transpose(1, 2).unsqueeze(2)
+            envelope = torch.log(functional.max_pool2d(filtered.abs(), (1, ENVELOPE)) + FLOOR)
+        return self.layers(envelope)
+
+
+def build(classes: int, input: Input) -> nn.Module:
+    """See `lossybench.models.build`."""
+    return WaveCnn(classes)

@@ -1,0 +1,78 @@
+"""torchvision's full models by name, for studies on a GPU: image and video classifiers, image detectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torchvision
+from torch import nn
+
+from lossybench.errors import LossyBenchError, nearest
+
+MODULES = {
+    ("image", "classification"): torchvision.models,
+    ("video", "classification"): torchvision.models.video,
+    ("image", "detection"): torchvision.models.detection,
+}
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, by which all of them normalise
+
+
+class Classifier(nn.Module):
+    """Normalises, and puts video frames on the axis that torchvision wants."""
+
+    def __init__(self, model: nn.Module, video: bool) -> None:
+        super().__init__()
+        self.model, self.video = model, video
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(DEVIATION).view(3, 1, 1), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See `lossybench.models.build`."""
+        x = (x - self.mean) / self.deviation
+        output = self.model(x.transpose(1, 2) if self.video else x)
+        return getattr(output, "logits", output)  # Inception and GoogLeNet add auxiliary outputs in training
+
+
+class Detector(nn.Module):
+    """torchvision's detectors keep label 0 for the background; LossyBench counts classes from 0."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor, targets: list[dict[str, torch.Tensor]] | None = None) -> Any:
+        """See `lossybench.models.build`."""
+        if targets is not None:
+            targets = [{**target, "labels": target["labels"] + 1} for target in targets]
+        output = self.model(list(x), targets)
+        if isinstance(output, dict):
+            return output
+        return [{**found, "labels": found["labels"] - 1} for found in output]
+
+
+def build(name: str, medium: str, kind: str, classes: int, weights: str | None) -> nn.Module:
+    """Raises LossyBenchError for a model or weights that torchvision does not have."""
+    try:
+        known = torchvision.models.list_models(MODULES[medium, kind])
+    except KeyError:
+        raise LossyBenchError(f"torchvision has no models for {medium} {kind}") from None
+    if name not in known:
+        raise LossyBenchError(f"torchvision has no {medium} {kind} model {name!r}; {nearest(name, known)}")
+    outputs = classes + 1 if kind == "detection" else classes
+    extra = {"weights_backbone": None} if kind == "detection" else {}
+    model = torchvision.models.get_model(name, weights=None, num_classes=outputs, **extra)
+    if weights is not None:
+        _load_matching(model, name, weights)
+    return Detector(model) if kind == "detection" else Classifier(model, medium == "video")
+
+
+def _load_matching(model: nn.Module, name: str, weights: str) -> None:
+    available = torchvision.models.get_model_weights(name)
+    if weights not in available.__members__:
+        hint = nearest(weights, available.__members__)
+        raise LossyBenchError(f"torchvision/{name}: unknown weights {weights!r}; {hint}")
+    own = model.state_dict()
+    pretrained = available[weights].get_state_dict(progress=True, check_hash=True)
+    same = {key: value for key, value in pretrained.items() if key in own and own[key].shape == value.shape}
+    model.load_state_dict(same, strict=False)

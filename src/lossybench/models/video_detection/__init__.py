@@ -1,0 +1,1 @@
+"""Video detectors, one architecture a file."""

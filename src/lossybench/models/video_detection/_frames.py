@@ -1,0 +1,20 @@
+"""Image detectors on a window of video frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class Stacked(nn.Module):
+    """Hands a window (N, frames, 3, H, W) to an image detector as one picture of 3 * frames channels."""
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, x: torch.Tensor, targets: list[dict[str, torch.Tensor]] | None = None) -> Any:
+        """See `lossybench.models.build`."""
+        return self.detector(x.flatten(1, 2), targets)

@@ -1,0 +1,16 @@
+"""FCOS on each frame alone."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from lossybench.models.image_detection import fcos
+from lossybench.models.inputs import Input
+from lossybench.models.video_detection._frames import Stacked
+
+WINDOW = 1
+
+
+def build(classes: int, input: Input) -> nn.Module:
+    """See `lossybench.models.build`."""
+    return Stacked(fcos.build(classes, input))

@@ -1,0 +1,103 @@
+"""Detection: boxes and labels, of an image or of frames of a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torchmetrics.detection import MeanAveragePrecision
+
+from lossybench import artifacts
+from lossybench.models.inputs import Input, fit, spread
+from lossybench.tasks.base import Example, Task
+
+SMALLEST = 2.0  # pixels: what a shift leaves of a box below this is no object to learn
+
+
+class Detection(Task):
+    """Targets and predictions are {boxes (K, 4) x0 y0 x1 y1 in pixels of the model's input, labels (K,)[, scores]}."""
+
+    metric = "map50"
+    schema = artifacts.DETECTION_OUTCOMES
+
+    def examples(self, media: np.ndarray, row: Mapping[str, Any], training: bool) -> list[Example]:
+        if self.medium == "image":
+            return [Example(fit(media, "image", self.input, crop=False), self._target(row, 0))]
+        count = len(media)
+        if training:
+            searched = spread(count, min(count, self.settings["frames_per_clip"]))
+        else:
+            searched = np.arange(0, count, self.settings["frame_stride"])
+        window, height, width = self.input.shape
+        around = np.arange(window) - window // 2
+        used = np.unique(np.clip(searched[:, None] + around, 0, count - 1))
+        fitted = dict(zip(used, fit(media[used], "video", Input((len(used), height, width)), crop=False), strict=True))
+        return [
+            Example(
+                np.stack([fitted[f] for f in np.clip(frame + around, 0, count - 1)]), self._target(row, frame), int(frame)
+            )
+            for frame in searched
+        ]
+
+    def _truth(self, row: Mapping[str, Any], frame: int) -> tuple[np.ndarray, np.ndarray]:
+        found = [box for box in row["boxes"] if box["frame"] == frame]
+        corners = np.array([[box[key] for key in ("x0", "y0", "x1", "y1")] for box in found], np.float32)
+        return corners.reshape(-1, 4), np.array([box["label"] for box in found], np.int64)
+
+    def _scale(self, row: Mapping[str, Any]) -> np.ndarray:
+        """Pixels of the input for one pixel of the item: x, y, x, y."""
+        (height, width), (rows, columns) = self.input.shape[-2:], row["shape"][-3:-1]
+        return np.array([width / columns, height / rows] * 2, np.float32)
+
+    def _target(self, row: Mapping[str, Any], frame: int) -> dict[str, np.ndarray]:
+        corners, labels = self._truth(row, frame)
+        return {"boxes": corners * self._scale(row), "labels": labels}
+
+    def shift_target(self, target: dict[str, np.ndarray], down: int, right: int, flip: bool) -> dict[str, np.ndarray]:
+        height, width = self.input.shape[-2:]
+        boxes = target["boxes"]
+        if flip:
+            boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+        boxes = boxes + np.array([right, down] * 2, np.float32)
+        boxes = np.clip(boxes, 0, np.array([width, height] * 2, np.float32))
+        kept = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= SMALLEST
+        return {"boxes": boxes[kept], "labels": target["labels"][kept]}
+
+    def loss(
+        self, model: torch.nn.Module, media: torch.Tensor, targets: Sequence[dict[str, np.ndarray]]
+    ) -> torch.Tensor:
+        losses = model(media, [_tensors(target, media.device) for target in targets])
+        return torch.stack(list(losses.values())).sum()
+
+    def predict(self, model: torch.nn.Module, media: torch.Tensor) -> list[dict[str, np.ndarray]]:
+        return [{key: value.float().cpu().numpy() for key, value in found.items()} for found in model(media)]
+
+    def score(self, predictions: Sequence[dict[str, np.ndarray]], targets: Sequence[dict[str, np.ndarray]]) -> float:
+        """Mean average precision at IoU 0.5 over the classes (COCO)."""
+        metric = MeanAveragePrecision(iou_thresholds=[0.5], backend="faster_coco_eval")
+        cpu = torch.device("cpu")
+        metric.update([_tensors(found, cpu) for found in predictions], [_tensors(target, cpu) for target in targets])
+        return max(0.0, float(metric.compute()["map"]))  # -1 when no item has any box
+
+    def outcome(
+        self, example: Example, prediction: dict[str, np.ndarray], row: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        corners, labels = self._truth(row, example.frame)
+        return {
+            "frame": example.frame,
+            "boxes": (prediction["boxes"] / self._scale(row)).ravel().tolist(),
+            "labels": prediction["labels"].astype(int).tolist(),
+            "scores": prediction["scores"].tolist(),
+            "true_boxes": corners.ravel().tolist(),
+            "true_labels": labels.tolist(),
+        }
+
+
+def _tensors(arrays: Mapping[str, np.ndarray], device: torch.device) -> dict[str, torch.Tensor]:
+    found = {key: torch.from_numpy(value).to(device) for key, value in arrays.items()}
+    return {**found, "labels": found["labels"].long()}
+
+
+TASK = Detection

@@ -1,0 +1,44 @@
+"""Batches of examples: augmentation, and from integers to floats on the device."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+
+def to_float(batch: np.ndarray, medium: str, device: torch.device) -> torch.Tensor:
+    """A batch as float32 model input: uint8 (N, [frames,] H, W, 3) -> (N, [frames,] 3, H, W) in [0, 1], int16 -> [-1, 1).
+
+    Channels stay last in memory, which is the layout the CPU and GPU kernels like best.
+    """
+    tensor = torch.from_numpy(np.ascontiguousarray(batch))
+    if device.type == "cuda":
+        tensor = tensor.pin_memory().to(device, non_blocking=True)
+    if medium == "audio":
+        return tensor.float() / 32768
+    return (tensor.float() / 255).movedim(-1, -3)
+
+
+def move(media: np.ndarray, medium: str, down: int, right: int, flip: bool) -> np.ndarray:
+    """Mirror a picture or clip left to right if `flip`, then shift it by pixels, repeating its edge.
+
+    Audio is shifted by `right` samples, with silence moving in.
+    """
+    if medium == "audio":
+        moved = np.zeros_like(media)
+        moved[max(right, 0) : len(media) + min(right, 0)] = media[max(-right, 0) : len(media) + min(-right, 0)]
+        return moved
+    if flip:
+        media = media[..., ::-1, :]
+    height, width = media.shape[-3:-1]
+    rows = np.clip(np.arange(height) - down, 0, height - 1)
+    columns = np.clip(np.arange(width) - right, 0, width - 1)
+    return media[..., rows[:, None], columns, :]
+
+
+def change_gain(batch: torch.Tensor, medium: str, largest: float, generator: np.random.Generator) -> torch.Tensor:
+    """Multiply each example's contrast around mid-grey (pictures) or amplitude (audio) by 1 - largest to 1 + largest."""
+    factors = torch.from_numpy(generator.uniform(1 - largest, 1 + largest, len(batch)).astype(np.float32))
+    factors = factors.to(batch.device).view(-1, *[1] * (batch.ndim - 1))
+    centre = 0.0 if medium == "audio" else 0.5
+    return ((batch - centre) * factors + centre).clamp(-1.0 if medium == "audio" else 0.0, 1.0)

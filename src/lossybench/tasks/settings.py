@@ -1,0 +1,71 @@
+"""The settings of training: one model, so that a study can be checked before torch is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import pydantic
+from pydantic import Field
+
+from lossybench.errors import LossyBenchError, nearest
+
+
+class TrainingSettings(pydantic.BaseModel):
+    """How a model is trained. What a study leaves out is set by the architecture, then by DEFAULTS for its task."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(ge=1, description="passes over the training items")
+    batch_size: int = Field(ge=1, description="examples a step")
+    learning_rate: float = Field(gt=0, description="peak of the one-cycle schedule of AdamW")
+    weight_decay: float = Field(0.05, ge=0, description="of AdamW, decoupled; on matrices and kernels only")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="of the cross-entropy; classification only")
+    shift: float = Field(0.1, ge=0, le=0.5, description="augmentation: largest random shift, as a share of the size")
+    gain: float = Field(0.2, ge=0, lt=1, description="augmentation: largest random change of contrast or amplitude")
+    flip: bool = Field(False, description="augmentation: mirror half of the pictures; not for digits or text")
+    draws: int = Field(3, ge=1, description="compressed versions kept of each item in mixed training; one an epoch")
+    input_size: tuple[int, ...] | None = Field(
+        None,
+        description="what the model sees: [height, width], [samples], or [frames, height, width] to classify video; "
+        "by default the size of the items, which must then be all alike",
+    )
+    frames_per_clip: int = Field(6, ge=1, description="frames a clip to learn from; video detection only")
+    frame_stride: int = Field(4, ge=1, description="evaluate every n-th frame of a clip; video detection only")
+    validate_every: int = Field(1, ge=1, description="epochs between validations; the last epoch always is validated")
+    minimum: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="least validation accuracy or mAP50 on original items of a model that trained on them; "
+        "below it training fails",
+    )
+    weights: str | None = Field(None, description="pretrained weights of a torchvision/NAME model, such as DEFAULT")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train; auto takes CUDA if there")
+
+
+DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
+    ("image", "classification"): {"epochs": 8, "batch_size": 32, "learning_rate": 5e-3},
+    ("audio", "classification"): {"epochs": 8, "batch_size": 32, "learning_rate": 4e-3, "gain": 0.5},
+    ("video", "classification"): {"epochs": 7, "batch_size": 16, "learning_rate": 4e-3, "input_size": (8, 64, 64)},
+    ("image", "detection"): {"epochs": 20, "batch_size": 8, "learning_rate": 3e-3, "validate_every": 4},
+    ("video", "detection"): {"epochs": 16, "batch_size": 16, "learning_rate": 3e-3, "validate_every": 4},
+}
+
+
+def read(settings: Mapping[str, Any], medium: str, kind: str, arch: Mapping[str, Any] | None = None) -> TrainingSettings:
+    """The settings of a study over those of the architecture over the task's defaults.
+
+    Raises LossyBenchError for an unknown key, naming the nearest right one, and for a value out of range.
+    """
+    merged = {**DEFAULTS[medium, kind], **(arch or {}), **settings}
+    try:
+        return TrainingSettings(**merged)
+    except pydantic.ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"]))
+        if problem["type"] == "extra_forbidden":
+            reason = f"unknown key {key!r}; {nearest(key, TrainingSettings.model_fields)}"
+        else:
+            reason = f"{key}: {problem['msg']} (got {problem['input']!r})"
+        raise LossyBenchError(f"training settings: {reason}") from None

@@ -1,0 +1,375 @@
+"""The train stage: from compressed (or original) items to weights, resumable and bit for bit repeatable on the CPU."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import hashlib
+import json
+import pickle
+import platform
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from lossybench import artifacts, codecs, models, tasks
+from lossybench.errors import LossyBenchError
+from lossybench.models import runtime
+from lossybench.models.inputs import Input, common_shape
+from lossybench.tasks import media as batches
+from lossybench.tasks import settings as training_settings
+from lossybench.tasks.base import Task
+from lossybench.tasks.settings import TrainingSettings
+
+CHECKPOINT = ".checkpoint.pt"
+WARM_UP = 0.25  # share of the steps in which the one-cycle schedule rises
+LARGEST_GRADIENT = 5.0  # norm; steadies the first steps of detectors and transformers
+VALIDATION_BATCH = 64
+
+
+def train(
+    data: Path, sources: list[Path], task_meta: Mapping[str, str], arch: str, seed: int, settings: dict[str, Any], out: Path
+) -> None:
+    """Train one model and write weights.safetensors, model.json and history.json into the folder `out`.
+
+    data: the task's data table (labels, boxes). sources: compressed tables (part train: splits train and val) to learn
+    from: one, or several for mixed training, where of each item `draws` versions are kept, from different sources as
+    far as there are so many, every source being used equally often; each epoch takes another of them.
+    task_meta: {task, regime}. settings: see `tasks.settings.TrainingSettings`.
+
+    The weights kept are those of the epoch with the best validation accuracy or mAP50, measured on the regime's own
+    media. A run that was interrupted goes on after its last whole epoch and ends with the same weights.
+    Raises LossyBenchError for a wrong setting, sources that lack items, a loss that is not finite, or a model below
+    `minimum`; nothing is published then.
+    """
+    meta = artifacts.read_meta(data)
+    medium, kind, classes = meta["medium"], meta["kind"], meta["classes"]
+    chosen = training_settings.read(settings, medium, kind, models.default_settings(arch, medium, kind))
+    device = runtime.start(chosen.device)
+    rows = {split: _rows(data, split) for split in ("train", "val")}
+    info: dict[str, Any] = {
+        "task": task_meta["task"],
+        "regime": task_meta["regime"],
+        "arch": arch,
+        "seed": seed,
+        "medium": medium,
+        "kind": kind,
+        "classes": classes,
+        "input": dataclasses.asdict(_input([*rows["train"], *rows["val"]], chosen, medium, kind, arch, str(data))),
+        "settings": chosen.model_dump(mode="json"),
+    }
+    task = tasks.get(info)
+    with tempfile.TemporaryFile() as scratch:
+        examples = _Loader(task, sources, scratch).load(rows, chosen.draws, seed)
+        model, validation, history = _Run(task, chosen, examples, seed, device, out).run()
+    reached = validation["original"]
+    if chosen.minimum is not None and reached is not None and reached < chosen.minimum:
+        (out / CHECKPOINT).unlink(missing_ok=True)
+        raise LossyBenchError(
+            f"{out}: {arch} reached a validation {task.metric} of {reached:.3f} on original items, below the minimum of "
+            f"{chosen.minimum:g}; train it longer (epochs: {chosen.epochs}) or on more items ({len(rows['train'])}), "
+            "or lower `minimum` if the task is that hard"
+        )
+    info["validation"] = {"metric": task.metric, **validation}
+    info["parameters"] = sum(parameter.numel() for parameter in model.parameters())
+    info["environment"] = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else f"cpu ({platform.machine()})",
+    }
+    models.save(model, info, history, out)
+    (out / CHECKPOINT).unlink(missing_ok=True)
+
+
+def draw_sources(items: int, sources: int, draws: int, generator: np.random.Generator) -> np.ndarray:
+    """Which sources each item is taken from: (items, min(draws, sources)), distinct within an item.
+
+    Stratified: over all items every source is used equally often, give or take one. Items in a random order take the
+    next `draws` sources in turn from a circle of them in a random order.
+    """
+    draws = min(draws, sources)
+    circle = generator.permutation(sources)
+    turns = np.empty(items, np.int64)
+    turns[generator.permutation(items)] = np.arange(items)
+    return circle[(turns[:, None] * draws + np.arange(draws)) % sources]
+
+
+def _rows(data: Path, split: str) -> list[dict[str, Any]]:
+    rows = list(artifacts.iter_rows(data, ["id", "shape", "rate", "label", "boxes"], splits=[split]))
+    if not rows:
+        raise LossyBenchError(f"{data}: split {split!r} is empty; training needs items in train and in val")
+    return rows
+
+
+def _input(
+    rows: Sequence[Mapping[str, Any]], settings: TrainingSettings, medium: str, kind: str, arch: str, where: str
+) -> Input:
+    rates = {row["rate"] for row in rows}
+    if medium == "audio" and len(rates) > 1:
+        raise LossyBenchError(f"{where}: clips have different sample rates ({sorted(rates)}); resample them to one")
+    rate = rows[0]["rate"] if medium == "audio" else 0.0
+    detects_video = (medium, kind) == ("video", "detection")
+    shapes = [row["shape"][1:] if detects_video else row["shape"] for row in rows]
+    axes = {"audio": 1, "image": 2, "video": 2 if detects_video else 3}[medium]
+    shape = settings.input_size or common_shape(shapes, medium, where)
+    if len(shape) != axes:
+        raise LossyBenchError(f"training settings: input_size {list(shape)} must have {axes} numbers for {medium} {kind}")
+    return Input((models.window(arch), *shape) if detects_video else tuple(shape), rate)
+
+
+@dataclasses.dataclass
+class _Split:
+    """Examples of one split: their targets, and where in the scratch file each draw of each lies."""
+
+    targets: list[Any]
+    records: np.ndarray  # (examples, draws)
+
+
+@dataclasses.dataclass
+class _Examples:
+    media: np.ndarray  # (records, *input shape), uint8 or int16, on disk
+    train: _Split
+    val: _Split
+    original: _Split | None  # the val items as originals, if the regime contains them
+    digest: str  # of media and targets
+
+
+class _Loader:
+    """Decodes each payload that training needs once, into a scratch file: memory stays flat, the page cache is fast."""
+
+    def __init__(self, task: Task, sources: list[Path], scratch: BinaryIO) -> None:
+        self.task, self.sources, self.scratch = task, sources, scratch
+        self.metas = [artifacts.read_meta(source) for source in sources]
+        self.digest = hashlib.blake2b()
+        self.written = 0
+        self.record: tuple[tuple[int, ...], np.dtype] | None = None
+
+    def load(self, rows: Mapping[str, list[dict[str, Any]]], draws: int, seed: int) -> _Examples:
+        count = len(self.sources)
+        generator = np.random.default_rng([seed, 0])
+        originals = [index for index, meta in enumerate(self.metas) if meta["codec"] == "original"]
+        plan: dict[str, dict[int, list[tuple[str, int]]]] = defaultdict(lambda: defaultdict(list))
+        for split, versions in (("train", draws), ("val", 1)):
+            for row, drawn in zip(rows[split], draw_sources(len(rows[split]), count, versions, generator), strict=True):
+                for draw, source in enumerate(drawn):
+                    plan[row["id"]][int(source)].append((split, draw))
+        if originals:
+            for row in rows["val"]:
+                plan[row["id"]][originals[0]].append(("original", 0))
+        by_id = {row["id"]: row for split in rows.values() for row in split}
+        places = self._decode(by_id, plan)
+        splits = {
+            name: self._split(name, split_rows, places)
+            for name, split_rows in (("train", rows["train"]), ("val", rows["val"]), ("original", rows["val"]))
+            if name != "original" or originals
+        }
+        self.scratch.flush()
+        assert self.record is not None
+        shape, dtype = self.record
+        media = np.memmap(self.scratch, dtype, "r", shape=(self.written, *shape))
+        return _Examples(media, splits["train"], splits["val"], splits.get("original"), self.digest.hexdigest())
+
+    def _decode(
+        self, by_id: Mapping[str, dict[str, Any]], plan: Mapping[str, Mapping[int, list[tuple[str, int]]]]
+    ) -> dict[tuple[str, str, int], list[tuple[int, Any]]]:
+        """For (split, item, draw) the record number and target of each example."""
+        places: dict[tuple[str, str, int], list[tuple[int, Any]]] = {}
+        total = sum(len(of_item) for of_item in plan.values())
+        with tqdm(total=total, desc="decode", unit="item", mininterval=1) as progress:
+            for index, (source, meta) in enumerate(zip(self.sources, self.metas, strict=True)):
+                codec = codecs.get(meta["codec"], meta["options"])
+                wanted = {name for name, of_item in plan.items() if index in of_item}
+                for row in artifacts.iter_rows(source, ["id", "payload"]):
+                    if row["id"] not in wanted:
+                        continue
+                    wanted.remove(row["id"])
+                    item = by_id[row["id"]]
+                    decoded = codec.decode(row["payload"], tuple(item["shape"]), item["rate"])
+                    examples = self.task.examples(decoded, item, training=True)
+                    found = [(self._write(example.media), example.target) for example in examples]
+                    for split, draw in plan[row["id"]][index]:
+                        places[split, row["id"], draw] = found
+                    progress.update()
+                if wanted:
+                    raise LossyBenchError(f"{source}: lacks {len(wanted)} items of the data, such as {min(wanted)!r}")
+        return places
+
+    def _write(self, array: np.ndarray) -> int:
+        self.record = array.shape, array.dtype
+        content = array.tobytes()
+        self.digest.update(content)
+        self.scratch.write(content)
+        self.written += 1
+        return self.written - 1
+
+    def _split(
+        self,
+        name: str,
+        rows: Sequence[Mapping[str, Any]],
+        places: Mapping[tuple[str, str, int], list[tuple[int, Any]]],
+    ) -> _Split:
+        targets: list[Any] = []
+        records: list[list[int]] = []
+        for row in rows:
+            draws: list[list[tuple[int, Any]]] = []
+            while (name, row["id"], len(draws)) in places:
+                draws.append(places[name, row["id"], len(draws)])
+            targets.extend(target for _, target in draws[0])
+            records.extend([record for record, _ in versions] for versions in zip(*draws, strict=True))
+        self.digest.update(pickle.dumps(targets, protocol=4))
+        return _Split(targets, np.array(records))
+
+
+class _Run:
+    """One training run: its epochs, its checkpoint, its best weights."""
+
+    def __init__(
+        self, task: Task, settings: TrainingSettings, examples: _Examples, seed: int, device: torch.device, out: Path
+    ) -> None:
+        self.task, self.settings, self.examples, self.seed, self.device = task, settings, examples, seed, device
+        self.checkpoint = out / CHECKPOINT
+        info = task.info
+        torch.manual_seed(seed)
+        self.model = models.build(
+            info["arch"], info["medium"], info["kind"], len(info["classes"]), task.input, settings.weights
+        ).to(device)
+        decayed = [parameter for parameter in self.model.parameters() if parameter.ndim > 1]
+        others = [parameter for parameter in self.model.parameters() if parameter.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=settings.learning_rate,
+            fused=True,
+        )
+        self.steps = max(1, round(len(examples.train.targets) / settings.batch_size))
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, settings.learning_rate, total_steps=self.steps * settings.epochs, pct_start=WARM_UP
+        )
+        self.best: dict[str, Any] = {"value": -1.0, "epoch": 0, "weights": {}}
+        self.history: list[dict[str, Any]] = []
+        self.identity = self._identity()
+
+    def run(self) -> tuple[nn.Module, dict[str, Any], list[dict[str, Any]]]:
+        """The best model in evaluation mode; its validation figures; one entry of history an epoch."""
+        self._resume()
+        with tqdm(
+            total=self.settings.epochs, initial=len(self.history), desc="train", unit="epoch", mininterval=1
+        ) as progress:
+            for epoch in range(len(self.history) + 1, self.settings.epochs + 1):
+                loss, value = self._epoch(epoch), None
+                if epoch % self.settings.validate_every == 0 or epoch == self.settings.epochs:
+                    value = self._validate(self.examples.val)
+                    # Of equals the later one: the schedule has settled further.
+                    if value >= self.best["value"]:
+                        weights = copy.deepcopy(self.model.state_dict())
+                        self.best = {"value": value, "epoch": epoch, "weights": weights}
+                self.history.append({"epoch": epoch, "loss": loss, f"val_{self.task.metric}": value})
+                self._save()
+                progress.set_postfix({"loss": f"{loss:.3f}", self.task.metric: value})
+                progress.update()
+        self.model.load_state_dict(self.best["weights"])
+        original = None if self.examples.original is None else self._validate(self.examples.original)
+        validation = {"own": self.best["value"], "original": original, "epoch": self.best["epoch"]}
+        return self.model.eval(), validation, self.history
+
+    def _epoch(self, epoch: int) -> float:
+        """Train for one epoch and return its mean loss; all randomness follows from the seed and the epoch."""
+        generator = np.random.default_rng([self.seed, epoch])
+        torch.manual_seed(int(generator.integers(2**62)))
+        split = self.examples.train
+        count, draws = split.records.shape
+        records = split.records[np.arange(count), (np.arange(count) + epoch) % draws]
+        self.model.train()
+        total = torch.zeros((), device=self.device)
+        for chosen in np.array_split(generator.permutation(count), self.steps):
+            batch, targets = self._batch(records[chosen], [split.targets[index] for index in chosen], generator)
+            with self._precision():
+                loss = self.task.loss(self.model, batch, targets)
+            self.optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
+            self.optimizer.step()
+            self.schedule.step()
+            total += loss.detach() * len(chosen)
+        mean = float(total) / count
+        if not np.isfinite(mean):
+            raise LossyBenchError(
+                f"{self.checkpoint.parent}: the loss is {mean} in epoch {epoch}; lower learning_rate "
+                f"(now {self.settings.learning_rate:g})"
+            )
+        return mean
+
+    def _batch(
+        self, records: np.ndarray, targets: list[Any], generator: np.random.Generator
+    ) -> tuple[torch.Tensor, list[Any]]:
+        media = self.examples.media[records]
+        medium, shape = self.task.medium, self.task.input.shape
+        # Shifts in pixels or samples; for audio the one axis is the horizontal one.
+        reach = np.array([0, shape[0]] if medium == "audio" else shape[-2:]) * self.settings.shift
+        shifts = np.round(generator.uniform(-1, 1, (len(media), 2)) * reach).astype(int).tolist()
+        flips = (generator.random(len(media)) < 0.5) & self.settings.flip
+        for index, ((down, right), flip) in enumerate(zip(shifts, flips.tolist(), strict=True)):
+            media[index] = batches.move(media[index], medium, down, right, flip)
+            targets[index] = self.task.shift_target(targets[index], down, right, flip)
+        batch = batches.to_float(media, medium, self.device)
+        return batches.change_gain(batch, medium, self.settings.gain, generator), targets
+
+    @contextlib.contextmanager
+    def _precision(self) -> Iterator[None]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            yield
+
+    def _validate(self, split: _Split) -> float:
+        self.model.eval()
+        predictions: list[Any] = []
+        with torch.inference_mode():
+            for start in range(0, len(split.targets), VALIDATION_BATCH):
+                media = self.examples.media[split.records[start : start + VALIDATION_BATCH, 0]]
+                predictions += self.task.predict(self.model, batches.to_float(media, self.task.medium, self.device))
+        return self.task.score(predictions, split.targets)
+
+    def _identity(self) -> str:
+        """What a checkpoint must share with this run to be gone on from: inputs, settings, code, torch."""
+        info = {**self.task.info, "settings": self.settings.model_dump(mode="json", exclude={"minimum"})}
+        package = Path(__file__).parent
+        code = [package / "training.py", *sorted(package.glob("models/**/*.py")), *sorted(package.glob("tasks/*.py"))]
+        parts = [self.examples.digest, torch.__version__, self.device.type, json.dumps(info, sort_keys=True)]
+        digest = hashlib.blake2b("\n".join(parts).encode())
+        for path in code:
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+    def _save(self) -> None:
+        state = {
+            "identity": self.identity,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "best": self.best,
+            "history": self.history,
+        }
+        with artifacts.publish(self.checkpoint) as aside:
+            torch.save(state, aside)
+
+    def _resume(self) -> None:
+        """Go on from the checkpoint if it is of this very run. No random states: epochs are seeded one by one."""
+        if not self.checkpoint.exists():
+            return
+        try:
+            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise LossyBenchError(f"{self.checkpoint}: damaged ({error}); delete it and train again") from error
+        if state["identity"] != self.identity:
+            tqdm.write(f"{self.checkpoint}: of another run (settings, data or code differ); training starts anew")
+            return
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.best, self.history = state["best"], state["history"]

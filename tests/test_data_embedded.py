@@ -1,0 +1,202 @@
+"""The embedded data sets: deterministic, balanced, honest about what splits share, boxes where the ink is."""
+
+import collections
+import hashlib
+import itertools
+
+import numpy as np
+import pytest
+
+from lossybench import artifacts, codecs, data
+from lossybench.data import _digits, _espeak
+from lossybench.errors import LossyBenchError
+
+SMALL = {
+    "digits": {"train": 60, "val": 20, "test": 40},
+    "digit_scenes": {"train": 8, "val": 4, "test": 6},
+    "spoken_words": {"train": 60, "val": 24, "test": 36},
+    "moving_digits": {"train": 18, "val": 9, "test": 18},
+    "moving_digit_scenes": {"train": 4, "val": 3, "test": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def items():
+    return {name: list(data.get(name, options).items(0, [])) for name, options in SMALL.items()}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_same_seed_same_bytes_and_lossless(name, items, tmp_path):
+    hashes = []
+    for run, seed in enumerate((0, 0, 1)):
+        out = tmp_path / f"{run}.parquet"
+        data.build(name, SMALL[name], seed, out, "task")
+        hashes.append(hashlib.sha256(out.read_bytes()).hexdigest())
+    assert hashes[0] == hashes[1] != hashes[2]
+
+    rows = list(artifacts.iter_rows(tmp_path / "0.parquet"))
+    original = codecs.get("original")
+    for row, item in zip(rows, items[name], strict=True):
+        assert (row["id"], row["split"], row["label"], row["rate"]) == (item.id, item.split, item.label, item.rate)
+        assert np.array_equal(original.decode(row["media"], tuple(row["shape"]), row["rate"]), item.media)
+    meta = artifacts.read_meta(tmp_path / "0.parquet")
+    described = data.describe(name, SMALL[name])
+    assert (meta["medium"], meta["kind"], meta["classes"]) == (described.medium, described.kind, described.classes)
+    assert set(meta["card"]) == {"title", "source", "licence", "citation", "prior_compression"}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_counts_order_and_ids(name, items):
+    assert collections.Counter(item.split for item in items[name]) == data.describe(name, SMALL[name]).counts
+    assert [split for split, _ in itertools.groupby(item.split for item in items[name])] == ["train", "val", "test"]
+    assert items[name][-1].id == f"{name}/test/{SMALL[name]['test'] - 1:06d}"
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_no_source_in_two_splits(name, items):
+    groups = collections.defaultdict(set)
+    for item in items[name]:
+        groups[item.split].add(item.group)
+    for one, other in itertools.combinations(groups.values(), 2):
+        assert not one & other
+
+
+def test_splits_share_no_digit_and_no_pixel():
+    names = {
+        split: {_digits.digit(0, split, label, number)[0] for label in range(10) for number in range(300)}
+        for split in ("train", "val", "test")
+    }
+    assert {split: len(found) for split, found in names.items()} == {"train": 3000, "val": 500, "test": 1500}
+    assert len(set.union(*names.values())) == 5000
+    # The bands of a photograph, put side by side again, are the photograph: so none overlap.
+    train, val, test = (dict(_digits._regions(split)) for split in ("train", "val", "test"))
+    from skimage import data as photographs
+
+    astronaut = [part[f"astronaut-{split}"] for part, split in ((train, "train"), (val, "val"), (test, "test"))]
+    assert np.array_equal(np.concatenate(astronaut), photographs.astronaut())
+
+
+@pytest.mark.parametrize(("name", "classes"), [("digits", 10), ("spoken_words", 12), ("moving_digits", 9)])
+def test_every_class_in_every_split_balanced(name, classes, items):
+    for split in ("train", "val", "test"):
+        counts = collections.Counter(item.label for item in items[name] if item.split == split)
+        assert sorted(counts) == list(range(classes))
+        assert max(counts.values()) - min(counts.values()) <= 1
+
+
+@pytest.mark.parametrize("name", ["digit_scenes", "moving_digit_scenes"])
+def test_boxes_are_in_the_frame_and_tight_on_the_ink(name, items, monkeypatch):
+    # The same scenes with all shifts set to nothing show the photograph alone: what differs is ink.
+    plain = data.get(name, SMALL[name])
+    monkeypatch.setattr(_digits, "blend", lambda under, ink, by: under)
+    for item, empty in zip(items[name], plain.items(0, []), strict=True):
+        frames = item.media if item.media.ndim == 4 else item.media[None]
+        without = empty.media if item.media.ndim == 4 else empty.media[None]
+        changed = (frames != without).any(axis=-1)
+        assert item.boxes
+        inside = np.zeros_like(changed)
+        for box in item.boxes:
+            assert 0 <= box.x0 < box.x1 <= frames.shape[2]
+            assert 0 <= box.y0 < box.y1 <= frames.shape[1]
+            x0, y0, x1, y1 = (int(side) for side in (box.x0, box.y0, box.x1, box.y1))
+            ink = changed[box.frame, y0:y1, x0:x1]
+            for edge in (ink[0], ink[-1], ink[:, 0], ink[:, -1]):
+                assert edge.any()
+            # Faint fringes, below the ink threshold, may lie a pixel outside.
+            inside[box.frame, max(0, y0 - 2) : y1 + 2, max(0, x0 - 2) : x1 + 2] = True
+        assert not (changed & ~inside).any()
+
+
+def test_moving_boxes_cover_every_frame(items):
+    for item in items["moving_digit_scenes"]:
+        frames = collections.Counter(box.frame for box in item.boxes)
+        assert sorted(frames) == list(range(len(item.media)))
+        assert len(set(frames.values())) == 1
+
+
+def test_motions_are_what_they_are_called(monkeypatch):
+    tracks = []
+    real = _digits.place_ink
+
+    def spy(ink, extent, x, y, size):
+        tracks.append((extent, x, y))
+        return real(ink, extent, x, y, size)
+
+    monkeypatch.setattr(_digits, "place_ink", spy)
+    classes = data.describe("moving_digits").classes
+    seen = set()
+    for item in data.get("moving_digits", {"train": 18, "val": 9, "test": 9}).items(3, []):
+        extent, x, y = np.array(tracks).T
+        tracks.clear()
+        turn = np.sign(np.sum(np.diff(x)[:-1] * np.diff(y)[1:] - np.diff(y)[:-1] * np.diff(x)[1:]).round(6))
+        moved = [np.sign(np.round(value[-1] - value[0], 6)) for value in (extent, x, y)]
+        title = classes[item.label]
+        expected = {
+            "static": (0, 0, 0), "left": (0, -1, 0), "right": (0, 1, 0), "up": (0, 0, -1), "down": (0, 0, 1),
+            "grow": (1, 0, 0), "shrink": (-1, 0, 0),
+        }  # fmt: skip
+        if title in expected:
+            assert tuple(moved) == expected[title]
+        else:
+            assert turn == {"clockwise": 1, "anticlockwise": -1}[title]  # y counts downwards
+        seen.add(title)
+    assert seen == set(classes)
+
+
+def test_one_frame_says_little_of_the_motion():
+    """Place and size of the digit in one frame leave a classifier far from what all frames give (chance: 0.11)."""
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.model_selection import cross_val_score
+
+    states = []
+    real = _digits.place_ink
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_digits, "place_ink", lambda *of: states.append(of[1:4]) or real(*of))
+        options = {"train": 360, "val": 9, "test": 9, "frames": 9}
+        labels = [item.label for item in itertools.islice(data.get("moving_digits", options).items(0, []), 360)]
+    tracks = np.array(states).reshape(360, 9, 3)
+
+    def accuracy(seen):
+        forest = RandomForestClassifier(50, min_samples_leaf=4, random_state=0)
+        return cross_val_score(forest, seen.reshape(360, -1), labels, cv=4).mean()
+
+    assert accuracy(tracks[:, 4]) < 0.25
+    assert max(accuracy(tracks[:, 0]), accuracy(tracks[:, -1])) < 0.45
+    assert accuracy(np.diff(tracks, axis=1)) > 0.9
+
+
+def test_more_items_leave_the_others_as_they_are(items):
+    more = data.get("spoken_words", {"train": 72, "val": 24, "test": 36}).items(0, [])
+    test = [item for item in items["spoken_words"] if item.split == "test"]
+    for item, again in zip(test, (item for item in more if item.split == "test"), strict=True):
+        assert item.id == again.id
+        assert np.array_equal(item.media, again.media)
+
+
+def test_speech_is_audible_bounded_and_of_the_rate(items):
+    for item in items["spoken_words"]:
+        assert item.media.dtype == np.int16
+        assert item.media.shape == (16000,)
+        # 1 dB below full scale, within rounding
+        assert abs(np.abs(item.media.astype(int)).max() - 32767 * 10 ** (-1 / 20)) < 3
+    slow = next(iter(data.get("spoken_words", {"sample_rate": 8000, "train": 12, "val": 12, "test": 12}).items(0, [])))
+    assert (slow.media.shape, slow.rate) == ((8000,), 8000)
+
+
+def test_a_refused_voice_is_an_error():
+    with pytest.raises(RuntimeError, match="no-such-voice"):
+        list(_espeak.speak([("no-such-voice", "five", 150, 50)]))
+
+
+def test_options_are_checked():
+    with pytest.raises(LossyBenchError, match="unknown data set 'digit'; did you mean 'digits'"):
+        data.get("digit")
+    with pytest.raises(LossyBenchError, match="unknown option 'sise'; did you mean 'size'"):
+        data.get("digits", {"sise": 3})
+    with pytest.raises(LossyBenchError, match=r"option 'train'.*got 'many'"):
+        data.get("digits", {"train": "many"})
+    with pytest.raises(LossyBenchError, match="option 'path' is missing"):
+        data.get("image_folder")
+    assert {"digits", "coco", "fsdd", "spoken_words"} <= set(data.names())
+    for name in data.names():
+        data.dataset_class(name)
