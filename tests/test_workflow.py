@@ -100,6 +100,27 @@ def test_nothing_is_missing_or_constant(finished):
     assert set(original["verdict"]) <= {"inconclusive", "unacceptable"}, "60 items cannot show a limit"
 
 
+def test_lossless_condition_differs_from_the_reference_by_exactly_zero(finished):
+    """The reference is predicted here from the data table itself, past the compress stage."""
+    import torch
+
+    from lossybench import artifacts, codecs, models
+    from lossybench.models.inputs import prepare
+
+    model, info = models.load(finished / RESULTS / "models/digits/resnet/original/0")
+    lossless = codecs.get("original")
+    rows = list(artifacts.iter_rows(finished / RESULTS / "data/digits.parquet", splits=["test"]))
+    media = [prepare(lossless.decode(row["media"], tuple(row["shape"]), row["rate"]), info) for row in rows]
+    with torch.inference_mode():
+        predicted = [int(model(torch.from_numpy(one)[None]).argmax()) for one in media]
+    outcomes = artifacts.read_table(finished / RESULTS / "outcomes/digits/resnet/original/0/original.parquet").to_pydict()
+    assert outcomes["id"] == [row["id"] for row in rows]
+    assert outcomes["prediction"] == predicted
+    differences = pq.read_table(finished / RESULTS / "summary/digits/differences.parquet").to_pandas()
+    lossless_rows = differences[differences["codec"] == "original"]
+    assert len(lossless_rows) and (lossless_rows[["difference", "low", "high", "lower", "upper"]] == 0).all(axis=None)
+
+
 def test_new_level_reruns_its_branch_only(copy):
     _edit(copy, lambda config: config["tasks"]["digits"]["codecs"].update(jpeg=[50, 20, 5]))
     remade = _rerun(copy)

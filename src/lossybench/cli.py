@@ -108,7 +108,7 @@ def _codecs(a: argparse.Namespace) -> None:
         codec = codecs.get(name)
         low, high = codec.bounds
         print(
-            f"{name:10} {'/'.join(sorted(codec.media)):17} {codec.parameter} {low:g}..{high:g}{codec.unit} "
+            f"{name:10} {'/'.join(sorted(codec.media)):17} {codec.level_label(low)} to {codec.level_label(high)} "
             f"({codec.stronger} is stronger)  {codec.version()}"
         )
 
