@@ -30,7 +30,9 @@ rule aggregate:
         folder=lambda w, output: Path(output[0]).parent,
         attacks=lambda w, input: f"--attacks {input.attacks}" if input.attacks else "",
         settings=json.dumps(STUDY.analysis_settings()),
-        code=lambda w: fingerprint("lossybench.analysis.aggregate"),
+        code=lambda w: fingerprint(
+            "lossybench.analysis.aggregate", *codec_code(*STUDY.codecs[w.task])
+        ),
     message:
         "Aggregating {wildcards.task}"
     shell:

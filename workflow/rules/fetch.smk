@@ -23,7 +23,9 @@ rule fetch:
         options=lambda w: json.dumps(STUDY.task(w.task).data.options),
         seed=STUDY.config.seed,
         code=lambda w: fingerprint(
-            "lossybench.data", f"lossybench.data.{STUDY.task(w.task).data.adapter}"
+            "lossybench.data",
+            f"lossybench.data.{STUDY.task(w.task).data.adapter}",
+            *codec_code("original"),
         ),
     message:
         "Fetching the items of {wildcards.task}"

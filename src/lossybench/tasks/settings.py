@@ -47,7 +47,7 @@ class TrainingSettings(pydantic.BaseModel):
 DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
     ("image", "classification"): {"epochs": 8, "batch_size": 32, "learning_rate": 5e-3},
     ("audio", "classification"): {"epochs": 8, "batch_size": 32, "learning_rate": 4e-3, "gain": 0.5},
-    ("video", "classification"): {"epochs": 7, "batch_size": 16, "learning_rate": 4e-3, "input_size": (8, 64, 64)},
+    ("video", "classification"): {"epochs": 8, "batch_size": 16, "learning_rate": 4e-3, "input_size": (8, 64, 64)},
     ("image", "detection"): {"epochs": 20, "batch_size": 8, "learning_rate": 3e-3, "validate_every": 4},
     ("video", "detection"): {"epochs": 16, "batch_size": 16, "learning_rate": 3e-3, "validate_every": 4},
 }

@@ -9,6 +9,8 @@ from torch import nn
 from lossybench.models.inputs import Input
 from lossybench.models.layers import conv
 
+SETTINGS = {"epochs": 5}
+
 BANDS = 48
 FLOOR = 1e-5  # added to mel power before the logarithm
 

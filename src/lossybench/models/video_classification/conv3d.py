@@ -11,6 +11,8 @@ from torch import nn
 from lossybench.models.inputs import Input
 from lossybench.models.layers import STANDARDISE_EPSILON
 
+SETTINGS = {"epochs": 5}
+
 
 def block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     """(N, inputs, frames, H, W): a convolution over space, then one over three frames."""
