@@ -113,7 +113,9 @@ def test_lossless_condition_differs_from_the_reference_by_exactly_zero(finished)
     media = [prepare(lossless.decode(row["media"], tuple(row["shape"]), row["rate"]), info) for row in rows]
     with torch.inference_mode():
         predicted = [int(model(torch.from_numpy(one)[None]).argmax()) for one in media]
-    outcomes = artifacts.read_table(finished / RESULTS / "outcomes/digits/resnet/original/0/original.parquet").to_pydict()
+    outcomes = artifacts.read_table(
+        finished / RESULTS / "outcomes/digits/resnet/original/0/original.parquet"
+    ).to_pydict()
     assert outcomes["id"] == [row["id"] for row in rows]
     assert outcomes["prediction"] == predicted
     differences = pq.read_table(finished / RESULTS / "summary/digits/differences.parquet").to_pandas()

@@ -36,9 +36,10 @@ def evaluate(model: Path, data: Path, compressed: list[Path], out: Path, device:
     meta = {key: info[key] for key in ("task", "arch", "regime", "seed", "classes", "kind")}
 
     def rows() -> Iterator[dict[str, Any]]:
-        with torch.inference_mode(), tqdm(
-            total=len(truth) * len(compressed), desc="evaluate", unit="item", mininterval=1
-        ) as progress:
+        with (
+            torch.inference_mode(),
+            tqdm(total=len(truth) * len(compressed), desc="evaluate", unit="item", mininterval=1) as progress,
+        ):
             for path, of_level in zip(compressed, metas, strict=True):
                 yield from _level(task, network, chosen, path, of_level, truth, progress)
 
@@ -52,7 +53,9 @@ def _check(info: Mapping[str, Any], compressed: list[Path], metas: list[dict[str
         if meta["task"] != info["task"]:
             raise LossyBenchError(f"{path}: is of task {meta['task']!r}, but the model of {info['task']!r}")
         if meta["codec"] != metas[0]["codec"]:
-            raise LossyBenchError(f"{path}: is of codec {meta['codec']!r}, but {compressed[0]} of {metas[0]['codec']!r}")
+            raise LossyBenchError(
+                f"{path}: is of codec {meta['codec']!r}, but {compressed[0]} of {metas[0]['codec']!r}"
+            )
 
 
 def _level(

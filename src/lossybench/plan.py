@@ -67,8 +67,9 @@ def describe(study: Study, cores: int) -> str:
         )
     total = sum(jobs(study).values())
     per_core = "each core" if cores > 1 else "the core"
+    here = seconds(study) * _calibrate() / REFERENCE / cores
     duration = (
-        f"about {_minutes(seconds(study) * _calibrate() / REFERENCE / cores)} on {cores} core{'s' * (cores > 1)} like these"
+        f"about {_minutes(here)} on {cores} core{'s' * (cores > 1)} like these"
         if known
         else f"how long depends on the number of items; {per_core} runs one job at a time"
     )

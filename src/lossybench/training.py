@@ -36,7 +36,13 @@ VALIDATION_BATCH = 64
 
 
 def train(
-    data: Path, sources: list[Path], task_meta: Mapping[str, str], arch: str, seed: int, settings: dict[str, Any], out: Path
+    data: Path,
+    sources: list[Path],
+    task_meta: Mapping[str, str],
+    arch: str,
+    seed: int,
+    settings: dict[str, Any],
+    out: Path,
 ) -> None:
     """Train one model and write weights.safetensors, model.json and history.json into the folder `out`.
 
@@ -74,8 +80,8 @@ def train(
     if chosen.minimum is not None and reached is not None and reached < chosen.minimum:
         (out / CHECKPOINT).unlink(missing_ok=True)
         raise LossyBenchError(
-            f"{out}: {arch} reached a validation {task.metric} of {reached:.3f} on original items, below the minimum of "
-            f"{chosen.minimum:g}; train it longer (epochs: {chosen.epochs}) or on more items ({len(rows['train'])}), "
+            f"{out}: {arch} reached a validation {task.metric} of {reached:.3f} on original items, below the minimum "
+            f"of {chosen.minimum:g}; train it longer (epochs: {chosen.epochs}) or on more items ({len(rows['train'])}), "
             "or lower `minimum` if the task is that hard"
         )
     info["validation"] = {"metric": task.metric, **validation}
@@ -121,7 +127,9 @@ def _input(
     axes = {"audio": 1, "image": 2, "video": 2 if detects_video else 3}[medium]
     shape = settings.input_size or common_shape(shapes, medium, where)
     if len(shape) != axes:
-        raise LossyBenchError(f"training settings: input_size {list(shape)} must have {axes} numbers for {medium} {kind}")
+        raise LossyBenchError(
+            f"training settings: input_size {list(shape)} must have {axes} numbers for {medium} {kind}"
+        )
     return Input((models.window(arch), *shape) if detects_video else tuple(shape), rate)
 
 

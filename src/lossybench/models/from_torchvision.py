@@ -21,6 +21,9 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, b
 class Classifier(nn.Module):
     """Normalises, and puts video frames on the axis that torchvision wants."""
 
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
     def __init__(self, model: nn.Module, video: bool) -> None:
         super().__init__()
         self.model, self.video = model, video

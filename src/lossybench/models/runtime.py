@@ -22,7 +22,8 @@ def start(device: str = "auto") -> torch.device:
     cuda = device != "cpu" and torch.cuda.is_available()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by deterministic cuBLAS
     torch.use_deterministic_algorithms(True, warn_only=cuda)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, and nothing here reads such memory
+    # Costs time, and nothing here reads such memory. (A property of the module object, which type checkers cannot see.)
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010
     if not cuda:
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)

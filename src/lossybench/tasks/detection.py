@@ -36,7 +36,9 @@ class Detection(Task):
         fitted = dict(zip(used, fit(media[used], "video", Input((len(used), height, width)), crop=False), strict=True))
         return [
             Example(
-                np.stack([fitted[f] for f in np.clip(frame + around, 0, count - 1)]), self._target(row, frame), int(frame)
+                np.stack([fitted[f] for f in np.clip(frame + around, 0, count - 1)]),
+                self._target(row, frame),
+                int(frame),
             )
             for frame in searched
         ]
@@ -81,9 +83,7 @@ class Detection(Task):
         metric.update([_tensors(found, cpu) for found in predictions], [_tensors(target, cpu) for target in targets])
         return max(0.0, float(metric.compute()["map"]))  # -1 when no item has any box
 
-    def outcome(
-        self, example: Example, prediction: dict[str, np.ndarray], row: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    def outcome(self, example: Example, prediction: dict[str, np.ndarray], row: Mapping[str, Any]) -> dict[str, Any]:
         corners, labels = self._truth(row, example.frame)
         return {
             "frame": example.frame,

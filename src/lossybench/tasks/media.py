@@ -7,7 +7,8 @@ import torch
 
 
 def to_float(batch: np.ndarray, medium: str, device: torch.device) -> torch.Tensor:
-    """A batch as float32 model input: uint8 (N, [frames,] H, W, 3) -> (N, [frames,] 3, H, W) in [0, 1], int16 -> [-1, 1).
+    """A batch as float32 model input: uint8 (N, [frames,] H, W, 3) -> (N, [frames,] 3, H, W) in [0, 1],
+    int16 -> [-1, 1).
 
     Channels stay last in memory, which is the layout the CPU and GPU kernels like best.
     """
@@ -37,7 +38,7 @@ def move(media: np.ndarray, medium: str, down: int, right: int, flip: bool) -> n
 
 
 def change_gain(batch: torch.Tensor, medium: str, largest: float, generator: np.random.Generator) -> torch.Tensor:
-    """Multiply each example's contrast around mid-grey (pictures) or amplitude (audio) by 1 - largest to 1 + largest."""
+    """Multiply each example's contrast around mid-grey (pictures) or amplitude (audio) by 1 ± largest."""
     factors = torch.from_numpy(generator.uniform(1 - largest, 1 + largest, len(batch)).astype(np.float32))
     factors = factors.to(batch.device).view(-1, *[1] * (batch.ndim - 1))
     centre = 0.0 if medium == "audio" else 0.5

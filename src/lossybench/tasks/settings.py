@@ -53,7 +53,9 @@ DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 
-def read(settings: Mapping[str, Any], medium: str, kind: str, arch: Mapping[str, Any] | None = None) -> TrainingSettings:
+def read(
+    settings: Mapping[str, Any], medium: str, kind: str, arch: Mapping[str, Any] | None = None
+) -> TrainingSettings:
     """The settings of a study over those of the architecture over the task's defaults.
 
     Raises LossyBenchError for an unknown key, naming the nearest right one, and for a value out of range.

@@ -1,7 +1,7 @@
 """A 1-D CNN on the waveform, with a learnt filter bank.
 
-After Zeghidour et al., "LEAF: A Learnable Frontend for Audio Classification", ICLR 2021, but simpler: filters, rectified
-and pooled to envelopes, a logarithm, then small kernels over time.
+After Zeghidour et al., "LEAF: A Learnable Frontend for Audio Classification", ICLR 2021, but simpler: filters,
+rectified and pooled to envelopes, a logarithm, then small kernels over time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A small vision transformer on the patches that a convolutional stem makes.
 
-Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021; the stem, instead of linear patches, follows Xiao et al.,
-"Early Convolutions Help Transformers See Better", NeurIPS 2021, and lets it learn from a few thousand images.
+Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021; the stem, instead of linear patches, follows Xiao et
+al., "Early Convolutions Help Transformers See Better", NeurIPS 2021, and lets it learn from a few thousand images.
 """
 
 from __future__ import annotations
