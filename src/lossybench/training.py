@@ -81,8 +81,8 @@ def train(
         (out / CHECKPOINT).unlink(missing_ok=True)
         raise LossyBenchError(
             f"{out}: {arch} reached a validation {task.metric} of {reached:.3f} on original items, below the minimum "
-            f"of {chosen.minimum:g}; train it longer (epochs: {chosen.epochs}) or on more items ({len(rows['train'])}), "
-            "or lower `minimum` if the task is that hard"
+            f"of {chosen.minimum:g}; train it longer (epochs: {chosen.epochs}) or on more items "
+            f"({len(rows['train'])}), or lower `minimum` if the task is that hard"
         )
     info["validation"] = {"metric": task.metric, **validation}
     info["parameters"] = sum(parameter.numel() for parameter in model.parameters())

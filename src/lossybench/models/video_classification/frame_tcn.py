@@ -1,8 +1,8 @@
 """A CNN on each frame, then convolutions over time on the frames' features.
 
 Bai et al., "An Empirical Evaluation of Generic Convolutional and Recurrent Networks for Sequence Modeling", 2018. A
-frame's features keep a coarse grid of places, or motion would be lost before time is looked at; beside each frame the network
-sees how it differs from the clip's mean, which makes what moves stand out.
+frame's features keep a coarse grid of places, or motion would be lost before time is looked at; beside each frame the
+network sees how it differs from the clip's mean, which makes what moves stand out.
 """
 
 from __future__ import annotations
