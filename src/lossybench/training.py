@@ -232,7 +232,7 @@ class _Loader:
                 draws.append(places[name, row["id"], len(draws)])
             targets.extend(target for _, target in draws[0])
             records.extend([record for record, _ in versions] for versions in zip(*draws, strict=True))
-        self.digest.update(pickle.dumps(targets, protocol=4))
+        self.digest.update(json.dumps(targets, default=np.ndarray.tolist).encode())
         return _Split(targets, np.array(records))
 
 

@@ -1,0 +1,151 @@
+"""Training: repeatable, resumable, honest about its minimum; mixed draws."""
+
+from __future__ import annotations
+
+import json
+
+import media_tables
+import numpy as np
+import pytest
+
+from lossybench import artifacts, models, training
+from lossybench.errors import LossyBenchError
+
+SETTINGS = {"epochs": 3, "batch_size": 8, "shift": 0.0, "device": "cpu"}
+FILES = (models.WEIGHTS, models.INFO, models.HISTORY)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    """Data table, original train part, and a JPEG train part."""
+    folder = tmp_path_factory.mktemp("toy")
+    data, original, _ = media_tables.image_task(folder)
+    jpeg = media_tables.write_compressed(folder / "jpeg-train.parquet", data, "jpeg", 20, ("train", "val"))
+    return data, original, jpeg
+
+
+def _train(toy, out, sources, regime="original", seed=0, **settings):
+    training.train(toy[0], sources, {"task": "toy", "regime": regime}, "resnet", seed, {**SETTINGS, **settings}, out)
+    return {name: (out / name).read_bytes() for name in FILES}
+
+
+def test_same_seed_same_bytes_other_seed_other_weights(toy, tmp_path):
+    first = _train(toy, tmp_path / "a", [toy[1]])
+    assert first == _train(toy, tmp_path / "b", [toy[1]])
+    assert first[models.WEIGHTS] != _train(toy, tmp_path / "c", [toy[1]], seed=1)[models.WEIGHTS]
+    info = json.loads(first[models.INFO])
+    assert info["validation"]["original"] == info["validation"]["own"] > 0.9
+    assert not (tmp_path / "a" / training.CHECKPOINT).exists()
+
+
+@pytest.mark.parametrize("regime", ["original", "mixed"])
+def test_resumed_run_ends_with_the_same_bytes(toy, tmp_path, monkeypatch, regime):
+    sources = [toy[1], toy[2]] if regime == "mixed" else [toy[1]]
+    whole = _train(toy, tmp_path / "whole", sources, regime)
+    epochs = []
+    epoch_of = training._Run._epoch
+
+    def stop_in_the_second(run, epoch):
+        epochs.append(epoch)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+        return epoch_of(run, epoch)
+
+    monkeypatch.setattr(training._Run, "_epoch", stop_in_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        _train(toy, tmp_path / "cut", sources, regime)
+    assert (tmp_path / "cut" / training.CHECKPOINT).exists() and not (tmp_path / "cut" / models.INFO).exists()
+    assert _train(toy, tmp_path / "cut", sources, regime) == whole
+    assert epochs == [1, 2, 2, 3]  # the first was not done again
+
+
+def test_checkpoint_of_other_settings_is_not_used(toy, tmp_path, monkeypatch):
+    whole = _train(toy, tmp_path / "whole", [toy[1]])
+    epoch_of = training._Run._epoch
+
+    def stop(run, epoch):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return epoch_of(run, epoch)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training._Run, "_epoch", stop)
+        _train(toy, tmp_path / "cut", [toy[1]], learning_rate=1e-3)
+    assert _train(toy, tmp_path / "cut", [toy[1]]) == whole
+
+
+def test_below_the_minimum_nothing_is_published(toy, tmp_path):
+    with pytest.raises(LossyBenchError, match=r"accuracy of 0\.\d+ .*minimum of 0\.999.*epochs: 1") as error:
+        _train(toy, tmp_path, [toy[1]], epochs=1, learning_rate=1e-9, minimum=0.999)
+    assert "lower `minimum`" in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_minimum_is_not_asked_of_a_matched_model(toy, tmp_path):
+    _train(toy, tmp_path, [toy[2]], "matched_jpeg_20", epochs=1, learning_rate=1e-9, minimum=0.999)
+    assert models.read_info(tmp_path)["validation"]["original"] is None
+
+
+@pytest.mark.parametrize(("items", "sources", "draws"), [(100, 5, 2), (37, 4, 3), (10, 1, 3), (9, 3, 7)])
+def test_draws_are_stratified_distinct_and_seeded(items, sources, draws):
+    drawn = training.draw_sources(items, sources, draws, np.random.default_rng(0))
+    assert drawn.shape == (items, min(draws, sources))
+    assert all(len(set(row)) == len(row) for row in drawn.tolist())
+    counts = np.bincount(drawn.ravel(), minlength=sources)
+    assert counts.max() - counts.min() <= 1
+    assert np.array_equal(drawn, training.draw_sources(items, sources, draws, np.random.default_rng(0)))
+    if sources > 1 and draws < sources:
+        assert not np.array_equal(drawn, training.draw_sources(items, sources, draws, np.random.default_rng(1)))
+
+
+def test_each_payload_is_decoded_once(toy, tmp_path, monkeypatch):
+    from lossybench import codecs
+
+    decoded = []
+    for name in ("original", "jpeg"):
+        cls = codecs.codec_class(name)
+        decode = cls.decode
+
+        def counted(self, payload, shape, rate=0.0, decode=decode):
+            decoded.append(hash(payload))
+            return decode(self, payload, shape, rate)
+
+        monkeypatch.setattr(cls, "decode", counted)
+    _train(toy, tmp_path, [toy[1], toy[2]], "mixed", draws=2)
+    assert len(decoded) == len(set(decoded))
+    assert len(decoded) == 48 * 2 + 16 + 8  # train: both; val: one each, and the originals of those drawn as JPEG
+
+
+def test_what_is_wrong_with_the_inputs_is_said(toy, tmp_path):
+    short = tmp_path / "short.parquet"
+    rows = list(artifacts.iter_rows(toy[1]))[:-3]
+    artifacts.write_table(short, artifacts.COMPRESSED, rows, artifacts.read_meta(toy[1]))
+    with pytest.raises(LossyBenchError, match="lacks 3 items"):
+        _train(toy, tmp_path / "a", [short])
+    with pytest.raises(LossyBenchError, match="did you mean 'epochs'"):
+        _train(toy, tmp_path / "b", [toy[1]], epoch=3)
+    with pytest.raises(LossyBenchError, match="input_size"):
+        _train(toy, tmp_path / "c", [toy[1]], input_size=[3, 32, 32])
+    with pytest.raises(LossyBenchError, match="lower learning_rate"):
+        _train(toy, tmp_path / "d", [toy[1]], learning_rate=1e30)
+
+
+def test_a_detector_trains_on_video(tmp_path):
+    random = np.random.default_rng(0)
+    rows = []
+    for split, count in (("train", 4), ("val", 2)):
+        for index in range(count):
+            clip = random.integers(0, 60, (4, 64, 64, 3)).astype(np.uint8)
+            boxes = []
+            for frame in range(4):
+                x, y = 10 + 4 * frame, 20
+                clip[frame, y : y + 20, x : x + 20] = 220
+                boxes.append({"frame": frame, "x0": x, "y0": y, "x1": x + 20, "y1": y + 20, "label": 0})
+            rows.append(media_tables.data_row(f"{split}{index}", split, clip, boxes=boxes, rate=25.0))
+    data = media_tables.write_data(tmp_path / "data.parquet", rows, "video", "detection", ["square"])
+    source = media_tables.write_compressed(tmp_path / "train.parquet", data, "original", 0, ("train", "val"))
+    settings = {"epochs": 30, "batch_size": 4, "validate_every": 30, "frames_per_clip": 2, "device": "cpu"}
+    training.train(data, [source], {"task": "toy", "regime": "original"}, "fcos_temporal", 0, settings, tmp_path / "m")
+    info = models.read_info(tmp_path / "m")
+    assert info["input"]["shape"] == [3, 64, 64]
+    assert info["validation"]["own"] > 0.8
