@@ -97,7 +97,8 @@ def test_nothing_is_missing_or_constant(finished):
     assert len(overall[overall["seed"] == 0]) == 5
     limits = pq.read_table(finished / RESULTS / "summary/digits/limits.parquet").to_pandas()
     original = limits[limits["regime"] == "original"]
-    assert set(original["verdict"]) <= {"inconclusive", "unacceptable"}, "60 items cannot show a limit"
+    # With so few items even no disagreement at all leaves room for a loss of 5 points.
+    assert set(original["verdict"]) == {"inconclusive"}
 
 
 def test_lossless_condition_differs_from_the_reference_by_exactly_zero(finished):
