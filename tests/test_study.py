@@ -83,7 +83,7 @@ def test_only_models_of_originals_must_reach_the_minimum():
 
 def test_attacked_levels_are_the_middle_two_and_the_strongest():
     levels = [90, 50, 30, 20, 10, 5]
-    config = _changed(tasks__digits__codecs={"jpeg": levels})
+    config = _changed(tasks__digits__codecs={"jpeg": levels}, tasks__digits__attack={})
     assert Study(config).attacked_levels("digits", "jpeg") == [30, 20, 5]
 
 
