@@ -119,10 +119,13 @@ ATTACKS = pa.schema(
 def publish(path: Path | str) -> Iterator[Path]:
     """Yield a private name beside `path`; on success fsync it and rename it into place, else remove it.
 
-    A reader therefore sees the whole file or none, and two writers never mix: the last whole one wins.
+    A reader therefore sees the whole file or none, and two writers never mix. What killed writers of the same file left
+    behind is removed; one that should still live finds its private file gone and fails.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f".{path.name}.*.part{path.suffix}"):
+        leftover.unlink(missing_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part{path.suffix}")
     try:
         yield aside
