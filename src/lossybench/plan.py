@@ -11,8 +11,8 @@ from lossybench.data.base import SPLITS
 from lossybench.study import ORIGINAL, Condition, Model, Study
 from lossybench.tasks import settings as training_settings
 
-# CPU seconds on the machine that the default study was measured on (README, "How long it takes"), from the benchmark
-# files of its run. Media of other sizes than the embedded ones take more or less: this is an order, not a promise.
+# CPU seconds on a 2-core virtual machine, rounded from benchmark files of the default study. Media of other sizes than
+# the embedded ones take more or less: this is an order, not a promise.
 START = {"fetch": 1.5, "compress": 0.8, "train": 3.5, "evaluate": 2.8, "attack": 5.5, "aggregate": 4.0, "report": 4.0}
 FETCH = {"image": 0.001, "audio": 0.002, "video": 0.01}  # an item
 ENCODE = {  # an item
