@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
+import numpy as np
 from pydantic import Field
 
 from lossybench.data import _digits
 from lossybench.data.base import SPLITS, Dataset, Description, Item
+
+_CONTRAST = 0.4  # of the photograph, around its mean
 
 
 class Digits(Dataset):
@@ -39,9 +42,12 @@ class Digits(Dataset):
         ink = _digits.resize_ink(ink, self.size * random.uniform(0.5, 0.7))
         height, width = ink.shape
         _, image = _digits.background(random, split, self.size, self.size)
+        mean = image.mean(axis=(0, 1))
+        # At full contrast a few thousand images are too few to tell the strokes from the photograph's own edges.
+        image = np.rint(mean + _CONTRAST * (image - mean)).astype(np.uint8)
         top = int(random.integers(self.size - height + 1))
         left = int(random.integers(self.size - width + 1))
         under = image[top : top + height, left : left + width]
-        by = _digits.shift(random, under, 100, 170)
+        by = _digits.shift(random, under, 70, 120)
         image[top : top + height, left : left + width] = _digits.blend(under, ink, by)
         return Item(f"{self.name}/{split}/{index:06d}", split, source, image, label=label)
