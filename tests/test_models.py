@@ -226,3 +226,13 @@ def test_items_of_different_sizes_ask_for_an_input_size():
     assert common_shape([[4, 6, 3], [4, 6, 3]], "image", "data") == (4, 6)
     with pytest.raises(LossyBenchError, match="input_size"):
         common_shape([[4, 6, 3], [8, 6, 3]], "image", "data")
+
+
+@pytest.mark.parametrize("arch", models.names("image", "detection"))
+def test_detectors_see_the_same_pixels_in_training_and_evaluation(arch):
+    """torchvision skips its own resizing in training only: left to it, evaluation searched pictures of one pixel."""
+    model = models.build(arch, "image", "detection", 3, Input((64, 96)))
+    media = torch.rand(2, 3, 64, 96)
+    seen = {mode: model.train(mode).transform(list(media))[0].tensors for mode in (True, False)}
+    assert seen[False].shape == (2, 3, 64, 96)
+    assert torch.equal(seen[True], seen[False])
