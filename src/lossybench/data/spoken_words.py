@@ -11,8 +11,9 @@ from pydantic import Field
 from lossybench.data import _espeak, audio_io
 from lossybench.data.base import SPLITS, Dataset, Description, Item
 
-# Some differ by a consonant only (five/nine, three/tree, go/no, four/forward, on/off): what codecs blur first.
-_WORDS = ["five", "nine", "four", "forward", "three", "tree", "go", "no", "on", "off", "left", "right"]
+# Two of the rhyming sets that the Modified Rhyme Test measures speech coders with (House et al., J. Acoust. Soc. Am.
+# 37, 1965; ANSI/ASA S3.2): words differ by their first consonant only, which is what codecs blur first.
+_WORDS = ("pin", "sin", "tin", "fin", "din", "win", "hold", "cold", "told", "fold", "sold", "gold")
 # Variants that sound like people and differ from each other: no whispers, robots or near copies of another.
 _VOICES = (  # noqa: SIM905
     "Alex Alicia Andrea Andy Annie Denis Diogo Gene Henrique Hugo Jacky Marco Mario Michael Mike Nguyen Reed "
@@ -22,18 +23,19 @@ _VOICES = (  # noqa: SIM905
 ).split()
 _ACCENTS = ["en-us", "en", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029"]
 _SHARES = {"train": (0.0, 0.6), "val": (0.6, 0.7), "test": (0.7, 1.0)}  # of the voices
-_SNR = (5.0, 30.0)  # dB, of the word in its noise
 _HEADROOM = 1.0  # dB below full scale
 
 
 class SpokenWords(Dataset):
-    """Twelve words, balanced, one second each, peak-normalised; group is the voice, no voice is in two splits."""
+    """Words that rhyme, balanced, one second each, peak-normalised; group is the voice, no voice is in two splits."""
 
     name: ClassVar[str] = "spoken_words"
     train: int = Field(2400, ge=12, description="clips to train on")
     val: int = Field(400, ge=12, description="clips to validate on")
     test: int = Field(1200, ge=12, description="clips to test on")
     sample_rate: int = Field(16000, ge=8000, le=48000, description="samples a second (Hz)")
+    words: tuple[str, ...] = Field(_WORDS, min_length=2, description="the classes, as English words")
+    snr: tuple[float, float] = Field((15.0, 40.0), description="lowest and highest signal-to-noise ratio (dB)")
 
     def describe(self, seed: int) -> Description:
         """See Dataset."""
@@ -46,7 +48,7 @@ class SpokenWords(Dataset):
             "prior_compression": "none",
         }
         counts = {split: getattr(self, split) for split in SPLITS}
-        return Description("audio", "classification", _WORDS, card, counts, self.sample_rate)
+        return Description("audio", "classification", list(self.words), card, counts, self.sample_rate)
 
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
         """See Dataset."""
@@ -61,14 +63,14 @@ class SpokenWords(Dataset):
                 yield Item(f"{self.name}/{split}/{index:06d}", split, voice, media, self.sample_rate, label)
 
     def _plan(self, seed: int, split: str, index: int) -> tuple[int, _espeak.Request]:
-        block, place = divmod(index, len(_WORDS))
-        order = np.random.default_rng([seed, SPLITS.index(split), block, 2]).permutation(len(_WORDS))
+        block, place = divmod(index, len(self.words))
+        order = np.random.default_rng([seed, SPLITS.index(split), block, 2]).permutation(len(self.words))
         label = int(order[place])
         start, stop = (round(share * len(_VOICES)) for share in _SHARES[split])
         voices = np.random.default_rng(seed).permutation(_VOICES)[start:stop]
         random = np.random.default_rng([seed, SPLITS.index(split), index, 0])
         voice = f"{random.choice(_ACCENTS)}+{random.choice(voices)}"
-        return label, (voice, _WORDS[label], int(random.integers(120, 201)), int(random.integers(25, 76)))
+        return label, (voice, self.words[label], int(random.integers(120, 201)), int(random.integers(25, 76)))
 
     def _record(self, random: np.random.Generator, word: np.ndarray) -> np.ndarray:
         """int16 (sample_rate,): the word at a random place in a second of coloured noise, peak-normalised."""
@@ -77,7 +79,7 @@ class SpokenWords(Dataset):
         start = random.integers(self.sample_rate - word.size + 1)
         clip[start : start + word.size] = word
         noise = _noise(random, self.sample_rate)
-        snr = random.uniform(*_SNR)
+        snr = random.uniform(*self.snr)
         noise *= np.sqrt(np.mean(word**2) / np.mean(noise**2)) * 10 ** (-snr / 20)
         mixed = clip + noise
         mixed *= 32767 / np.abs(mixed).max()
