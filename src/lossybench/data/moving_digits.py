@@ -86,6 +86,6 @@ class MovingDigits(Dataset):
             )
             under = camera.frame(frame)
             if by is None:
-                by = _digits.shift(random, under[mask > _digits.INK], 140, 210)
+                by = _digits.shift(random, under[mask > _digits.INK], 110, 180)
             media[frame] = _digits.blend(under, mask, by)
         return Item(f"{self.name}/{split}/{index:06d}", split, source, media, 25.0, motion)
