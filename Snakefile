@@ -46,6 +46,13 @@ if not workflow.deployment_settings.deployment_method:
     )
 shell.prefix(JOB_ENVIRONMENT)
 
+# Snakemake 9.27 limits itself to 100 new jobs a second by a timer that each round of scheduling starts anew and that
+# starts a round: after n jobs n rounds a second look at every ready job's files. On two cores that took half of one by
+# the 200th job. A limit that the user chose stays.
+limit = getattr(workflow.scheduling_settings, "max_jobs_per_timespan", None)
+if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+    workflow.scheduling_settings.max_jobs_per_timespan = None
+
 
 wildcard_constraints:
     task=r"[a-z][a-z0-9_]*",
