@@ -36,8 +36,7 @@ def build(classes: int, input: Input) -> nn.Module:
     return nn.Sequential(
         LogMel(input.rate),
         nn.InstanceNorm2d(1),
-        conv(1, 16, 5),
-        nn.MaxPool2d(2),
+        conv(1, 16, 5, stride=2),
         conv(16, 32, 3),
         nn.MaxPool2d(2),
         conv(32, 64, 3),
