@@ -304,7 +304,11 @@ def test_forward_is_the_codec_bit_for_bit_and_backward_is_the_identity(digits: S
     assert np.array_equal(result, expected.numpy()) and np.array_equal(array, untouched.numpy())
 
 
-@given(st.lists(st.floats(-1.5, 1.5, width=32), min_size=1, max_size=40), st.sampled_from([1, 7, 256]))
+# Jobs flush subnormal numbers to zero, and hypothesis refuses to draw them where a test before has run one.
+@given(
+    st.lists(st.floats(-1.5, 1.5, width=32, allow_subnormal=False), min_size=1, max_size=40),
+    st.sampled_from([1, 7, 256]),
+)
 @settings(max_examples=50, deadline=None)
 def test_audio_is_rounded_and_clipped_and_never_wraps(samples: list[float], step: int) -> None:
     through = CodecPreprocessor(Coarse(), step, "audio", rate=8000)
@@ -315,13 +319,15 @@ def test_audio_is_rounded_and_clipped_and_never_wraps(samples: list[float], step
     assert np.array_equal(through.forward(x)[0][1].numpy(), expected[::-1])
 
 
-@given(st.data(), st.sampled_from(["image", "audio"]), st.floats(0, 1))
+@given(st.data(), st.sampled_from(["image", "audio"]), st.floats(0, 1, allow_subnormal=False))
 @settings(max_examples=200, deadline=None)
 def test_the_bound_holds_after_rounding(data: st.DataObject, medium: str, epsilon: float) -> None:
     grid = GRIDS[medium]
     integers = st.lists(st.integers(grid.lowest, grid.highest), min_size=8, max_size=8)
     clean = np.array(data.draw(integers), grid.dtype)
-    floats = np.array(data.draw(st.lists(st.floats(-2, 2, width=32), min_size=8, max_size=8)), np.float32)
+    floats = np.array(
+        data.draw(st.lists(st.floats(-2, 2, width=32, allow_subnormal=False), min_size=8, max_size=8)), np.float32
+    )
     adversarial = grid.within(floats, clean, epsilon)
     change = np.abs(adversarial.astype(int) - clean)
     assert adversarial.dtype == grid.dtype
@@ -364,11 +370,11 @@ def test_art_stays_quiet(study: Study, capfd: pytest.CaptureFixture[str], recwar
         ({"epsilons": [0.001]}, "less than one step"),
         ({"epsilons": ["8/x"]}, "'8/x'"),
         ({"epsilons": ["8/0"]}, "divides by zero"),
-        ({"epsilons": [8]}, "epsilons.0: .* less than or equal to 1"),
+        ({"epsilons": [8]}, "epsilons.0': .* less than or equal to 1"),
         ({"epsilons": 0.1}, "valid list"),
         ({"goals": []}, "at least 1 item"),
-        ({"steps": 0}, "steps: .* greater than or equal to 1"),
-        ({"items": 2.5}, "items: .* integer"),
+        ({"steps": 0}, "steps': .* greater than or equal to 1"),
+        ({"items": 2.5}, "items': .* integer"),
         ({"step_ratio": -1}, "greater than 0"),
         ({"attacks": ["pgd", "pgd"]}, "twice"),
     ],

@@ -108,7 +108,7 @@ def test_attacked_levels_are_the_middle_two_and_the_strongest():
         ),
         ({"tasks__digits__regimes__mixed__codecs": ["opus"]}, r"'opus' is not in this task; known: hevc, jpeg"),
         ({"tasks__digits__models__rasnet": {}}, r"tasks\.digits\.models\.rasnet: .*did you mean 'resnet'"),
-        ({"tasks__digits__training__epoch": 3}, r"unknown key 'epoch'; did you mean 'epochs'"),
+        ({"tasks__digits__training__epoch": 3}, r"unknown training setting 'epoch'; did you mean 'epochs'"),
         ({"tasks__digits__attack__epsilon": 3}, r"unknown attack setting 'epsilon'; did you mean 'epsilons'"),
         ({"tasks__digits__attack__levels": {"jpeg": [7]}}, r"attack\.levels\.jpeg: '7' is not in this task"),
         ({"tasks__motion__attack": {}}, r"tasks\.motion\.attack: video classification is not attacked yet"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class LossyBenchError(Exception):
@@ -19,3 +20,17 @@ def nearest(wrong: str, right: Iterable[str]) -> str:
     match = difflib.get_close_matches(wrong, known, n=1, cutoff=0.5)
     hint = f"did you mean {match[0]!r}? " if match else ""
     return f"{hint}known: {', '.join(known)}"
+
+
+def explain(problem: Mapping[str, Any], fields: Mapping[str, Any], what: str) -> str:
+    """One of pydantic's errors (`ValidationError.errors()`) in words.
+
+    fields: `model_fields` of the model that refused. what: the user's name for a field, such as "training setting".
+    """
+    path = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        return f"unknown {what} {path!r}; {nearest(path, fields)}"
+    if problem["type"] == "missing":
+        return f"{what} {path!r} is missing: {fields[path].description}"
+    where = f"{what} {path!r}: " if path else ""
+    return f"{where}{problem['msg'].removeprefix('Value error, ')} (got {problem['input']!r})"

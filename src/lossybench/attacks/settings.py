@@ -10,7 +10,7 @@ from pydantic import Field
 
 from lossybench.attacks.methods import METHODS
 from lossybench.attacks.quantised import GRIDS
-from lossybench.errors import LossyBenchError, nearest
+from lossybench.errors import LossyBenchError, explain, nearest
 
 Goal = Literal["untargeted", "targeted"]
 
@@ -93,13 +93,7 @@ class AttackSettings(pydantic.BaseModel):
         try:
             made = cls(**{"epsilons": DEFAULT_EPSILONS[medium], **settings})
         except pydantic.ValidationError as error:
-            problem = error.errors()[0]
-            key = ".".join(map(str, problem["loc"]))
-            if problem["type"] == "extra_forbidden":
-                reason = f"unknown attack setting {key!r}; {nearest(key, cls.model_fields)}"
-            else:
-                reason = f"attack setting {key}: {problem['msg']} (got {problem['input']!r})"
-            raise LossyBenchError(reason) from None
+            raise LossyBenchError(explain(error.errors()[0], cls.model_fields, "attack setting")) from None
         for epsilon in made.epsilons:
             if GRIDS[medium].steps(epsilon) < 1:
                 raise LossyBenchError(

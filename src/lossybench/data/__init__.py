@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from lossybench import artifacts, codecs
 from lossybench.data.base import SPLITS, Dataset, Description, Item
-from lossybench.errors import LossyBenchError, nearest
+from lossybench.errors import LossyBenchError, explain, nearest
 
 _HELPERS = {"audio_io", "base", "download"}
 
@@ -43,16 +43,7 @@ def get(name: str, options: dict[str, Any] | None = None) -> Dataset:
     try:
         return cls(**(options or {}))
     except pydantic.ValidationError as error:
-        problem = error.errors()[0]
-        key = str(problem["loc"][0]) if problem["loc"] else ""
-        if problem["type"] == "extra_forbidden":
-            reason = f"unknown option {key!r}; {nearest(key, cls.model_fields)}"
-        elif problem["type"] == "missing":
-            reason = f"option {key!r} is missing: {cls.model_fields[key].description}"
-        else:
-            where = f"option {'.'.join(map(str, problem['loc']))!r}: " if key else ""
-            reason = f"{where}{problem['msg'].removeprefix('Value error, ')} (got {problem['input']!r})"
-        raise LossyBenchError(f"data set {name!r}: {reason}") from None
+        raise LossyBenchError(f"data set {name!r}: {explain(error.errors()[0], cls.model_fields, 'option')}") from None
 
 
 def describe(name: str, options: dict[str, Any] | None = None, seed: int = 0) -> Description:

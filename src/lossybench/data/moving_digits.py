@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from lossybench.data import _digits
-from lossybench.data.base import SPLITS, Dataset, Description, Item
+from lossybench.data.base import Item
 
 # Offset of the centre (in units of `reach`: right, down) and change of extent, at time t in 0..1.
 _Path = Callable[[float], tuple[float, float, float]]
@@ -37,33 +37,25 @@ _MOTIONS: dict[str, Callable[[float], _Path]] = {
 }
 
 
-class MovingDigits(Dataset):
+class MovingDigits(_digits.DigitDataset):
     """Nine motions, balanced; which digit it is and how the camera pans say nothing of the class, and one frame little.
 
     After Moving MNIST (Srivastava et al., ICML 2015). group is the MNIST digit.
     """
 
-    name: ClassVar[str] = "moving_digits"
+    name = "moving_digits"
+    title = "Motions of digits over panning photographs"
+    medium = "video"
+    kind = "classification"
+    classes: ClassVar[list[str]] = list(_MOTIONS)
     train: int = Field(1200, ge=9, description="clips to train on")
     val: int = Field(200, ge=9, description="clips to validate on")
     test: int = Field(600, ge=9, description="clips to test on; 1,500 different digits, reused beyond")
     size: int = Field(64, ge=64, le=256, description="height and width in pixels")
     frames: int = Field(16, ge=8, le=250, description="frames a clip, at 25 a second")
 
-    def describe(self, seed: int) -> Description:
-        """See Dataset."""
-        counts = {split: getattr(self, split) for split in SPLITS}
-        card = {"title": "Motions of digits over panning photographs", **_digits.CARD}
-        return Description("video", "classification", list(_MOTIONS), card, counts)
-
-    def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
-        """See Dataset."""
-        for split in SPLITS:
-            for index in range(getattr(self, split)):
-                yield self._item(seed, split, index)
-
-    def _item(self, seed: int, split: str, index: int) -> Item:
-        random = _digits.generator(seed, split, index)
+    def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:
+        """See DigitDataset."""
         motion, _ = _digits.label_and_number(seed, split, index, len(_MOTIONS))
         source, ink = _digits.digit(seed, split, index % 10, index // 10)
         camera = _digits.Camera(random, split, self.size, self.frames)
@@ -88,4 +80,4 @@ class MovingDigits(Dataset):
             if by is None:
                 by = _digits.shift(random, under[mask > _digits.INK], 110, 180)
             media[frame] = _digits.blend(under, mask, by)
-        return Item(f"{self.name}/{split}/{index:06d}", split, source, media, 25.0, motion)
+        return Item(id, split, source, media, 25.0, motion)

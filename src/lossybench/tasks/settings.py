@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pydantic
 from pydantic import Field
 
-from lossybench.errors import LossyBenchError, nearest
+from lossybench.errors import LossyBenchError, explain
 
 
 class TrainingSettings(pydantic.BaseModel):
@@ -64,10 +64,4 @@ def read(
     try:
         return TrainingSettings(**merged)
     except pydantic.ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(map(str, problem["loc"]))
-        if problem["type"] == "extra_forbidden":
-            reason = f"unknown key {key!r}; {nearest(key, TrainingSettings.model_fields)}"
-        else:
-            reason = f"{key}: {problem['msg']} (got {problem['input']!r})"
-        raise LossyBenchError(f"training settings: {reason}") from None
+        raise LossyBenchError(explain(error.errors()[0], TrainingSettings.model_fields, "training setting")) from None
