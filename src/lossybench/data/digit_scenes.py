@@ -26,7 +26,7 @@ class DigitScenes(_digits.DigitDataset):
 
     def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:
         """See DigitDataset."""
-        region, image = _digits.background(random, split, self.size, self.size)
+        region, image = _digits.background(random, split, self.size, self.size, contrast=0.6)
         boxes: list[Box] = []
         for _ in range(random.integers(2, 6)):
             label = int(random.integers(10))

@@ -8,8 +8,6 @@ from pydantic import Field
 from lossybench.data import _digits
 from lossybench.data.base import Item
 
-_CONTRAST = 0.4  # of the photograph, around its mean
-
 
 class Digits(_digits.DigitDataset):
     """Ten classes, balanced; group is the MNIST digit. Up to 1,500 test items each show another digit."""
@@ -29,13 +27,10 @@ class Digits(_digits.DigitDataset):
         source, ink = _digits.digit(seed, split, label, number)
         ink = _digits.resize_ink(ink, self.size * random.uniform(0.5, 0.7))
         height, width = ink.shape
-        _, image = _digits.background(random, split, self.size, self.size)
-        mean = image.mean(axis=(0, 1))
-        # At full contrast a few thousand images are too few to tell the strokes from the photograph's own edges.
-        image = np.rint(mean + _CONTRAST * (image - mean)).astype(np.uint8)
+        _, image = _digits.background(random, split, self.size, self.size, contrast=0.3)
         top = int(random.integers(self.size - height + 1))
         left = int(random.integers(self.size - width + 1))
         under = image[top : top + height, left : left + width]
-        by = _digits.shift(random, under, 70, 120)
+        by = _digits.shift(random, under, 80, 130)
         image[top : top + height, left : left + width] = _digits.blend(under, ink, by)
         return Item(id, split, source, image, label=label)

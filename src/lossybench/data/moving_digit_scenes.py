@@ -27,7 +27,7 @@ class MovingDigitScenes(_digits.DigitDataset):
 
     def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:
         """See DigitDataset."""
-        camera = _digits.Camera(random, split, self.size, self.frames)
+        camera = _digits.Camera(random, split, self.size, self.frames, contrast=0.6)
         media = np.stack([camera.frame(frame) for frame in range(self.frames)])
         courses: list[list[Box]] = []
         for _ in range(random.integers(1, 4)):
