@@ -108,6 +108,7 @@ def test_classification_study(tmp_path):
     limit = summary["limits"].set_index(["regime", "delta"]).loc[("original", 2.0)]
     assert (limit["verdict"], limit["level"], limit["label"], limit["stopped_at"]) == ("acceptable", 50, "QF 50", 10)
     assert limit["rate"] == pytest.approx(6.0) and limit["saving"] == pytest.approx(0.94)
+    assert limit["reference"] == pytest.approx(0.95)
 
     recovery = summary["recovery"].set_index(["codec", "level"])
     assert recovery.loc[("jpeg", 10.0), "difference"] == pytest.approx(0.2)

@@ -162,6 +162,7 @@ class Synthetic:
             elif tested:
                 tested, stopped, verdict = False, row, one
         limit: dict[str, Any] = dict(arch=arch, regime=regime, codec=codec, delta=delta)
+        limit["reference"] = rows[0]["reference"]
         limit["verdict"] = "acceptable" if passed else verdict
         if stopped:
             limit |= dict(stopped_at=stopped["level"], stopped_verdict=verdict)
@@ -433,7 +434,9 @@ def test_html_lists_every_limit(digits: Path, tmp_path: Path) -> None:
     rows = re.findall(r'<tr class="(\w+)">(.*)</tr>', (tmp_path / "limits.html").read_text())
     limits = read_table(digits / "limits.parquet").to_pylist()
     assert [verdict for verdict, _ in rows] == [row["verdict"] for row in limits]
-    levels = [re.findall("<td>(.*?)</td>", cells)[6] for _, cells in rows]
+    cells = [re.findall("<td>(.*?)</td>", row) for _, row in rows]
+    assert [row[3] for row in cells] == [f"{100 * row['reference']:.1f} %" for row in limits]
+    levels = [row[7] for row in cells]
     assert levels == [row["label"] or "–" for row in limits]
 
 

@@ -80,7 +80,7 @@ def aggregate(
         rows["differences"] += difference_rows(model, results[model], found, conditions, metric, len(task.ids))
         rows["verdicts"] += verdict_rows(model, found, conditions, settings["deltas"], len(task.ids))
         rows["bd"] += bd_rows(model, results[model], conditions)
-    rows["limits"] += limit_rows(rows["verdicts"], conditions)
+    rows["limits"] += limit_rows(rows["verdicts"], conditions, results)
     overall = (ALL_SEEDS, metric, "")
     rows["transfer"] += transfer_rows([r for r in rows["metrics"] if (r["seed"], r["metric"], r["class"]) == overall])
     rows["recovery"] += recovery_rows(results, conditions, resamples)

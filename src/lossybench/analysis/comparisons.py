@@ -160,7 +160,7 @@ def verdict_rows(
     return rows
 
 
-def limit_rows(verdicts: list[Row], conditions: dict[Condition, Row]) -> list[Row]:
+def limit_rows(verdicts: list[Row], conditions: dict[Condition, Row], results: Results) -> list[Row]:
     """Rows of the table `limits` from those of `verdicts`."""
     sequences: dict[tuple[str, str, str, float], list[Row]] = defaultdict(list)
     for row in verdicts:
@@ -177,6 +177,7 @@ def limit_rows(verdicts: list[Row], conditions: dict[Condition, Row]) -> list[Ro
                 "regime": regime,
                 "codec": codec,
                 "delta": delta,
+                "reference": results[arch, regime][REFERENCE].value,
                 "verdict": "acceptable" if passed else stop["verdict"],
                 **{key: limit.get(key) for key in ("level", "label", "rate", "rate_unit", "ratio", "saving")},
                 "stopped_at": stop.get("level"),

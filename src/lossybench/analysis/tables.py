@@ -96,6 +96,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("regime", _TEXT),
             ("codec", _TEXT),
             ("delta", _REAL),  # points
+            ("reference", _REAL),  # on originals: a loss means little to a model that could do little
             ("verdict", _TEXT),  # acceptable when some level passed, else that of the mildest level
             ("level", _REAL),  # strongest level passed; this and the next five are null when none did
             ("label", _TEXT),

@@ -45,12 +45,13 @@ def headline(summaries: list[Path]) -> str:
 
 def write_html(summaries: list[Path], out: Path) -> None:
     """Write every limit (task, architecture, regime, codec, margin) as one self-contained HTML table."""
-    header = ["task", "architecture", "regime", "codec", "may lose (points)", "verdict"]
+    header = ["task", "architecture", "regime", "on originals", "codec", "may lose (points)", "verdict"]
     header += ["strongest level", "rate", "raw : payload", "saves", "stopped at"]
     body = []
     for tables in (Summary(Path(folder)) for folder in summaries):
         for _, row in tables.limits.iterrows():
-            cells = [tables.task, row["arch"], row["regime"], tables.title(row["codec"]), f"{row['delta']:g}"]
+            cells = [tables.task, row["arch"], row["regime"], percent(row["reference"])]
+            cells += [tables.title(row["codec"]), f"{row['delta']:g}"]
             cells += [f"{VERDICT_SYMBOLS[row['verdict']]} {row['verdict']}", *_level_cells(row)]
             cells.insert(-1, "–" if pd.isna(row["ratio"]) else amount(row["ratio"]))
             cells.append(_stop(tables, row) or "–")
