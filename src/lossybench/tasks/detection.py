@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torchmetrics.detection import MeanAveragePrecision
 
 from lossybench import artifacts
 from lossybench.models.inputs import Input, fit, spread
@@ -78,6 +77,8 @@ class Detection(Task):
 
     def score(self, predictions: Sequence[dict[str, np.ndarray]], targets: Sequence[dict[str, np.ndarray]]) -> float:
         """Mean average precision at IoU 0.5 over the classes (COCO)."""
+        from torchmetrics.detection import MeanAveragePrecision  # takes a second to import, and evaluation needs none
+
         metric = MeanAveragePrecision(iou_thresholds=[0.5], backend="faster_coco_eval")
         cpu = torch.device("cpu")
         metric.update([_tensors(found, cpu) for found in predictions], [_tensors(target, cpu) for target in targets])
