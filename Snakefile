@@ -46,13 +46,6 @@ if not workflow.deployment_settings.deployment_method:
     )
 shell.prefix(JOB_ENVIRONMENT)
 
-# Snakemake 9.27 limits itself to 100 new jobs a second by a timer that each round of scheduling starts anew and that
-# starts a round: after n jobs n rounds a second look at every ready job's files. On two cores that took half of one by
-# the 200th job. A limit that the user chose stays.
-limit = getattr(workflow.scheduling_settings, "max_jobs_per_timespan", None)
-if limit and (limit.max_jobs, limit.timespan) == (100, 1):
-    workflow.scheduling_settings.max_jobs_per_timespan = None
-
 
 wildcard_constraints:
     task=r"[a-z][a-z0-9_]*",
@@ -69,6 +62,12 @@ report: "workflow/report/workflow.rst"
 
 onstart:
     print(plan.describe(STUDY, workflow.cores), flush=True)
+    # Snakemake 9.27 limits itself to 100 new jobs a second by a timer that each round of scheduling starts anew and
+    # that starts a round: after n jobs n rounds a second look at every ready job's files. By the 200th job that took
+    # half a core. A limit that the user chose stays.
+    limiter = workflow.scheduler.job_rate_limiter
+    if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
 
 
 include: "workflow/rules/common.smk"
