@@ -129,5 +129,5 @@ def test_settings_layers_and_unknown_key():
     assert read({"epochs": 3}, "audio", "classification", {"epochs": 5}).epochs == 3
     with pytest.raises(LossyBenchError, match="did you mean 'batch_size'"):
         read({"batchsize": 3}, "audio", "classification")
-    with pytest.raises(LossyBenchError, match=r"epochs: .*greater than or equal to 1.*got 0"):
+    with pytest.raises(LossyBenchError, match=r"epochs': .*greater than or equal to 1.*got 0"):
         read({"epochs": 0}, "audio", "classification")

@@ -166,7 +166,7 @@ def metrics(tables: Summary) -> Figure:
 def recovery(tables: Summary) -> Figure:
     """What training on a mixture of levels gains at each level; a panel per codec, a marker per architecture."""
     rows = tables.recovery.sort_values("strength", kind="stable")
-    columns = min(3, len(tables.codecs))
+    columns = 2 if len(tables.codecs) == 4 else min(3, len(tables.codecs))
     figure, axes = _grid(math.ceil(len(tables.codecs) / columns), columns, 3.5, 2.7, sharey=True)
     for ax in axes.flat[len(tables.codecs) :]:
         ax.remove()
