@@ -61,7 +61,8 @@ def _remade(before: dict[str, int], after: dict[str, int]) -> set[str]:
 def finished(tmp_path_factory):
     """The smoke study, run once."""
     folder = _project(tmp_path_factory.mktemp("finished"))
-    _snakemake(folder, "--cores", "2", "--scheduler", "greedy")
+    done = _snakemake(folder, "--cores", "2", "--scheduler", "greedy", "--verbose")
+    (folder / "run.log").write_text(done.stdout + done.stderr)
     return folder
 
 
@@ -88,6 +89,12 @@ def test_second_run_does_nothing(finished):
     done = _snakemake(finished, "--cores", "2")
     assert "Nothing to be done" in done.stdout + done.stderr
     assert _artifacts(finished) == before
+
+
+def test_each_job_takes_a_round_or_two_of_scheduling(finished):
+    """Snakemake's limit of jobs a second, left alone, makes a round a second for each job that ever ended."""
+    log = (finished / "run.log").read_text()
+    assert 0 < log.count("Ready jobs:") <= 2 * log.count("Finished jobid:")
 
 
 def test_nothing_is_missing_or_constant(finished):
