@@ -16,6 +16,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage.data import astronaut
 from sklearn.datasets import load_digits
 
 from lossybench import codecs, models
@@ -24,6 +25,7 @@ from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.attacks.quantised import GRIDS
 from lossybench.attacks.run import attack
 from lossybench.attacks.settings import AttackSettings
+from lossybench.attacks.surrogates import SURROGATES
 from lossybench.codecs.base import Codec, Encoded
 from lossybench.errors import LossyBenchError
 from lossybench.models.inputs import prepare
@@ -241,6 +243,35 @@ def test_an_attack_through_the_codec_beats_one_that_does_not_know_it(
     table = rows(study.attack("coarse", (64,), items=200, goals=["untargeted"]))
     robust = (table.after == table.label).groupby(table.tier).mean()
     assert robust["T2"] < robust["T0"] - 0.05
+
+
+def test_a_better_gradient_makes_the_attack_through_jpeg_stronger(study: Study) -> None:
+    how = {"items": 200, "goals": ["untargeted"], "epsilons": ["12/255"]}
+    study.attack(**how)
+    table = rows(study.attack("jpeg", (10,), **how))
+    t2, t3 = (table[table.tier == tier] for tier in ("T2", "T3"))
+    assert not ((t3.after == t3.label) & (t2.loc[t3.index].after != t2.loc[t3.index].label)).any()
+    alone = {tier: ((one.after != one.label) & one.own).mean() for tier, one in (("T2", t2), ("T3", t3))}
+    assert alone["T3"] > alone["T2"] + 0.05
+
+
+def test_the_surrogate_is_near_the_codec_and_only_shapes_the_gradient() -> None:
+    photograph = astronaut()[100:148, 200:248]
+    item = torch.from_numpy(photograph.transpose(2, 0, 1)[None].astype(np.float32) / 255)
+    jpeg = codecs.get("jpeg")
+    for level in (50, 10):
+        decoded = jpeg.roundtrip(photograph, level)
+        stand_in = SURROGATES["jpeg"](item, level)[0].numpy().transpose(1, 2, 0) * 255
+        # Nearer to what the codec makes of the item than the item is.
+        assert np.mean((stand_in - decoded) ** 2) < 0.5 * np.mean((photograph - decoded.astype(float)) ** 2)
+        plain = CodecPreprocessor(jpeg, level, "image")
+        shaped = CodecPreprocessor(jpeg, level, "image", surrogate=SURROGATES["jpeg"])
+        assert torch.equal(plain.forward(item)[0], shaped.forward(item)[0])
+        weights, x = torch.randn_like(item), item.clone().requires_grad_()
+        (shaped.forward(x)[0] * weights).sum().backward()
+        y = item.clone().requires_grad_()
+        (SURROGATES["jpeg"](y, level) * weights).sum().backward()
+        assert torch.equal(x.grad, y.grad) and not torch.equal(x.grad, weights)
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(study: Study) -> None:

@@ -109,7 +109,7 @@ ATTACKS = pa.schema(
         ("after", pa.int32()),  # prediction on the adversarial item after the codec
         ("linf", pa.float32()),  # of the quantised perturbation, same scale as epsilon
         ("l2", pa.float32()),
-        ("own", pa.bool_()),  # made by this tier; false: a T0 item, since that did more harm
+        ("own", pa.bool_()),  # made by this tier; false: a weaker tier's item, since that did more harm
         ("adversarial", pa.binary()),  # lossless bitstream; null where not `own`: the T0 file has it
     ]
 )

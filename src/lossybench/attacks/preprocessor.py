@@ -10,14 +10,15 @@ import torch
 from art.preprocessing.preprocessing import PreprocessorPyTorch
 
 from lossybench.attacks.quantised import GRIDS
+from lossybench.attacks.surrogates import Surrogate
 from lossybench.codecs.base import Codec, Medium
 
 
 class CodecPreprocessor(PreprocessorPyTorch):
-    """The real codec forward, the identity backward.
+    """The real codec forward; backward the identity, or the derivative of a surrogate.
 
-    Backward pass differentiable approximation with the identity (Athalye, Carlini, Wagner 2018, arXiv 1802.00420,
-    section 4.1.1): the gradient at an item is taken to be the model's gradient at the decoded item.
+    Identity: backward pass differentiable approximation (Athalye, Carlini, Wagner 2018, arXiv 1802.00420, section
+    4.1.1): the gradient at an item is taken to be the model's gradient at the decoded item.
 
     codec, level: the round trip. medium: "image" (tensors (N, 3, H, W) in [0, 1]) or "audio" ((N, samples) in
     [-1, 1]); values outside are clipped, as the integers that a codec takes do. rate: Hz of audio, else 0.
@@ -25,10 +26,19 @@ class CodecPreprocessor(PreprocessorPyTorch):
     a success rate, and whoever measures the finished items sends them through once more.
     """
 
-    def __init__(self, codec: Codec, level: float, medium: Medium, rate: float = 0.0, remember: int = 0) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        level: float,
+        medium: Medium,
+        rate: float = 0.0,
+        remember: int = 0,
+        surrogate: Surrogate | None = None,
+    ) -> None:
         super().__init__(is_fitted=True, apply_fit=False, apply_predict=True)
         codec.check(level, medium, rate)
         self.codec, self.level, self.rate, self.grid = codec, level, rate, GRIDS[medium]
+        self.surrogate = surrogate
         self._remembered = functools.lru_cache(maxsize=remember)(self._roundtrip)
 
     def _roundtrip(self, item: bytes, shape: tuple[int, ...]) -> np.ndarray:
@@ -43,18 +53,26 @@ class CodecPreprocessor(PreprocessorPyTorch):
 
     def forward(self, x: torch.Tensor, y: Any | None = None) -> tuple[torch.Tensor, Any | None]:
         """The decoded items as new float32 tensors of the shape of `x`, and `y` as it came."""
-        return _StraightThrough.apply(x, self), y
+        return _Through.apply(x, self), y
 
 
-class _StraightThrough(torch.autograd.Function):
+class _Through(torch.autograd.Function):
     """`x + (decoded - x).detach()` would differ from the decoded item in the last bits."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, through: CodecPreprocessor) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        ctx.through = through
         grid = through.grid
         decoded = through.decode(grid.integers(x.detach().cpu().numpy()))
         return torch.from_numpy(grid.floats(decoded)).to(x.device)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return gradients[0], None
+        through: CodecPreprocessor = ctx.through
+        if through.surrogate is None:
+            return gradients[0], None
+        with torch.enable_grad():
+            item = ctx.saved_tensors[0].detach().requires_grad_()
+            stand_in = through.surrogate(item, through.level)
+        return torch.autograd.grad(stand_in, item, gradients[0])[0], None

@@ -9,6 +9,8 @@ Tiers (design, section 7):
   A T2 row that is not `own` is such a T0 item. The identity is a rough gradient, so T2 bounds what an
   adaptive attacker can do from one side only. Where the T0 item is often the worse one the gradient has failed: the
   untargeted robust accuracy of the through-codec items alone is that of the T2 rows plus the share that is not `own`.
+* T3, adaptive with a better gradient: that of a differentiable stand-in for the codec (`surrogates`), where there is
+  one; the codec itself still runs forward. It reports the worse of its own and the T2 row's item, `own` likewise.
 
 Items are attacked at the model's input size: they are decoded and brought to that size as for evaluation, and the
 codec works at that size. Where it is also the native size, the codec's output is that of the compress stage.
@@ -36,6 +38,7 @@ from lossybench.attacks.methods import METHODS
 from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.attacks.quantised import GRIDS, Grid
 from lossybench.attacks.settings import AttackSettings, Goal
+from lossybench.attacks.surrogates import SURROGATES, Surrogate
 from lossybench.errors import LossyBenchError
 from lossybench.models import runtime
 from lossybench.models.inputs import Input, fit
@@ -187,51 +190,70 @@ def attack(
     how = AttackSettings.of(info["medium"], settings)
     coder = codecs.get(codec, options)
     bare = Victim(network, device, GRIDS[info["medium"]], len(info["classes"]), how.batch_size)
+    tiers: dict[str, Surrogate | None] = {}
     aims = [Aim(*one) for one in itertools.product(how.attacks, how.epsilons, how.goals)]
     items = _items(data, info, bare, how)
     if codec == ORIGINAL:
         if oblivious:
             raise LossyBenchError(f"{oblivious}: not needed; the attack on the bare model is what makes such a table")
         levels = [0.0]
-        rows = _rows(bare, 0.0, items, aims, how)
+        rows = _rows({"T0": bare}, 0.0, items, aims, how)
     else:
         if not oblivious:
             raise LossyBenchError(f"codec {codec!r}: needs the attack table of codec {ORIGINAL!r}; make that first")
         levels = _levels(compressed, codec, options, how)
         items = _with_oblivious(items, oblivious, info, bare.grid, aims, how)
 
-        def behind(level: float) -> Victim:
-            through = CodecPreprocessor(coder, level, info["medium"], items.rate, remember=2 * how.batch_size)
-            return Victim(network, device, bare.grid, bare.classes, how.batch_size, through)
+        tiers = {"T2": None} | ({"T3": SURROGATES[codec]} if codec in SURROGATES else {})
+
+        def behind(level: float) -> dict[str, Victim]:
+            return {
+                tier: Victim(
+                    network,
+                    device,
+                    bare.grid,
+                    bare.classes,
+                    how.batch_size,
+                    CodecPreprocessor(coder, level, info["medium"], items.rate, 2 * how.batch_size, surrogate),
+                )
+                for tier, surrogate in tiers.items()
+            }
 
         rows = itertools.chain.from_iterable(_rows(behind(level), level, items, aims, how) for level in levels)
 
-    total = len(items.ids) * len(aims) * len(levels) * (1 if codec == ORIGINAL else 2)
+    total = len(items.ids) * len(aims) * len(levels) * (1 + len(tiers))
     meta = {
         **{key: info[key] for key in ("task", "arch", "regime", "seed", "classes", "kind")},
         "codec": codec,
         "options": options,
         "settings": how.model_dump(),
-        "versions": {name: version(name) for name in ("adversarial-robustness-toolbox", "torch", "numpy")}
+        "versions": {name: version(name) for name in ("adversarial-robustness-toolbox", "kornia", "torch", "numpy")}
         | {"codec": coder.version()},
     }
     write_table(out, ATTACKS, tqdm(rows, f"attack {codec}", total, unit="row", mininterval=2), meta)
 
 
-def _rows(victim: Victim, level: float, items: Items, aims: list[Aim], how: AttackSettings) -> Iterator[dict[str, Any]]:
-    """All rows of one level: each batch's T0 rows, then, through a codec, its T2 rows."""
+def _rows(
+    victims: dict[str, Victim], level: float, items: Items, aims: list[Aim], how: AttackSettings
+) -> Iterator[dict[str, Any]]:
+    """All rows of one level. victims: the model as the attacker of each tier sees it, weaker tiers first; they differ
+    in their gradients only. Behind a codec each batch's T0 rows come first.
+    """
+    victim = next(iter(victims.values()))
     items = dataclasses.replace(items, clean_after=victim.after(items.integers))
     for aim, (number, batch) in itertools.product(aims, enumerate(items.batches(how.batch_size))):
-        crafted = [
-            victim.tried(victim.craft(batch, aim, how, (how.seed, number, restart)), own=True)
-            for restart in range(how.restarts)
-        ]
+        known: list[Tried] = []
         if victim.through:
-            known = victim.tried(batch.oblivious[aim], own=False)
-            yield from _batch_rows("T0", level, batch, aim, known, how, victim.grid)
-            yield from _batch_rows("T2", level, batch, aim, _worst([*crafted, known], batch, aim), how, victim.grid)
-        else:
-            yield from _batch_rows("T0", level, batch, aim, _worst(crafted, batch, aim), how, victim.grid)
+            known = [victim.tried(batch.oblivious[aim], own=False)]
+            yield from _batch_rows("T0", level, batch, aim, known[0], how, victim.grid)
+        for tier, attacked in victims.items():
+            crafted = [
+                attacked.tried(attacked.craft(batch, aim, how, (how.seed, number, restart)), own=True)
+                for restart in range(how.restarts)
+            ]
+            worst = _worst([*crafted, *known], batch, aim)
+            yield from _batch_rows(tier, level, batch, aim, worst, how, victim.grid)
+            known = [dataclasses.replace(worst, own=np.zeros_like(worst.own))]
 
 
 def _worst(candidates: list[Tried], items: Items, aim: Aim) -> Tried:
