@@ -369,8 +369,8 @@ def _reliability_text(tables: Summary) -> str:
     if doubtful.empty:
         return text
     reasons = [
-        f"{tables.title(codec)} ({reason})"
-        for codec, reason in sorted(set(zip(doubtful["codec"], doubtful["reason"], strict=True)))
+        f"{tables.title(codec)}, tier {tier} ({reason})"
+        for codec, tier, reason in sorted(set(doubtful[["codec", "tier", "reason"]].itertuples(index=False, name=None)))
     ]
     return f"{text} **Unreliable, not to be relied on:** {'; '.join(reasons)}."
 
