@@ -110,7 +110,7 @@ ATTACKS = pa.schema(
         ("linf", pa.float32()),  # of the quantised perturbation, same scale as epsilon
         ("l2", pa.float32()),
         ("own", pa.bool_()),  # made by this tier; false: a weaker tier's item, since that did more harm
-        ("adversarial", pa.binary()),  # lossless bitstream; null where not `own`: the T0 file has it
+        ("adversarial", pa.binary()),  # lossless bitstream; null where not `own`: the weaker tier has it
     ]
 )
 

@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 
+from lossybench.attacks.surrogates import SURROGATES
 from lossybench.data.base import SPLITS
 from lossybench.study import ORIGINAL, Condition, Model, Study
 from lossybench.tasks import settings as training_settings
@@ -108,7 +109,8 @@ def _task_seconds(study: Study, task: str) -> float:
             levels = 1 if codec == ORIGINAL else len(study.attacked_levels(task, codec))
             through = 0.0 if codec == ORIGINAL else encode.get(codec, slowest)
             steps = settings.steps if codec == ORIGINAL else settings.adaptive_steps
-            runs = len(settings.goals) * len(settings.epsilons) * len(settings.attacks) * settings.restarts
+            tiers = 2 if codec in SURROGATES else 1
+            runs = tiers * len(settings.goals) * len(settings.epsilons) * len(settings.attacks) * settings.restarts
             total += START["attack"] + levels * runs * steps * min(settings.items, test) * (passes + through)
     return total + START["aggregate"] + 2 * START["report"]
 

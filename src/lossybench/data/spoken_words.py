@@ -13,7 +13,7 @@ from lossybench.data.base import SPLITS, Dataset, Description, Item
 
 # Two of the rhyming sets that the Modified Rhyme Test measures speech coders with (House et al., J. Acoust. Soc. Am.
 # 37, 1965; ANSI/ASA S3.2): words differ by their first consonant only, which is what codecs blur first.
-_WORDS = ("pin", "sin", "tin", "fin", "din", "win", "hold", "cold", "told", "fold", "sold", "gold")
+_WORDS = ["pin", "sin", "tin", "fin", "din", "win", "hold", "cold", "told", "fold", "sold", "gold"]
 # Variants that sound like people and differ from each other: no whispers, robots or near copies of another.
 _VOICES = (  # noqa: SIM905
     "Alex Alicia Andrea Andy Annie Denis Diogo Gene Henrique Hugo Jacky Marco Mario Michael Mike Nguyen Reed "
@@ -23,19 +23,18 @@ _VOICES = (  # noqa: SIM905
 ).split()
 _ACCENTS = ["en-us", "en", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029"]
 _SHARES = {"train": (0.0, 0.6), "val": (0.6, 0.7), "test": (0.7, 1.0)}  # of the voices
+_SNR = (15.0, 40.0)  # dB, of the word in its noise
 _HEADROOM = 1.0  # dB below full scale
 
 
 class SpokenWords(Dataset):
-    """Words that rhyme, balanced, one second each, peak-normalised; group is the voice, no voice is in two splits."""
+    """Twelve rhyming words, balanced, one second each, peak-normalised; group is the voice, in one split only."""
 
     name: ClassVar[str] = "spoken_words"
     train: int = Field(2400, ge=12, description="clips to train on")
     val: int = Field(400, ge=12, description="clips to validate on")
     test: int = Field(1200, ge=12, description="clips to test on")
     sample_rate: int = Field(16000, ge=8000, le=48000, description="samples a second (Hz)")
-    words: tuple[str, ...] = Field(_WORDS, min_length=2, description="the classes, as English words")
-    snr: tuple[float, float] = Field((15.0, 40.0), description="lowest and highest signal-to-noise ratio (dB)")
 
     def describe(self, seed: int) -> Description:
         """See Dataset."""
@@ -48,7 +47,7 @@ class SpokenWords(Dataset):
             "prior_compression": "none",
         }
         counts = {split: getattr(self, split) for split in SPLITS}
-        return Description("audio", "classification", list(self.words), card, counts, self.sample_rate)
+        return Description("audio", "classification", _WORDS, card, counts, self.sample_rate)
 
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
         """See Dataset."""
@@ -63,14 +62,14 @@ class SpokenWords(Dataset):
                 yield Item(f"{self.name}/{split}/{index:06d}", split, voice, media, self.sample_rate, label)
 
     def _plan(self, seed: int, split: str, index: int) -> tuple[int, _espeak.Request]:
-        block, place = divmod(index, len(self.words))
-        order = np.random.default_rng([seed, SPLITS.index(split), block, 2]).permutation(len(self.words))
+        block, place = divmod(index, len(_WORDS))
+        order = np.random.default_rng([seed, SPLITS.index(split), block, 2]).permutation(len(_WORDS))
         label = int(order[place])
         start, stop = (round(share * len(_VOICES)) for share in _SHARES[split])
         voices = np.random.default_rng(seed).permutation(_VOICES)[start:stop]
         random = np.random.default_rng([seed, SPLITS.index(split), index, 0])
         voice = f"{random.choice(_ACCENTS)}+{random.choice(voices)}"
-        return label, (voice, self.words[label], int(random.integers(120, 201)), int(random.integers(25, 76)))
+        return label, (voice, _WORDS[label], int(random.integers(120, 201)), int(random.integers(25, 76)))
 
     def _record(self, random: np.random.Generator, word: np.ndarray) -> np.ndarray:
         """int16 (sample_rate,): the word at a random place in a second of coloured noise, peak-normalised."""
@@ -79,7 +78,7 @@ class SpokenWords(Dataset):
         start = random.integers(self.sample_rate - word.size + 1)
         clip[start : start + word.size] = word
         noise = _noise(random, self.sample_rate)
-        snr = random.uniform(*self.snr)
+        snr = random.uniform(*_SNR)
         noise *= np.sqrt(np.mean(word**2) / np.mean(noise**2)) * 10 ** (-snr / 20)
         mixed = clip + noise
         mixed *= 32767 / np.abs(mixed).max()
