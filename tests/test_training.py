@@ -7,9 +7,13 @@ import json
 import media_tables
 import numpy as np
 import pytest
+import torch
 
-from lossybench import artifacts, models, training
+from lossybench import artifacts, models, tasks, training
 from lossybench.errors import LossyBenchError
+from lossybench.models.inputs import Input
+from lossybench.tasks import settings as training_settings
+from lossybench.tasks.settings import Adversary
 
 SETTINGS = {"epochs": 3, "batch_size": 8, "shift": 0.0, "device": "cpu"}
 FILES = (models.WEIGHTS, models.INFO, models.HISTORY)
@@ -38,10 +42,11 @@ def test_same_seed_same_bytes_other_seed_other_weights(toy, tmp_path):
     assert not (tmp_path / "a" / training.CHECKPOINT).exists()
 
 
-@pytest.mark.parametrize("regime", ["original", "mixed"])
+@pytest.mark.parametrize("regime", ["original", "mixed", "adversarial"])
 def test_resumed_run_ends_with_the_same_bytes(toy, tmp_path, monkeypatch, regime):
     sources = [toy[1], toy[2]] if regime == "mixed" else [toy[1]]
-    whole = _train(toy, tmp_path / "whole", sources, regime)
+    settings = {"adversarial": {"epsilon": 0.1, "steps": 2}} if regime == "adversarial" else {}
+    whole = _train(toy, tmp_path / "whole", sources, regime, **settings)
     epochs = []
     epoch_of = training._Run._epoch
 
@@ -53,9 +58,9 @@ def test_resumed_run_ends_with_the_same_bytes(toy, tmp_path, monkeypatch, regime
 
     monkeypatch.setattr(training._Run, "_epoch", stop_in_the_second)
     with pytest.raises(KeyboardInterrupt):
-        _train(toy, tmp_path / "cut", sources, regime)
+        _train(toy, tmp_path / "cut", sources, regime, **settings)
     assert (tmp_path / "cut" / training.CHECKPOINT).exists() and not (tmp_path / "cut" / models.INFO).exists()
-    assert _train(toy, tmp_path / "cut", sources, regime) == whole
+    assert _train(toy, tmp_path / "cut", sources, regime, **settings) == whole
     assert epochs == [1, 2, 2, 3]  # the first was not done again
 
 
@@ -72,6 +77,91 @@ def test_checkpoint_of_other_settings_is_not_used(toy, tmp_path, monkeypatch):
         patch.setattr(training._Run, "_epoch", stop)
         _train(toy, tmp_path / "cut", [toy[1]], learning_rate=1e-3)
     assert _train(toy, tmp_path / "cut", [toy[1]]) == whole
+
+
+@pytest.mark.parametrize(
+    ("medium", "arch", "shape", "range_"),
+    [
+        ("image", "resnet", (32, 32), (0.0, 1.0)),
+        ("audio", "logmel_cnn", (8000,), (-1.0, 32767 / 32768)),
+        ("video", "frame_tcn", (4, 32, 32), (0.0, 1.0)),
+    ],
+)
+def test_perturbed_batches_stay_in_bounds_and_are_worse_than_noise(medium, arch, shape, range_):
+    torch.manual_seed(0)
+    input = Input(shape, 8000.0 if medium == "audio" else 0.0)
+    model = models.build(arch, medium, "classification", 3, input).train()
+    info = {"medium": medium, "classes": ["a", "b", "c"], "settings": {"label_smoothing": 0.0}}
+    task = tasks.get({**info, "kind": "classification", "input": {"shape": shape, "rate": input.rate}})
+    frame = {"image": (3, *shape), "audio": shape, "video": (4, 3, *shape[1:])}[medium]
+    batch = torch.empty(12, *frame).uniform_(*range_)
+    batch.view(12, -1)[:, :50] = range_[0]
+    batch.view(12, -1)[:, 50:100] = range_[1]
+    targets, clean = [0, 1, 2] * 4, batch.clone()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+
+    epsilon = 8 / 255
+    found = training.perturb(task, model, batch, targets, Adversary(epsilon=epsilon, steps=5), np.random.default_rng(0))
+    assert found.shape == batch.shape and torch.equal(batch, clean)
+    assert 0.9 * epsilon < float((found - batch).abs().max()) <= epsilon + 1e-6
+    assert range_[0] <= float(found.min()) and float(found.max()) <= range_[1]
+    # Nothing of it stays in the model.
+    assert model.training and all(parameter.grad is None for parameter in model.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+    model.eval()
+    noises = [epsilon * torch.randn_like(batch).sign() for _ in range(5)]
+    with torch.inference_mode():
+        plain = float(task.loss(model, batch, targets))
+        noisy = max(float(task.loss(model, (batch + noise).clamp(*range_), targets)) for noise in noises)
+        attacked = float(task.loss(model, found, targets))
+    assert attacked - plain > 3 * abs(noisy - plain)
+
+
+def _robust_accuracy(folder, epsilon, steps=20):
+    """Accuracy on new bright halves under PGD as textbooks have it."""
+    model, _ = models.load(folder)
+    items = media_tables.bright_halves(60, seed=9)
+    clean = torch.from_numpy(np.stack([image for image, _ in items])).permute(0, 3, 1, 2) / 255
+    labels = torch.tensor([label for _, label in items])
+    torch.manual_seed(1)
+    found = (clean + epsilon * (2 * torch.rand(clean.shape) - 1)).clamp(0, 1)
+    for _ in range(steps):
+        found = found.detach().requires_grad_()
+        torch.nn.functional.cross_entropy(model(found), labels).backward()
+        stepped = found + 2.5 * epsilon / steps * found.grad.sign()
+        found = torch.min(torch.max(stepped, clean - epsilon), clean + epsilon).clamp(0, 1)
+    return float((model(found).argmax(1) == labels).float().mean())
+
+
+def test_adversarial_training_makes_robust_what_other_training_does_not(toy, tmp_path):
+    epsilon, adversary = 0.1, {"epsilon": 0.1, "steps": 3}
+    _train(toy, tmp_path / "plain", [toy[1]], epochs=6)
+    _train(toy, tmp_path / "robust", [toy[1]], "adversarial", epochs=6, adversarial=adversary)
+    assert models.read_info(tmp_path / "robust")["validation"]["original"] > 0.9
+    assert _robust_accuracy(tmp_path / "plain", epsilon) < 0.3
+    assert _robust_accuracy(tmp_path / "robust", epsilon) > 0.8
+
+
+def test_the_epoch_kept_is_the_best_under_attack(toy, tmp_path):
+    # So large an epsilon that the halves cannot be told apart: right when clean, wrong when attacked.
+    adversary = {"epsilon": 0.3, "steps": 3}
+    _train(toy, tmp_path, [toy[1]], "adversarial", adversarial=adversary)
+    history = json.loads((tmp_path / models.HISTORY).read_text())
+    assert [set(entry) for entry in history] == [{"epoch", "loss", "val_accuracy"}] * 3
+    validation = models.read_info(tmp_path)["validation"]
+    assert validation["own"] == max(entry["val_accuracy"] for entry in history) < validation["original"]
+
+
+def test_detectors_and_half_told_adversaries_are_refused():
+    whole = {"adversarial": {"epsilon": 0.1, "steps": 3}}
+    assert training_settings.read(whole, "video", "classification").adversarial == Adversary(epsilon=0.1, steps=3)
+    with pytest.raises(LossyBenchError, match="image detection is not trained adversarially, only classification"):
+        training_settings.read(whole, "image", "detection")
+    with pytest.raises(LossyBenchError, match=r"'adversarial\.epsilon' is missing: L-infinity bound"):
+        training_settings.read({"adversarial": {"steps": 3}}, "image", "classification")
+    with pytest.raises(LossyBenchError, match=r"did you mean 'adversarial\.epsilon'"):
+        training_settings.read({"adversarial": {"epsilom": 0.1, "steps": 3, "epsilon": 1}}, "image", "classification")
 
 
 def test_below_the_minimum_nothing_is_published(toy, tmp_path):

@@ -27,12 +27,13 @@ from lossybench.models.inputs import Input, common_shape
 from lossybench.tasks import media as batches
 from lossybench.tasks import settings as training_settings
 from lossybench.tasks.base import Task
-from lossybench.tasks.settings import TrainingSettings
+from lossybench.tasks.settings import Adversary, TrainingSettings
 
 CHECKPOINT = ".checkpoint.pt"
 WARM_UP = 0.25  # share of the steps in which the one-cycle schedule rises
 LARGEST_GRADIENT = 5.0  # norm; steadies the first steps of detectors and transformers
 VALIDATION_BATCH = 64
+STEP_RATIO = 2.5  # steps of an attack times the size of one, over epsilon; Madry et al. 2018
 
 
 def train(
@@ -52,7 +53,8 @@ def train(
     task_meta: {task, regime}. settings: see `tasks.settings.TrainingSettings`.
 
     The weights kept are those of the epoch with the best validation accuracy or mAP50, measured on the regime's own
-    media. A run that was interrupted goes on after its last whole epoch and ends with the same weights.
+    media: in adversarial training on attacked items. A run that was interrupted goes on after its last whole epoch and
+    ends with the same weights.
     Raises LossyBenchError for a wrong setting, sources that lack items, a loss that is not finite, or a model below
     `minimum`; nothing is published then.
     """
@@ -106,6 +108,41 @@ def draw_sources(items: int, sources: int, draws: int, generator: np.random.Gene
     turns = np.empty(items, np.int64)
     turns[generator.permutation(items)] = np.arange(items)
     return circle[(turns[:, None] * draws + np.arange(draws)) % sources]
+
+
+def perturb(
+    task: Task,
+    model: nn.Module,
+    batch: torch.Tensor,
+    targets: Sequence[Any],
+    adversary: Adversary,
+    generator: np.random.Generator,
+) -> torch.Tensor:
+    """The batch as projected gradient descent leaves it (Madry et al. 2018, arXiv 1706.06083): adversarial training.
+
+    batch: float input of the model; the result has its shape, is at most `adversary.epsilon` of full scale away from
+    it in every value (L-infinity) and within the medium's range. generator: draws the random start.
+
+    A loop of our own, because ART's AdversarialTrainer takes over the whole of training: no schedule, no augmentation,
+    no checkpoint to resume from. Nothing of `lossybench.attacks` either: a changed attack must not retrain all models.
+    """
+    low, high = batches.limits(task.medium)
+
+    def project(media: torch.Tensor) -> torch.Tensor:
+        return media.clamp(batch - adversary.epsilon, batch + adversary.epsilon).clamp(low, high)
+
+    # Batch norm in training mode would take these forward passes into its running statistics, and would make an item's
+    # gradient depend on the others of its batch; dropout would blur it. It is the model as tested that is attacked.
+    training = model.training
+    model.eval()
+    start = torch.from_numpy(2 * generator.random(tuple(batch.shape), np.float32) - 1).to(batch.device)
+    media = project(batch + adversary.epsilon * start)
+    for _ in range(adversary.steps):
+        media.requires_grad_()
+        (gradient,) = torch.autograd.grad(task.loss(model, media, targets), media)
+        media = project(media.detach() + STEP_RATIO * adversary.epsilon / adversary.steps * gradient.sign())
+    model.train(training)
+    return media
 
 
 def _rows(data: Path, split: str) -> list[dict[str, Any]]:
@@ -273,7 +310,7 @@ class _Run:
             for epoch in range(len(self.history) + 1, self.settings.epochs + 1):
                 loss, value = self._epoch(epoch), None
                 if epoch % self.settings.validate_every == 0 or epoch == self.settings.epochs:
-                    value = self._validate(self.examples.val)
+                    value = self._validate(self.examples.val, self.settings.adversarial)
                     # Of equals the later one: the schedule has settled further.
                     if value >= self.best["value"]:
                         weights = copy.deepcopy(self.model.state_dict())
@@ -299,6 +336,8 @@ class _Run:
         for chosen in np.array_split(generator.permutation(count), self.steps):
             batch, targets = self._batch(records[chosen], [split.targets[index] for index in chosen], generator)
             with self._precision():
+                if self.settings.adversarial:
+                    batch = perturb(self.task, self.model, batch, targets, self.settings.adversarial, generator)
                 loss = self.task.loss(self.model, batch, targets)
             self.optimizer.zero_grad()
             loss.backward()
@@ -334,13 +373,19 @@ class _Run:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             yield
 
-    def _validate(self, split: _Split) -> float:
+    def _validate(self, split: _Split, adversary: Adversary | None = None) -> float:
+        """The metric on a split, attacked if there is an adversary: from the same random starts in every epoch."""
         self.model.eval()
+        generator = np.random.default_rng([self.seed, 0])
         predictions: list[Any] = []
-        with torch.inference_mode():
-            for start in range(0, len(split.targets), VALIDATION_BATCH):
-                media = self.examples.media[split.records[start : start + VALIDATION_BATCH, 0]]
-                predictions += self.task.predict(self.model, batches.to_float(media, self.task.medium, self.device))
+        for start in range(0, len(split.targets), VALIDATION_BATCH):
+            chosen = slice(start, start + VALIDATION_BATCH)
+            batch = batches.to_float(self.examples.media[split.records[chosen, 0]], self.task.medium, self.device)
+            if adversary:
+                with self._precision():
+                    batch = perturb(self.task, self.model, batch, split.targets[chosen], adversary, generator)
+            with torch.inference_mode():
+                predictions += self.task.predict(self.model, batch)
         return self.task.score(predictions, split.targets)
 
     def _identity(self) -> str:

@@ -20,6 +20,11 @@ def to_float(batch: np.ndarray, medium: str, device: torch.device) -> torch.Tens
     return (tensor.float() / 255).movedim(-1, -3)
 
 
+def limits(medium: str) -> tuple[float, float]:
+    """The least and the greatest float that `to_float` makes."""
+    return (-1.0, 32767 / 32768) if medium == "audio" else (0.0, 1.0)
+
+
 def move(media: np.ndarray, medium: str, down: int, right: int, flip: bool) -> np.ndarray:
     """Mirror a picture or clip left to right if `flip`, then shift it by pixels, repeating its edge.
 

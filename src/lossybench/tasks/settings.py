@@ -11,6 +11,15 @@ from pydantic import Field
 from lossybench.errors import LossyBenchError, explain
 
 
+class Adversary(pydantic.BaseModel):
+    """How training batches are attacked: see `training.perturb`."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    epsilon: float = Field(gt=0, le=1, description="L-infinity bound as a share of full scale")
+    steps: int = Field(ge=1, description="gradient steps an attack")
+
+
 class TrainingSettings(pydantic.BaseModel):
     """How a model is trained. What a study leaves out is set by the architecture, then by DEFAULTS for its task."""
 
@@ -42,6 +51,9 @@ class TrainingSettings(pydantic.BaseModel):
     )
     weights: str | None = Field(None, description="pretrained weights of a torchvision/NAME model, such as DEFAULT")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train; auto takes CUDA if there")
+    adversarial: Adversary | None = Field(
+        None, description="train on attacked items; set by the regime `adversarial` alone, classification only"
+    )
 
 
 DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
@@ -58,10 +70,16 @@ def read(
 ) -> TrainingSettings:
     """The settings of a study over those of the architecture over the task's defaults.
 
-    Raises LossyBenchError for an unknown key, naming the nearest right one, and for a value out of range.
+    Raises LossyBenchError for an unknown key, naming the nearest right one, for a value out of range, and for a
+    detector that shall be trained adversarially.
     """
     merged = {**DEFAULTS[medium, kind], **(arch or {}), **settings}
     try:
-        return TrainingSettings(**merged)
+        made = TrainingSettings(**merged)
     except pydantic.ValidationError as error:
-        raise LossyBenchError(explain(error.errors()[0], TrainingSettings.model_fields, "training setting")) from None
+        nested = {f"adversarial.{name}": field for name, field in Adversary.model_fields.items()}
+        fields = {**TrainingSettings.model_fields, **nested}
+        raise LossyBenchError(explain(error.errors()[0], fields, "training setting")) from None
+    if made.adversarial and kind != "classification":
+        raise LossyBenchError(f"{medium} {kind} is not trained adversarially, only classification is; leave it out")
+    return made
