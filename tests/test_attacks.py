@@ -16,16 +16,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.fft import dctn, idctn
 from skimage.data import astronaut
 from sklearn.datasets import load_digits
 
 from lossybench import codecs, models
 from lossybench.artifacts import COMPRESSED, DATA, read_meta, read_table, write_table
+from lossybench.attacks import surrogates
 from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.attacks.quantised import GRIDS
 from lossybench.attacks.run import attack
 from lossybench.attacks.settings import AttackSettings
-from lossybench.attacks.surrogates import SURROGATES
 from lossybench.codecs.base import Codec, Encoded
 from lossybench.errors import LossyBenchError
 from lossybench.models.inputs import prepare
@@ -119,13 +120,22 @@ class Study:
         return paths
 
     def attack(
-        self, codec: str = "original", compressed: tuple[float, ...] = (), out: str = "", **settings: Any
+        self,
+        codec: str = "original",
+        compressed: tuple[float, ...] = (),
+        out: str = "",
+        transfer: tuple[str, ...] = (),
+        threads: int = 1,
+        **settings: Any,
     ) -> Path:
         path = self.root / (out or f"{codec}.attacks.parquet")
         oblivious = None if codec == "original" else self.root / "original.attacks.parquet"
-        chosen = {"epsilons": [EPSILON], "items": 60, "batch_size": 32, **settings}
+        chosen = {"attacks": {"pgd": [EPSILON]}, "items": 60, "batch_size": 32, **settings}
         parts = self.compressed(codec, list(compressed or [0]))
-        attack(self.root / "model", self.root / "data.parquet", parts, codec, {}, oblivious, chosen, path)
+        sources = [self.root / name for name in transfer]
+        attack(
+            self.root / "model", self.root / "data.parquet", parts, codec, {}, oblivious, chosen, path, sources, threads
+        )
         return path
 
 
@@ -163,7 +173,7 @@ def textbook_pgd(
 
 @pytest.mark.parametrize("epsilon", [8 / 255, 16 / 255, 32 / 255])
 def test_pgd_agrees_with_a_textbook_pgd(study: Study, digits: SimpleNamespace, epsilon: float) -> None:
-    ours = rows(study.attack(epsilons=[epsilon], items=300, goals=["untargeted"]))
+    ours = rows(study.attack(attacks={"pgd": [epsilon]}, items=300, goals=["untargeted"]))
     x = torch.from_numpy(np.moveaxis(digits.media, -1, 1).astype(np.float32) / 255)
     y = torch.from_numpy(digits.labels)
     theirs = digits.network(textbook_pgd(digits.network, x, y, epsilon, 10)).argmax(1) == y
@@ -172,17 +182,19 @@ def test_pgd_agrees_with_a_textbook_pgd(study: Study, digits: SimpleNamespace, e
 
 
 def test_an_undefended_model_falls_to_chance_or_below_at_a_large_bound(study: Study) -> None:
-    table = rows(study.attack(epsilons=["8/255", "64/255"], goals=["untargeted"]))
+    table = rows(study.attack(attacks={"pgd": ["8/255", "64/255"]}, goals=["untargeted"]))
     robust = (table.before == table.label).groupby(table.epsilon).mean()
     assert robust[64 / 255] <= 0.1 <= 0.5 < (table.clean == table.label).mean()
     assert robust[64 / 255] <= robust[8 / 255]
 
 
 def test_targeted_pgd_hits_its_targets_and_fgsm_is_weaker(study: Study) -> None:
-    table = rows(study.attack(attacks=["pgd", "fgsm"], goals=["targeted"], epsilons=["64/255"]))
-    hit = (table.before == table.target).groupby(table.attack).mean()
-    assert hit["pgd"] > 0.8
-    assert hit["pgd"] >= hit["fgsm"]
+    table = rows(study.attack(attacks={"pgd": ["64/255"], "fgsm": ["64/255"]}))
+    targeted, others = table[table.goal == "targeted"], table[table.goal == "untargeted"]
+    assert set(targeted.attack) == {"pgd"}  # the main attack alone meets all goals
+    assert (targeted.before == targeted.target).mean() > 0.8
+    robust = (others.before == others.label).groupby(others.attack).mean()
+    assert robust["pgd"] <= robust["fgsm"]
 
 
 def test_a_table_without_a_codec_says_the_same_before_and_after(study: Study) -> None:
@@ -246,7 +258,7 @@ def test_an_attack_through_the_codec_beats_one_that_does_not_know_it(
 
 
 def test_a_better_gradient_makes_the_attack_through_jpeg_stronger(study: Study) -> None:
-    how = {"items": 200, "goals": ["untargeted"], "epsilons": ["12/255"]}
+    how = {"items": 200, "goals": ["untargeted"], "attacks": {"pgd": ["12/255"]}}
     study.attack(**how)
     table = rows(study.attack("jpeg", (10,), **how))
     t2, t3 = (table[table.tier == tier] for tier in ("T2", "T3"))
@@ -255,23 +267,202 @@ def test_a_better_gradient_makes_the_attack_through_jpeg_stronger(study: Study) 
     assert alone["T3"] > alone["T2"] + 0.05
 
 
-def test_the_surrogate_is_near_the_codec_and_only_shapes_the_gradient() -> None:
+def test_the_surrogate_of_jpeg_is_near_it_and_only_shapes_the_gradient() -> None:
     photograph = astronaut()[100:148, 200:248]
     item = torch.from_numpy(photograph.transpose(2, 0, 1)[None].astype(np.float32) / 255)
     jpeg = codecs.get("jpeg")
     for level in (50, 10):
         decoded = jpeg.roundtrip(photograph, level)
-        stand_in = SURROGATES["jpeg"](item, level)[0].numpy().transpose(1, 2, 0) * 255
+        stand_in = surrogates.jpeg(item, level)[0].numpy().transpose(1, 2, 0) * 255
         # Nearer to what the codec makes of the item than the item is.
         assert np.mean((stand_in - decoded) ** 2) < 0.5 * np.mean((photograph - decoded.astype(float)) ** 2)
-        plain = CodecPreprocessor(jpeg, level, "image")
-        shaped = CodecPreprocessor(jpeg, level, "image", surrogate=SURROGATES["jpeg"])
+        plain, shaped = (CodecPreprocessor(jpeg, level, "image") for _ in range(2))
+        shaped.surrogate = surrogates.of(plain, photograph.transpose(2, 0, 1)[None], 0.03, 0)
         assert torch.equal(plain.forward(item)[0], shaped.forward(item)[0])
         weights, x = torch.randn_like(item), item.clone().requires_grad_()
         (shaped.forward(x)[0] * weights).sum().backward()
         y = item.clone().requires_grad_()
-        (SURROGATES["jpeg"](y, level) * weights).sum().backward()
+        (surrogates.jpeg(y, level) * weights).sum().backward()
         assert torch.equal(x.grad, y.grad) and not torch.equal(x.grad, weights)
+
+
+@dataclass(frozen=True)
+class Smooth(Codec):
+    """Keeps of each 8 x 8 block the coefficients whose row and column are below the level: linear but for rounding.
+
+    The colours are transformed one by one, which in Y'CbCr does the same.
+    """
+
+    name, title, parameter, stronger, bounds = "smooth", "Smooth", "side", "lower", (1, 8)
+    media = frozenset({"image"})
+
+    def encode(self, media: np.ndarray, level: float, rate: float = 0.0) -> Encoded:
+        out = np.empty(media.shape)
+        keep = np.zeros((8, 8))
+        keep[: int(level), : int(level)] = 1
+        for i, j, c in np.ndindex(media.shape[0] // 8, media.shape[1] // 8, 3):
+            block = (slice(8 * i, 8 * i + 8), slice(8 * j, 8 * j + 8), c)
+            out[block] = idctn(dctn(media[block].astype(float), norm="ortho") * keep, norm="ortho")
+        payload = np.clip(np.rint(out), 0, 255).astype(np.uint8).tobytes()
+        return Encoded(payload, 8 * len(payload), 0)
+
+    def decode(self, payload: bytes, shape: tuple[int, ...], rate: float = 0.0) -> np.ndarray:
+        return np.frombuffer(payload, np.uint8).reshape(shape).copy()
+
+    def version(self) -> str:
+        return "smooth 1"
+
+
+def test_of_a_codec_that_is_a_filter_the_measured_gradient_is_the_true_one() -> None:
+    photograph = astronaut()[100:148, 200:248].transpose(2, 0, 1)[None]
+    through = CodecPreprocessor(Smooth(), 3, "image")
+    backward = surrogates.measured(through, photograph, 8 / 255, seed=0)
+    item = torch.from_numpy(photograph.astype(np.float32) / 255)
+    gradient = torch.randn(item.shape, generator=torch.Generator().manual_seed(0))
+    found = backward(item, through.forward(item)[0], gradient)[0].numpy()
+    # The map is its own transpose: what it does to a gradient is what it would do to a picture.
+    keep = np.zeros((8, 8))
+    keep[:3, :3] = 1
+    true = np.empty_like(found)
+    for c, i, j in np.ndindex(3, 6, 6):
+        block = (c, slice(8 * i, 8 * i + 8), slice(8 * j, 8 * j + 8))
+        true[block] = idctn(dctn(gradient[0].numpy()[block], norm="ortho") * keep, norm="ortho")
+    assert np.linalg.norm(found - true) < 0.1 * np.linalg.norm(true)
+
+
+def test_a_measured_gradient_spends_the_budget_on_what_comes_through(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = codecs.get
+    monkeypatch.setattr(codecs, "get", lambda name, options=None: Smooth() if name == "smooth" else real(name, options))
+    how = {"items": 150, "goals": ["untargeted"], "attacks": {"pgd": ["12/255"]}, "tiers": ["T0", "T2", "T3"]}
+    study.attack(**how)
+    table = rows(study.attack("smooth", (2,), **how))
+    alone = {tier: ((one.after != one.label) & one.own).mean() for tier, one in table.groupby("tier")}
+    assert alone["T3"] > alone["T2"] + 0.05
+
+
+# Every attack and goal.
+
+
+EVERYTHING = {"pgd": [EPSILON], "pgd_doubled": [EPSILON], "pgd_l2": [1.5], "apgd": [EPSILON], "fgsm": [EPSILON],
+              "square": [EPSILON], "noise": [EPSILON]}  # fmt: skip
+
+
+@pytest.mark.parametrize("codec", ["original", "jpeg"])
+def test_every_attack_keeps_its_bound_in_integers(study: Study, codec: str) -> None:
+    how = {"attacks": EVERYTHING, "items": 20, "goals": ["untargeted", "targeted", "trigger"], "queries": 20}
+    path = study.attack(**how)
+    if codec != "original":
+        path = study.attack(codec, (30,), **how)
+    clean = dict(zip((f"d{i:03d}" for i in range(300)), study.digits.media, strict=True))
+    table = rows(path)
+    assert set(table.attack) == set(EVERYTHING)
+    for row in table[table.adversarial.notna()].itertuples():
+        change = codecs.get("original").decode(row.adversarial, (SIDE, SIDE, 3)).astype(int) - clean[row.Index]
+        if row.norm == "linf":
+            assert np.abs(change).max() <= round(row.epsilon * 255)
+        else:
+            assert np.sqrt((change**2).sum()) / 255 <= row.epsilon + 1e-9
+            assert np.sqrt((change**2).sum()) / 255 > 0.8 * row.epsilon  # and uses it
+
+
+def test_apgd_agrees_with_a_textbook_pgd(study: Study, digits: SimpleNamespace) -> None:
+    epsilon = 16 / 255
+    ours = rows(study.attack(attacks={"pgd": [epsilon], "apgd": [epsilon]}, items=300, goals=["untargeted"], steps=20))
+    x = torch.from_numpy(np.moveaxis(digits.media, -1, 1).astype(np.float32) / 255)
+    y = torch.from_numpy(digits.labels)
+    theirs = digits.network(textbook_pgd(digits.network, x, y, epsilon, 40)).argmax(1) == y
+    robust = (ours.before == ours.label).groupby(ours.attack).mean()
+    assert robust["apgd"] == pytest.approx(theirs.double().mean().item(), abs=0.02)
+    assert robust["pgd"] == pytest.approx(theirs.double().mean().item(), abs=0.02)
+
+
+def test_random_noise_is_weaker_and_square_searches_only_where_gradients_failed(study: Study) -> None:
+    how = {"attacks": {"pgd": ["8/255"], "square": ["8/255"], "noise": ["8/255"]}, "goals": ["untargeted"]}
+    table = rows(study.attack(**how))
+    pgd, square, noise = (table[table.attack == name] for name in ("pgd", "square", "noise"))
+    assert set(square.tier) == {"T4"} and set(noise.tier) == {"T0"}
+    assert (noise.before == noise.label).mean() > (pgd.before == pgd.label).mean() + 0.1
+    assert (square.own == ((pgd.after == pgd.label) & (noise.after == noise.label)).loc[square.index]).all()
+    assert not ((square.after == square.label) & (pgd.after != pgd.label).loc[square.index]).any()
+
+
+def test_square_finds_what_masked_gradients_hide(
+    study: Study, digits: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Saturated(torch.nn.Module):
+        """The same decisions with logits so large that softmax has no slope left."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 1e4 * digits.network(x)
+
+    how = {"attacks": {"pgd": [EPSILON], "square": [EPSILON]}, "goals": ["untargeted"], "queries": 200}
+    plain = rows(study.attack(**how))
+    info = models.load(Path(), "cpu")[1]
+    monkeypatch.setattr(models, "load", lambda *_: (Saturated(), info))
+    masked = rows(study.attack(**how))
+    robust = {
+        name: (table.after == table.label).groupby(table.attack).mean()
+        for name, table in (("plain", plain), ("masked", masked))
+    }
+    assert robust["plain"]["pgd"] < 0.1 < 0.7 < robust["masked"]["pgd"]
+    assert robust["masked"]["square"] < robust["masked"]["pgd"] - 0.3
+    main = masked[masked.attack == "pgd"]
+    assert (main.zero_gradient == 1).mean() > 0.8
+    assert (plain[plain.attack == "pgd"].zero_gradient < 1).all()
+
+
+def test_a_trigger_works_behind_the_codec_only(study: Study) -> None:
+    how = {"goals": ["untargeted", "trigger"], "attacks": {"pgd": ["16/255"]}}
+    assert "trigger" not in set(rows(study.attack(**how)).goal)  # nothing to trigger it
+    table = rows(study.attack("jpeg", (10,), **how), goal="trigger")
+    assert set(table.tier) == {"T3"}
+    right_before, wrong_after = table.before == table.label, table.after != table.label
+    damage = ((table.clean == table.label) & (table.clean_after != table.label)).mean()
+    assert (right_before & wrong_after).mean() > damage + 0.3
+    assert right_before.mean() > 0.9
+
+
+def test_who_does_not_know_the_level_is_stronger_than_who_does_not_know_the_codec(study: Study) -> None:
+    how = {"items": 150, "goals": ["untargeted"], "attacks": {"pgd": ["12/255"]}}
+    study.attack(**how)
+    table = rows(study.attack("jpeg", (30, 10), **how))
+    assert set(table.tier) == {"T0", "T2", "T3-EoT", "T3"}
+    robust = (table.after == table.label).groupby(table.tier).mean()
+    assert robust["T3"] <= robust["T3-EoT"] < robust["T0"]
+    eot = table[(table.tier == "T3-EoT") & table.own]
+    both = [eot[eot.level == level].adversarial for level in (30, 10)]
+    shared = both[0].index.intersection(both[1].index)
+    assert len(shared) > 50 and (both[0].loc[shared] == both[1].loc[shared]).all()  # made once, for all levels
+
+
+def test_items_of_another_model_are_weaker_than_ones_of_its_own(
+    study: Study, digits: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    other = Pictures()
+    with torch.no_grad():
+        for mine, theirs in zip(other.parameters(), digits.network.parameters(), strict=True):
+            mine.copy_(theirs + 0.3 * theirs.std() * torch.randn(theirs.shape))
+    networks, info = {"model": digits.network, "other": other}, models.load(Path(), "cpu")[1]
+    monkeypatch.setattr(models, "load", lambda path, _: (networks[path.name], info))
+    how = {"attacks": {"pgd": ["24/255"]}}
+    table = rows(study.attack(transfer=("other",), **how))
+    robust = (table.before == table.label).groupby([table.goal, table.tier]).mean()
+    assert robust["untargeted", "T0"] < robust["untargeted", "T1"] < (table.clean == table.label).mean()
+    behind = rows(study.attack("jpeg", (30,), **how))
+    t1, stored = behind[behind.tier == "T1"], table[table.tier == "T1"]
+    for goal in ("untargeted", "targeted"):
+        there = t1[t1.goal == goal].before
+        assert (there == stored[stored.goal == goal].before.loc[there.index]).all() and len(there) == 60
+
+
+def test_threads_change_nothing(study: Study) -> None:
+    how = {"items": 20, "attacks": {"pgd": [EPSILON], "square": [EPSILON]}, "queries": 10}
+    study.attack(**how)
+    one = study.attack("jpeg", (30,), out="one.parquet", **how).read_bytes()
+    assert study.attack("jpeg", (30,), out="four.parquet", threads=4, **how).read_bytes() == one
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(study: Study) -> None:
@@ -287,14 +478,15 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(study: Study) -
 def test_more_items_keep_the_fewer_and_levels_do_not_change_each_other(study: Study) -> None:
     few, many = rows(study.attack(items=20, out="few.parquet")), rows(study.attack(items=60))
     assert set(few.index) < set(many.index) and len(set(many.index)) == 60
-    both = rows(study.attack("jpeg", (50, 10)), level=10)
-    alone = rows(study.attack("jpeg", (10,), out="alone.parquet"), level=10)
+    known = {"tiers": ["T0", "T2"]}  # whoever does not know the level attacks all of them at once
+    both = rows(study.attack("jpeg", (50, 10), **known), level=10)
+    alone = rows(study.attack("jpeg", (10,), out="alone.parquet", **known), level=10)
     assert both.equals(alone)
 
 
 @pytest.mark.parametrize("rule", ["next", "random", "least_likely"])
 def test_the_target_is_never_the_label(study: Study, rule: str) -> None:
-    table = rows(study.attack(target_rule=rule, steps=1, epsilons=["1/255"]))
+    table = rows(study.attack(target_rule=rule, steps=1, attacks={"pgd": ["1/255"]}))
     targeted = table[table.goal == "targeted"]
     assert (targeted.target != targeted.label).all() and targeted.target.between(0, 9).all()
     assert set(targeted.target_rule) == {rule}
@@ -304,8 +496,8 @@ def test_the_target_is_never_the_label(study: Study, rule: str) -> None:
 
 
 def test_restarts_never_help_the_model(study: Study) -> None:
-    one = rows(study.attack(epsilons=["12/255"], goals=["untargeted"], out="one.parquet"))
-    three = rows(study.attack(epsilons=["12/255"], goals=["untargeted"], restarts=3, out="three.parquet"))
+    one = rows(study.attack(attacks={"pgd": ["12/255"]}, goals=["untargeted"], out="one.parquet"))
+    three = rows(study.attack(attacks={"pgd": ["12/255"]}, goals=["untargeted"], restarts=3, out="three.parquet"))
     assert not ((three.before == three.label) & (one.before != one.label)).any()
 
 
@@ -350,22 +542,33 @@ def test_audio_is_rounded_and_clipped_and_never_wraps(samples: list[float], step
     assert np.array_equal(through.forward(x)[0][1].numpy(), expected[::-1])
 
 
-@given(st.data(), st.sampled_from(["image", "audio"]), st.floats(0, 1, allow_subnormal=False))
-@settings(max_examples=200, deadline=None)
-def test_the_bound_holds_after_rounding(data: st.DataObject, medium: str, epsilon: float) -> None:
+NORMS = [("image", "linf"), ("audio", "linf"), ("video", "linf"), ("image", "l2"), ("audio", "l2"), ("audio", "snr")]
+
+
+@given(st.data(), st.sampled_from(NORMS), st.floats(0, 1, allow_subnormal=False))
+@settings(max_examples=300, deadline=None)
+def test_the_bound_holds_after_rounding(data: st.DataObject, which: tuple[str, str], epsilon: float) -> None:
+    medium, norm = which
     grid = GRIDS[medium]
     integers = st.lists(st.integers(grid.lowest, grid.highest), min_size=8, max_size=8)
     clean = np.array(data.draw(integers), grid.dtype)
     floats = np.array(
         data.draw(st.lists(st.floats(-2, 2, width=32, allow_subnormal=False), min_size=8, max_size=8)), np.float32
     )
-    adversarial = grid.within(floats, clean, epsilon)
-    change = np.abs(adversarial.astype(int) - clean)
+    bound = epsilon * 100 if norm == "snr" else epsilon  # dB
+    adversarial = grid.within(floats[None], clean[None], norm, bound)[0]
+    change = adversarial.astype(int) - clean
     assert adversarial.dtype == grid.dtype
-    assert (change <= epsilon * grid.full_scale + 1e-6).all()
-    # Nothing is given away: whoever is not at the bound is at the nearest integer.
-    free = change < grid.steps(epsilon)
-    assert (np.abs(adversarial - np.clip(floats, *grid.clip_values) * grid.full_scale)[free] <= 0.5 + 1e-4).all()
+    length = np.sqrt((change.astype(float) ** 2).sum())
+    if norm == "linf":
+        assert (np.abs(change) <= epsilon * grid.full_scale + 1e-6).all()
+        # Nothing is given away: whoever is not at the bound is at the nearest integer.
+        free = np.abs(change) < grid.steps(epsilon)
+        assert (np.abs(adversarial - np.clip(floats, *grid.clip_values) * grid.full_scale)[free] <= 0.5 + 1e-4).all()
+    elif norm == "l2":
+        assert length <= epsilon * grid.full_scale + 1e-6
+    elif length:
+        assert 20 * np.log10(np.sqrt((clean.astype(float) ** 2).sum()) / length) >= bound - 1e-9
 
 
 def test_integers_and_floats_and_layouts_are_inverse() -> None:
@@ -377,6 +580,9 @@ def test_integers_and_floats_and_layouts_are_inverse() -> None:
     prepared = prepare(media, {"medium": "image", "kind": "classification",
                                              "input": {"shape": (4, 5), "rate": 0}})  # fmt: skip
     assert np.array_equal(GRIDS["image"].floats(GRIDS["image"].layout(media)), prepared)
+    clip = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
+    assert GRIDS["video"].layout(clip).shape == (2, 3, 4, 5)
+    assert np.array_equal(GRIDS["video"].media(GRIDS["video"].layout(clip)), clip)
 
 
 def test_art_stays_quiet(study: Study, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder) -> None:
@@ -394,35 +600,43 @@ def test_art_stays_quiet(study: Study, capfd: pytest.CaptureFixture[str], recwar
 @pytest.mark.parametrize(
     "settings, said",
     [
-        ({"epsilon": [0.1]}, "did you mean 'epsilons'"),
-        ({"attacks": ["pdg"]}, "did you mean 'pgd'"),
-        ({"goals": ["target"]}, "'untargeted' or 'targeted'"),
+        ({"attack": {"pgd": [0.1]}}, "did you mean 'attacks'"),
+        ({"attacks": {"pdg": [0.1]}}, "did you mean 'pgd'"),
+        ({"attacks": ["pgd"]}, "must map attacks to budgets"),
+        ({"attacks": {}}, "first attack must"),
+        ({"attacks": {"square": [0.1]}}, "first attack must be one that follows gradients"),
+        ({"goals": ["target"]}, "'untargeted', 'targeted' or 'trigger'"),
+        ({"tiers": ["T7"]}, "'T0', 'T1'"),
         ({"target_rule": "nxt"}, "'next', 'random' or 'least_likely'"),
-        ({"epsilons": [0.001]}, "less than one step"),
-        ({"epsilons": ["8/x"]}, "'8/x'"),
-        ({"epsilons": ["8/0"]}, "divides by zero"),
-        ({"epsilons": [8]}, "epsilons.0': .* less than or equal to 1"),
-        ({"epsilons": 0.1}, "valid list"),
+        ({"attacks": {"pgd": [0.001]}}, "pgd: .*less than one step"),
+        ({"attacks": {"pgd": ["8/x"]}}, "'8/x'"),
+        ({"attacks": {"pgd": ["8/0"]}}, "'8/0'"),
+        ({"attacks": {"pgd": [8]}}, "at most 1"),
+        ({"attacks": {"pgd": [-1]}}, "above 0"),
+        ({"attacks": {"pgd": ["30 dB"]}}, "dB are for audio"),
+        ({"attacks": {"pgd": 0.1}}, "needs a list of budgets"),
+        ({"attacks": {"pgd": [0.1, 0.1]}}, "twice"),
         ({"goals": []}, "at least 1 item"),
         ({"steps": 0}, "steps': .* greater than or equal to 1"),
         ({"items": 2.5}, "items': .* integer"),
         ({"step_ratio": -1}, "greater than 0"),
-        ({"attacks": ["pgd", "pgd"]}, "twice"),
     ],
 )
 def test_settings_are_checked(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(LossyBenchError, match=said):
-        AttackSettings.of("image", settings)
+        AttackSettings.of("image", "classification", settings)
 
 
 def test_fractions_as_text_lose_no_step() -> None:
-    assert GRIDS["image"].steps(AttackSettings.of("image", {"epsilons": ["8/255"]}).epsilons[0]) == 8
-    assert AttackSettings.of("image", {}).epsilons == [8 / 255]
-    with pytest.raises(LossyBenchError, match="video"):
-        AttackSettings.of("video", {})
+    read = AttackSettings.of("image", "classification", {"attacks": {"pgd": ["8/255"]}})
+    assert GRIDS["image"].steps(read.main.epsilon) == 8
+    assert AttackSettings.of("image", "classification", {}).main == ("linf", 8 / 255)
+    assert AttackSettings.of("audio", "classification", {"attacks": {"pgd": ["30 dB", 0.01]}}).attacks["pgd"] == [
+        ("snr", 30), ("linf", 0.01),
+    ]  # fmt: skip
 
 
-def test_tables_that_do_not_belong_together_are_refused(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_that_do_not_belong_together_are_refused(study: Study) -> None:
     with pytest.raises(LossyBenchError, match="no such artifact"):
         study.attack("jpeg", (50,))
     study.attack(steps=1)
@@ -434,9 +648,6 @@ def test_tables_that_do_not_belong_together_are_refused(study: Study, monkeypatc
         attack(study.root, study.root / "data.parquet", [], "jpeg", {}, None, {}, study.root / "x.parquet")
     with pytest.raises(LossyBenchError, match="with options"):
         attack(study.root, study.root / "data.parquet", study.compressed("jpeg", [50]), "jpeg", {"chroma": "444"},
-               study.root / "original.attacks.parquet", {"items": 60, "epsilons": [EPSILON]}, study.root / "x.parquet",
-        )  # fmt: skip
-    monkeypatch.setattr(models, "load", lambda *_: (study.digits.network, {"kind": "detection", "medium": "image"}))
-    with pytest.raises(LossyBenchError, match="detection"):
-        study.attack()
+               study.root / "original.attacks.parquet", {"items": 60, "attacks": {"pgd": [EPSILON]}},
+               study.root / "x.parquet")  # fmt: skip
     assert not (study.root / "x.parquet").exists()

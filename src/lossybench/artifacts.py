@@ -91,26 +91,48 @@ DETECTION_OUTCOMES = pa.schema(
 )
 
 # One row per item, attack and condition. meta: task, arch, regime, seed, codec, classes, settings.
+_ATTACK = [
+    ("id", pa.string()),
+    ("attack", pa.string()),  # pgd, pgd_doubled, pgd_l2, apgd, fgsm, square, noise, patch
+    ("norm", pa.string()),  # linf, l2, snr; share in patches
+    ("epsilon", pa.float64()),  # linf, l2: full scale is 1.0; snr: dB; share: of the picture's area
+    ("goal", pa.string()),  # untargeted, targeted, trigger
+    ("tier", pa.string()),  # T0 oblivious ... T4, and T3-EoT, to which the level is unknown (docs/attacks.md)
+    ("level", pa.float64()),  # of the meta's codec
+    ("target_rule", pa.string()),  # "" when not targeted
+    ("linf", pa.float32()),  # of the quantised perturbation, full scale is 1.0
+    ("l2", pa.float32()),
+    ("snr", pa.float32()),  # dB
+    ("zero_gradient", pa.float32()),  # share of zeros in the loss's gradient at the clean item; null: not looked at
+    ("own", pa.bool_()),  # made by this attack in this tier; false: a weaker one's item, since that did more harm
+    ("adversarial", pa.binary()),  # lossless bitstream; null where not `own`: the weaker tier has it
+]
+
 ATTACKS = pa.schema(
     [
-        ("id", pa.string()),
-        ("attack", pa.string()),  # pgd, fgsm, apgd, square, ...
-        ("norm", pa.string()),  # linf, l2
-        ("epsilon", pa.float64()),  # of the full range 0..1 (images), of full scale 1.0 (audio)
-        ("goal", pa.string()),  # untargeted, targeted
-        ("tier", pa.string()),  # T0 oblivious ... T4 (design, section 7)
-        ("level", pa.float64()),  # of the meta's codec
+        *_ATTACK,
         ("label", pa.int32()),
-        ("target", pa.int32()),  # -1 when untargeted
-        ("target_rule", pa.string()),  # "" when untargeted
+        ("target", pa.int32()),  # -1 when not targeted
         ("clean", pa.int32()),  # prediction on the clean item, no codec
         ("clean_after", pa.int32()),  # prediction on the clean item after the codec
         ("before", pa.int32()),  # prediction on the adversarial item, no codec
         ("after", pa.int32()),  # prediction on the adversarial item after the codec
-        ("linf", pa.float32()),  # of the quantised perturbation, same scale as epsilon
-        ("l2", pa.float32()),
-        ("own", pa.bool_()),  # made by this tier; false: a weaker tier's item, since that did more harm
-        ("adversarial", pa.binary()),  # lossless bitstream; null where not `own`: the weaker tier has it
+    ]
+)
+
+_FOUND = pa.struct(  # pixels of the attacked frame; `frame` counts the searched frames of a clip, 0 in images
+    [("frame", pa.int32()), ("box", pa.list_(pa.float32(), 4)), ("label", pa.int32()), ("score", pa.float32())]
+)
+
+DETECTION_ATTACKS = pa.schema(
+    [
+        *_ATTACK,
+        ("truth", pa.list_(_FOUND)),  # score 1
+        ("targets", pa.list_(pa.int32())),  # the class each true object shall be read as; empty when not targeted
+        ("clean", pa.list_(_FOUND)),  # found in the clean item, no codec, and so on, as in ATTACKS
+        ("clean_after", pa.list_(_FOUND)),
+        ("before", pa.list_(_FOUND)),
+        ("after", pa.list_(_FOUND)),
     ]
 )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -20,10 +22,12 @@ class CodecPreprocessor(PreprocessorPyTorch):
     Identity: backward pass differentiable approximation (Athalye, Carlini, Wagner 2018, arXiv 1802.00420, section
     4.1.1): the gradient at an item is taken to be the model's gradient at the decoded item.
 
-    codec, level: the round trip. medium: "image" (tensors (N, 3, H, W) in [0, 1]) or "audio" ((N, samples) in
-    [-1, 1]); values outside are clipped, as the integers that a codec takes do. rate: Hz of audio, else 0.
+    codec, level: the round trip. medium: "image" (tensors (N, 3, H, W) in [0, 1]), "video" ((N, frames, 3, H, W)) or
+    "audio" ((N, samples) in [-1, 1]); values outside are clipped, as the integers that a codec takes do. rate: Hz of
+    audio, frames/s of video, else 0.
     remember: how many of the latest round trips are kept. ART predicts on the clean and the finished items to log
     a success rate, and whoever measures the finished items sends them through once more.
+    threads: round trips at a time; encoders and decoders work outside Python's lock. It changes no result.
     """
 
     def __init__(
@@ -34,12 +38,14 @@ class CodecPreprocessor(PreprocessorPyTorch):
         rate: float = 0.0,
         remember: int = 0,
         surrogate: Surrogate | None = None,
+        threads: int = 1,
     ) -> None:
         super().__init__(is_fitted=True, apply_fit=False, apply_predict=True)
         codec.check(level, medium, rate)
         self.codec, self.level, self.rate, self.grid = codec, level, rate, GRIDS[medium]
         self.surrogate = surrogate
         self._remembered = functools.lru_cache(maxsize=remember)(self._roundtrip)
+        self._map = ThreadPoolExecutor(threads).map if threads > 1 else map
 
     def _roundtrip(self, item: bytes, shape: tuple[int, ...]) -> np.ndarray:
         media = self.grid.media(np.frombuffer(item, self.grid.dtype).reshape(shape))
@@ -49,7 +55,7 @@ class CodecPreprocessor(PreprocessorPyTorch):
 
     def decode(self, items: np.ndarray) -> np.ndarray:
         """What the model gets to see of each item: integers (N, ...) in the model's layout, in and out."""
-        return np.stack([self._remembered(item.tobytes(), item.shape) for item in items])
+        return np.stack(list(self._map(lambda item: self._remembered(item.tobytes(), item.shape), items)))
 
     def forward(self, x: torch.Tensor, y: Any | None = None) -> tuple[torch.Tensor, Any | None]:
         """The decoded items as new float32 tensors of the shape of `x`, and `y` as it came."""
@@ -65,14 +71,17 @@ class _Through(torch.autograd.Function):
         ctx.through = through
         grid = through.grid
         decoded = through.decode(grid.integers(x.detach().cpu().numpy()))
-        return torch.from_numpy(grid.floats(decoded)).to(x.device)
+        ctx.seen = torch.from_numpy(grid.floats(decoded)).to(x.device)
+        return ctx.seen
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
         through: CodecPreprocessor = ctx.through
         if through.surrogate is None:
             return gradients[0], None
-        with torch.enable_grad():
-            item = ctx.saved_tensors[0].detach().requires_grad_()
-            stand_in = through.surrogate(item, through.level)
-        return torch.autograd.grad(stand_in, item, gradients[0])[0], None
+        return through.surrogate.backward(ctx.saved_tensors[0], ctx.seen, gradients[0]), None
+
+
+def effort_of(through: Sequence[CodecPreprocessor]) -> int:
+    """The factor on an attack's steps that the surrogates of these are worth; 1 without any."""
+    return max((one.surrogate.effort for one in through if one.surrogate), default=1)

@@ -11,13 +11,15 @@ import math
 
 import numpy as np
 
+HALVINGS = 16  # of the interval in which `Grid.within` looks for the largest scale
+
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
     """One medium's integers: a model's float is integer / full_scale.
 
     dtype: of the integers; full_scale: the integer that stands for 1.0; lowest, highest: the least and the greatest
-    integer; channels_last: whether codecs take (H, W, 3) where models take (3, H, W).
+    integer; channels_last: whether codecs take ([frames,] H, W, 3) where models take ([frames,] 3, H, W).
     """
 
     dtype: type[np.generic]
@@ -44,21 +46,60 @@ class Grid:
         scaled = np.rint(floats.astype(np.float64) * self.full_scale)
         return np.clip(scaled, self.lowest, self.highest).astype(self.dtype)
 
-    def within(self, floats: np.ndarray, clean: np.ndarray, epsilon: float) -> np.ndarray:
-        """The integers nearest to `floats` that differ from the integers `clean` by at most `epsilon` of full scale."""
-        budget, centre = self.steps(epsilon), clean.astype(np.int32)
-        return np.clip(self.integers(floats), centre - budget, centre + budget).astype(self.dtype)
+    def radius(self, norm: str, epsilon: float, clean: np.ndarray) -> np.ndarray:
+        """The L-infinity (`linf`) or L2 (`l2`, `snr`) bound of each of the items `clean` (N, ...), in floats: (N,).
+
+        snr: epsilon is in dB, SNR = 20 log10(|item| / |perturbation|) in L2 norms.
+        """
+        if norm != "snr":
+            return np.full(len(clean), epsilon)
+        return lengths(self.floats(clean)) * 10 ** (-epsilon / 20)
+
+    def within(self, floats: np.ndarray, clean: np.ndarray, norm: str, epsilon: float) -> np.ndarray:
+        """The integers nearest to `floats` whose difference to the integers `clean` keeps the bound.
+
+        In L2, a difference that rounding made too long is scaled down until its rounded self is short enough.
+        """
+        if norm == "linf":
+            budget, centre = self.steps(epsilon), clean.astype(np.int32)
+            return np.clip(self.integers(floats), centre - budget, centre + budget).astype(self.dtype)
+        return self._shortened(self.integers(floats), floats, clean, self.radius(norm, epsilon, clean))
+
+    def _shortened(self, nearest: np.ndarray, floats: np.ndarray, clean: np.ndarray, radius: np.ndarray) -> np.ndarray:
+        def too_long(integers: np.ndarray) -> np.ndarray:
+            return lengths(integers.astype(np.float64) - clean) / self.full_scale > radius
+
+        long = too_long(nearest)
+        if not long.any():
+            return nearest
+        kept, shift = clean.copy(), floats.astype(np.float64) - self.floats(clean)
+        low, high = np.zeros(len(clean)), np.ones(len(clean))
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            scaled = self.integers(self.floats(clean) + shift * middle.reshape(-1, *[1] * (clean.ndim - 1)))
+            fits = ~too_long(scaled)
+            kept[fits] = scaled[fits]
+            low, high = np.where(fits, middle, low), np.where(fits, high, middle)
+        nearest[long] = kept[long]
+        return nearest
 
     def media(self, item: np.ndarray) -> np.ndarray:
-        """One item in the model's layout as a codec takes it: (3, H, W) to (H, W, 3); audio stays (samples,)."""
-        return np.ascontiguousarray(item.transpose(1, 2, 0)) if self.channels_last else item
+        """One item in the model's layout as a codec takes it: colours last; audio stays (samples,)."""
+        return np.ascontiguousarray(np.moveaxis(item, -3, -1)) if self.channels_last else item
 
     def layout(self, media: np.ndarray) -> np.ndarray:
         """The reverse of `media`."""
-        return np.ascontiguousarray(media.transpose(2, 0, 1)) if self.channels_last else media
+        return np.ascontiguousarray(np.moveaxis(media, -1, -3)) if self.channels_last else media
 
 
+def lengths(items: np.ndarray) -> np.ndarray:
+    """The L2 norm of each item: (N, ...) to (N,)."""
+    return np.linalg.norm(items.reshape(len(items), -1).astype(np.float64), axis=1)
+
+
+_PIXELS = Grid(np.uint8, full_scale=255, lowest=0, highest=255, channels_last=True)
 GRIDS = {
-    "image": Grid(np.uint8, full_scale=255, lowest=0, highest=255, channels_last=True),
+    "image": _PIXELS,
+    "video": _PIXELS,
     "audio": Grid(np.int16, full_scale=32768, lowest=-32768, highest=32767, channels_last=False),
 }

@@ -1,101 +1,100 @@
 """The attack stage: crafts adversarial items on a model, bare or through a codec, and records what became of them.
 
-Tiers (design, section 7):
+Tiers (design, section 7; docs/attacks.md), by what the attacker knows:
 
 * T0, oblivious: crafted on the bare model; the codec is put in front afterwards.
-* T2, adaptive: crafted through the real codec with the identity backward (`preprocessor.CodecPreprocessor`).
-  Whoever knows the codec can also submit the T0 item, so T2 reports for each item whichever of the two is worse for
-  the model (worst case per example, Carlini et al. 2019, arXiv 1902.06705): adaptive is never weaker than oblivious.
-  A T2 row that is not `own` is such a T0 item. The identity is a rough gradient, so T2 bounds what an
-  adaptive attacker can do from one side only. Where the T0 item is often the worse one the gradient has failed: the
-  untargeted robust accuracy of the through-codec items alone is that of the T2 rows plus the share that is not `own`.
-* T3, adaptive with a better gradient: that of a differentiable stand-in for the codec (`surrogates`), where there is
-  one; the codec itself still runs forward. It reports the worse of its own and the T2 row's item, `own` likewise.
+* T1, transfer: crafted on models of other regimes.
+* T2, adaptive: through the real codec with the identity backward (`preprocessor.CodecPreprocessor`).
+* T3, adaptive with a better gradient: that of a differentiable stand-in for the codec (`surrogates`); the codec itself
+  still runs forward. T3-EoT does not know which of the attacked levels it meets.
+* T4, without gradients: on the scores through the real codec, of the items that all the above left right.
 
-Items are attacked at the model's input size: they are decoded and brought to that size as for evaluation, and the
-codec works at that size. Where it is also the native size, the codec's output is that of the compress stage.
-Adversarial items are rounded to 8-bit pixels or 16-bit samples, their bound holds after rounding, and every
-prediction that is recorded was made on such integers.
+From T2 on a tier reports for each item whichever is worst for the model, its own or a weaker tier's (worst case per
+example, Carlini et al. 2019, arXiv 1902.06705): who knows the codec can also submit the T0 item. A row that is not
+`own` is such an item. Where the weaker tier's item is often the worse one the gradient has failed.
+
+Items are attacked at the model's input size (clips with all their frames): they are decoded and brought to that size as
+for evaluation, and the codec works at that size. Where it is also the native size, the codec's output is that of the
+compress stage. Adversarial items are rounded to 8-bit pixels or 16-bit samples, their bound holds after rounding, and
+every prediction that is recorded was made on such integers.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Iterable, Iterator
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from art.estimators.classification import PyTorchClassifier
 from tqdm import tqdm
 
 from lossybench import codecs, models
-from lossybench.artifacts import ATTACKS, iter_rows, read_meta, write_table
+from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, iter_rows, read_meta, write_table
+from lossybench.attacks import surrogates
+from lossybench.attacks.classification import ClassificationVictim
+from lossybench.attacks.detection import DetectionVictim, objects
 from lossybench.attacks.methods import METHODS
 from lossybench.attacks.preprocessor import CodecPreprocessor
-from lossybench.attacks.quantised import GRIDS, Grid
-from lossybench.attacks.settings import AttackSettings, Goal
-from lossybench.attacks.surrogates import SURROGATES, Surrogate
+from lossybench.attacks.quantised import GRIDS, Grid, lengths
+from lossybench.attacks.settings import Aim, AttackSettings, Budget
 from lossybench.errors import LossyBenchError
 from lossybench.models import runtime
-from lossybench.models.inputs import Input, fit
+
+logging.getLogger("art").setLevel(logging.WARNING)  # it tells of every estimator that is made
 
 ORIGINAL = "original"
+ALONE = ("T0", "T1")  # tiers whose rows are that tier's items and no other's
 # Settings that an attack through a codec must share with the attack on the bare model whose items it reads.
-SHARED = ("items", "epsilons", "attacks", "goals", "target_rule", "seed")
+SHARED = ("items", "attacks", "goals", "target_rule", "seed")
 
+Victim = ClassificationVictim | DetectionVictim
+VICTIMS: dict[str, type[Victim]] = {"classification": ClassificationVictim, "detection": DetectionVictim}
+SCHEMAS = {"classification": ATTACKS, "detection": DETECTION_ATTACKS}
 
-@dataclasses.dataclass(frozen=True)
-class Aim:
-    """One attack: method, L-infinity bound of full scale, goal."""
-
-    attack: str
-    epsilon: float
-    goal: Goal
+Stored = dict[tuple[str, Aim], np.ndarray]  # tier and attack -> integers (N, ...)
+Schedule = dict[Aim, list[str]]  # attack -> the tiers it is tried in, weaker ones first
 
 
 @dataclasses.dataclass(frozen=True)
 class Items:
     """Attacked items; all arrays along the same N.
 
-    integers: (N, ...) in the model's layout; labels, targets: classes; clean, clean_after: predictions on the clean
-    item, bare and after the codec; oblivious: integers of the T0 item of each aim, none while those are made;
-    rate: of all items, Hz for audio, 0 for images.
+    integers: (N, ...) in the model's layout; truth: classes, or {boxes, labels, frame} each; targets: what each shall
+    be read as; clean, clean_after: predictions on the clean item, bare and behind the codec; stored: integers of the
+    items that the table of the bare model holds; rate: of all items, Hz for audio, frames/s for video, 0 for images.
     """
 
     ids: np.ndarray
     integers: np.ndarray
-    labels: np.ndarray
+    truth: np.ndarray
     targets: np.ndarray
     clean: np.ndarray
     clean_after: np.ndarray
-    oblivious: dict[Aim, np.ndarray]
+    stored: Stored
     rate: float
+
+    def at(self, part: slice | np.ndarray) -> Items:
+        """Some of the items."""
+        mine = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        changes: dict[str, Any] = {name: value[part] for name, value in mine.items() if isinstance(value, np.ndarray)}
+        changes["stored"] = {key: value[part] for key, value in self.stored.items()}
+        return dataclasses.replace(self, **changes)
 
     def batches(self, size: int) -> Iterator[Items]:
         """The items in their order, `size` at a time."""
-        for i in range(0, len(self.ids), size):
-            part = slice(i, i + size)
-            yield Items(
-                self.ids[part],
-                self.integers[part],
-                self.labels[part],
-                self.targets[part],
-                self.clean[part],
-                self.clean_after[part],
-                {aim: integers[part] for aim, integers in self.oblivious.items()},
-                self.rate,
-            )
+        return (self.at(slice(i, i + size)) for i in range(0, len(self.ids), size))
 
 
 @dataclasses.dataclass(frozen=True)
 class Tried:
     """Adversarial items.
 
-    integers: (N, ...); before, after: predictions without and with the codec; own: False where it is the T0 item.
+    integers: (N, ...); before, after: predictions without and behind the codec; own: False where a weaker tier made it.
     """
 
     integers: np.ndarray
@@ -103,63 +102,41 @@ class Tried:
     after: np.ndarray
     own: np.ndarray
 
+    def at(self, part: np.ndarray) -> Tried:
+        """Some of the items."""
+        return Tried(*(getattr(self, f.name)[part] for f in dataclasses.fields(self)))
 
-class Victim:
-    """A classifier, bare or behind a codec, as it predicts from integers (N, ...) in the model's layout."""
+    def borrowed(self) -> Tried:
+        """The same items in the hands of another tier."""
+        return dataclasses.replace(self, own=np.zeros_like(self.own))
 
-    def __init__(
-        self,
-        network: torch.nn.Module,
-        device: torch.device,
-        grid: Grid,
-        classes: int,
-        batch_size: int,
-        through: CodecPreprocessor | None = None,
-    ) -> None:
-        self.network, self.device, self.grid, self.classes = network, device, grid, classes
-        self.batch_size, self.through = batch_size, through
 
-    def scores(self, integers: np.ndarray) -> np.ndarray:
-        """Logits (N, classes) without the codec."""
-        batches = np.split(integers, range(self.batch_size, len(integers), self.batch_size))
-        with torch.inference_mode():
-            floats = (torch.from_numpy(self.grid.floats(batch)).to(self.device) for batch in batches)
-            return np.concatenate([self.network(batch).cpu().numpy() for batch in floats])
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A model to attack: what `models.load` gives, on its device, with the settings it is attacked by."""
 
-    def after(self, integers: np.ndarray) -> np.ndarray:
-        """Predictions (N,) after the codec, if there is one."""
-        return self.scores(self.through.decode(integers) if self.through else integers).argmax(1)
+    network: torch.nn.Module
+    info: dict[str, Any]
+    device: torch.device
+    how: AttackSettings
+    threads: int
 
-    def tried(self, integers: np.ndarray, own: bool) -> Tried:
-        """The predictions on adversarial items."""
-        before = self.scores(integers).argmax(1)
-        after = self.after(integers) if self.through else before
-        return Tried(integers, before, after, np.full(len(before), own))
+    @classmethod
+    def load(cls, folder: Path, settings: dict[str, Any], threads: int) -> Model:
+        """From a folder made by training; `settings` are AttackSettings as a study writes them."""
+        device = runtime.start()
+        network, info = models.load(folder, device.type)
+        network.requires_grad_(False)  # the items' gradients are wanted; the weights' would cost a third of the time
+        return cls(network, info, device, AttackSettings.of(info["medium"], info["kind"], settings), threads)
 
-    def craft(self, items: Items, aim: Aim, how: AttackSettings, entropy: tuple[int, ...]) -> np.ndarray:
-        """Adversarial integers for `items`, through the codec if there is one. `entropy` seeds the random start."""
-        estimator = PyTorchClassifier(
-            self.network,
-            torch.nn.CrossEntropyLoss(),
-            input_shape=items.integers.shape[1:],
-            nb_classes=self.classes,
-            clip_values=self.grid.clip_values,
-            preprocessing_defences=[self.through] if self.through else None,
-            preprocessing=None,
-            device_type=self.device.type if self.device.type == "cpu" else "gpu",
-        )
-        steps = how.adaptive_steps if self.through else how.steps
-        ratio = how.adaptive_step_ratio if self.through else how.step_ratio
-        step, targeted = ratio * aim.epsilon / steps, aim.goal == "targeted"
-        method = METHODS[aim.attack](estimator, aim.epsilon, targeted, steps, step, self.batch_size)
-        # ART draws from the global generators.
-        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-        np.random.seed(seed)
-        torch.manual_seed(seed)
-        # One-hot, because ART takes the integer labels of a two-class problem for something else.
-        towards = np.eye(self.classes, dtype=np.float32)[items.targets if targeted else items.labels]
-        floats = method.generate(self.grid.floats(items.integers), towards)
-        return self.grid.within(floats, items.integers, aim.epsilon)
+    @property
+    def grid(self) -> Grid:
+        """The integers of its medium."""
+        return GRIDS[self.info["medium"]]
+
+    def behind(self, *through: CodecPreprocessor) -> Victim:
+        """The model as an attacker sees it who goes through these, or through nothing."""
+        return VICTIMS[self.info["kind"]](self.network, self.device, self.info, self.grid, self.how.batch_size, through)
 
 
 def attack(
@@ -171,130 +148,227 @@ def attack(
     oblivious: Path | None,
     settings: dict[str, Any],
     out: Path,
+    transfer: Sequence[Path] = (),
+    threads: int = 1,
 ) -> None:
-    """Attack one model, bare (codec "original": T0) or through one codec (its T0 items seen through it, and T2).
+    """Attack one model: bare (codec "original": tiers T0, T1, T4) or through one codec.
 
     model: folder made by training. data: artifacts.DATA. compressed: the codec's test parts, which say what levels and
     options there are. oblivious: the table of the bare model's attack; needed for, and only for, a real codec.
     settings: see `AttackSettings`. out: artifacts.ATTACKS; without a codec its `level` is 0 and `after` is `before`.
-    The same arguments write the same bytes on the same kind of processor.
+    transfer: folders of models whose adversarial items the bare model shall meet (T1). threads: codec round trips at a
+    time. The same arguments write the same bytes on the same kind of processor, whatever `threads` is.
 
-    Raises LossyBenchError for a detector or video, an unknown setting, a level that was not compressed, tables that
-    do not belong together, and an item that cannot be decoded, naming it.
+    Raises LossyBenchError for an unknown setting, a level that was not compressed, tables that do not belong together,
+    and an item that cannot be decoded, naming it.
     """
-    device = runtime.start()
-    network, info = models.load(model, device.type)
-    network.requires_grad_(False)  # the items' gradients are wanted; the weights' would cost a third of the time
-    if info["kind"] != "classification":
-        raise LossyBenchError(f"{model}: attacks on {info['kind']} are not there yet; attack a classification model")
-    how = AttackSettings.of(info["medium"], settings)
+    victim = Model.load(model, settings, threads)
+    how, info = victim.how, victim.info
     coder = codecs.get(codec, options)
-    bare = Victim(network, device, GRIDS[info["medium"]], len(info["classes"]), how.batch_size)
-    tiers: dict[str, Surrogate | None] = {}
-    aims = [Aim(*one) for one in itertools.product(how.attacks, how.epsilons, how.goals)]
-    items = _items(data, info, bare, how)
+    items = attacked_items(data, victim)
+    runs: Iterable[_Run]
     if codec == ORIGINAL:
         if oblivious:
             raise LossyBenchError(f"{oblivious}: not needed; the attack on the bare model is what makes such a table")
         levels = [0.0]
-        rows = _rows({"T0": bare}, 0.0, items, aims, how)
+        sources = [Model.load(folder, settings, threads).behind() for folder in transfer if "T1" in how.tiers]
+        schedule = _bare_schedule(how, bool(sources))
+        runs = [_Run(0.0, {"T0": [victim.behind()], "T1": sources, "T4": [victim.behind()]}, victim)]
     else:
         if not oblivious:
             raise LossyBenchError(f"codec {codec!r}: needs the attack table of codec {ORIGINAL!r}; make that first")
         levels = _levels(compressed, codec, options, how)
-        items = _with_oblivious(items, oblivious, info, bare.grid, aims, how)
+        items = _with_stored(items, oblivious, victim)
 
-        tiers = {"T2": None} | ({"T3": SURROGATES[codec]} if codec in SURROGATES else {})
+        def through(level: float) -> CodecPreprocessor:
+            remember = 3 * how.batch_size
+            return CodecPreprocessor(coder, level, info["medium"], items.rate, remember, None, threads)
 
-        def behind(level: float) -> dict[str, Victim]:
-            return {
-                tier: Victim(
-                    network,
-                    device,
-                    bare.grid,
-                    bare.classes,
-                    how.batch_size,
-                    CodecPreprocessor(coder, level, info["medium"], items.rate, 2 * how.batch_size, surrogate),
-                )
-                for tier, surrogate in tiers.items()
-            }
+        def shaped(level: float) -> CodecPreprocessor:
+            plain, some = through(level), items.integers[: how.batch_size]
+            moved = surrogates.amplitude(how.main.norm, victim.grid.radius(*how.main, some), some[0].size)
+            plain.surrogate = surrogates.of(through(level), some, moved, how.seed)
+            return plain
 
-        rows = itertools.chain.from_iterable(_rows(behind(level), level, items, aims, how) for level in levels)
+        schedule = _schedule(how, items.stored, len(levels) > 1)
+        if any("T3-EoT" in tiers for tiers in schedule.values()):
+            anyone = victim.behind(*map(shaped, levels))
+            items = dataclasses.replace(items, stored=items.stored | _expected(anyone, schedule, items, how))
+        runs = (
+            _Run(
+                level,
+                {
+                    "T2": [victim.behind(through(level))],
+                    "T3": [victim.behind(shaped(level))],
+                    "T4": [victim.behind(through(level))],
+                },
+                victim,
+            )
+            for level in levels
+        )
 
-    total = len(items.ids) * len(aims) * len(levels) * (1 + len(tiers))
+    total = len(levels) * len(items.ids) * sum(map(len, schedule.values()))
+    rows = (row for run in runs for row in run.rows(items, schedule))
     meta = {
         **{key: info[key] for key in ("task", "arch", "regime", "seed", "classes", "kind")},
         "codec": codec,
         "options": options,
-        "settings": how.model_dump(),
+        "settings": how.model_dump(mode="json"),
         "versions": {name: version(name) for name in ("adversarial-robustness-toolbox", "kornia", "torch", "numpy")}
         | {"codec": coder.version()},
     }
-    write_table(out, ATTACKS, tqdm(rows, f"attack {codec}", total, unit="row", mininterval=2), meta)
+    write_table(out, SCHEMAS[info["kind"]], tqdm(rows, f"attack {codec}", total, unit="row", mininterval=2), meta)
 
 
-def _rows(
-    victims: dict[str, Victim], level: float, items: Items, aims: list[Aim], how: AttackSettings
-) -> Iterator[dict[str, Any]]:
-    """All rows of one level. victims: the model as the attacker of each tier sees it, weaker tiers first; they differ
-    in their gradients only. Behind a codec each batch's T0 rows come first.
-    """
-    victim = next(iter(victims.values()))
-    items = dataclasses.replace(items, clean_after=victim.after(items.integers))
-    for aim, (number, batch) in itertools.product(aims, enumerate(items.batches(how.batch_size))):
-        known: list[Tried] = []
-        if victim.through:
-            known = [victim.tried(batch.oblivious[aim], own=False)]
-            yield from _batch_rows("T0", level, batch, aim, known[0], how, victim.grid)
-        for tier, attacked in victims.items():
-            crafted = [
-                attacked.tried(attacked.craft(batch, aim, how, (how.seed, number, restart)), own=True)
+def _bare_schedule(how: AttackSettings, sources: bool) -> Schedule:
+    found: Schedule = {}
+    for aim in how.aims:
+        if METHODS[aim.attack].access == "scores":
+            found[aim] = ["T4"] if "T4" in how.tiers else []
+        elif aim.goal != "trigger":
+            found[aim] = ["T0"] + ["T1"] * (sources and _is_main(aim, how))
+    return {aim: tiers for aim, tiers in found.items() if tiers}
+
+
+def _schedule(how: AttackSettings, stored: Stored, several: bool) -> Schedule:
+    """Behind a codec. The weaker gradients are shown for the main attack; the rest follows the best one there is."""
+    best = [tier for tier in ("T2", "T3") if tier in how.tiers][-1:]
+    found: Schedule = {}
+    for aim in how.aims:
+        access = METHODS[aim.attack].access
+        found[aim] = [tier for tier in ALONE if (tier, aim) in stored]
+        if access == "scores":
+            found[aim] = ["T4"] if "T4" in how.tiers else []
+        elif access == "gradients" and _is_main(aim, how) and aim.goal != "trigger":
+            eot = ["T3-EoT"] if several and aim.goal == "untargeted" else []
+            found[aim] += [tier for tier in ["T2", *eot, "T3"] if tier[:2] in how.tiers]
+        elif access == "gradients":
+            found[aim] += best
+    return {aim: tiers for aim, tiers in found.items() if tiers}
+
+
+def _is_main(aim: Aim, how: AttackSettings) -> bool:
+    return (aim.attack, aim.norm, aim.epsilon) == how.aims[0][:3]
+
+
+def _expected(anyone: Victim, schedule: Schedule, items: Items, how: AttackSettings) -> Stored:
+    """Items made against all levels at once: they are made once, and tried at each."""
+    return {
+        ("T3-EoT", aim): np.concatenate(
+            [
+                anyone.craft(batch, aim, how, (how.seed, number, 0))
+                for number, batch in enumerate(items.batches(how.batch_size))
+            ]
+        )
+        for aim, tiers in schedule.items()
+        if "T3-EoT" in tiers
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """All attacks at one level. attackers: per tier the models that its items are crafted on."""
+
+    level: float
+    attackers: Mapping[str, Sequence[Victim]]
+    victim: Model
+
+    def rows(self, items: Items, schedule: Schedule) -> Iterator[dict[str, Any]]:
+        how = self.victim.how
+        # Any tier would do: they differ in their gradients only.
+        judge = next(iter(self.attackers.values()))[0]
+        after = judge.after if judge.through else judge.predict
+        for number, batch in enumerate(items.batches(how.batch_size)):
+            batch = dataclasses.replace(batch, clean_after=after(batch.integers))
+            tried_at: dict[Budget, list[Tried]] = defaultdict(list)
+            for aim, tiers in schedule.items():
+                known: list[Tried] = []
+                for tier in tiers:
+                    if tier == "T4":
+                        known = tried_at[aim.budget]
+                    found = self._try(tier, aim, batch, number, known, judge, after)
+                    yield from self._rows(tier, aim, batch, found, judge)
+                    known = [*known, found.borrowed()]
+                    if aim.goal == "untargeted":
+                        tried_at[aim.budget].append(found.borrowed())
+
+    def _try(
+        self,
+        tier: str,
+        aim: Aim,
+        batch: Items,
+        number: int,
+        known: list[Tried],
+        judge: Victim,
+        after: Callable[[np.ndarray], np.ndarray],
+    ) -> Tried:
+        how = self.victim.how
+
+        def tried(integers: np.ndarray, own: bool = True) -> Tried:
+            before = judge.predict(integers)
+            return Tried(integers, before, after(integers) if judge.through else before, np.full(len(before), own))
+
+        if (tier, aim) in batch.stored:
+            candidates = [tried(batch.stored[tier, aim], own=tier not in ALONE)]
+        elif tier == "T4":
+            return self._without_gradients(aim, batch, number, known, judge, tried)
+        else:
+            candidates = [
+                tried(attacker.craft(batch, aim, how, (how.seed, number, restart)))
+                for attacker in self.attackers[tier]
                 for restart in range(how.restarts)
             ]
-            worst = _worst([*crafted, *known], batch, aim)
-            yield from _batch_rows(tier, level, batch, aim, worst, how, victim.grid)
-            known = [dataclasses.replace(worst, own=np.zeros_like(worst.own))]
+        return _worst(candidates if tier in ALONE else [*candidates, *known], batch, aim, judge)
+
+    def _without_gradients(
+        self,
+        aim: Aim,
+        batch: Items,
+        number: int,
+        known: list[Tried],
+        judge: Victim,
+        tried: Callable[..., Tried],
+    ) -> Tried:
+        """The worst of `known`, and where that left an item unharmed, what a search on the scores finds."""
+        worst = _worst(known, batch, aim, judge) if known else tried(batch.integers, own=False)
+        left = np.flatnonzero(judge.harm(worst, batch, aim) == 0)
+        if len(left):
+            some = batch.at(left)
+            found = tried(self.attackers["T4"][0].craft(some, aim, self.victim.how, (self.victim.how.seed, number, 0)))
+            for f in dataclasses.fields(Tried):
+                getattr(worst, f.name)[left] = getattr(found, f.name)
+        return worst
+
+    def _rows(self, tier: str, aim: Aim, items: Items, tried: Tried, judge: Victim) -> Iterator[dict[str, Any]]:
+        how, grid = self.victim.how, self.victim.grid
+        bitstreams = _bitstreams(tried, grid, items.rate)
+        change = grid.floats(tried.integers.astype(np.int32) - items.integers)
+        largest, l2 = np.abs(change).reshape(len(change), -1).max(1), lengths(change)
+        with np.errstate(divide="ignore"):
+            snr = 20 * np.log10(lengths(grid.floats(items.integers)) / l2)
+        looked = _is_main(aim, how) and aim.goal == "untargeted" and tier in self.attackers and tier not in ("T1", "T4")
+        zeros = self.attackers[tier][0].zero_gradient(items) if looked else [None] * len(l2)
+        for i, own in enumerate(judge.fields(items, tried, aim)):
+            yield own | {
+                "id": items.ids[i],
+                **aim._asdict(),
+                "tier": tier,
+                "level": self.level,
+                "target_rule": how.target_rule if aim.goal == "targeted" else "",
+                "linf": largest[i],
+                "l2": l2[i],
+                "snr": snr[i],
+                "zero_gradient": zeros[i],
+                "own": bool(tried.own[i]),
+                "adversarial": bitstreams[i],
+            }
 
 
-def _worst(candidates: list[Tried], items: Items, aim: Aim) -> Tried:
-    """Per item the candidate that harms the model most after the codec; the first of equals."""
-
-    def harm(tried: Tried) -> np.ndarray:
-        wrong = (tried.after != items.labels).astype(int)
-        return wrong + (tried.after == items.targets) if aim.goal == "targeted" else wrong
-
-    choice = np.argmax([harm(tried) for tried in candidates], axis=0)
+def _worst(candidates: list[Tried], items: Items, aim: Aim, judge: Victim) -> Tried:
+    """Per item the candidate that harms the model most; the first of equals."""
+    choice = np.argmax([judge.harm(tried, items, aim) for tried in candidates], axis=0)
     pick = (choice, np.arange(len(choice)))
     return Tried(*(np.stack([getattr(t, f.name) for t in candidates])[pick] for f in dataclasses.fields(Tried)))
-
-
-def _batch_rows(
-    tier: str, level: float, items: Items, aim: Aim, tried: Tried, how: AttackSettings, grid: Grid
-) -> Iterator[dict[str, Any]]:
-    targeted = aim.goal == "targeted"
-    bitstreams = _bitstreams(tried, grid, items.rate)
-    change = grid.floats(tried.integers.astype(np.int32) - items.integers).reshape(len(items.ids), -1)
-    for i, name in enumerate(items.ids):
-        yield {
-            "id": name,
-            "attack": aim.attack,
-            "norm": "linf",
-            "epsilon": aim.epsilon,
-            "goal": aim.goal,
-            "tier": tier,
-            "level": level,
-            "label": items.labels[i],
-            "target": items.targets[i] if targeted else -1,
-            "target_rule": how.target_rule if targeted else "",
-            "clean": items.clean[i],
-            "clean_after": items.clean_after[i],
-            "before": tried.before[i],
-            "after": tried.after[i],
-            "linf": np.abs(change[i]).max(),
-            "l2": np.linalg.norm(change[i]),
-            "own": bool(tried.own[i]),
-            "adversarial": bitstreams[i],
-        }
 
 
 def _bitstreams(tried: Tried, grid: Grid, rate: float) -> list[bytes | None]:
@@ -303,41 +377,33 @@ def _bitstreams(tried: Tried, grid: Grid, rate: float) -> list[bytes | None]:
     return [lossless.encode(m, 0, rate).payload if own else None for m, own in zip(media, tried.own, strict=True)]
 
 
-def _items(data: Path, info: dict[str, Any], bare: Victim, how: AttackSettings) -> Items:
+def attacked_items(data: Path, victim: Model) -> Items:
     """The items to attack, in file order."""
-    ids = [row["id"] for row in iter_rows(data, ["id"], splits=["test"])]
-    if not ids:
+    info, how = victim.info, victim.how
+    described = [(row["id"], row["shape"]) for row in iter_rows(data, ["id", "shape"], splits=["test"])]
+    if not described:
         raise LossyBenchError(f"{data}: no items in the split test")
-    chosen = {ids[i] for i in np.random.default_rng(how.seed).permutation(len(ids))[: how.items]}
-    lossless, size = codecs.get(ORIGINAL), Input.of(info)
-    names, integers, labels, rates = [], [], [], set()
-    for row in iter_rows(data, ["id", "media", "shape", "rate", "label"], splits=["test"]):
+    order = np.random.default_rng(how.seed).permutation(len(described))[: how.items]
+    chosen = dict(described[i] for i in order)
+    lossless, bare = codecs.get(ORIGINAL), victim.behind()
+    whole = info["medium"] != "video" or len({shape[0] for shape in chosen.values()}) == 1
+    names, integers, truths, rates = [], [], [], set()
+    for row in iter_rows(data, ["id", "media", "shape", "rate", "label", "boxes"], splits=["test"]):
         if row["id"] in chosen:
             try:
                 media = lossless.decode(row["media"], tuple(row["shape"]), row["rate"])
+                item, truth = bare.item(media, row, whole)
             except LossyBenchError as error:
                 raise LossyBenchError(f"{data}: item {row['id']}: {error}") from None
             names.append(row["id"])
-            integers.append(bare.grid.layout(fit(media, info["medium"], size, crop=True)))
-            labels.append(row["label"])
+            integers.append(item)
+            truths.append(truth)
             rates.add(row["rate"])
     if len(rates) > 1:
         raise LossyBenchError(f"{data}: items of different rates {sorted(rates)} in one task; resample them to one")
-    stacked, truth = np.stack(integers), np.array(labels)
-    scores = bare.scores(stacked)
-    clean = scores.argmax(1)
-    return Items(np.array(names), stacked, truth, _targets(scores, truth, how), clean, clean, {}, rates.pop())
-
-
-def _targets(scores: np.ndarray, labels: np.ndarray, how: AttackSettings) -> np.ndarray:
-    """Target classes (N,), never the label. scores: logits (N, classes) of the bare model on the clean items."""
-    if how.target_rule == "least_likely":
-        others = scores.copy()
-        others[np.arange(len(labels)), labels] = np.inf
-        return others.argmin(1)
-    classes = scores.shape[1]
-    away = np.random.default_rng(how.seed).integers(1, classes, len(labels)) if how.target_rule == "random" else 1
-    return (labels + away) % classes
+    stacked, known = np.stack(integers), objects(truths) if info["kind"] == "detection" else np.array(truths)
+    clean = bare.predict(stacked)
+    return Items(np.array(names), stacked, known, bare.targets(stacked, known, how), clean, clean, {}, rates.pop())
 
 
 def _levels(compressed: Iterable[Path], codec: str, options: dict[str, Any], how: AttackSettings) -> list[float]:
@@ -357,27 +423,28 @@ def _levels(compressed: Iterable[Path], codec: str, options: dict[str, Any], how
     return how.levels or there
 
 
-def _with_oblivious(
-    items: Items, path: Path, info: dict[str, Any], grid: Grid, aims: list[Aim], how: AttackSettings
-) -> Items:
+def _with_stored(items: Items, path: Path, victim: Model) -> Items:
     """`items` with the adversarial items and targets of the bare model's table, which must belong to this attack."""
-    meta = read_meta(path)
+    meta, info, how = read_meta(path), victim.info, victim.how
     for key, wanted in {**{key: info[key] for key in ("task", "arch", "regime", "seed")}, "codec": ORIGINAL}.items():
         if meta.get(key) != wanted:
             raise LossyBenchError(f"{path}: is of {key} {meta.get(key)!r}; give the table of {wanted!r}")
-    for key in SHARED:
-        was, now = meta["settings"][key], getattr(how, key)
-        if was != now:
-            raise LossyBenchError(f"{path}: attack setting {key} was {was!r}, is now {now!r}; make the table again")
-    lossless, shape = codecs.get(ORIGINAL), grid.media(items.integers[0]).shape
+    for key, now in how.model_dump(mode="json", include=set(SHARED)).items():
+        if meta["settings"][key] != now:
+            raise LossyBenchError(
+                f"{path}: attack setting {key} was {meta['settings'][key]!r}, is now {now!r}; make the table again"
+            )
+    lossless, bare, shape = codecs.get(ORIGINAL), victim.behind(), victim.grid.media(items.integers[0]).shape
     place = {name: i for i, name in enumerate(items.ids)}
-    targets, oblivious = items.targets.copy(), {aim: np.empty_like(items.integers) for aim in aims}
+    targets = items.targets.copy()
+    stored: Stored = defaultdict(lambda: np.empty_like(items.integers))
     for row in iter_rows(path):
         if row["id"] not in place:
             raise LossyBenchError(f"{path}: attacks item {row['id']}, which is not chosen now; make the table again")
-        i = place[row["id"]]
-        media = lossless.decode(row["adversarial"], shape, items.rate)
-        oblivious[Aim(row["attack"], row["epsilon"], row["goal"])][i] = grid.layout(media)
+        if row["tier"] in ALONE:
+            aim = Aim(row["attack"], row["norm"], row["epsilon"], row["goal"])
+            media = lossless.decode(row["adversarial"], shape, items.rate)
+            stored[row["tier"], aim][place[row["id"]]] = victim.grid.layout(media)
         if row["goal"] == "targeted":
-            targets[i] = row["target"]
-    return dataclasses.replace(items, targets=targets, oblivious=oblivious)
+            targets[place[row["id"]]] = bare.target(row)
+    return dataclasses.replace(items, targets=targets, stored=dict(stored))

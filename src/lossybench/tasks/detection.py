@@ -23,24 +23,26 @@ class Detection(Task):
 
     def examples(self, media: np.ndarray, row: Mapping[str, Any], training: bool) -> list[Example]:
         if self.medium == "image":
-            return [Example(fit(media, "image", self.input, crop=False), self._target(row, 0))]
+            return [Example(fit(media, "image", self.input, crop=False), self.target(row, 0))]
         count = len(media)
-        if training:
-            searched = spread(count, min(count, self.settings["frames_per_clip"]))
-        else:
-            searched = np.arange(0, count, self.settings["frame_stride"])
-        window, height, width = self.input.shape
-        around = np.arange(window) - window // 2
-        used = np.unique(np.clip(searched[:, None] + around, 0, count - 1))
+        searched = spread(count, min(count, self.settings["frames_per_clip"])) if training else self.searched(count)
+        windows = self.windows(searched, count)
+        height, width = self.input.shape[-2:]
+        used = np.unique(windows)
         fitted = dict(zip(used, fit(media[used], "video", Input((len(used), height, width)), crop=False), strict=True))
         return [
-            Example(
-                np.stack([fitted[f] for f in np.clip(frame + around, 0, count - 1)]),
-                self._target(row, frame),
-                int(frame),
-            )
-            for frame in searched
+            Example(np.stack([fitted[f] for f in window]), self.target(row, frame), int(frame))
+            for frame, window in zip(searched, windows, strict=True)
         ]
+
+    def searched(self, count: int) -> np.ndarray:
+        """Indices of the frames in which objects are looked for, of a clip of `count` frames: (searched,)."""
+        return np.arange(0, count, self.settings["frame_stride"])
+
+    def windows(self, searched: np.ndarray, count: int) -> np.ndarray:
+        """Indices of the frames that the model sees around each searched one, the clip's ends repeated."""
+        window = self.input.shape[0]
+        return np.clip(searched[:, None] + np.arange(window) - window // 2, 0, count - 1)
 
     def _truth(self, row: Mapping[str, Any], frame: int) -> tuple[np.ndarray, np.ndarray]:
         found = [box for box in row["boxes"] if box["frame"] == frame]
@@ -52,7 +54,8 @@ class Detection(Task):
         (height, width), (rows, columns) = self.input.shape[-2:], row["shape"][-3:-1]
         return np.array([width / columns, height / rows] * 2, np.float32)
 
-    def _target(self, row: Mapping[str, Any], frame: int) -> dict[str, np.ndarray]:
+    def target(self, row: Mapping[str, Any], frame: int) -> dict[str, np.ndarray]:
+        """True boxes (K, 4) in pixels of the model's input, and labels (K,), of one frame; 0 in images."""
         corners, labels = self._truth(row, frame)
         return {"boxes": corners * self._scale(row), "labels": labels}
 

@@ -1,0 +1,399 @@
+"""Attacks on detectors against something independent: a detector that is worked out by hand, and the real codecs."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from lossybench import codecs, models
+from lossybench.analysis.attacked_objects import objects, robust_map
+from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, read_table, write_table
+from lossybench.attacks import surrogates
+from lossybench.attacks.detection import DetectionVictim, _Searched, _targets, least_covering, patch_side
+from lossybench.attacks.preprocessor import CodecPreprocessor
+from lossybench.attacks.quantised import GRIDS
+from lossybench.attacks.reading import NOTHING, read
+from lossybench.attacks.settings import Aim, AttackSettings
+from lossybench.errors import LossyBenchError
+from lossybench.models.inputs import Input
+from lossybench.tasks.detection import Detection
+
+SIDE, CELL, CLASSES, RATE = 32, 8, 3, 25.0
+PIXELS = GRIDS["image"]
+UNTARGETED = Aim("pgd", "linf", 48 / 255, "untargeted")
+TARGETED = UNTARGETED._replace(goal="targeted")
+
+
+class Cells(torch.nn.Module):
+    """Finds a cell of 8 x 8 pixels wherever a colour is above a half on average; the colour is the class.
+
+    Of windows of frames it looks at the middle one. Its batch norm changes nothing until it learns; what it gets to see
+    is kept in `seen`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = torch.nn.BatchNorm2d(3, eps=1e-9)
+        self.seen: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor, targets: list[dict[str, torch.Tensor]] | None = None) -> Any:
+        self.seen = x.detach()
+        x = x[:, x.shape[1] // 2] if x.ndim == 5 else x
+        logits = 20 * (torch.nn.functional.avg_pool2d(self.norm(x), CELL) - 0.5)
+        if self.training:
+            assert targets is not None
+            wanted = torch.zeros_like(logits)
+            for truth, one in zip(targets, wanted, strict=True):
+                for (left, top, *_), label in zip(truth["boxes"], truth["labels"], strict=True):
+                    one[label, int(top) // CELL, int(left) // CELL] = 1
+            return {"cells": torch.nn.functional.binary_cross_entropy_with_logits(logits, wanted)}
+        return [self._found(scores) for scores in logits.sigmoid()]
+
+    @staticmethod
+    def _found(scores: torch.Tensor) -> dict[str, torch.Tensor]:
+        labels, rows, columns = torch.nonzero(scores > 0.3, as_tuple=True)
+        corner = torch.stack([columns, rows], dim=1).float() * CELL
+        order = scores[labels, rows, columns].argsort(descending=True)
+        found = {
+            "boxes": torch.cat([corner, corner + CELL], 1),
+            "labels": labels,
+            "scores": scores[labels, rows, columns],
+        }
+        return {key: value[order] for key, value in found.items()}
+
+
+def info(medium: str, window: int = 3) -> dict[str, Any]:
+    shape = [SIDE, SIDE] if medium == "image" else [window, SIDE, SIDE]
+    settings = {"frame_stride": 4, "frames_per_clip": 2}
+    return {
+        "medium": medium, "kind": "detection", "classes": list("rgb"), "settings": settings,
+        "input": {"shape": shape, "rate": 0.0},
+    }  # fmt: skip
+
+
+def scene(medium: str, seed: int, frames: int = 8) -> tuple[np.ndarray, dict[str, Any]]:
+    """A dark textured picture or clip with two coloured cells, which a clip moves by a cell half-way; its data row."""
+    rng = np.random.default_rng(seed)
+    clip = np.tile(rng.integers(90, 120, (1, SIDE, SIDE, 3), np.uint8), (frames, 1, 1, 1))
+    boxes = []
+    columns, labels = rng.integers(0, 3, 2), rng.integers(0, CLASSES, 2)
+    for frame in range(frames):
+        for row, column, label in zip((0, 2), columns + frame // 4, labels, strict=True):
+            top, left = row * CELL, int(column) * CELL
+            clip[frame, top : top + CELL, left : left + CELL, label] = 165
+            box = {"x0": left, "y0": top, "x1": left + CELL, "y1": top + CELL}
+            boxes.append({"frame": frame, "label": int(label), **box})
+    media = clip if medium == "video" else clip[0]
+    return media, {"shape": media.shape, "boxes": boxes if medium == "video" else boxes[:2]}
+
+
+def prepared(medium: str, *through: CodecPreprocessor, count: int = 6, **changes: Any) -> SimpleNamespace:
+    """A victim with items as the attack stage holds them."""
+    network = Cells().eval().requires_grad_(False)
+    how = AttackSettings.of(medium, "detection", {"goals": ["untargeted", "targeted"], **changes})
+    victim = DetectionVictim(network, torch.device("cpu"), info(medium), PIXELS, 50, through)
+    made = [victim.item(*scene(medium, seed), whole=True) for seed in range(count)]
+    truth = np.empty(count, object)
+    truth[:] = [one for _, one in made]
+    integers = np.stack([one for one, _ in made])
+    items = SimpleNamespace(
+        ids=np.array([f"item{i}" for i in range(count)]),
+        integers=integers,
+        truth=truth,
+        targets=victim.targets(integers, truth, how),
+        clean=victim.predict(integers),
+        clean_after=victim.after(integers),
+    )
+    return SimpleNamespace(network=network, how=how, victim=victim, items=items)
+
+
+def tried(victim: DetectionVictim, integers: np.ndarray) -> SimpleNamespace:
+    return SimpleNamespace(before=victim.predict(integers), after=victim.after(integers))
+
+
+def jpeg(surrogate: bool = False) -> CodecPreprocessor:
+    through = CodecPreprocessor(codecs.get("jpeg"), 25, "image")
+    if surrogate:
+        through.surrogate = surrogates.of(through, PIXELS.layout(scene("image", 0)[0])[None], 0.03, 0)
+    return through
+
+
+def h264() -> CodecPreprocessor:
+    return CodecPreprocessor(codecs.get("h264"), 30, "video", RATE)
+
+
+@pytest.mark.parametrize("medium", ["image", "video"])
+def test_undefended_pgd_leaves_nothing_right_and_noise_everything(medium):
+    case = prepared(medium)
+    victim, items = case.victim, case.items
+    for aim, least in ((UNTARGETED, 1.0), (TARGETED, 0.9)):
+        assert victim.harm(tried(victim, items.integers), items, aim).max() == 0
+        adversarial = victim.craft(items, aim, case.how, (0,))
+        assert adversarial.dtype == np.uint8
+        assert np.abs(adversarial.astype(int) - items.integers).max() <= 48
+        assert victim.harm(tried(victim, adversarial), items, aim).mean() >= least
+    noise = victim.craft(items, UNTARGETED._replace(attack="noise"), case.how, (0,))
+    assert victim.harm(tried(victim, noise), items, UNTARGETED).mean() == 0
+
+
+@pytest.mark.parametrize("attack", [("pgd_l2", "l2", 4.0), ("fgsm", "linf", 8 / 255), ("pgd_doubled", "linf", 8 / 255)])
+def test_other_attacks_keep_their_bounds(attack):
+    case = prepared("image")
+    adversarial = case.victim.craft(case.items, Aim(*attack, "untargeted"), case.how, (0,))
+    change = (adversarial.astype(float) - case.items.integers) / 255
+    size = np.linalg.norm(change.reshape(len(change), -1), axis=1) if attack[1] == "l2" else np.abs(change)
+    assert 0.5 * attack[2] < size.max() <= attack[2] + 1e-9
+
+
+def test_the_network_is_left_as_it_was():
+    case = prepared("image", jpeg())
+    case.network.norm.momentum = 0.5
+    before = {key: value.clone() for key, value in case.network.state_dict().items()}
+    for attack in ("pgd", "patch"):
+        case.victim.craft(case.items, Aim(attack, "linf", 0.05, "untargeted"), case.how, (0,))
+    case.victim.zero_gradient(case.items)
+    assert not any(module.training for module in case.network.modules())
+    assert all(torch.equal(before[key], value) for key, value in case.network.state_dict().items())
+
+
+@pytest.mark.parametrize("medium", ["image", "video"])
+def test_the_attack_sees_what_the_real_codec_makes_of_the_whole_item(medium):
+    through = jpeg() if medium == "image" else h264()
+    case = prepared(medium, through)
+    x = torch.from_numpy(PIXELS.floats(case.items.integers))
+    _Searched(case.network.train(), case.victim.task, [through]).train()(x, _targets(case.items.truth))
+    case.network.eval()
+    for item, seen in zip(case.items.integers, case.network.seen.chunk(len(x)), strict=True):
+        decoded = codecs.get(through.codec.name).roundtrip(PIXELS.media(item), through.level, through.rate)
+        wanted = PIXELS.floats(PIXELS.layout(decoded))
+        # Of a clip frames 0 and 4, each with the one before and the one after.
+        assert np.array_equal(seen, wanted[[[0, 0, 1], [3, 4, 5]]] if medium == "video" else wanted[None])
+        if medium == "video":  # coded as one, not picture by picture
+            alone = through.codec.roundtrip(PIXELS.media(item)[4:5], through.level, through.rate)
+            assert not np.array_equal(alone[0], decoded[4])
+
+
+def test_a_stand_in_changes_the_gradient_and_not_what_is_seen():
+    plain, better = prepared("image", jpeg()), prepared("image", jpeg(surrogate=True))
+    gradients = []
+    for case in (plain, better):
+        x = torch.from_numpy(PIXELS.floats(case.items.integers)).requires_grad_()
+        searched = _Searched(case.network, case.victim.task, case.victim.through).train()
+        loss = searched(x, _targets(case.items.truth))["loss"]
+        gradients.append(torch.autograd.grad(loss, x)[0])
+        case.network.eval()
+    assert torch.equal(plain.network.seen, better.network.seen)
+    assert not torch.allclose(*gradients)
+
+
+def test_several_codecs_are_their_mean_and_a_trigger_is_right_without():
+    case = prepared("image", jpeg(), CodecPreprocessor(codecs.get("jpeg"), 5, "image"))
+    x, aimed = torch.from_numpy(PIXELS.floats(case.items.integers)), _targets(case.items.truth)
+
+    def loss(*through: CodecPreprocessor, trigger: bool = False) -> float:
+        return float(_Searched(case.network, case.victim.task, through, trigger).train()(x, aimed)["loss"])
+
+    one, other = case.victim.through
+    assert loss(one, other) == pytest.approx((loss(one) + loss(other)) / 2)
+    assert loss(one, trigger=True) == pytest.approx(np.log(loss(one) / loss()))
+    made = SimpleNamespace(before=case.items.clean, after=np.array([[]] * 6 + [None], object)[:6])
+    assert case.victim.harm(made, case.items, UNTARGETED._replace(goal="trigger")).tolist() == [1.0] * 6
+    made = SimpleNamespace(before=made.after, after=made.after)
+    assert case.victim.harm(made, case.items, UNTARGETED._replace(goal="trigger")).tolist() == [0.0] * 6
+
+
+@pytest.mark.parametrize("medium", ["image", "video"])
+def test_a_patch_changes_one_square_beside_the_objects_and_is_the_same_everywhere(medium):
+    case = prepared(medium)
+    aim = Aim("patch", "share", 0.05, "untargeted")
+    adversarial = case.victim.craft(case.items, aim, case.how, (0,))
+    side = patch_side(0.05, SIDE, SIDE)
+    assert side == 7
+    squares = []
+    for item, clean, truth in zip(adversarial, case.items.integers, case.items.truth, strict=True):
+        top, left = least_covering(truth["boxes"], side, SIDE, SIDE)
+        square = np.zeros(item.shape, bool)
+        square[..., top : top + side, left : left + side] = True
+        assert np.array_equal(item[~square], clean[~square])
+        assert (item != clean)[square].mean() > 0.9
+        for left_, top_, *_ in truth["boxes"]:
+            assert not square[..., int(top_) : int(top_) + CELL, int(left_) : int(left_) + CELL].any()
+        squares.append(item[..., top : top + side, left : left + side].reshape(-1, 3, side, side))
+    assert (np.concatenate(squares) == squares[0][0]).all()
+    found = case.victim.predict(adversarial)
+    assert all(len(now) > len(was) for now, was in zip(found, case.items.clean, strict=True))  # of what is not there
+
+
+def test_the_place_of_a_patch():
+    free = np.array([[0, 0, 20, 20], [20, 0, 32, 32]], np.float32)
+    assert least_covering(free, 8, 32, 32) == (20, 0)
+    assert least_covering(np.zeros((0, 4)), 8, 32, 32) == (0, 0)
+    everywhere = np.array([[0, 0, 32, 32], [0, 0, 16, 16]], np.float32)
+    assert least_covering(everywhere, 16, 32, 32) == (0, 16)
+    for share in (0.0005, 1.1):
+        with pytest.raises(LossyBenchError, match=r"patch: the square of share"):
+            patch_side(share, 32, 32)
+
+
+@pytest.mark.parametrize("medium", ["image", "video"])
+def test_items_are_prepared_as_for_evaluation(medium):
+    network, task = Cells().eval().requires_grad_(False), Detection(info(medium))
+    victim = DetectionVictim(network, torch.device("cpu"), info(medium), PIXELS, 50)
+    media, row = scene(medium, 3)
+    integers, truth = victim.item(media, row, whole=True)
+    examples = task.examples(media, row, training=False)
+    x = torch.from_numpy(np.stack([example.media for example in examples])).movedim(-1, -3) / 255
+    found = victim.predict(integers[None])[0]
+    for frame, (example, expected) in enumerate(zip(examples, task.predict(network, x), strict=True)):
+        here = truth["frame"] == frame
+        assert np.array_equal(truth["boxes"][here], example.target["boxes"])
+        assert np.array_equal(truth["labels"][here], example.target["labels"])
+        mine = [one for one in found if one["frame"] == frame]
+        assert [one["label"] for one in mine] == expected["labels"].tolist()
+        assert np.array_equal([one["box"] for one in mine], expected["boxes"])
+    assert len(examples) == (1 if medium == "image" else 2)
+    item, aimed = torch.from_numpy(PIXELS.floats(integers[None])), _targets(np.array([truth], object))
+    searched = _Searched(network, task).train()
+    network.norm.eval()  # as ART has it: a batch's own mean is another for another layout of the same numbers
+    loss = searched(item, aimed)["loss"]
+    assert float(loss) == pytest.approx(float(task.loss(network, x, [each.target for each in examples])), rel=1e-5)
+
+
+@pytest.mark.parametrize("arch", ["fcos", "fcos_temporal"])
+def test_real_detectors_are_attacked_in_the_frames_they_look_at(arch):
+    torch.manual_seed(0)
+    window = models.window(arch)
+    network = (
+        models.build(arch, "video", "detection", CLASSES, Input((window, SIDE, SIDE))).eval().requires_grad_(False)
+    )
+    victim = DetectionVictim(network, torch.device("cpu"), info("video", window), PIXELS, 50)
+    media, row = scene("video", 0)
+    integers, truth = victim.item(media, row, whole=True)
+    nothing = {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, int), "frame": np.zeros(0, int)}
+    items = SimpleNamespace(integers=np.stack([integers] * 2), truth=np.array([truth, nothing], object), ids=[0, 1])
+    adversarial = victim.craft(items, UNTARGETED, AttackSettings.of("video", "detection", {"steps": 1}), (0,))
+    moved = (adversarial != items.integers).any(axis=(2, 3, 4))
+    wanted = [0, 4] if window == 1 else [0, 1, 3, 4, 5]
+    assert [np.flatnonzero(one).tolist() for one in moved] == [wanted, wanted]
+    zeros = victim.zero_gradient(items)
+    assert zeros == pytest.approx(1 - len(wanted) / 8, abs=0.02)
+
+
+def test_targets_are_another_class_and_one_for_what_moves():
+    case = prepared("video", target_rule="random")
+    drawn = set()
+    for truth, targets in zip(case.items.truth, case.items.targets, strict=True):
+        assert (targets != truth["labels"]).all()
+        assert set(targets) <= set(range(CLASSES))
+        of = {(label, target) for label, target in zip(truth["labels"], targets, strict=True)}
+        assert len(of) == len(set(truth["labels"]))
+        drawn |= {(target - label) % CLASSES for label, target in of}
+    assert drawn == {1, 2}
+    only = DetectionVictim(case.network, torch.device("cpu"), {**info("image"), "classes": ["r"]}, PIXELS, 50)
+    with pytest.raises(LossyBenchError, match=r"goals: targeted needs a second class"):
+        only.targets(case.items.integers, case.items.truth, case.how)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        ("detection", {"target_rule": "least_likely"}, "target_rule: least_likely has no meaning"),
+        ("detection", {"restarts": 2}, "restarts: 2 attacks on a detector would all be the same"),
+        (
+            "detection",
+            {"attacks": {"pgd": ["8/255"], "square": ["8/255"]}},
+            "square is not for detection; use any of pgd",
+        ),
+        ("classification", {"attacks": {"pgd": ["8/255"], "patch": [0.05]}}, "patch is not for classification"),
+        ("detection", {"attacks": {"pgd": ["8/255"], "patch": [1.5]}}, "must be above 0 and at most 1"),
+    ],
+)
+def test_settings_that_make_no_sense(kind, settings, message):
+    with pytest.raises(LossyBenchError, match=message):
+        AttackSettings.of("image", kind, settings)
+
+
+def test_default_attacks_on_detectors():
+    aims = AttackSettings.of("video", "detection", {}).aims
+    assert aims[:2] == [Aim("pgd", "linf", 8 / 255, goal) for goal in ("untargeted", "targeted")]
+    assert aims[-1] == Aim("patch", "share", 0.05, "untargeted")
+
+
+def one(frame: int, box: list[float], label: int, score: float = 1.0) -> dict[str, Any]:
+    return {"frame": frame, "box": box, "label": label, "score": score}
+
+
+TRUE = [one(0, [0, 0, 10, 10], 1), one(0, [20, 0, 30, 10], 2), one(1, [0, 0, 10, 10], 1)]
+
+
+def test_reading():
+    found = [
+        one(0, [0, 0, 10, 10], 1, 0.6),
+        one(0, [0, 0, 10, 9], 2, 0.9),  # higher, and near enough: 0.9
+        one(0, [0, 0, 10, 4.9], 0, 0.99),  # 0.49
+        one(0, [20, 0, 30, 10], 2, 0.49),  # not sure enough
+        one(0, [20, 0, 30, 5], 0, 0.5),  # both just so
+        one(0, [0, 0, 10, 10], 0, 0.4),
+    ]
+    assert read(found, TRUE).tolist() == [2, 0, NOTHING]
+    assert read([], TRUE).tolist() == [NOTHING] * 3
+    assert read(found, []).tolist() == []
+
+
+def row(**changes: Any) -> dict[str, Any]:
+    condition = {"attack": "pgd", "norm": "linf", "epsilon": 0.03, "tier": "T2", "level": 25.0, "own": True}
+    right = [dict(box) for box in TRUE]
+    found = {name: right for name in ("clean", "clean_after", "before", "after")}
+    return {
+        "id": "a",
+        "goal": "targeted",
+        "truth": right,
+        "targets": np.array([2, 0, 2]),
+        **condition,
+        **found,
+        **changes,
+    }
+
+
+@pytest.fixture
+def table(tmp_path) -> pd.DataFrame:
+    """Three items, one of them without an object, as they come back from a file."""
+    after = [one(0, [0, 0, 10, 10], 2, 0.9), one(1, [40, 40, 50, 50], 1, 0.95)]
+    nothing = {name: [] for name in ("truth", "targets", "clean", "clean_after", "before", "after")}
+    rows = [
+        row(after=after),
+        row(**{**nothing, "id": "b", "before": [one(0, [0, 0, 9, 9], 1)]}),
+        row(id="c", goal="untargeted", targets=[], before=after, after=[]),
+    ]
+    write_table(tmp_path / "attacks.parquet", DETECTION_ATTACKS, rows)
+    return read_table(tmp_path / "attacks.parquet").to_pandas()
+
+
+def test_one_row_for_each_true_object(table):
+    result = objects(table)
+    assert list(result) == ATTACKS.names
+    assert result["id"].tolist() == ["a#0", "a#1", "a#2", "c#0", "c#1", "c#2"]
+    assert result["label"].tolist() == [1, 2, 1] * 2
+    assert result["target"].tolist() == [2, 0, 2, -1, -1, -1]
+    assert result["clean"].tolist() == result["clean_after"].tolist() == [1, 2, 1] * 2
+    assert result["before"].tolist() == [1, 2, 1, 2, -1, -1]
+    assert result["after"].tolist() == [2, -1, -1, -1, -1, -1]
+    assert result["goal"].tolist() == ["targeted"] * 3 + ["untargeted"] * 3
+    assert objects(table.iloc[1:2]).empty
+
+
+def test_map_before_and_after(table):
+    values = robust_map(table.iloc[:1])
+    # Classes 1 and 2 of one item: behind the attack a false 2, and a 1 where there is none.
+    assert values == {"map_clean": 1.0, "map_clean_after": 1.0, "map_before": 1.0, "map_after": 0.0}
+    # A false 1 of the highest score in the item without objects: the two true ones come at precisions 1/2 and 2/3, of
+    # which COCO reads the larger to the right, and equal scores stay in order.
+    lower = [dict(box, score=0.9) for box in TRUE]
+    both = pd.DataFrame([row(before=lower), dict(table.iloc[1])])
+    assert robust_map(both)["map_before"] == pytest.approx((2 / 3 + 1) / 2)
+    assert np.isnan(list(robust_map(table.iloc[1:2]).values())).all()
