@@ -36,6 +36,7 @@ from lossybench.analysis.outcomes import (
     read_detection,
     read_task,
 )
+from lossybench.artifacts import read_meta
 from lossybench.errors import LossyBenchError
 
 ALL_SEEDS = -1
@@ -53,7 +54,8 @@ def aggregate(
 
     data: artifacts.DATA. compressed: test parts, one a codec and level; they say which conditions the study has.
     outcomes: all models, each with a file for every codec that it was evaluated with, `original` always among them.
-    attacks: artifacts.ATTACKS, may be none. settings: deltas (points), bootstrap (resamples), seed.
+    attacks: artifacts.ATTACKS or, of detectors, DETECTION_ATTACKS; may be none. settings: deltas (points), bootstrap
+    (resamples), seed.
 
     Raises LossyBenchError, naming the file, for outcomes that lack a level or an item, hold NaN or other items than
     the data's test split, and for models that lack an outcome.
@@ -85,9 +87,10 @@ def aggregate(
     rows["transfer"] += transfer_rows([r for r in rows["metrics"] if (r["seed"], r["metric"], r["class"]) == overall])
     rows["recovery"] += recovery_rows(results, conditions, resamples)
     strengths = {condition: row["strength"] for condition, row in conditions.items()}
-    rows["attacks"], rows["gates"] = attacked.attack_rows(attacks, strengths, len(task.classes))
+    rows["attacks"], rows["gates"] = attacked.attack_rows(attacks, strengths, len(task.classes), task.kind, settings)
 
-    meta = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes, "settings": settings}
+    meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
+    meta |= {"settings": settings, "attack": read_meta(attacks[0]).get("settings") if attacks else None}
     for name, content in rows.items():
         tables.write(out, name, content, meta)
 

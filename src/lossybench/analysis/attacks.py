@@ -1,15 +1,21 @@
 """What attacks achieve before and after a codec, and the gates that say whether to believe it.
 
 Definitions (design, sections 2 and 7). Robust accuracy: share of all attacked items still right, those wrong when
-clean included. TASR: share of the items whose label is not the target that are predicted as the target. Gain: robust
-accuracy after the codec minus that of the bare model under the same oblivious attack, on the same items. An item is
-`beaten` when an untargeted attack makes it wrong, or a targeted one makes it the target.
+clean included. TASR: share of the items whose label is not the target that are predicted as the target. An item is
+`beaten` when an untargeted attack makes it wrong, a targeted one makes it the target, or one that wants a trigger has
+it right without the codec and wrong behind it.
+
+What is reported is the worst case per item over everything that was tried with one budget (Carlini et al. 2019, arXiv
+1902.06705): the mean over items of the minimum over attacks, rows of the attack `worst`. Gain: robust accuracy behind
+the codec minus that of the bare model, on the same items.
+
+In detection the unit is the true object (`attacked_objects`), and the intervals resample items with all their objects.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,24 +23,35 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from lossybench.analysis.intervals import discordant, tango, wilson
-from lossybench.artifacts import ATTACKS, read_meta, read_table
+from lossybench.analysis.intervals import (
+    Z_TWO_SIDED,
+    Resamples,
+    all_agree,
+    discordant,
+    paired_guarded,
+    percentile,
+    tango,
+    wilson,
+)
+from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, read_meta, read_table
 from lossybench.errors import LossyBenchError
 
 BARE = "original"  # the codec in whose table the attacks on the bare model are
 OBLIVIOUS = "T0"
-WHITE_BOX_ADAPTIVE = ("T2", "T3")
-BLACK_BOX = ("T1", "T4")
-SINGLE_STEP = ("fgsm",)
-EPSILON_TOLERANCE = 1e-6  # float32
-RISE_TOLERANCE = 0.01  # of robust accuracy: iterative attacks start at random and vary that much
+TRANSFER = "T1"
+ADAPTIVE = ("T2", "T3-EoT", "T3")  # gradients through the codec; of these the second does not know the level
+WHITE_BOX_ADAPTIVE = ("T2", "T3")  # these do; the weaker first
+SCORES = "T4"  # its rows hold the worst of all other tiers' items where those had won already
+WORST, ALL = "worst", "all"  # attack and tier of the rows over everything that was tried
+NOISE, SINGLE_STEP, DOUBLED = "noise", ("fgsm",), "_doubled"
 
-# Gates of the design that need runs which the attack stage does not make.
-NOT_RUN = {
-    "random noise is weaker": "no attack by random noise was run",
-    "converged": "no attack with doubled iterations was run",
-    "gradients are not zero": "the share of zero gradients was not recorded",
-}
+WITHIN_BUDGET = "norm within budget"  # the gate that marks what is not an attack of its budget at all
+NORM_TOLERANCE = 1e-6  # of a norm, float32
+SNR_TOLERANCE = 1e-3  # dB, float32
+# Attacks start at random, so a gate must let an item or so pass: the larger of one item and these shares of all.
+RISE_ALLOWED = 0.01  # from one budget to the next larger one
+BLACK_BOX_ALLOWED = 0.02  # items that only an attack without gradients beat; AutoAttack flags 0.2 % of 10,000
+DOUBLING_ALLOWED = 0.01  # more items beaten with twice the iterations
 
 
 class Key(NamedTuple):
@@ -46,6 +63,16 @@ class Key(NamedTuple):
     goal: str
     tier: str
     level: float
+
+    @property
+    def size(self) -> float:
+        """Larger for a larger budget: in dB the larger number is the smaller change."""
+        return -self.epsilon if self.norm == "snr" else self.epsilon
+
+    @property
+    def budget(self) -> tuple[str, float]:
+        """Norm and bound."""
+        return self.norm, self.epsilon
 
     def __str__(self) -> str:
         return f"{self.tier} {self.attack} {self.norm} {self.epsilon:.4g} {self.goal}"
@@ -65,19 +92,136 @@ class Gate:
     failed: tuple[Key, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class Units:
+    """The rows of every attack of one table, and how sure a share of them is.
+
+    item: int (n,), the item of each row. resamples: None where rows are items, which have score intervals; else the
+    items (with all their rows) are resampled.
+    """
+
+    item: np.ndarray
+    resamples: Resamples | None = None
+
+    def share(self, hits: np.ndarray, among: np.ndarray) -> tuple[float, float, float]:
+        """Share of hits among rows, bool (n,) each, and its 95 % interval."""
+        hits = hits & among
+        value = float(hits.sum() / among.sum())
+        if not self.resamples:
+            return value, *wilson(hits.sum(), int(among.sum()))
+        interval = percentile(self._samples(hits, among))
+        low, high = interval.low, interval.high
+        if low == high:  # no resample differs: the bootstrap is blind, not certain
+            reach = all_agree(len(self.resamples.items), Z_TWO_SIDED)
+            low, high = max(value - reach, 0.0), min(value + reach, 1.0)
+        return value, low, high
+
+    def difference(self, before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:
+        """Paired difference of two shares, after - before, of bool (n,) each, and its 95 % interval."""
+        n = len(before)
+        lost, won = discordant(before[None], after[None])
+        value = (won - lost) / n
+        if not self.resamples:
+            return value, *tango(lost, won, n)
+        samples = self._samples(after.astype(float) - before, np.ones(n))
+        interval = paired_guarded(value, samples, len(self.resamples.items))
+        return value, interval.low, interval.high
+
+    def _samples(self, values: np.ndarray, among: np.ndarray) -> np.ndarray:
+        """Resampled means (resamples,) of values (n,) over the rows `among`; NaN where a resample has none."""
+        assert self.resamples
+        weights = self.resamples.items
+        total, count = (np.bincount(self.item, each, minlength=len(weights)) @ weights for each in (values, among))
+        with np.errstate(invalid="ignore"):
+            return total / count
+
+
+@dataclasses.dataclass(frozen=True)
+class Attacked:
+    """One table of attacks.
+
+    groups: by attack and condition, indexed by unit. main: the study's main attack at its own budget, untargeted.
+    pictures: in detection the table's own rows, indexed by item; None in classification.
+    """
+
+    groups: Groups
+    units: Units
+    main: Key
+    pictures: Groups | None = None
+
+    @classmethod
+    def read(cls, path: Path, kind: str, settings: dict[str, Any]) -> Attacked:
+        """Read artifacts.ATTACKS or DETECTION_ATTACKS. settings: bootstrap (resamples), seed.
+
+        The main attack is that of the first row: tables hold the attacks in the study's order.
+        """
+        if kind == "classification":
+            table = _read(path, ATTACKS.names)
+            found = groups(table, str(path))
+            return cls(found, Units(np.arange(len(_first(found)))), _main(table))
+        from lossybench.analysis import attacked_objects
+
+        table = _read(path, DETECTION_ATTACKS.names)
+        found = groups(attacked_objects.objects(table), str(path))
+        names = _first(found).index.str.rpartition("#").get_level_values(0)
+        item = pd.factorize(names)[0]
+        resamples = Resamples.draw(item.max() + 1, settings["bootstrap"], settings["seed"])
+        return cls(found, Units(item, resamples), _main(table), _by_key(table))
+
+    def at(self, level: float) -> Groups:
+        """The attacks at one level."""
+        return {key: one for key, one in self.groups.items() if key.level == level}
+
+    def worst(self, keys: list[Key]) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+        """Per item the attempt, of these of one goal, that did most harm: rows as in `groups` and in `pictures`.
+
+        The objects of a picture go together: an attacker hands in one picture.
+        """
+        attempts = [self.groups[key] for key in keys]
+        harm = [np.bincount(self.units.item, _harm(one, keys[0].goal)) for one in attempts]
+        choice = np.argmax(harm, axis=0)
+        of_row = choice[self.units.item]
+        chosen = pd.concat([one[of_row == k] for k, one in enumerate(attempts)]).sort_index()
+        if self.pictures is None:
+            return chosen, None
+        names = chosen.index.str.rpartition("#").get_level_values(0)
+        of_item = dict(zip(names, of_row, strict=True))  # items without an object can't be harmed: any attempt
+        pictures = [self.pictures[key] for key in keys]
+        parts = [one[[of_item.get(name, 0) == k for name in one.index]] for k, one in enumerate(pictures)]
+        return chosen, pd.concat(parts).sort_index()
+
+
+def _read(path: Path, names: list[str]) -> pd.DataFrame:
+    return read_table(path, [name for name in names if name != "adversarial"]).to_pandas()
+
+
+def _main(table: pd.DataFrame) -> Key:
+    return Key(*table.iloc[0][list(Key._fields)])._replace(goal="untargeted")
+
+
+def _first(of: Groups) -> pd.DataFrame:
+    return next(iter(of.values()))
+
+
+def _by_key(rows: pd.DataFrame) -> Groups:
+    by_key: Any = rows.groupby(list(Key._fields), sort=True)
+    return {Key(*key): one.set_index("id").sort_index() for key, one in by_key}
+
+
 def groups(rows: pd.DataFrame, name: str) -> Groups:
     """Split a table of artifacts.ATTACKS by attack and condition, indexed by item id; `name` is for errors.
 
-    Raises LossyBenchError for missing predictions, repeated items and attacks on differing items.
+    Raises LossyBenchError for an empty table, missing predictions, repeated items and attacks on differing items.
     """
+    if rows.empty:
+        raise LossyBenchError(f"{name}: holds nothing that was attacked; delete it and attack again")
     needed = ["label", "target", "clean", "clean_after", "before", "after"]
     for column in needed:
         if rows[column].isna().any():
             item = rows.loc[rows[column].isna(), "id"].iloc[0]
             raise LossyBenchError(f"{name}: item {item} has no {column}; delete the file and attack again")
-    by_key: Any = rows.groupby(list(Key._fields), sort=True)
-    result = {Key(*key): one.set_index("id").sort_index() for key, one in by_key}
-    first = next(iter(result.values())).index if result else pd.Index([])
+    result = _by_key(rows)
+    first = _first(result).index
     for key, one in result.items():
         if not one.index.is_unique:
             raise LossyBenchError(
@@ -91,8 +235,8 @@ def groups(rows: pd.DataFrame, name: str) -> Groups:
     return result
 
 
-def summarise(group: pd.DataFrame, bare: pd.DataFrame | None) -> dict[str, Any]:
-    """The measured columns of one row of the `attacks` table. bare: the same attack on the bare model, if it was run.
+def summarise(group: pd.DataFrame, bare: pd.DataFrame | None, goal: str, units: Units) -> dict[str, Any]:
+    """The measured columns of one row of the `attacks` table. bare: on the bare model, what the gain is over.
 
     Raises LossyBenchError when `bare` is of other items.
     """
@@ -100,83 +244,121 @@ def summarise(group: pd.DataFrame, bare: pd.DataFrame | None) -> dict[str, Any]:
     right = {name: (group[name] == group["label"]).to_numpy() for name in ("clean", "clean_after", "before", "after")}
     share = {name: float(each.mean()) for name, each in right.items()}
     row: dict[str, Any] = {"n": n, "clean": share["clean"], "clean_after": share["clean_after"]}
-    aimed = ((group["target"] >= 0) & (group["target"] != group["label"])).to_numpy()
+    every, aimed = np.ones(n, bool), ((group["target"] >= 0) & (group["target"] != group["label"])).to_numpy()
     for when in ("before", "after"):
-        low, high = wilson(right[when].sum(), n)
-        row |= {f"robust_{when}": share[when], f"robust_{when}_low": low, f"robust_{when}_high": high}
-        row |= dict.fromkeys((f"tasr_{when}", f"tasr_{when}_low", f"tasr_{when}_high"))
-        if aimed.any():
-            hits = int((group[when] == group["target"])[aimed].sum())
-            low, high = wilson(hits, int(aimed.sum()))
-            row |= {f"tasr_{when}": hits / aimed.sum(), f"tasr_{when}_low": low, f"tasr_{when}_high": high}
-    row |= {"gain": None, "gain_low": None, "gain_high": None}
+        row |= _with_interval(f"robust_{when}", units.share(right[when], every))
+        hits = (group[when] == group["target"]).to_numpy()
+        row |= _with_interval(f"tasr_{when}", units.share(hits, aimed) if aimed.any() else None)
+    gain = None
     if bare is not None:
         if not bare.index.equals(group.index):
             raise LossyBenchError(
                 "attacks other items than on the bare model; attack both again with the same settings"
             )
-        undefended = (bare["before"] == bare["label"]).to_numpy()
-        lost, won = discordant(undefended[None], right["after"][None])
-        low, high = tango(lost, won, n)
-        row |= {"gain": (won - lost) / n, "gain_low": low, "gain_high": high}
+        gain = units.difference((bare["before"] == bare["label"]).to_numpy(), right["after"])
+    row |= _with_interval("gain", gain)
     row["cost"] = share["clean"] - share["clean_after"]
-    opened = right["before"] & ~right["after"]
-    broken = right["clean"] & ~right["clean_after"]
-    row["opened"] = float(opened.mean() - broken.mean())
+    opened, broken = right["before"] & ~right["after"], right["clean"] & ~right["clean_after"]
+    beyond = units.difference(broken, opened)
+    row["opened"] = beyond[0]
+    row |= _with_interval("triggered", beyond if goal == "trigger" else None)
     return row
 
 
-def gates(of: Groups, codec: str, level: float, classes: int) -> list[Gate]:
-    """All gates of one model behind one codec at one level, computed from `groups` of that file."""
-    here = {key: one for key, one in of.items() if key.level == level}
-    return [
-        _adaptive(here, codec),
-        _reaches_chance(here, codec, 1 / classes),
-        _no_rise(here),
-        _within_epsilon(here),
-        _iterative(here, codec),
-        _black_box(here, codec),
-        *(Gate(name, "not applicable", None, note) for name, note in NOT_RUN.items()),
-    ]
-
-
-def unreliable(of: list[Gate]) -> dict[Key, str]:
-    """The attacks whose figures the failed gates put in doubt, and why."""
-    reasons: dict[Key, list[str]] = {}
-    for gate in of:
-        for key in dict.fromkeys(gate.failed):
-            reasons.setdefault(key, []).append(f"failed: {gate.name}")
-    return {key: "; ".join(each) for key, each in reasons.items()}
+def _with_interval(name: str, value: tuple[float, float, float] | None) -> dict[str, float | None]:
+    return dict(zip((name, f"{name}_low", f"{name}_high"), value or (None, None, None), strict=True))
 
 
 def beaten(group: pd.DataFrame, goal: str) -> np.ndarray:
     """bool (n,): did the attack reach its goal behind the codec?"""
     if goal == "targeted":
         return ((group["after"] == group["target"]) & (group["target"] != group["label"])).to_numpy()
-    return (group["after"] != group["label"]).to_numpy()
+    wrong = (group["after"] != group["label"]).to_numpy()
+    return wrong & (group["before"] == group["label"]).to_numpy() if goal == "trigger" else wrong
+
+
+def _harm(group: pd.DataFrame, goal: str) -> np.ndarray:
+    """(n,): larger is worse. The goal counts first, then a wrong answer behind the codec, then one without it.
+
+    The last makes `opened` careful: an item counts there only if no attempt has it wrong on both sides. The factors
+    keep the order when the objects of a picture are added up.
+    """
+    wrong = {when: (group[when] != group["label"]).to_numpy() for when in ("before", "after")}
+    return beaten(group, goal) + 1e-4 * wrong["after"] + 1e-8 * wrong["before"]
+
+
+def _alone(key: Key, here: Groups) -> np.ndarray:
+    """bool (n,): beaten by this attack's own items, without those that stand in from a weaker tier."""
+    own = True if key.tier in (OBLIVIOUS, TRANSFER) else here[key]["own"].to_numpy(bool)
+    return beaten(here[key], key.goal) & own
+
+
+def _few(n: int, allowed: float) -> float:
+    """How many of n items a gate lets pass."""
+    return max(1.0, allowed * n)
+
+
+# Gates.
+
+
+def gates(of: Attacked, codec: str, level: float, chance: float) -> list[Gate]:
+    """All gates of one model behind one codec at one level. chance: share of items that guessing has right."""
+    here = of.at(level)
+    return [
+        _adaptive(here, codec),
+        _reaches_chance(here, codec, of, chance),
+        _no_rise(here),
+        _within_budget(here),
+        _iterative(here, codec),
+        _black_box(here, codec),
+        _noise(here, codec, of.main),
+        _converged(here, codec),
+        _gradients(here, codec),
+    ]
+
+
+def unreliable(of: list[Gate]) -> dict[Key, list[str]]:
+    """The attacks whose figures the failed gates put in doubt, and the names of those gates."""
+    reasons: dict[Key, list[str]] = {}
+    for gate in of:
+        for key in dict.fromkeys(gate.failed):
+            reasons.setdefault(key, []).append(gate.name)
+    return reasons
+
+
+def _by_gradients(here: Groups, codec: str) -> list[Key]:
+    """Attacks that follow the gradient of all that they attack (of T3-EoT: as far as it is known)."""
+    tiers = (OBLIVIOUS,) if codec == BARE else ADAPTIVE
+    return [key for key in here if key.tier in tiers and key.attack != NOISE]
+
+
+def _white_box(here: Groups, codec: str) -> list[Key]:
+    """Iterative attacks that know the codec and its level."""
+    return [k for k in _by_gradients(here, codec) if k.tier != "T3-EoT" and k.attack not in SINGLE_STEP]
+
+
+def strongest_tier(keys: list[Key], codec: str) -> str | None:
+    """The tier of the best-informed attacks by gradients among `keys`; None if there is none."""
+    tiers = {key.tier for key in keys if key.attack != NOISE}
+    known = (OBLIVIOUS,) if codec == BARE else WHITE_BOX_ADAPTIVE
+    return next((tier for tier in reversed(known) if tier in tiers), None)
 
 
 def _compare(name: str, pairs: list[tuple[Key, Key]], here: Groups, absent: str) -> Gate:
-    """Pass when the first attack of each pair beats no fewer items than the second; figure: only the second beat.
+    """Pass when the first attack of each pair alone beats no fewer items than the second; figure: only the second beat.
 
-    Items that stand in from a weaker attack do not count for the first: the worst of both can't lose to either.
+    Marks the first: its rows then say that the attack was poor.
     """
     if not pairs:
         return Gate(name, "not applicable", None, absent)
     failed, notes, worst = [], [], 0
     for strong, weak in pairs:
-        a, b = beaten(here[strong], strong.goal), beaten(here[weak], weak.goal)
-        if strong.tier != weak.tier:
-            a = a & here[strong]["own"].to_numpy(bool)
-        only = int((b & ~a).sum())
-        worst = max(worst, only)
+        a, b = _alone(strong, here), _alone(weak, here)
+        worst = max(worst, int((b & ~a).sum()))
         if a.sum() < b.sum():
-            failed += [strong, weak] if weak.tier == strong.tier else [strong]
+            failed.append(strong)
             notes.append(f"{strong} alone beats {a.sum()} of {len(a)} items, {weak} beats {b.sum()}")
-    note = (
-        "; ".join(notes)
-        or f"figure: most items of one attack that only the weaker one beat, of {len(here[pairs[0][0]])}"
-    )
+    note = "; ".join(notes) or f"figure: most items of one attack that only the weaker one beat, of {len(_first(here))}"
     return Gate(name, "fail" if failed else "pass", float(worst), note, tuple(failed))
 
 
@@ -185,7 +367,7 @@ def _adaptive(here: Groups, codec: str) -> Gate:
     pairs = [
         (key, key._replace(tier=OBLIVIOUS))
         for key in here
-        if key.tier in WHITE_BOX_ADAPTIVE and key._replace(tier=OBLIVIOUS) in here
+        if key.tier in ADAPTIVE and key._replace(tier=OBLIVIOUS) in here
     ]
     absent = "no codec, so nothing to adapt to" if codec == BARE else "no adaptive attack was run"
     return _compare("adaptive beats oblivious", pairs, here, absent)
@@ -202,87 +384,205 @@ def _iterative(here: Groups, codec: str) -> Gate:
     return _compare("iterative beats single-step", pairs, here, "not both kinds of attack were run")
 
 
-def _black_box(here: Groups, codec: str) -> Gate:
-    """An attack without gradients that does better shows that gradients are masked."""
+def _noise(here: Groups, codec: str, main: Key) -> Gate:
+    """Chance must not find more than the main attack by whoever knows most."""
+    tier = strongest_tier(list(here), codec)
     pairs = [
         (key, other)
-        for key in _white_box(here, codec)
+        for key in here
+        if (key.attack, key.tier) == (main.attack, tier)
         for other in here
-        if other.tier in BLACK_BOX and other[1:4] == key[1:4]
+        if other.attack == NOISE and other[1:4] == key[1:4]
     ]
-    return _compare("white-box beats black-box", pairs, here, "no black-box attack was run")
+    return _compare("random noise is weaker", pairs, here, "no white-box attack and noise of one budget were run")
 
 
-def _white_box(here: Groups, codec: str) -> Iterator[Key]:
-    """Iterative attacks that see the gradient of all that they attack."""
-    tiers = (OBLIVIOUS,) if codec == BARE else WHITE_BOX_ADAPTIVE
-    return (key for key in here if key.tier in tiers and key.attack not in SINGLE_STEP)
+def _black_box(here: Groups, codec: str) -> Gate:
+    """What does better without gradients shows that gradients are masked.
+
+    Transfer must not beat more items. Attacks on the scores get only the items that all others left right; all that
+    follow gradients at that budget are marked when it wins more than a few of them.
+    """
+    name, n = "white-box beats black-box", len(_first(here))
+    white = _white_box(here, codec)
+    transfer = [(key, key._replace(tier=TRANSFER)) for key in white if key._replace(tier=TRANSFER) in here]
+    on_scores = [key for key in here if key.tier == SCORES and any(key[1:4] == other[1:4] for other in white)]
+    if not transfer and not on_scores:
+        return Gate(name, "not applicable", None, "no black-box attack and white-box one of one budget were run")
+    compared = _compare(name, transfer, here, "")
+    failed = list(compared.failed)
+    notes = [compared.note] if failed else []
+    worst = compared.figure or 0.0
+    for key in on_scores:
+        count = int(_alone(key, here).sum())
+        worst = max(worst, float(count))
+        if count > _few(n, BLACK_BOX_ALLOWED):
+            failed += [other for other in white if other[1:4] == key[1:4]]
+            notes.append(f"{key} beats {count} of {n} items that no other attack of its budget beats")
+    note = "; ".join(notes) or f"figure: most items that only a black-box attack beat, of {n}"
+    return Gate(name, "fail" if failed else "pass", worst, note, tuple(failed))
 
 
-def _reaches_chance(here: Groups, codec: str, chance: float) -> Gate:
-    """A white-box attack that may change enough leaves no more right than guessing, else its gradients mislead."""
+def _reaches_chance(here: Groups, codec: str, of: Attacked, chance: float) -> Gate:
+    """A white-box attack that may change enough leaves no more right than guessing, else its gradients mislead.
+
+    Then they mislead at every budget and towards every goal, so all attacks that follow them are marked.
+    """
     name = "white-box reaches chance"
-    keys = [key for key in _white_box(here, codec) if key.goal == "untargeted"]
-    if not keys:
-        return Gate(name, "not applicable", None, "no untargeted iterative white-box attack was run")
+    curve = [k for k in here if k.attack == of.main.attack and k.goal == "untargeted"]
+    tier = strongest_tier(curve, codec)
+    curve = sorted((key for key in curve if key.tier == tier), key=lambda key: key.size)
+    if not curve:
+        return Gate(name, "not applicable", None, "no untargeted white-box attack was run")
     failed: list[Key] = []
-    worst = 0.0
-    largest: dict[Key, float] = {}
-    for key in keys:
-        largest[key._replace(epsilon=0)] = max(key.epsilon, largest.get(key._replace(epsilon=0), 0))
-    for key in keys:
-        if key.epsilon == largest[key._replace(epsilon=0)]:
-            right = ~beaten(here[key], key.goal)
-            worst = max(worst, float(right.mean()))
-            if wilson(right.sum(), len(right))[0] > chance:
-                failed += [other for other in keys if other._replace(epsilon=0) == key._replace(epsilon=0)]
-    note = f"figure: robust accuracy at the largest epsilon; chance is {chance:.3g}, within its 95 % interval"
+    notes, worst = [], 0.0
+    for key in {key.norm: key for key in curve}.values():  # the largest of each norm
+        right = ~beaten(here[key], key.goal)
+        share, low, _ = of.units.share(right, np.ones(len(right), bool))
+        worst = max(worst, share)
+        notes.append(f"{key.norm} {key.epsilon:.4g}")
+        if low > chance:
+            failed += [other for other in _by_gradients(here, codec) if other.norm == key.norm]
+    note = (
+        f"figure: robust accuracy at the largest budget of {of.main.attack} ({', '.join(notes)}); chance is "
+        f"{chance:.3g}, which its 95 % interval must reach"
+    )
     return Gate(name, "fail" if failed else "pass", worst, note, tuple(failed))
 
 
 def _no_rise(here: Groups) -> Gate:
-    """A larger budget contains the smaller one."""
-    name = "no rise with epsilon"
+    """A larger budget contains the smaller one; the larger one's search is at fault if it finds less."""
+    name = "no rise with budget"
     curves: dict[Key, list[Key]] = {}
-    for key in sorted(here):
+    for key in sorted(here, key=lambda key: key.size):
         curves.setdefault(key._replace(epsilon=0), []).append(key)
     steps = [pair for curve in curves.values() for pair in pairwise(curve)]
     if not steps:
-        return Gate(name, "not applicable", None, "each attack was run with one epsilon only")
+        return Gate(name, "not applicable", None, "each attack was run with one budget only")
+    n = len(_first(here))
     rises = {
-        (small, large): float(beaten(here[small], small.goal).mean() - beaten(here[large], large.goal).mean())
+        large: int(beaten(here[small], small.goal).sum()) - int(beaten(here[large], large.goal).sum())
         for small, large in steps
     }
-    failed = [large for (_, large), rise in rises.items() if rise > RISE_TOLERANCE]
-    note = f"figure: largest rise of the share not beaten from one epsilon to the next; {RISE_TOLERANCE:g} is let pass"
-    return Gate(name, "fail" if failed else "pass", max(rises.values()), note, tuple(failed))
+    failed = [large for large, rise in rises.items() if rise > _few(n, RISE_ALLOWED)]
+    note = (
+        "figure: largest rise of the share not beaten from one budget to the next larger one; "
+        f"{_few(n, RISE_ALLOWED):g} of {n} items are let pass"
+    )
+    return Gate(name, "fail" if failed else "pass", max(rises.values()) / n, note, tuple(failed))
 
 
-def _within_epsilon(here: Groups) -> Gate:
+def _within_budget(here: Groups) -> Gate:
     """The bound must hold for the 8-bit or 16-bit item that is really shown."""
-    name = "norm within epsilon"
-    ratios = {
-        key: float(one[key.norm].max() / key.epsilon)
-        for key, one in here.items()
-        if key.norm in ("linf", "l2") and one[key.norm].notna().all()
-    }
+    ratios: dict[Key, float] = {}
+    failed = []
+    for key, one in here.items():
+        if key.norm not in ("linf", "l2", "snr"):
+            continue
+        measured = one[key.norm].dropna()  # a silent item has no SNR
+        if measured.empty:
+            continue
+        if key.norm == "snr":
+            ratios[key] = float(10 ** ((key.epsilon - measured.min()) / 20))
+            beyond = measured.min() < key.epsilon - SNR_TOLERANCE
+        else:
+            ratios[key] = float(measured.max() / key.epsilon)
+            beyond = measured.max() > key.epsilon + NORM_TOLERANCE * max(1.0, key.epsilon)
+        if beyond:
+            failed.append(key)
     if not ratios:
-        return Gate(name, "not applicable", None, "no norm-bounded attack was run")
-    failed = [key for key, ratio in ratios.items() if (ratio - 1) * key.epsilon > EPSILON_TOLERANCE]
-    note = "figure: largest norm of a quantised perturbation, in epsilons"
-    return Gate(name, "fail" if failed else "pass", max(ratios.values()), note, tuple(failed))
+        return Gate(WITHIN_BUDGET, "not applicable", None, "no norm-bounded attack was run")
+    note = "figure: largest norm of a quantised perturbation, in budgets"
+    return Gate(WITHIN_BUDGET, "fail" if failed else "pass", max(ratios.values()), note, tuple(failed))
+
+
+def _converged(here: Groups, codec: str) -> Gate:
+    """Twice the iterations must find hardly more; if they do, half of them were too few, whatever the goal."""
+    name = "converged"
+    pairs = [
+        (key._replace(attack=key.attack.removesuffix(DOUBLED)), key)
+        for key in _white_box(here, codec)
+        if key.attack.endswith(DOUBLED)
+    ]
+    pairs = [(key, doubled) for key, doubled in pairs if key in here]
+    if not pairs:
+        return Gate(name, "not applicable", None, "no attack was run with doubled iterations too")
+    n = len(_first(here))
+    more = {key: int(_alone(doubled, here).sum()) - int(_alone(key, here).sum()) for key, doubled in pairs}
+    failed = [
+        other
+        for key, count in more.items()
+        if count > _few(n, DOUBLING_ALLOWED)
+        for other in here
+        if other._replace(goal=key.goal) == key
+    ]
+    note = (
+        "figure: share of items that twice the iterations beat more; "
+        f"{_few(n, DOUBLING_ALLOWED):g} of {n} items are let pass"
+    )
+    return Gate(name, "fail" if failed else "pass", max(more.values()) / n, note, tuple(failed))
+
+
+def _gradients(here: Groups, codec: str) -> Gate:
+    """Where the gradient is all zeros an attack has no direction; all that follow the same one are marked."""
+    name = "gradients are not zero"
+    seen = {key: one["zero_gradient"].dropna() for key, one in here.items()}
+    shares = {key: float((each == 1).mean()) for key, each in seen.items() if len(each)}
+    if not shares:
+        return Gate(name, "not applicable", None, "no gradient was looked at")
+    blind = {key.tier for key, share in shares.items() if share > 0}
+    failed = [key for key in _by_gradients(here, codec) if key.tier in blind]
+    note = "figure: share of items whose gradient is all zeros, of the attack with most"
+    return Gate(name, "fail" if failed else "pass", max(shares.values()), note, tuple(failed))
+
+
+# The worst case per item.
+
+
+def worst_keys(here: Groups, codec: str) -> dict[Key, list[Key]]:
+    """What each row of the attack `worst` is taken over: all attacks of one budget and goal, or the oblivious alone.
+
+    The bare model has no codec to be oblivious of.
+    """
+    found: dict[Key, list[Key]] = {}
+    for key in here:
+        worst = key._replace(attack=WORST, tier=ALL)
+        found.setdefault(worst, []).append(key)
+        if codec != BARE and key.tier == OBLIVIOUS:
+            found.setdefault(worst._replace(tier=OBLIVIOUS), []).append(key)
+    return found
+
+
+def _worst_doubts(worst: Key, over: list[Key], codec: str, reasons: dict[Key, list[str]]) -> list[str]:
+    """Why the worst case may be worse still: the gates that the best-informed attacks failed.
+
+    A weaker tier's failure changes nothing, unless its items went beyond the budget: those count in the worst case.
+    """
+    tier = OBLIVIOUS if worst.tier == OBLIVIOUS else strongest_tier(over, codec)
+    if tier is None:
+        return ["no white-box attack was run with this budget"]
+    names = [name for key in over for name in reasons.get(key, []) if key.tier == tier or name == WITHIN_BUDGET]
+    return [f"failed: {name}" for name in dict.fromkeys(names)]
 
 
 def attack_rows(
-    paths: list[Path], strengths: dict[tuple[str, float], int], classes: int
+    paths: list[Path],
+    strengths: dict[tuple[str, float], int],
+    classes: int,
+    kind: str,
+    settings: dict[str, Any],
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of the tables `attacks` and `gates` from artifacts.ATTACKS files.
+    """Rows of the tables `attacks` and `gates` from artifacts.ATTACKS files, or DETECTION_ATTACKS if `kind` says so.
 
-    strengths: of the study's conditions, by codec and level. Raises LossyBenchError, naming the file, for what
-    `groups` and `summarise` refuse and for a level that the study does not have.
+    strengths: of the study's conditions, by codec and level. settings: bootstrap (resamples), seed. Raises
+    LossyBenchError, naming the file, for what `groups` and `summarise` refuse and for a level that the study does not
+    have.
     """
+    # In detection an object that is not found at all is one more way to be wrong.
+    chance = 1 / (classes + (kind == "detection"))
+    robust_map = _robust_map(kind)
     bare: dict[tuple[str, str, int], Groups] = {}
-    doubted: dict[tuple[str, str, int], dict[Key, str]] = {}
+    doubted: dict[tuple[str, str, int], dict[Key, list[str]]] = {}
     rows, checks = [], []
     metas = {path: read_meta(path) for path in paths}
 
@@ -294,37 +594,62 @@ def attack_rows(
     for path in sorted(paths, key=order):
         codec = metas[path]["codec"]
         model = (metas[path]["arch"], metas[path]["regime"], int(metas[path]["seed"]))
-        table = read_table(path, [name for name in ATTACKS.names if name != "adversarial"])
-        of = groups(table.to_pandas(), str(path))
-        for level in {key.level for key in of}:
+        of = Attacked.read(path, kind, settings)
+        for level in {key.level for key in of.groups}:
             if (codec, level) not in strengths:
                 raise LossyBenchError(f"{path}: {codec} at level {level:g} is no condition of the study; attack again")
-        if codec == BARE:
-            bare[model] = of
-        for level in sorted({key.level for key in of}, key=lambda level: strengths[codec, level]):
+        for level in sorted({key.level for key in of.groups}, key=lambda level: strengths[codec, level]):
             where = dict(zip(("arch", "regime", "seed", "codec", "level"), (*model, codec, level), strict=True))
-            checked = gates(of, codec, level, classes)
+            checked = gates(of, codec, level, chance)
             reasons = unreliable(checked)
-            if codec == BARE:
-                doubted[model] = reasons
             checks += [
                 where | {"gate": gate.name, "status": gate.status, "figure": gate.figure, "note": gate.note}
                 for gate in checked
             ]
-            for key in (key for key in of if key.level == level):
-                undefended = key._replace(tier=OBLIVIOUS, level=0.0)
+            worst = worst_keys(of.at(level), codec)
+            found = {key: (one, of.pictures[key] if of.pictures else None) for key, one in of.at(level).items()}
+            found |= {key: of.worst(over) for key, over in worst.items()}
+            doubts = {key: [f"failed: {name}" for name in reasons.get(key, [])] for key in found}
+            doubts |= {key: _worst_doubts(key, over, codec, reasons) for key, over in worst.items()}
+            if codec == BARE:
+                bare[model] = {key: one for key, (one, _) in found.items()}
+                doubted[model] = {key: each for key, each in doubts.items() if each}
+            for key, (group, pictures) in found.items():
+                same = key._replace(level=0.0)
+                if key.tier != SCORES:  # which has its own on the bare model
+                    same = same._replace(tier=ALL if key.attack == WORST else OBLIVIOUS)
+                undefended = None if codec == BARE else bare.get(model, {}).get(same)
                 try:
-                    content = summarise(of[key], None if codec == BARE else bare.get(model, {}).get(undefended))
+                    content = summarise(group, undefended, key.goal, of.units)
                 except LossyBenchError as error:
                     raise LossyBenchError(f"{path}: {key} at level {level:g} {error}") from None
-                why = [reasons[key]] if key in reasons else []
-                if codec != BARE and key.tier == OBLIVIOUS and undefended in doubted.get(model, {}):
-                    why.append(f"on the bare model {doubted[model][undefended]}")
+                why = list(doubts[key])
+                if codec != BARE and key.tier == OBLIVIOUS:  # these items were made on the bare model
+                    why += [f"on the bare model {each}" for each in doubted.get(model, {}).get(same, [])]
                 rows.append(
                     where
                     | {"strength": strengths[codec, level]}
                     | {name: getattr(key, name) for name in ("attack", "norm", "epsilon", "goal", "tier")}
+                    | {"main": key.budget == of.main.budget}
                     | content
+                    | robust_map(pictures)
                     | {"unreliable": bool(why), "reason": "; ".join(why)}
                 )
     return rows, checks
+
+
+MAPS = ("map_clean", "map_clean_after", "map_before", "map_after")
+
+
+def _robust_map(kind: str) -> Callable[[pd.DataFrame | None], dict[str, float | None]]:
+    """The columns of the table `attacks` that only detection has, from the rows of one attack."""
+    if kind == "classification":
+        return lambda _: dict.fromkeys(MAPS)
+
+    def measured(pictures: pd.DataFrame | None) -> dict[str, float | None]:
+        from lossybench.analysis import attacked_objects
+
+        assert pictures is not None
+        return dict(attacked_objects.robust_map(pictures.reset_index()))
+
+    return measured

@@ -23,7 +23,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "metrics": pa.schema(
         [
             ("arch", _TEXT),
-            ("regime", _TEXT),  # original, mixed, matched_<codec>_<level>
+            ("regime", _TEXT),  # original, mixed, adversarial, matched_<codec>_<level>
             ("seed", _WHOLE),  # -1: mean over all seeds, interval over seeds and items
             ("codec", _TEXT),
             ("level", _REAL),
@@ -113,7 +113,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         [
             ("arch", _TEXT),
             ("codec", _TEXT),  # tested with
-            ("train", _TEXT),  # original, mixed, matched
+            ("train", _TEXT),  # original, mixed, adversarial, matched
             ("train_codec", _TEXT),  # "" unless matched; differs from `codec` in cross-codec cells
             ("train_level", _REAL),  # null unless matched
             ("test_level", _REAL),  # null = tested on the original
@@ -152,7 +152,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("status", _TEXT),  # ok, or the reason of refusal
         ]
     ),
-    "attacks": pa.schema(
+    "attacks": pa.schema(  # in detection the share of true objects that are found as their class stands for accuracy
         [
             ("arch", _TEXT),
             ("regime", _TEXT),
@@ -160,16 +160,20 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("codec", _TEXT),  # original: no codec in front of the model
             ("level", _REAL),
             ("strength", _WHOLE),
-            ("attack", _TEXT),
-            ("norm", _TEXT),
-            ("epsilon", _REAL),
-            ("goal", _TEXT),  # untargeted, targeted
-            ("tier", _TEXT),  # T0 .. T4
-            ("n", _WHOLE),  # attacked items: all, also those wrong when clean
+            ("attack", _TEXT),  # worst: per item the worst of all (tier `all`) or all oblivious attacks (tier T0)
+            ("norm", _TEXT),  # linf, l2, snr, share
+            (
+                "epsilon",
+                _REAL,
+            ),  # shares of full scale; snr: dB, a larger number is a smaller change; share: of the area
+            ("goal", _TEXT),  # untargeted, targeted, trigger
+            ("tier", _TEXT),  # T0 .. T4, T3-EoT; all
+            ("main", _FLAG),  # at the main attack's own budget
+            ("n", _WHOLE),  # attacked items (detection: true objects): all, also those wrong when clean
             ("clean", _REAL),  # accuracy on clean items, no codec
             ("clean_after", _REAL),  # on clean items after the codec
             ("robust_before", _REAL),  # on adversarial items, no codec
-            ("robust_before_low", _REAL),
+            ("robust_before_low", _REAL),  # intervals: scores; in detection from resampled items with all their objects
             ("robust_before_high", _REAL),
             ("robust_after", _REAL),  # on adversarial items after the codec
             ("robust_after_low", _REAL),
@@ -180,12 +184,22 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("tasr_after", _REAL),
             ("tasr_after_low", _REAL),
             ("tasr_after_high", _REAL),
-            ("gain", _REAL),  # robust_after - bare model's under the same attack (T0); null if that was not run
+            (
+                "gain",
+                _REAL,
+            ),  # robust_after - bare model's: `worst` over `worst` of all, T4 over T4, others over T0
             ("gain_low", _REAL),
             ("gain_high", _REAL),
             ("cost", _REAL),  # clean - clean_after
             ("opened", _REAL),  # right before and wrong after the codec, adversarial items minus clean ones
-            ("unreliable", _FLAG),  # a gate failed on this row
+            ("triggered", _REAL),  # the same where that was the goal, with its paired interval; null elsewhere
+            ("triggered_low", _REAL),
+            ("triggered_high", _REAL),
+            ("map_clean", _REAL),  # mAP@0.5 of detectors: the clean item, no codec; null in classification
+            ("map_clean_after", _REAL),
+            ("map_before", _REAL),  # the adversarial item, no codec
+            ("map_after", _REAL),
+            ("unreliable", _FLAG),  # a gate failed on this row: its robust accuracy is an upper bound
             ("reason", _TEXT),  # which; "" when reliable
         ]
     ),

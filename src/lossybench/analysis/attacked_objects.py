@@ -1,0 +1,81 @@
+"""Attacks on detectors, object by object and as mAP.
+
+Each true object of each searched frame counts once, as an item does in classification, and by one rule
+(`attacks.reading.read`): it is read as the label of the highest-scoring detection in its frame with a score of 0.5 or
+more and an intersection over union of 0.5 or more with its box, and as nothing (-1) when there is none. Then
+
+* robust accuracy: share of all true objects that are read as their label;
+* TASR: share of the true objects whose target is not their label that are read as their target.
+
+Detections where there is no object count in neither; mAP sees them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lossybench.analysis.detection import Frames, coco_map
+from lossybench.artifacts import ATTACKS
+from lossybench.attacks.reading import read
+
+CONDITIONS = ("clean", "clean_after", "before", "after")
+
+
+def objects(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of artifacts.DETECTION_ATTACKS as one of artifacts.ATTACKS, with one row for each true object.
+
+    id: "item#k", k counting the item's objects from 0. label: the object's. target: -1 when not targeted. clean,
+    clean_after, before, after: the class read at it, -1 for none. The other columns are the item's, as far as `table`
+    has them. Items without a true object have no row.
+    """
+    columns = ("truth", "targets", *CONDITIONS)
+    counts = table["truth"].map(len).to_numpy(int)
+    own = [_of_item(dict(zip(columns, row, strict=True))) for row in zip(*(table[c] for c in columns), strict=True)]
+    result = table.loc[table.index.repeat(counts)].reset_index(drop=True)
+    for name in ("label", "target", *CONDITIONS):
+        result[name] = np.concatenate([np.zeros(0, np.int32), *(one[name] for one in own)]).astype(np.int32)
+    number = np.concatenate([np.zeros(0, int), *(np.arange(count) for count in counts)])
+    result["id"] = [f"{item}#{k}" for item, k in zip(result["id"], number, strict=True)]
+    return result[[name for name in ATTACKS.names if name in result]]
+
+
+def _of_item(row: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    truth = row["truth"]
+    targets = np.array(row["targets"], np.int32) if len(row["targets"]) else np.full(len(truth), -1)
+    labels = np.array([one["label"] for one in truth], np.int32)
+    return {"label": labels, "target": targets, **{name: read(row[name], truth) for name in CONDITIONS}}
+
+
+def robust_map(rows: pd.DataFrame) -> dict[str, float]:
+    """mAP50 of rows of artifacts.DETECTION_ATTACKS of one attack and condition, as `analysis.detection` computes it.
+
+    Keys map_clean, map_clean_after, map_before and map_after, each in [0, 1], or NaN when the rows have no true object.
+    """
+    if not rows["truth"].map(len).sum():
+        return {f"map_{name}": float("nan") for name in CONDITIONS}
+    return {f"map_{name}": coco_map(_frames(rows["truth"].tolist(), rows[name].tolist()))[1] for name in CONDITIONS}
+
+
+def _frames(truth: Sequence[Sequence[Mapping[str, Any]]], found: Sequence[Sequence[Mapping[str, Any]]]) -> Frames:
+    """All items' frames one after another, up to the last that holds anything."""
+    lengths = [1 + max((one["frame"] for one in (*a, *b)), default=0) for a, b in zip(truth, found, strict=True)]
+    starts = np.cumsum([0, *lengths[:-1]])
+
+    def columns(
+        items: Sequence[Sequence[Mapping[str, Any]]],
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        flat = [(start + one["frame"], one) for start, item in zip(starts, items, strict=True) for one in item]
+        flat.sort(key=lambda each: each[0])  # stable: equal scores stay in the order in which they were found
+        return (
+            np.array([frame for frame, _ in flat], int),
+            np.array([one["box"] for _, one in flat], np.float32).reshape(-1, 4),
+            np.array([one["label"] for _, one in flat], np.int64),
+            np.array([one["score"] for _, one in flat], np.float32),
+        )
+
+    true_frame, true_boxes, true_labels, _ = columns(truth)
+    return Frames(np.repeat(np.arange(len(lengths)), lengths), *columns(found), true_frame, true_boxes, true_labels)
