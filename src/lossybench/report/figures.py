@@ -21,6 +21,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from lossybench.report import style
 from lossybench.report.names import figure_names
 from lossybench.report.summary import (
+    ALL,
     METRIC_TITLES,
     OBLIVIOUS,
     ORIGINAL,
@@ -29,9 +30,10 @@ from lossybench.report.summary import (
     Summary,
     amount,
     attack_size,
+    budget_order,
+    most_helped,
     number,
     percent,
-    strongest_attack,
 )
 
 Share = bool | Literal["row", "col"]
@@ -54,6 +56,7 @@ def draw(summary: Path, out: Path) -> list[Path]:
         has_attacks=not tables.attacks.empty,
         has_matched=bool((tables.transfer["train"] == "matched").any()),
         has_mixed=not tables.recovery.empty,
+        has_attacked_regimes=tables.attacks["regime"].nunique() > 1,
     )
     paths = []
     with style.styled():
@@ -71,9 +74,9 @@ def rate_accuracy(tables: Summary) -> Figure:
     ends = []
     for (i, regime), (j, arch) in _product(tables.regimes, tables.archs):
         ax, here = axes[i, j], rows[(rows["arch"] == arch) & (rows["regime"] == regime)]
-        ax.set_title(f"{arch}, {REGIME_TITLES[regime]}")
+        ax.set_title(f"{arch}, {'not ' if here.empty else ''}{REGIME_TITLES[regime]}")
         _reference(ax, here)
-        for codec in tables.codecs:
+        for codec in [] if here.empty else tables.codecs:
             curve = here[here["codec"] == codec].sort_values("rate")
             _curve(ax, codec, curve["rate"], curve)
             ends.append((ax, curve.iloc[0]))
@@ -157,6 +160,7 @@ def metrics(tables: Summary) -> Figure:
             label=f"{arch}, {REGIME_TITLES[regime]}",
         )
         for (a, arch), (_, regime) in _product(tables.archs, tables.regimes)
+        if (arch, regime) in tables.trained
     ]
     _legend(figure, handles)
     style.title(figure, f"{tables.task}: what is lost by level, mild to strong\nwith 95 % intervals")
@@ -248,7 +252,9 @@ def limits(tables: Summary) -> Figure:
     for index, (ax, arch) in enumerate(zip(axes.flat, tables.archs, strict=False)):
         y, ticks = 0.0, []
         for regime in tables.regimes:
-            ax.text(0.03, y + 0.36, f"{REGIME_TITLES[regime]}:", va="center", style="italic")
+            name = REGIME_TITLES[regime]
+            heading = f"{name}:" if (arch, regime) in tables.trained else f"not {name}"
+            ax.text(0.03, y + 0.36, heading, va="center", style="italic")
             y += 0.6
             for codec in tables.codecs:
                 ticks.append((y + 0.5, tables.title(codec)))
@@ -285,39 +291,126 @@ def limits(tables: Summary) -> Figure:
 
 
 def attacks(tables: Summary) -> Figure:
-    """Robust accuracy and targeted success rate by level; a row per model, goal and epsilon, a column per codec."""
-    rows = tables.attacks[tables.attacks["codec"] != ORIGINAL].sort_values("strength", kind="stable")
-    keys = ["arch", "regime", "norm", "epsilon", "goal"]
-    order = [True, False, True, True, False]  # originals before mixed, untargeted before targeted
-    setups = [setup for _, setup in rows[keys].drop_duplicates().sort_values(keys, ascending=order).iterrows()]
+    """Robustness by level, worst case per item; a row per model and goal (see `_attack_setups`), a column per codec."""
+    rows = tables.worst
+    setups = _attack_setups(rows)
     codecs = [codec for codec in tables.codecs if codec in set(rows["codec"])]
-    figure, axes = _grid(len(setups), len(codecs), 2.7, 2.3, sharex="col", sharey=True)
-    chance = 1 / max(1, tables.metrics.loc[tables.metrics["class"] != "", "class"].nunique())
+    figure, axes = _grid(len(setups), len(codecs), 2.7, 2.4, sharex="col", sharey="row")
     hollow = False
     for (i, setup), (j, codec) in _product(setups, codecs):
-        ax, here = axes[i, j], rows[rows["codec"] == codec]
-        steps = _steps(tables, codec, with_original=False, only=set(here["level"]))
-        here = here[(here[list(setup.index)] == setup).all(axis=1)]
-        hollow |= _attack_panel(ax, here, steps, chance, targeted=setup["goal"] == "targeted")
+        ax, here = axes[i, j], rows[(rows[list(setup.index)] == setup).all(axis=1)]
+        here = here[here["codec"].isin([codec, ORIGINAL])]
+        steps = _steps(tables, codec, with_original=True, only=set(rows.loc[rows["codec"] == codec, "level"]))
+        hollow |= _attack_panel(ax, tables, here, steps, setup["goal"])
         if i == 0:
-            ax.set_title(f"{tables.title(codec)}\n", fontweight="bold")
+            ax.set_title(f"{tables.title(codec)}\n\n", fontweight="bold")
         if j == 0:
             size = attack_size(setup["norm"], setup["epsilon"], tables.medium)
-            about = f"{setup['arch']}, {REGIME_TITLES[setup['regime']]}; {setup['goal']}, {size}"
+            about = f"{setup['arch']}, {REGIME_TITLES[setup['regime']]};\n{setup['goal']}, {size}"
             ax.set_title(about, loc="left", fontsize=8.5)
-            ax.set_ylabel("TASR (%)" if setup["goal"] == "targeted" else "robust accuracy (%)")
+            ax.set_ylabel(_attack_measure(tables, setup["goal"]))
         steps.axis(ax, last=i == len(setups) - 1)
-    handles = [Line2D([], [], color=style.INK, marker="_", lw=1, label="clean items after the codec")]
-    handles += [Line2D([], [], color=colour, marker=marker, label=text) for text, colour, marker in ATTACKERS]
-    handles.append(Line2D([], [], color=style.FAINT, ls=(0, (5, 2)), label="attacked, no codec"))
-    handles.append(Line2D([], [], color=style.FAINT, ls=":", label="chance"))
-    if hollow:
-        handles.append(
-            Line2D([], [], color=style.FAINT, marker="o", mfc="white", ls="", label="hollow: unreliable, a gate failed")
-        )
-    _legend(figure, handles)
-    listed = "; ".join(dict.fromkeys(attack_size(one["norm"], one["epsilon"], tables.medium) for one in setups))
-    style.title(figure, f"{tables.task}: under attack with a codec in front of the model\n{listed}; 95 % intervals")
+    _attack_legend(figure, tables, hollow)
+    style.title(
+        figure,
+        f"{tables.task}: under attack with a codec in front of the model\n"
+        f"worst of all attacks tried, item by item{_intervals(tables)}",
+    )
+    return figure
+
+
+def attack_curves(tables: Summary) -> Figure:
+    """Robustness against the budget, from clean items to chance; a row per model, a column per codec at one level."""
+    rows = tables.worst
+    norm, _ = tables.main_budget
+    rows = rows[(rows["goal"] == "untargeted") & (rows["norm"] == norm)]
+    best = most_helped(rows[rows["main"]])
+    budgets = sorted(set(rows["epsilon"]), key=lambda epsilon: budget_order(norm, epsilon))
+    models = list(tables.worst[["arch", "regime"]].drop_duplicates().itertuples(index=False))
+    codecs = [codec for codec in tables.codecs if codec in set(tables.worst["codec"])]
+    figure, axes = _grid(len(models), len(codecs), 2.7, 2.5, sharex=True, sharey=True)
+    clean, clean_after, _ = tables.robust
+    hollow = False
+    for (i, (arch, regime)), (j, codec) in _product(models, codecs):
+        ax, here = axes[i, j], rows[(rows["arch"] == arch) & (rows["regime"] == regime)]
+        chosen = best[(best["arch"] == arch) & (best["regime"] == regime) & (best["codec"] == codec)]
+        if chosen.empty:  # this model was not attacked in this norm, or only with a target
+            ax.set_axis_off()
+            continue
+        at = here[(here["codec"] == codec) & here["level"].isin(chosen["level"])]
+        bare = here[here["codec"] == ORIGINAL]
+        curves = [(bare, clean, *BARE_LOOK)]
+        curves += [(at[at["tier"] == tier], clean_after, colour, marker) for tier, _, colour, marker in ATTACKERS]
+        for curve, unattacked, colour, marker in curves:
+            curve = curve.assign(x=curve["epsilon"].map(budgets.index) + 1).sort_values("x")
+            hollow |= _attack_curve(ax, tables, curve, curve["x"], colour, marker, "untargeted")
+            start = curve.iloc[:1]  # no budget at all: the clean items
+            ax.plot([0, *start["x"]], 100 * start[[unattacked, tables.robust[2]]].to_numpy().ravel(), color=colour)
+            ax.plot(0, 100 * start[unattacked], marker, color=colour)
+        _chance_line(ax, tables)
+        ax.set_title(f"{tables.title(codec)}, {tables.label(codec, at['level'].iloc[0])}")
+        ax.set_xticks(range(len(budgets) + 1), ["none", *(_short_size(norm, each, tables.medium) for each in budgets)])
+        ax.set_ylim(-4, 104)
+        if j == 0:
+            ax.set_ylabel(f"{arch}, {regime}\n{_attack_measure(tables, 'untargeted')}")
+        if i == len(models) - 1:
+            unit = {"linf": "L∞ budget", "l2": "L2 budget", "snr": "SNR, dB"}.get(norm, "share of the picture")
+            ax.set_xlabel(f"{unit}, small to large")
+    _attack_legend(figure, tables, hollow, with_clean=False)
+    style.title(
+        figure,
+        f"{tables.task}: how robustness falls with the attacker's budget\n"
+        f"of each codec the level that gains most if it is ignored{_intervals(tables)}",
+    )
+    return figure
+
+
+def attack_regimes(tables: Summary) -> Figure:
+    """Clean and robust accuracy side by side; a block per architecture and measure, a row per regime."""
+    rows, budget = tables.worst, tables.main_budget
+    rows = rows[(rows["norm"] == budget[0]) & (rows["epsilon"] == budget[1]) & (rows["goal"] == "untargeted")]
+    _, clean_after, robust = tables.robust
+    archs = list(dict.fromkeys(tables.worst["arch"]))
+    conditions = [(ORIGINAL, 0.0, "no codec")]
+    for codec in tables.codecs:
+        levels = [
+            level for level in tables.levels(codec)["level"] if level in set(rows.loc[rows["codec"] == codec, "level"])
+        ]
+        conditions += [(codec, level, f"{tables.title(codec)}\n{tables.label(codec, level)}") for level in levels]
+    # The bare model has no codec to be oblivious of: its worst case stands in both blocks.
+    blocks = [
+        ("clean items", clean_after, ALL),
+        ("attacker ignores the codec", robust, OBLIVIOUS),
+        ("worst of all attacks tried", robust, ALL),
+    ]
+    regimes = [regime for regime in REGIME_TITLES if regime in set(tables.worst["regime"])]
+    high = 0.42 * len(regimes) + 0.55
+    figure, axes = _grid(len(archs) * len(blocks), 1, 1.6 + 0.72 * len(conditions), high, sharex=True)
+    norm, starred = Normalize(0, 100), False
+    for (i, arch), (b, (what, column, tier)) in _product(archs, blocks):
+        ax, values = axes[i * len(blocks) + b, 0], np.full((len(regimes), len(conditions)), np.nan)
+        for (y, regime), (x, (codec, level, _)) in _product(regimes, conditions):
+            here = rows[(rows["arch"] == arch) & (rows["regime"] == regime) & (rows["codec"] == codec)]
+            cell = here[(here["level"] == level) & (here["tier"] == (ALL if codec == ORIGINAL else tier))]
+            if cell.empty:
+                ax.text(x, y, "–", ha="center", va="center")
+                continue
+            values[y, x] = 100 * cell[column].iloc[0]
+            doubtful = column == robust and bool(cell["unreliable"].iloc[0])
+            starred |= doubtful
+            ink = "white" if norm(values[y, x]) < 0.55 else "black"
+            text = f"{values[y, x]:.0f}{'*' * doubtful}"
+            ax.text(x, y, text, ha="center", va="center", color=ink, fontsize=8.5)
+        ax.imshow(values, cmap="cividis", norm=norm, aspect="auto")
+        ax.set_yticks(range(len(regimes)), [REGIME_TITLES[regime] for regime in regimes])
+        ax.set_xticks(range(len(conditions)), [name for *_, name in conditions], fontsize=7.5)
+        ax.set_title(f"{arch}: {what}" if len(archs) > 1 else what, loc="left")
+        ax.grid(False)
+        ax.tick_params(length=0)
+    measure = METRIC_TITLES[tables.primary]
+    about = attack_size(*budget, tables.medium)
+    note = "\n* a check failed: the figure is an upper bound" if starred else ""
+    style.title(figure, f"{tables.task}: what training and compression do to robustness\n{measure} (%), {about}{note}")
     return figure
 
 
@@ -329,44 +422,107 @@ FIGURES: dict[str, Callable[[Summary], Figure]] = {
     "recovery": recovery,
     "transfer": transfer,
     "attacks": attacks,
+    "attack_curves": attack_curves,
+    "attack_regimes": attack_regimes,
 }
-# Legend text, colour, marker.
+# Tier of `worst`, legend text, colour, marker.
 ATTACKERS = (
-    ("attacker ignores the codec (oblivious)", "#0072B2", "s"),
-    ("attacker goes through the codec (adaptive)", "#D55E00", "o"),
+    (OBLIVIOUS, "attacker ignores the codec (oblivious)", "#0072B2", "s"),
+    (ALL, "worst of everything tried", "#D55E00", "o"),
 )
+BARE_LOOK = (style.FAINT, "D")
 
 
-def _attack_panel(ax: Axes, rows: pd.DataFrame, steps: _Steps, chance: float, targeted: bool) -> bool:
-    """One model, attack size and codec; true when some point is unreliable and therefore drawn hollow."""
-    what, hollow = "tasr" if targeted else "robust", False
-    oblivious = rows["tier"] == OBLIVIOUS
-    bare = _worst(rows[oblivious], f"{what}_before", largest=targeted)
-    ax.axhline(100 * bare["value"].mean(), color=style.FAINT, ls=(0, (5, 2)), lw=1.2)
-    if not targeted:
-        ax.axhline(100 * chance, color=style.FAINT, ls=":", lw=1.2)
-        clean = rows.groupby(["codec", "level"], sort=False)["clean_after"].mean().reset_index()
-        ax.plot(steps.places(clean), 100 * clean["clean_after"], color=style.INK, marker="_", lw=1)
-    for tiers, (_, colour, marker) in zip((oblivious, ~oblivious), ATTACKERS, strict=True):
-        worst = _worst(rows[tiers], f"{what}_after", largest=targeted)
-        x, doubtful = steps.places(worst), worst["unreliable"].astype(bool)
-        ax.plot(x, 100 * worst["value"], color=colour, marker=marker)
-        ax.fill_between(x, 100 * worst["low"], 100 * worst["high"], color=colour, alpha=0.15, lw=0)
-        ax.plot(x[doubtful], 100 * worst["value"][doubtful], marker, color=colour, mfc="white", zorder=4)
-        hollow |= bool(doubtful.any())
-    ax.set_ylim(-4, 104)
+def _attack_setups(rows: pd.DataFrame) -> list[pd.Series]:
+    """The rows of the figure `attacks`: all goals at the main budget, and of each other norm its largest budget, of the
+    first regime; of the others, which `attack_regimes` compares, the main attack alone.
+    """
+    keys = ["arch", "regime", "norm", "epsilon", "goal"]
+    goals = ("untargeted", "targeted", "trigger")
+    found = rows[[*keys, "main"]].drop_duplicates()
+    main = found.loc[found["main"], "norm"].iloc[0]
+    order = [budget_order(*budget) for budget in zip(found["norm"], found["epsilon"], strict=True)]
+    found = found.assign(size=order, goal_order=found["goal"].map(goals.index))
+    largest = found["size"] == found.groupby(["arch", "regime", "norm"])["size"].transform("max")
+    first = found["regime"] == found.groupby("arch")["regime"].transform("first")
+    shown = found["main"] & (first | (found["goal"] == "untargeted")) | (found["norm"] != main) & largest & first
+    ordered = found[shown].sort_values(["arch", "main", "goal_order"], ascending=[True, False, True], kind="stable")
+    return [setup for _, setup in ordered[keys].iterrows()]
+
+
+def _attack_panel(ax: Axes, tables: Summary, rows: pd.DataFrame, steps: _Steps, goal: str) -> bool:
+    """One model, goal and codec; true when some point is unreliable and therefore drawn hollow."""
+    hollow = False
+    bare = rows[rows["codec"] == ORIGINAL]
+    if goal == "trigger":
+        ax.axhline(0, color=style.FAINT, ls=(0, (5, 2)), lw=1.2)
+    else:
+        column = "tasr_after" if goal == "targeted" else tables.robust[2]
+        for value in bare[column]:
+            ax.axhline(100 * value, color=style.FAINT, ls=(0, (5, 2)), lw=1.2)
+    if goal == "untargeted":
+        _chance_line(ax, tables)
+        clean = rows[(rows["tier"] == ALL)]
+        ax.plot(steps.places(clean), 100 * clean[tables.robust[1]], color=style.INK, marker="_", lw=1)
+    for tier, _, colour, marker in ATTACKERS:
+        curve = pd.concat([bare, rows[(rows["codec"] != ORIGINAL) & (rows["tier"] == tier)]])
+        if goal == "trigger" and tier == OBLIVIOUS:
+            continue  # whoever wants a trigger knows of the codec
+        hollow |= _attack_curve(ax, tables, curve, steps.places(curve), colour, marker, goal)
+    if goal != "trigger":
+        hollow |= _attack_curve(ax, tables, bare, steps.places(bare), *BARE_LOOK, goal)
+        ax.set_ylim(-4, 104)
     return hollow
 
 
-def _worst(rows: pd.DataFrame, column: str, largest: bool) -> pd.DataFrame:
-    """Per level, the attack that hurts most: columns codec, level, value, low, high, unreliable; mildest first.
+def _attack_curve(
+    ax: Axes, tables: Summary, rows: pd.DataFrame, x: pd.Series, colour: str, marker: str, goal: str
+) -> bool:
+    """Points, joined, with a band for the interval (mAP has none), hollow where unreliable; true if any is."""
+    column = {"untargeted": tables.robust[2], "targeted": "tasr_after", "trigger": "triggered"}[goal]
+    doubtful = rows["unreliable"].astype(bool)
+    ax.plot(x, 100 * rows[column], color=colour, marker=marker)
+    if f"{column}_low" in rows:
+        ax.fill_between(x, 100 * rows[f"{column}_low"], 100 * rows[f"{column}_high"], color=colour, alpha=0.15, lw=0)
+    ax.plot(x[doubtful], 100 * rows[column][doubtful], marker, color=colour, mfc="white", zorder=4)
+    return bool(doubtful.any())
 
-    Several seeds: the mean of their values, and the hull of their intervals, which errs on the wide side.
-    """
-    names = {column: "value", f"{column}_low": "low", f"{column}_high": "high"}
-    found = strongest_attack(rows.assign(tier=""), column, largest).rename(columns=names)
-    aggregates = {"value": "mean", "low": "min", "high": "max", "unreliable": "any"}
-    return found.groupby(["codec", "level"], sort=False).agg(aggregates).reset_index()
+
+def _attack_measure(tables: Summary, goal: str) -> str:
+    robust = "robust mAP@0.5 (%)" if tables.kind == "detection" else "robust accuracy (%)"
+    return {"untargeted": robust, "targeted": "TASR (%)", "trigger": "triggered (points)"}[goal]
+
+
+def _short_size(norm: str, epsilon: float, medium: str) -> str:
+    """A budget as a tick: the axis says of what."""
+    if norm == "linf" and medium != "audio":
+        return f"{number(255 * epsilon)}/255"
+    return f"{number(100 * epsilon)} %" if norm == "share" else number(epsilon)
+
+
+def _intervals(tables: Summary) -> str:
+    return "" if tables.kind == "detection" else "; 95 % intervals"
+
+
+def _chance_line(ax: Axes, tables: Summary) -> None:
+    """What guessing has right. A detector that finds nothing has an mAP of 0."""
+    if tables.kind == "classification":
+        classes = tables.metrics.loc[tables.metrics["class"] != "", "class"].nunique()
+        ax.axhline(100 / max(1, classes), color=style.FAINT, ls=":", lw=1.2)
+
+
+def _attack_legend(figure: Figure, tables: Summary, hollow: bool, with_clean: bool = True) -> None:
+    handles = [Line2D([], [], color=style.INK, marker="_", lw=1, label="clean items after the codec")] * with_clean
+    handles += [Line2D([], [], color=colour, marker=marker, label=text) for _, text, colour, marker in ATTACKERS]
+    handles.append(
+        Line2D([], [], color=BARE_LOOK[0], marker=BARE_LOOK[1], ls=(0, (5, 2)) if with_clean else "-", label="no codec")
+    )
+    if tables.kind == "classification":
+        handles.append(Line2D([], [], color=style.FAINT, ls=":", label="chance"))
+    if hollow:
+        text = "hollow: a check failed, unreliable"
+        handles.append(Line2D([], [], color=style.FAINT, marker="o", mfc="white", ls="", label=text))
+    _legend(figure, handles)
 
 
 def _limit_cell(ax: Axes, x: int, y: float, cell: pd.Series, tables: Summary) -> None:
@@ -387,7 +543,7 @@ def _limit_cell(ax: Axes, x: int, y: float, cell: pd.Series, tables: Summary) ->
 def _transfer_map(tables: Summary, arch: str, codec: str) -> pd.DataFrame:
     """The primary metric in %, a row per training condition, a column per test level, both named and mild to strong."""
     rows = tables.transfer[(tables.transfer["arch"] == arch) & (tables.transfer["codec"] == codec)]
-    trained = {ORIGINAL: rows["train"] == ORIGINAL, "mixed": rows["train"] == "mixed"}
+    trained = {regime: rows["train"] == regime for regime in REGIME_TITLES}
     for other in tables.codecs:
         prefix = "" if other == codec else f"{tables.title(other)} "
         for _, condition in tables.levels(other).iterrows():
@@ -434,6 +590,8 @@ def _curve(ax: Axes, codec: str, x: pd.Series, rows: pd.DataFrame) -> None:
 
 def _name_ends(ax: Axes, ends: list[pd.Series]) -> None:
     """Write the level left of each curve's end, pushed apart where names would cover each other."""
+    if not ends:
+        return
     ends = sorted(ends, key=lambda end: end["value"])
     wanted = [100 * end["value"] for end in ends]
     low, high = ax.get_ylim()
@@ -484,7 +642,7 @@ def _steps(tables: Summary, codec: str, with_original: bool, only: set[float] | 
 
 
 def _dash(regime: str) -> str:
-    return "-" if regime == ORIGINAL else "--"
+    return {ORIGINAL: "-", "mixed": "--", "adversarial": ":"}[regime]
 
 
 def _minor_log(value: float, _: int) -> str:

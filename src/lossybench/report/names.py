@@ -7,13 +7,17 @@ from lossybench.errors import LossyBenchError, nearest
 KINDS = ("classification", "detection")
 
 
-def figure_names(kind: str, has_attacks: bool, has_matched: bool, has_mixed: bool) -> list[str]:
+def figure_names(
+    kind: str, has_attacks: bool, has_matched: bool, has_mixed: bool, has_attacked_regimes: bool
+) -> list[str]:
     """The stems of the files that `figures.draw` makes for a task of this content, in the report's order.
 
     kind: "classification" or "detection"; has_*: whether models are attacked, trained on one level (matched) or on
-    a mixture of levels. A figure that would have no data is not among them. Raises LossyBenchError for another kind.
+    a mixture of levels, and whether models of more than one regime are attacked. A figure that would have no data is
+    not among them. Raises LossyBenchError for another kind.
     """
     if kind not in KINDS:
         raise LossyBenchError(f"unknown kind of task {kind!r}; {nearest(kind, KINDS)}")
     names = ["limits", "rate_accuracy", "fidelity_accuracy", "metrics"]
-    return names + ["recovery"] * has_mixed + ["transfer"] * has_matched + ["attacks"] * has_attacks
+    names += ["recovery"] * has_mixed + ["transfer"] * has_matched
+    return names + ["attacks", "attack_curves"] * has_attacks + ["attack_regimes"] * has_attacked_regimes

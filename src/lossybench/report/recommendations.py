@@ -9,10 +9,11 @@ from pathlib import Path
 import pandas as pd
 
 from lossybench.artifacts import publish
+from lossybench.report.attack_page import defences
 from lossybench.report.summary import (
     METRIC_TITLES,
-    OBLIVIOUS,
     ORIGINAL,
+    REGIME_TITLES,
     VERDICT_SYMBOLS,
     Summary,
     amount,
@@ -20,7 +21,6 @@ from lossybench.report.summary import (
     interval,
     percent,
     points,
-    strongest_attack,
     worst_limits,
 )
 
@@ -34,13 +34,22 @@ def write(summaries: list[Path], out: Path) -> None:
 
 
 def headline(summaries: list[Path]) -> str:
-    """The limits at the middle margin as plain text for a terminal: a line per task and codec."""
-    rows = list(_headline_rows([Summary(Path(folder)) for folder in summaries]))
+    """Plain text for a terminal: the limits at the middle margin, a line per task and codec, and gains under attack."""
+    tasks = [Summary(Path(folder)) for folder in summaries]
+    rows = list(_headline_rows(tasks))
     header = ("task", "codec", "may lose", "strongest level", "rate", "saves", "verdict")
     lines = [header, *((*cells[:-1], f"{cells[-1]}{', most economical' * best}") for cells, best in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join(["Strongest acceptable compression, trained on originals, worst of the architectures:", "", *text])
+    text = ["Strongest acceptable compression, trained on originals, worst of the architectures:", "", *text]
+    for tables in tasks:
+        if not tables.worst.empty:
+            text += [
+                "",
+                f"{tables.task} under attack ({_size(tables)}), gains of a codec in points:",
+            ]
+            text += _defences(tables)
+    return "\n".join(text)
 
 
 def write_html(summaries: list[Path], out: Path) -> None:
@@ -241,7 +250,7 @@ def _training_text(tables: Summary) -> str:
         f"{row['arch']} {points(row['difference'])} {interval(row['low'], row['high'])}"
         for _, row in rows[rows["codec"] == ORIGINAL].sort_values("arch").iterrows()
     ]
-    before, after = (worst_limits(tables, regime, tables.delta) for regime in tables.regimes)
+    before, after = (worst_limits(tables, regime, tables.delta) for regime in (ORIGINAL, "mixed"))
     lines = [
         "**Training on a mixture of levels** instead of originals changes the "
         f"{metric} on originals by (points, 95 % interval): {', '.join(cost)}. Per codec:",
@@ -284,80 +293,40 @@ def _precision_text(tables: Summary) -> str:
 
 
 def _attack_text(tables: Summary) -> str:
-    rows = tables.attacks[tables.attacks["codec"] != ORIGINAL]
+    rows = tables.worst
     if rows.empty:
         return ""
-    lines = [
-        "**Under attack.** What a codec in front of the model buys (robust accuracy with it minus without it, points,"
-        " 95 % interval). Of each codec the level that helps most against the attacker who ignores it, which flatters"
-        " it; clean accuracy: what that level changes without attack.",
-        "",
-        "| model | attack | codec | oblivious attacker | attacker goes through the codec |"
-        " clean accuracy | opens | TASR: none, oblivious, through | verdict |",
-        "|---|---|---|---|---|---|---|---|---|",
+    bare = rows[rows["main"] & (rows["codec"] == ORIGINAL) & (rows["goal"] == "untargeted")]
+    left = [
+        f"{'at most ' * bool(row['unreliable'])}{percent(row[tables.robust[2]])} ({row['arch']}, {row['regime']})"
+        for _, row in bare.iterrows()
     ]
-    found: dict[str, list[str]] = {}
-    keys = ["arch", "regime", "seed", "norm", "epsilon"]
-    for _, setup in rows[keys].drop_duplicates().sort_values(keys).iterrows():
-        model = f"{setup['arch']}, {setup['regime']}, seed {setup['seed']}"
-        size = attack_size(setup["norm"], setup["epsilon"], tables.medium)
-        same = rows[(rows[keys] == setup).all(axis=1)]
-        for codec in tables.codecs:
-            here = same[same["codec"] == codec]
-            untargeted = strongest_attack(here[here["goal"] == "untargeted"], "robust_after", largest=False)
-            oblivious = untargeted[untargeted["tier"] == OBLIVIOUS].dropna(subset="gain")
-            if oblivious.empty:
-                continue
-            best = oblivious.sort_values("gain", ascending=False, kind="stable").iloc[0]
-            through = untargeted[(untargeted["tier"] != OBLIVIOUS) & (untargeted["level"] == best["level"])]
-            adaptive = None if through.empty else through.sort_values("robust_after").iloc[0]
-            verdict = _defence(best, adaptive)
-            found.setdefault(verdict, []).append(f"{tables.title(codec)} ({model}, {size})")
-            cells = [
-                model,
-                size,
-                f"{tables.title(codec)} {tables.label(codec, best['level'])}",
-                _gain(best),
-                _gain(adaptive),
-                points(-best["cost"]),
-                points(best["opened"]),
-                _tasr(here[(here["level"] == best["level"]) & (here["goal"] == "targeted")]),
-                verdict,
-            ]
-            lines.append(f"| {' | '.join(cells)} |")
-    says = [f"- {verdict[0].upper()}{verdict[1:]}: {'; '.join(cases)}." for verdict, cases in found.items()]
-    return "\n".join([*lines, "", *says, "", _reliability_text(tables)])
+    what = " of true objects found" if tables.kind == "detection" else ""
+    lines = [
+        f"**Under attack** ({_size(tables)}; the worst case per item over all attacks tried). Robust"
+        f" {METRIC_TITLES[tables.primary]} without a codec: {_listed(left or ['not tested'])}. What a codec in front of"
+        f" the model buys (points{what}, 95 % interval), at the level that helps most against the attacker who ignores"
+        " it, which flatters it:",
+        "",
+        *(f"- {says}" for says in _defences(tables)),
+    ]
+    more = "Other training regimes, every" if rows["regime"].nunique() > 1 else "Every"
+    return "\n".join([*lines, "", f"{_reliability_text(tables)} {more} level and budget: `attacks.html`."])
 
 
-def _defence(oblivious: pd.Series, adaptive: pd.Series | None) -> str:
-    """What is left of a defence, by the intervals of its gain against both attackers."""
-    if oblivious["gain_low"] <= 0:
-        verdict = "no gain is shown, even against an attacker who ignores the codec"
-    elif adaptive is None or pd.isna(adaptive["gain"]):
-        verdict = "a gain against an attacker who ignores the codec; one who goes through it was not tried"
-    elif adaptive["gain_high"] < 0:
-        verdict = "the codec does harm: an attacker who goes through it gets further than without it"
-    elif adaptive["gain_low"] <= 0:
-        verdict = "the gain vanishes when the attacker goes through the codec: no defence"
-    elif adaptive["gain"] < oblivious["gain"]:
-        verdict = "part of the gain is left when the attacker goes through the codec"
-    else:
-        verdict = "the gain holds when the attacker goes through the codec"
-    doubtful = oblivious["unreliable"] or (adaptive is not None and adaptive["unreliable"])
-    return f"UNRELIABLE, a check failed: {verdict}" if doubtful else verdict
+def _defences(tables: Summary) -> list[str]:
+    """What is left of each codec's defence, per architecture, of the first attacked regime."""
+    rows = tables.worst
+    models = rows.loc[rows["regime"] == rows["regime"].iloc[0], ["arch", "regime"]].drop_duplicates()
+    return [
+        f"{arch}, {REGIME_TITLES[regime]}. {says}"
+        for arch, regime in models.itertuples(index=False)
+        for says in defences(tables, arch, regime)
+    ]
 
 
-def _gain(row: pd.Series | None) -> str:
-    if row is None or pd.isna(row["gain"]):
-        return "not tested"
-    return f"{points(row['gain'])} {interval(row['gain_low'], row['gain_high'])}"
-
-
-def _tasr(rows: pd.DataFrame) -> str:
-    """Targeted success: without the codec, oblivious, through it; of each the attack that succeeds most."""
-    oblivious, through = rows[rows["tier"] == OBLIVIOUS], rows[rows["tier"] != OBLIVIOUS]
-    values = (oblivious["tasr_before"].max(), oblivious["tasr_after"].max(), through["tasr_after"].max())
-    return ", ".join("–" if pd.isna(value) else percent(value) for value in values)
+def _size(tables: Summary) -> str:
+    return attack_size(*tables.main_budget, tables.medium)
 
 
 def _reliability_text(tables: Summary) -> str:
@@ -365,14 +334,11 @@ def _reliability_text(tables: Summary) -> str:
     words = {"pass": "passed", "fail": "failed", "not applicable": "not applicable"}
     listed = [f"{counts[status]} {word}" for status, word in words.items() if status in counts]
     text = f"Checks of the attacks: {_listed(listed)}." if listed else "No checks of the attacks were made."
-    doubtful = tables.attacks[tables.attacks["unreliable"]]
-    if doubtful.empty:
+    failed = tables.gates[tables.gates["status"] == "fail"]
+    if failed.empty:
         return text
-    reasons = [
-        f"{tables.title(codec)}, tier {tier} ({reason})"
-        for codec, tier, reason in sorted(set(doubtful[["codec", "tier", "reason"]].itertuples(index=False, name=None)))
-    ]
-    return f"{text} **Unreliable, not to be relied on:** {'; '.join(reasons)}."
+    reasons = [f"{gate} ({_listed(sorted(set(rows['codec'])))})" for gate, rows in failed.groupby("gate", sort=False)]
+    return f"{text} **Failed, so that robustness is bounded from above only:** {'; '.join(reasons)}."
 
 
 # Method.
@@ -395,11 +361,11 @@ def _method(tasks: list[Summary]) -> str:
             " confidence; picking the best of several codecs afterwards is not corrected for.",
             "- The number of items that would settle a case assumes that the loss seen is the true one (80 % power).",
             "- Rates are of the payload alone, averaged over the test items; savings are against raw media.",
-            "- Limits of models trained on a mixture are against those models' own results on originals.",
-            "- Robust accuracy: share of attacked items still right. TASR: share of items not of the target class that"
-            " are predicted as it. *Opens*: items right under attack but wrong after the codec, beyond those that the"
-            " codec breaks without attack. Of several attacks the strongest counts. A gain that is left may also mean"
-            " that the attack through the codec was too weak: nothing here proves robustness.",
+            "- Limits of models trained on a mixture or adversarially are against those models' own results on"
+            " originals.",
+            "- Robust accuracy: share of attacked items that no attack tried made wrong. *Oblivious*: attacks that"
+            " ignore the codec; *worst*: everything tried. A gain that is left may also mean that the attacks through"
+            " the codec were too weak: nothing here proves robustness.",
         ]
     )
 

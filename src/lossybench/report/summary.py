@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from lossybench.artifacts import read_table
+from lossybench.artifacts import read_meta, read_table
 from lossybench.errors import LossyBenchError
 
 ORIGINAL = "original"
@@ -20,11 +21,16 @@ METRIC_TITLES = {
     "map": "mAP@[.5:.95]",
     "map50": "mAP@0.5",
 }
-REGIME_TITLES = {ORIGINAL: "trained on originals", "mixed": "trained on a mixture of levels"}
+REGIME_TITLES = {
+    ORIGINAL: "trained on originals",
+    "mixed": "trained on a mixture of levels",
+    "adversarial": "trained adversarially",
+}
 # From worst to best, so that the worst of several architectures is the smallest.
 VERDICT_ORDER = ("unacceptable", "inconclusive", "acceptable")
 VERDICT_SYMBOLS = {"acceptable": "✓", "inconclusive": "?", "unacceptable": "✗"}
-OBLIVIOUS = "T0"  # the tier of attacks made without knowing of the codec; all others go through it
+OBLIVIOUS, ALL = "T0", "all"  # tiers of WORST: attacks made without knowing of the codec; everything that was tried
+WORST = "worst"  # the attack whose rows are the worst case per item over all attacks of a budget
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +99,38 @@ class Summary:
         return self._read("attacks")
 
     @functools.cached_property
+    def worst(self) -> pd.DataFrame:
+        """What is reported of attacks: the worst case per item, over seeds (see `over_seeds`).
+
+        In the order of architectures, regimes, codecs with the bare model first, and levels, mildest first.
+        """
+        rows = over_seeds(self.attacks[self.attacks["attack"] == WORST])
+        order = rows["regime"].map({name: place for place, name in enumerate(REGIME_TITLES)})
+        lossy = rows["codec"] != ORIGINAL
+        keys = ["arch", "order", "lossy", "codec", "strength"]
+        ordered = rows.assign(order=order, lossy=lossy).sort_values(keys, kind="stable", ignore_index=True)
+        return ordered.drop(columns=["order", "lossy"])
+
+    @property
+    def main_budget(self) -> tuple[str, float]:
+        """Norm and bound of the first model's main attack. Other models may have another one, in `main` rows."""
+        first = self.worst[self.worst["main"]].iloc[0]
+        return str(first["norm"]), float(first["epsilon"])
+
+    @functools.cached_property
+    def attack_settings(self) -> dict[str, Any]:
+        """How the first model was attacked, as far as it is one number or word a setting."""
+        settings = read_meta(self.folder / "attacks.parquet").get("attack") or {}
+        return {name: value for name, value in settings.items() if isinstance(value, (int, float, str))}
+
+    @property
+    def robust(self) -> tuple[str, str, str]:
+        """Columns of `attacks`: the measure on clean items, on clean ones behind the codec, under attack behind it."""
+        if self.kind == "detection":
+            return "map_clean", "map_clean_after", "map_after"
+        return "clean", "clean_after", "robust_after"
+
+    @functools.cached_property
     def gates(self) -> pd.DataFrame:
         """The checks that attack figures passed or failed."""
         return self._read("gates")
@@ -134,8 +172,13 @@ class Summary:
 
     @property
     def regimes(self) -> list[str]:
-        """Of "original" and "mixed", those that models were trained in."""
+        """Of `REGIME_TITLES`, those that models were trained in; not every architecture need have each."""
         return [regime for regime in REGIME_TITLES if regime in set(self.metrics["regime"])]
+
+    @property
+    def trained(self) -> set[tuple[str, str]]:
+        """The (architecture, regime) of every model."""
+        return set(self.metrics[["arch", "regime"]].itertuples(index=False, name=None))
 
     @property
     def deltas(self) -> list[float]:
@@ -188,18 +231,47 @@ def worst_limits(tables: Summary, regime: str, delta: float) -> pd.DataFrame:
     return worst.assign(items_needed=needed).drop(columns="rank").reset_index(drop=True)
 
 
-def strongest_attack(rows: pd.DataFrame, column: str, largest: bool) -> pd.DataFrame:
-    """Per tier, level and seed the row whose `column` is smallest (or largest): an attacker would choose it."""
-    found = rows.dropna(subset=column).sort_values(column, ascending=not largest, kind="stable")
-    return found.drop_duplicates(["tier", "level", "seed"]).sort_values(["strength", "tier", "seed"], kind="stable")
+def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `attacks` without their seeds: means, any doubt, the intervals' hull (which errs on the wide side)."""
+    keys = ["arch", "regime", "codec", "level", "attack", "norm", "epsilon", "goal", "tier", "main"]
+
+    def how(column: str) -> Any:
+        if column == "unreliable":
+            return "any"
+        if column == "reason":
+            return lambda each: "; ".join(dict.fromkeys(reason for reason in each if reason))
+        return "min" if column.endswith("_low") else "max" if column.endswith("_high") else "mean"
+
+    ways = {column: how(column) for column in rows.columns if column not in [*keys, "seed"]}
+    return rows.groupby(keys, sort=False).agg(ways).reset_index() if len(rows) else rows.drop(columns="seed")
+
+
+def most_helped(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of the untargeted rows of `worst` the level of each codec that gains most against the oblivious attacker.
+
+    One row, the oblivious one, per arch, regime, norm, epsilon and codec. This choice flatters the codec.
+    """
+    rows = rows[(rows["codec"] != ORIGINAL) & (rows["goal"] == "untargeted") & (rows["tier"] == OBLIVIOUS)]
+    best = rows.sort_values("gain", ascending=False, kind="stable")
+    best = best.drop_duplicates(["arch", "regime", "norm", "epsilon", "codec"])
+    return best.sort_index()
 
 
 def attack_size(norm: str, epsilon: float, medium: str) -> str:
-    """An attack's bound as readers write it: 255ths of full scale for pictures, share of full scale for audio."""
+    """An attack's bound as readers write it: 255ths of full scale for pictures, decibels for audio."""
+    if norm == "snr":
+        return f"SNR ≥ {number(epsilon)} dB"
+    if norm == "share":
+        return f"patch of {number(100 * epsilon)} % of the picture"
     name = {"linf": "L∞", "l2": "L2"}.get(norm, norm)
     if norm == "linf" and medium != "audio":
         return f"{name} ε = {number(255 * epsilon)}/255"
-    return f"{name} ε = {number(epsilon)}" + (" of full scale" if medium == "audio" else "")
+    return f"{name} ε = {number(epsilon)} of full scale"
+
+
+def budget_order(norm: str, epsilon: float) -> float:
+    """Larger for a larger budget: in dB the larger number is the smaller change."""
+    return -epsilon if norm == "snr" else epsilon
 
 
 def number(value: float) -> str:
