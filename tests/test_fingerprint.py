@@ -63,17 +63,28 @@ def test_unknown_module_is_an_error(package):
         module.fingerprint("sample.nothing")
 
 
+def _closure(name):
+    """A module of this package and all that it imports."""
+    seen, queue = set(), [name]
+    while queue:
+        one = queue.pop()
+        if one not in seen:
+            seen.add(one)
+            queue += module._imports(one)
+    return seen
+
+
+def test_training_does_not_depend_on_attacks():
+    """A changed attack retrains nothing, adversarial training or not."""
+    assert not [one for one in _closure("lossybench.training") if one.startswith("lossybench.attacks")]
+
+
 def test_codecs_do_not_depend_on_each_other():
     """Of two codec files neither is in the other's closure, and no codec reaches models or analysis."""
     from lossybench import codecs
 
     for name in codecs.names():
-        seen, queue = set(), [f"lossybench.codecs.{name}"]
-        while queue:
-            one = queue.pop()
-            if one not in seen:
-                seen.add(one)
-                queue += module._imports(one)
+        seen = _closure(f"lossybench.codecs.{name}")
         others = {f"lossybench.codecs.{other}" for other in codecs.names() if other != name}
         assert not seen & others
         assert not [one for one in seen if one.startswith(("lossybench.models", "lossybench.analysis"))]

@@ -59,7 +59,7 @@ def test_schema_file_is_in_step():
 
 
 def test_levels_go_from_mildest_to_strongest():
-    loaded = Study(_changed(tasks__digits__codecs={"jpeg": [5, 90, 30], "hevc": [48, 20]}))
+    loaded = Study(_changed(tasks__digits__codecs={"jpeg": [5, 90, 30], "hevc": [48, 20]}, tasks__digits__attack=None))
     assert loaded.levels("digits", "jpeg") == [90, 30, 5]
     assert loaded.levels("digits", "hevc") == [20, 48]
     assert loaded.conditions("digits")[0] == Condition("original", 0)
@@ -79,6 +79,67 @@ def test_only_models_of_originals_must_reach_the_minimum():
     loaded = Study(_changed(tasks__digits__training={"minimum": 0.9}))
     assert loaded.training_settings(Model("digits", "resnet", "original", 0))["minimum"] == 0.9
     assert "minimum" not in loaded.training_settings(Model("digits", "resnet", "mixed", 0))
+
+
+ADVERSARIAL = {"tasks__digits__regimes__adversarial": {"epsilon": "8/255"}}
+
+
+def test_adversarial_models_learn_from_originals_and_are_tested_on_everything():
+    loaded = Study(_changed(**ADVERSARIAL, tasks__digits__training={"minimum": 0.9}, tasks__digits__seeds=[3, 4]))
+    model = Model("digits", "resnet", "adversarial", 3)
+    assert [one for one in loaded.models("digits") if one.regime == "adversarial"] == [model]
+    assert loaded.training_conditions(model) == [("original", 0)]
+    assert loaded.tested_codecs(model) == ["original", "jpeg", "hevc"]
+    assert loaded.training_settings(model) == {"epochs": 2, "adversarial": {"epsilon": 8 / 255, "steps": 3}}
+
+
+def test_adversarial_training_changes_no_other_job():
+    plain, loaded = Study(SMOKE), Study(_changed(**ADVERSARIAL))
+    for task in plain.tasks:
+        for model in plain.models(task):
+            assert loaded.training_settings(model) == plain.training_settings(model)
+            assert "adversarial" not in plain.training_settings(model)
+    assert set(loaded.all_compressed("digits", "train")) == set(plain.all_compressed("digits", "train"))
+    assert plan.jobs(loaded)["train"] == plan.jobs(plain)["train"] + 1
+
+
+def test_plan_counts_the_steps_of_adversarial_training():
+    def cost(steps):
+        return plan.seconds(Study(_changed(tasks__digits__regimes__adversarial={"epsilon": 0.1, "steps": steps})))
+
+    epoch = plan.LEARN["image", "classification"] * 350
+    assert cost(7) - cost(3) == pytest.approx(4 * 2 * epoch)  # 2 epochs
+
+
+def test_adversarial_models_are_attacked_where_there_are_some():
+    attack = {"regimes": ["original", "adversarial"], "archs": ["resnet"]}
+    two = {"tasks__digits__models": {"resnet": {}, "patch_transformer": {}}}
+    attacked = Study(_changed(**ADVERSARIAL, **two, tasks__digits__attack=attack)).attacked("digits")
+    assert [model.regime for model in attacked] == ["original", "adversarial"]
+    with pytest.raises(LossyBenchError, match=r"digits\.attack\.regimes: no adversarial models.*add regimes"):
+        Study(_changed(tasks__digits__attack=attack))
+    message = (
+        r"digits\.attack: no adversarial model of patch_transformer with seed 0 .*only of resnet, seed 0; name these"
+    )
+    with pytest.raises(LossyBenchError, match=message):
+        Study(_changed(**ADVERSARIAL, **two, tasks__digits__attack={"regimes": ["adversarial"]}))
+
+
+def test_regimes_have_attack_settings_of_their_own_and_meet_each_others_items():
+    attack = {
+        "items": 7,
+        "regimes": {"original": {}, "mixed": {"items": 3, "goals": ["untargeted"]}},
+        "codecs": ["jpeg"],
+    }
+    loaded = Study(_changed(tasks__digits__attack=attack))
+    original, mixed = loaded.attacked("digits")
+    assert loaded.attack_settings(original, "jpeg")["items"] == 7
+    assert loaded.attack_settings(mixed, "jpeg") | {"items": 3} == loaded.attack_settings(mixed, "jpeg")
+    assert loaded.attack(mixed).goals == ["untargeted"]
+    assert loaded.transferred(original) == [mixed] and loaded.transferred(mixed) == [original]
+    made = {path.name for path in loaded.all_attacks("digits")}
+    assert made == {"original.parquet", "jpeg.parquet"}
+    assert loaded.attacks(original, "hevc") not in loaded.branch("hevc")
 
 
 def test_attacked_levels_are_the_middle_two_and_the_strongest():
@@ -109,9 +170,36 @@ def test_attacked_levels_are_the_middle_two_and_the_strongest():
         ({"tasks__digits__regimes__mixed__codecs": ["opus"]}, r"'opus' is not in this task; known: hevc, jpeg"),
         ({"tasks__digits__models__rasnet": {}}, r"tasks\.digits\.models\.rasnet: .*did you mean 'resnet'"),
         ({"tasks__digits__training__epoch": 3}, r"unknown training setting 'epoch'; did you mean 'epochs'"),
-        ({"tasks__digits__attack__epsilon": 3}, r"unknown attack setting 'epsilon'; did you mean 'epsilons'"),
+        ({"tasks__digits__attack__epsilon": 3}, r"unknown attack setting 'epsilon'"),
         ({"tasks__digits__attack__levels": {"jpeg": [7]}}, r"attack\.levels\.jpeg: '7' is not in this task"),
-        ({"tasks__motion__attack": {}}, r"tasks\.motion\.attack: video classification is not attacked yet"),
+        ({"tasks__motion__attack": {"codecs": ["hevc"]}}, r"tasks\.motion\.attack\.codecs: 'hevc' is not in this task"),
+        (
+            {"tasks__digits__attack__regimes": ["mixed"], "tasks__digits__regimes": {}},
+            r"attack\.regimes: no mixed",
+        ),
+        (
+            {"tasks__digits__data": {"adapter": "digit_scenes"}, "tasks__digits__models": {"fcos": {}}}
+            | {"tasks__digits__attack": None, "tasks__digits__regimes": {"adversarial": {"epsilon": "8/255"}}},
+            r"tasks\.digits\.regimes\.adversarial: image detection is not trained adversarially.*leave it out",
+        ),
+        (
+            {"tasks__digits__regimes__adversarial": {"epsilon": 0.003}},
+            r"digits\.regimes\.adversarial\.epsilon: 0\.003 is less than one step of the image's integers.*use 1/255",
+        ),
+        (
+            {"tasks__motion__regimes__adversarial": {"epsilon": 0.003}},
+            r"one step of the video's integers.*1/255",
+        ),
+        ({"tasks__words__regimes__adversarial": {"epsilon": 1e-5}}, r"one step of the audio's integers.*use 1/32768"),
+        ({"tasks__digits__regimes__adversarial": {}}, r"tasks\.digits\.regimes\.adversarial\.epsilon: field required"),
+        ({"tasks__digits__regimes__adversarial": {"epsilon": 8}}, r"adversarial\.epsilon: .*less than or equal to 1"),
+        ({"tasks__digits__regimes__adversarial": {"epsilon": 0.1, "step": 3}}, r"did you mean 'steps'"),
+        ({"tasks__digits__regimes__adversarial": {"epsilon": 0.1, "archs": ["resnt"]}}, r"did you mean 'resnet'"),
+        ({"tasks__digits__regimes__adversarial": {"epsilon": 0.1, "seeds": [7]}}, r"adversarial\.seeds: 7 is not"),
+        (
+            {"tasks__digits__training__adversarial": {"epsilon": 0.1, "steps": 3}},
+            r"adversarial training is a regime; set regimes\.adversarial",
+        ),
         ({"tasks__digits__data__adapter": "digit"}, r"unknown data set 'digit'; did you mean 'digits'"),
         ({"tasks__digits__data__trian": 10}, r"tasks\.digits\.data: .*unknown option 'trian'; did you mean 'train'"),
         (

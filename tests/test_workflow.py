@@ -165,7 +165,13 @@ def test_delta_reruns_analysis_only(copy):
     _edit(copy, lambda config: config.update(deltas=[1, 2, 10]))
     remade = _rerun(copy)
     assert "summary/digits/limits.parquet" in remade
-    assert {name.split("/")[0] for name in remade} <= {"summary", "figures", "recommendations.md", "limits.html"}
+    assert {name.split("/")[0] for name in remade} <= {
+        "summary",
+        "figures",
+        "recommendations.md",
+        "limits.html",
+        "attacks.html",
+    }
 
 
 def test_results_do_not_depend_on_the_number_of_cores(finished, tmp_path):
@@ -232,9 +238,12 @@ def test_targets(tmp_path, target):
 def test_plan_counts_the_jobs_of_the_dry_run(tmp_path):
     from lossybench import plan, study
 
-    done = _snakemake(_project(tmp_path), "--cores", "2", "-n", "--quiet", "rules")
+    folder = _project(tmp_path)
+    _edit(folder, lambda config: config["tasks"]["digits"]["regimes"].update(adversarial={"epsilon": "8/255"}))
+    _edit(folder, lambda config: config["tasks"]["digits"]["attack"].update(regimes=["original", "adversarial"]))
+    done = _snakemake(folder, "--cores", "2", "-n", "--quiet", "rules")
     counted = dict(line.split() for line in (done.stdout + done.stderr).splitlines() if len(line.split()) == 2)
-    expected = {rule: n for rule, n in plan.jobs(study.load(ROOT / "config/smoke.yaml")).items() if n}
+    expected = {rule: n for rule, n in plan.jobs(study.load(folder / "config/smoke.yaml")).items() if n}
     assert {rule: int(counted[rule]) for rule in expected} == expected
     assert int(counted["total"]) == sum(expected.values())
 

@@ -53,7 +53,13 @@ def _evaluate(a: argparse.Namespace) -> None:
 def _attack(a: argparse.Namespace) -> None:
     from lossybench.attacks.run import attack
 
-    attack(a.model, a.data, a.compressed, a.codec, a.options, a.oblivious, a.settings, a.out)
+    attack(a.model, a.data, a.compressed, a.codec, a.options, a.oblivious, a.settings, a.out, a.transfer, a.threads)
+
+
+def _attack_speed(a: argparse.Namespace) -> None:
+    from lossybench.attacks.speed import speed
+
+    print(speed(a.model, a.data, a.codec, a.level, a.settings, a.threads))
 
 
 def _aggregate(a: argparse.Namespace) -> None:
@@ -75,10 +81,11 @@ def _contact_sheet(a: argparse.Namespace) -> None:
 
 
 def _recommend(a: argparse.Namespace) -> None:
-    from lossybench.report import recommendations
+    from lossybench.report import attack_page, recommendations
 
     recommendations.write(a.summaries, a.out)
     recommendations.write_html(a.summaries, a.html)
+    attack_page.write(a.summaries, a.attacks)
 
 
 def _headline(a: argparse.Namespace) -> None:
@@ -155,7 +162,7 @@ def parser() -> argparse.ArgumentParser:
     path(one, "--compressed", "train parts to draw from: one, or several for mixed training", nargs="+")
     one.add_argument("--task", required=True, help="the task's name")
     one.add_argument("--arch", required=True, help="architecture, e.g. resnet or torchvision/resnet18")
-    one.add_argument("--regime", required=True, help="name of what it is trained on: original, mixed, matched_...")
+    one.add_argument("--regime", required=True, help="name of what it is trained on: original, mixed, adversarial, ...")
     one.add_argument("--seed", type=int, default=0, help="seed of weights and batches (default 0)")
     options(one, "--settings", "training settings")
     path(one, "--out", "folder to write")
@@ -173,8 +180,18 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--codec", required=True, help="codec in front of the model; original for none")
     options(one, "--options", "encoder options")
     path(one, "--oblivious", "attacks on the bare model (the table of --codec original)", required=False)
+    path(one, "--transfer", "models whose items the bare model shall meet", nargs="*", required=False, default=[])
     options(one, "--settings", "attack settings")
+    one.add_argument("--threads", type=int, default=1, help="codec round trips at a time; changes no result")
     path(one, "--out", "table to write")
+
+    one = stage("attack-speed", _attack_speed, "time attacks on one model against its bare passes")
+    path(one, "--model", "folder made by train")
+    path(one, "--data", "table made by fetch")
+    one.add_argument("--codec", required=True, help="codec to attack through")
+    one.add_argument("--level", type=float, required=True, help="its level")
+    options(one, "--settings", "attack settings")
+    one.add_argument("--threads", type=int, default=1, help="codec round trips at a time")
 
     one = stage("aggregate", _aggregate, "turn a task's outcomes into metrics, intervals, limits and attack tables")
     path(one, "--data", "table made by fetch")
@@ -193,10 +210,11 @@ def parser() -> argparse.ArgumentParser:
     path(one, "--compressed", "all test parts", nargs="+")
     path(one, "--out", "PNG to write")
 
-    one = stage("recommend", _recommend, "write recommendations and the table of limits from the summaries")
+    one = stage("recommend", _recommend, "write recommendations, the table of limits and the page on attacks")
     path(one, "--summaries", "folders made by aggregate", nargs="+")
     path(one, "--out", "Markdown to write")
     path(one, "--html", "HTML table to write")
+    path(one, "--attacks", "HTML page to write")
 
     one = stage("headline", _headline, "print a finished study's limits")
     one.add_argument(

@@ -7,7 +7,8 @@ import zlib
 
 import numpy as np
 
-from lossybench.attacks.surrogates import SURROGATES
+from lossybench.attacks.methods import METHODS
+from lossybench.attacks.settings import AttackSettings
 from lossybench.data.base import SPLITS
 from lossybench.study import ORIGINAL, Condition, Model, Study
 from lossybench.tasks import settings as training_settings
@@ -30,7 +31,7 @@ LEARN = {  # an item and epoch
     ("video", "detection"): 0.02,
 }
 TEST_SHARE = 0.5  # of what an item and epoch costs in training
-PASSES = 3.0  # forward and backward passes of an attack's step, in passes of a test
+LEFT = 0.3  # share of the items that attacks without gradients are left with
 REFERENCE = 0.019  # seconds that `_calibrate` takes on that machine
 
 
@@ -99,25 +100,41 @@ def _task_seconds(study: Study, task: str) -> float:
     total += sum(compressing(c, train, False) for c in trained)
     learn = LEARN[about.medium, about.kind]
     for model in study.models(task):
-        total += START["train"] + learn * train * _epochs(study, model)
+        training = _training(study, model)
+        # Each step of an attack on a batch costs about as much as learning from it.
+        rounds = 1 + (training.adversarial.steps if training.adversarial else 0)
+        total += START["train"] + learn * train * training.epochs * rounds
         for codec in study.tested_codecs(model):
             total += START["evaluate"] + TEST_SHARE * learn * test * len(study.levels(task, codec))
-    for _ in study.attacked(task):
-        settings = study.attack(task)
-        passes = PASSES * TEST_SHARE * learn
-        for codec in study.codecs[task]:
+    for attacked in study.attacked(task):
+        settings = study.attack(attacked)
+        items = min(settings.items, test)
+        for codec in study.attacked_codecs(task):
             levels = 1 if codec == ORIGINAL else len(study.attacked_levels(task, codec))
             through = 0.0 if codec == ORIGINAL else encode.get(codec, slowest)
-            steps = settings.steps if codec == ORIGINAL else settings.adaptive_steps
-            tiers = 2 if codec in SURROGATES else 1
-            runs = tiers * len(settings.goals) * len(settings.epsilons) * len(settings.attacks) * settings.restarts
-            total += START["attack"] + levels * runs * steps * min(settings.items, test) * (passes + through)
+            steps = _attack_steps(settings, codec != ORIGINAL)
+            total += START["attack"] + levels * items * steps * (learn + through)
     return total + START["aggregate"] + 2 * START["report"]
 
 
-def _epochs(study: Study, model: Model) -> int:
+def _attack_steps(settings: AttackSettings, behind: bool) -> float:
+    """Steps an item, all attacks together; each costs a pass through the codec and about what learning from it does."""
+    steps = 0.0
+    for aim in settings.aims:
+        method = METHODS[aim.attack]
+        if method.access == "scores":
+            steps += LEFT * settings.queries
+        elif method.access == "gradients" and behind:
+            steps += method.effort * settings.adaptive_steps
+        elif method.access == "gradients" and aim.goal != "trigger":
+            steps += method.effort * settings.steps
+    # The main attack follows the poorer gradient too.
+    return settings.restarts * (steps + 2 * settings.adaptive_steps * behind)
+
+
+def _training(study: Study, model: Model) -> training_settings.TrainingSettings:
     about = study.description(model.task)
-    return training_settings.read(study.training_settings(model), about.medium, about.kind).epochs
+    return training_settings.read(study.training_settings(model), about.medium, about.kind)
 
 
 def _calibrate() -> float:

@@ -18,7 +18,7 @@ import pydantic
 import yaml
 
 from lossybench import codecs, data, models
-from lossybench.attacks.settings import AttackSettings
+from lossybench.attacks.settings import AttackSettings, Epsilon, check_epsilon
 from lossybench.codecs.base import Codec
 from lossybench.errors import LossyBenchError, nearest
 from lossybench.tasks import settings as training_settings
@@ -88,11 +88,29 @@ class Matched(_Section):
     seeds: list[int] | None = pydantic.Field(default=None, description="Seeds; the task's first when left out.")
 
 
+class Adversarial(_Section):
+    """Training on originals that are attacked in every step (PGD, Madry et al. 2018); classification only."""
+
+    epsilon: Epsilon = pydantic.Field(
+        description='L-infinity bound as a share of full scale ("8/255"); at least one step of the 8-bit or 16-bit '
+        "integers."
+    )
+    steps: int = pydantic.Field(
+        default=3, ge=1, description="Gradient steps an attack; an epoch costs as much as `steps` + 1 others."
+    )
+    archs: list[str] | None = pydantic.Field(default=None, description="Architectures; the task's first when left out.")
+    seeds: list[int] | None = pydantic.Field(default=None, description="Seeds; the task's first when left out.")
+
+
 class Regimes(_Section):
     """What models are trained on. `original` always is: every limit is measured on it."""
 
     mixed: Mixed | None = pydantic.Field(default=None, description="Train on a mixture of levels; `{}` for all codecs.")
     matched: list[Matched] = pydantic.Field(default=[], description="Train on one level at a time.")
+    adversarial: Adversarial | None = pydantic.Field(default=None, description="Train on attacked originals.")
+
+
+AttackedRegime = Literal["original", "mixed", "adversarial"]
 
 
 class AttackConfig(pydantic.BaseModel):
@@ -102,15 +120,25 @@ class AttackConfig(pydantic.BaseModel):
     archs: list[str] | None = pydantic.Field(
         default=None, description="Architectures; all of the task's when left out."
     )
-    regimes: list[Literal["original", "mixed"]] = pydantic.Field(default=["original"], description="Regimes to attack.")
+    regimes: dict[AttackedRegime, dict[str, Any]] = pydantic.Field(
+        default={"original": {}},
+        min_length=1,
+        description="Regimes to attack, each with attack settings of its own; in YAML a list when there are none.",
+    )
     seeds: list[int] | None = pydantic.Field(default=None, description="Seeds; the task's first when left out.")
+    codecs: list[str] | None = pydantic.Field(default=None, description="Codecs to attack through; all when left out.")
     levels: dict[str, list[float]] = pydantic.Field(
         default={}, description="Levels per codec; the strongest and the two middle ones when left out."
     )
 
+    @pydantic.field_validator("regimes", mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {name: {} for name in value} if isinstance(value, list) else value
+
     @property
     def settings(self) -> dict[str, Any]:
-        """The attack's own settings, as written."""
+        """The attack's own settings, as written, without those of single regimes."""
         return dict(self.model_extra or {})
 
 
@@ -173,6 +201,8 @@ class Study:
         self.config = _validate(config)
         self.root = Path(self.config.results)
         self.codecs = {name: self._check_task(name, task) for name, task in self.config.tasks.items()}
+        for name in self.tasks:
+            self._check_attacked(name)
 
     def _check_task(self, name: str, task: TaskConfig) -> dict[str, Codec]:
         """The task's codecs, the lossless one first, after checking names and levels against each other."""
@@ -191,7 +221,10 @@ class Study:
         for arch, own in task.models.items():
             with _At(f"{where}.models.{arch}"):
                 models.module_name(arch, medium, kind)
-                training_settings.read({**task.training, **(own or {})}, medium, kind)
+                settings = {**task.training, **(own or {})}
+                training_settings.read(settings, medium, kind)
+                if "adversarial" in settings:
+                    raise LossyBenchError("adversarial training is a regime; set regimes.adversarial instead")
         mixed = task.regimes.mixed
         if mixed:
             _among(f"{where}.regimes.mixed.codecs", mixed.codecs or [], task.codecs)
@@ -200,17 +233,38 @@ class Study:
             _among(f"{where}.regimes.matched.codec", [matched.codec], task.codecs)
             _among(f"{where}.regimes.matched.archs", matched.archs or [], task.models)
             _among(f"{where}.regimes.matched.seeds", matched.seeds or [], task.seeds)
+        adversarial = task.regimes.adversarial
+        if adversarial:
+            with _At(f"{where}.regimes.adversarial"):
+                training_settings.read(_adversary(adversarial), medium, kind)
+            with _At(f"{where}.regimes.adversarial.epsilon"):
+                check_epsilon(adversarial.epsilon, medium)
+            _among(f"{where}.regimes.adversarial.archs", adversarial.archs or [], task.models)
+            _among(f"{where}.regimes.adversarial.seeds", adversarial.seeds or [], task.seeds)
         if task.attack:
             with _At(f"{where}.attack"):
-                if kind != "classification" or medium == "video":
-                    raise LossyBenchError(f"{medium} {kind} is not attacked yet; leave `attack` out")
-                AttackSettings.of(medium, task.attack.settings)
-            if "mixed" in task.attack.regimes and not mixed:
-                raise LossyBenchError(f"{where}.attack.regimes: no mixed models are trained; add regimes.mixed")
+                for own in task.attack.regimes.values():
+                    AttackSettings.of(medium, kind, {**task.attack.settings, **own})
             _among(f"{where}.attack.archs", task.attack.archs or [], task.models)
             _among(f"{where}.attack.seeds", task.attack.seeds or [], task.seeds)
+            _among(f"{where}.attack.codecs", task.attack.codecs or [], task.codecs)
             _levels_among(f"{where}.attack.levels", task.attack.levels, task.codecs)
         return found
+
+    def _check_attacked(self, task: str) -> None:
+        trained = self.models(task)
+        for model in self.attacked(task):
+            if model in trained:
+                continue
+            there = "; ".join(f"{m.arch}, seed {m.seed}" for m in trained if m.regime == model.regime)
+            if not there:
+                raise LossyBenchError(
+                    f"tasks.{task}.attack.regimes: no {model.regime} models are trained; add regimes.{model.regime}"
+                )
+            raise LossyBenchError(
+                f"tasks.{task}.attack: no {model.regime} model of {model.arch} with seed {model.seed} is trained, only "
+                f"of {there}; name these alone in attack.archs and attack.seeds, or more in regimes.{model.regime}"
+            )
 
     # What the study consists of.
 
@@ -243,6 +297,10 @@ class Study:
         config = self.task(task)
         regimes = [ORIGINAL] + (["mixed"] if config.regimes.mixed else [])
         found = [Model(task, *rest) for rest in itertools.product(config.models, regimes, config.seeds)]
+        adversarial = config.regimes.adversarial
+        if adversarial:
+            archs, seeds = adversarial.archs or list(config.models)[:1], adversarial.seeds or config.seeds[:1]
+            found += [Model(task, arch, "adversarial", seed) for arch, seed in itertools.product(archs, seeds)]
         for matched in config.regimes.matched:
             archs, seeds = matched.archs or list(config.models)[:1], matched.seeds or config.seeds[:1]
             for arch, level, seed in itertools.product(archs, self.levels(task, matched.codec), seeds):
@@ -253,7 +311,7 @@ class Study:
         """What a model of this regime is trained on."""
         original = Condition(ORIGINAL, 0)
         config = self.task(model.task)
-        if model.regime == ORIGINAL:
+        if model.regime in (ORIGINAL, "adversarial"):
             return [original]
         if model.regime == "mixed":
             mixed = config.regimes.mixed
@@ -280,6 +338,15 @@ class Study:
             return []
         archs, seeds = config.attack.archs or list(config.models), config.attack.seeds or config.seeds[:1]
         return [Model(task, *rest) for rest in itertools.product(archs, config.attack.regimes, seeds)]
+
+    def attacked_codecs(self, task: str) -> list[str]:
+        """The codecs that are attacked through, and the original, whose attacks are on the bare model."""
+        attack = self.task(task).attack
+        return [ORIGINAL, *((attack and attack.codecs) or self.task(task).codecs)]
+
+    def transferred(self, model: Model) -> list[Model]:
+        """The models whose adversarial items this one meets: of the other attacked regimes."""
+        return [m for m in self.attacked(model.task) if m != model and m._replace(regime=model.regime) == model]
 
     def attacked_levels(self, task: str, codec: str) -> list[float]:
         """The levels that are attacked, mildest first: as configured, else the two middle ones and the strongest."""
@@ -335,7 +402,7 @@ class Study:
 
     def all_attacks(self, task: str) -> list[Path]:
         """Every attacked model's attack tables."""
-        return [self.attacks(m, codec) for m in self.attacked(task) for codec in self.codecs[task]]
+        return [self.attacks(m, codec) for m in self.attacked(task) for codec in self.attacked_codecs(task)]
 
     def branch(self, codec: str) -> list[Path]:
         """All that is made with one codec: bitstreams, outcomes, attacks."""
@@ -344,7 +411,8 @@ class Study:
             if codec in self.codecs[task]:
                 found += [self.compressed(task, Condition(codec, lv), "test") for lv in self.levels(task, codec)]
                 found += [self.outcomes(m, codec) for m in self.models(task) if codec in self.tested_codecs(m)]
-                found += [self.attacks(m, codec) for m in self.attacked(task)]
+                if codec in self.attacked_codecs(task):
+                    found += [self.attacks(m, codec) for m in self.attacked(task)]
         return found
 
     @property
@@ -364,19 +432,25 @@ class Study:
         settings = {**config.training, **(config.models[model.arch] or {})}
         if model.regime != ORIGINAL:
             settings.pop("minimum", None)
+        if model.regime == "adversarial":
+            assert config.regimes.adversarial is not None
+            settings |= _adversary(config.regimes.adversarial)
         return settings
 
-    def attack(self, task: str) -> AttackSettings:
-        """The settings of a task's attacks, defaults filled in."""
-        attack = self.task(task).attack
-        assert attack is not None
-        return AttackSettings.of(self.description(task).medium, attack.settings)
+    def attack(self, model: Model) -> AttackSettings:
+        """The settings of a model's attacks, defaults filled in."""
+        about = self.description(model.task)
+        return AttackSettings.of(about.medium, about.kind, self._attack_settings(model))
 
-    def attack_settings(self, task: str, codec: str) -> dict[str, Any]:
-        """Attack settings of a task's codec."""
-        attack = self.task(task).attack
+    def attack_settings(self, model: Model, codec: str) -> dict[str, Any]:
+        """Attack settings of a model and codec."""
+        levels = self.attacked_levels(model.task, codec)
+        return {**self._attack_settings(model), "levels": levels, "seed": self.config.seed}
+
+    def _attack_settings(self, model: Model) -> dict[str, Any]:
+        attack = self.task(model.task).attack
         assert attack is not None
-        return {**attack.settings, "levels": self.attacked_levels(task, codec), "seed": self.config.seed}
+        return {**attack.settings, **attack.regimes[model.regime]}  # type: ignore[index]
 
     def analysis_settings(self) -> dict[str, Any]:
         """What aggregation needs of the config."""
@@ -412,6 +486,11 @@ class _At:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, LossyBenchError):
             raise LossyBenchError(f"{self.where}: {error}") from None
+
+
+def _adversary(regime: Adversarial) -> dict[str, Any]:
+    """What the regime adds to the training settings."""
+    return {"adversarial": {"epsilon": regime.epsilon, "steps": regime.steps}}
 
 
 def _among(where: str, chosen: list[Any], known: Any) -> None:

@@ -1,6 +1,7 @@
 """Attack: one model, bare (codec `original`: the oblivious items are made here) or through one codec.
 
-Inputs: a model, the attacked levels' test parts and, for a codec, the oblivious items.
+Inputs: a model, the attacked levels' test parts and, for a codec, the oblivious items; for the bare model, the models
+of other regimes, whose items it shall meet too.
 Output: attacks/{task}/{arch}/{regime}/{seed}/{codec}.parquet (artifacts.ATTACKS).
 Why by codec: the same oblivious items go through every codec; the adaptive ones are made through each.
 """
@@ -12,12 +13,15 @@ rule attack:
         data=f"{ROOT}/data/{{task}}.parquet",
         compressed=lambda w: test_parts(w, STUDY.attacked_levels(w.task, w.codec)),
         oblivious=oblivious,
+        transfer=transferred,
     output:
         f"{ROOT}/attacks/{{task}}/{{arch}}/{{regime}}/{{seed}}/{{codec}}.parquet",
     log:
         f"{LOGS}/attack/{{task}}/{{arch}}/{{regime}}/{{seed}}/{{codec}}.log",
     benchmark:
         f"{BENCHMARKS}/attack/{{task}}/{{arch}}/{{regime}}/{{seed}}/{{codec}}.tsv"
+    # Codec round trips at a time; more pay where a GPU waits for them: `--set-threads attack=8`.
+    threads: 1
     priority: 30
     conda:
         "../../envs/lossybench.yaml"
@@ -29,8 +33,13 @@ rule attack:
         oblivious=lambda w, input: (
             f"--oblivious {input.oblivious}" if input.oblivious else ""
         ),
+        transfer=lambda w, input: (
+            f"--transfer {' '.join(map(str, map(STUDY.model, transferred_models(w))))}"
+            if input.transfer
+            else ""
+        ),
         options=lambda w: json.dumps(STUDY.codec_options(w.task, w.codec)),
-        settings=lambda w: json.dumps(STUDY.attack_settings(w.task, w.codec)),
+        settings=lambda w: json.dumps(STUDY.attack_settings(model_of(w), w.codec)),
         code=lambda w: fingerprint(
             "lossybench.attacks.run", *model_code(w), *codec_code("original", w.codec)
         ),
@@ -38,5 +47,5 @@ rule attack:
         "Attacking {wildcards.arch} ({wildcards.regime}, seed {wildcards.seed}) of {wildcards.task} through {wildcards.codec}"
     shell:
         "python -m lossybench attack --model {params.folder} --data {input.data} --compressed {input.compressed}"
-        " --codec {wildcards.codec} --options {params.options:q} {params.oblivious}"
-        " --settings {params.settings:q} --out {output} > {log} 2>&1"
+        " --codec {wildcards.codec} --options {params.options:q} {params.oblivious} {params.transfer}"
+        " --settings {params.settings:q} --threads {threads} --out {output} > {log} 2>&1"

@@ -54,6 +54,18 @@ def oblivious(w):
     return [] if w.codec == "original" else [STUDY.attacks(model_of(w), "original")]
 
 
+def transferred_models(w):
+    """The models whose adversarial items a bare model meets."""
+    return STUDY.transferred(model_of(w)) if w.codec == "original" else []
+
+
+def transferred(w):
+    """Their files."""
+    return [
+        STUDY.model(m) / file for m in transferred_models(w) for file in MODEL_FILES
+    ]
+
+
 def title(task):
     """A task's category in the report."""
     return task.replace("_", " ").capitalize()
@@ -68,6 +80,7 @@ def figures(task):
         bool(config.attack),
         bool(config.regimes.matched),
         bool(config.regimes.mixed),
+        bool(config.attack and len(config.attack.regimes) > 1),
     )
 
 

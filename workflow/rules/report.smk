@@ -1,7 +1,7 @@
-"""Report: figures, contact sheets, recommendations and the table of limits.
+"""Report: figures, contact sheets, recommendations, the table of limits and the page on attacks.
 
 Inputs: the summaries; for the contact sheets the bitstreams themselves.
-Outputs: figures/{task}/*.png and *.svg, recommendations.md, limits.html.
+Outputs: figures/{task}/*.png and *.svg, recommendations.md, limits.html, attacks.html.
 Why one job a task draws all its figures: starting matplotlib takes longer than drawing one.
 """
 
@@ -89,6 +89,12 @@ rule recommend:
             category="Limits of all tasks",
             labels={"figure": "table of limits"},
         ),
+        attacks=report(
+            f"{ROOT}/attacks.html",
+            caption="../report/attacks_page.rst",
+            category="Under attack",
+            labels={"figure": "what a codec buys under attack"},
+        ),
     log:
         f"{LOGS}/recommend.log",
     benchmark:
@@ -107,4 +113,4 @@ rule recommend:
         "Writing recommendations"
     shell:
         "python -m lossybench recommend --summaries {params.summaries} --out {output.text} --html {output.html}"
-        " > {log} 2>&1"
+        " --attacks {output.attacks} > {log} 2>&1"
