@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,12 +22,14 @@ from skimage.data import astronaut
 from sklearn.datasets import load_digits
 
 from lossybench import codecs, models
+from lossybench.analysis.attacks import Attacked, gates
 from lossybench.artifacts import COMPRESSED, DATA, read_meta, read_table, write_table
 from lossybench.attacks import surrogates
+from lossybench.attacks.classification import ClassificationVictim
 from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.attacks.quantised import GRIDS
 from lossybench.attacks.run import attack
-from lossybench.attacks.settings import AttackSettings
+from lossybench.attacks.settings import Aim, AttackSettings
 from lossybench.codecs.base import Codec, Encoded
 from lossybench.errors import LossyBenchError
 from lossybench.models.inputs import prepare
@@ -40,7 +43,7 @@ class Coarse(Codec):
     """Rounds integers down to multiples of the level: a codec whose output is plain to see, for images and audio."""
 
     name, title, parameter, stronger, bounds = "coarse", "Coarse", "step", "higher", (1, 4096)
-    media = frozenset({"image", "audio"})
+    media = frozenset({"image", "audio", "video"})
 
     def encode(self, media: np.ndarray, level: float, rate: float = 0.0) -> Encoded:
         payload = zlib.compress((media // int(level)).tobytes())
@@ -367,6 +370,45 @@ def test_every_attack_keeps_its_bound_in_integers(study: Study, codec: str) -> N
             assert np.sqrt((change**2).sum()) / 255 > 0.8 * row.epsilon  # and uses it
 
 
+@pytest.mark.parametrize("medium", ["audio", "video"])
+@pytest.mark.parametrize("behind", [False, True])
+def test_every_attack_keeps_its_bound_in_other_media(medium: str, behind: bool) -> None:
+    shape = (400,) if medium == "audio" else (3, 3, 16, 16)
+    grid = GRIDS[medium]
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(math.prod(shape), 4)).requires_grad_(False)
+    info = {"medium": medium, "kind": "classification", "classes": list("abcd"),
+            "input": {"shape": [400] if medium == "audio" else [3, 16, 16], "rate": 8000.0}}  # fmt: skip
+    through = [CodecPreprocessor(Coarse(), 8, medium, 8000.0)] if behind else []
+    victim = ClassificationVictim(network, torch.device("cpu"), info, grid, 2, through)
+    clean = np.random.default_rng(0).integers(grid.lowest // 2, grid.highest, (5, *shape))
+    clean = clean.astype(grid.dtype)
+    clean[0] = 0  # silence, black
+    truth = victim.predict(clean)
+    items = SimpleNamespace(ids=np.arange(5), integers=clean, truth=truth, targets=(truth + 1) % 4)
+    items.at = lambda part: SimpleNamespace(
+        ids=items.ids[part], integers=clean[part], truth=truth[part], targets=items.targets[part]
+    )
+    how = AttackSettings.of(medium, "classification", {"steps": 3, "adaptive_steps": 3, "queries": 5})
+    bounds: list[tuple[str, str, float]] = [(name, "linf", 0.03) for name in EVERYTHING if name != "pgd_l2"]
+    bounds += [("pgd_l2", "l2", 1.0)]
+    if medium == "audio":
+        bounds += [(name, "snr", 30.0) for name in EVERYTHING]
+    for attack_name, norm, epsilon in bounds:
+        found = victim.craft(items, Aim(attack_name, norm, epsilon, "untargeted"), how, (0,))
+        change = (found.astype(np.int64) - clean) / grid.full_scale
+        assert found.dtype == grid.dtype and change[1:].any(), attack_name
+        length = np.sqrt((change.reshape(5, -1) ** 2).sum(1))
+        if norm == "linf":
+            assert np.abs(change).max() <= epsilon + 1e-9, attack_name
+        elif norm == "l2":
+            assert length.max() <= epsilon + 1e-9, attack_name
+        else:
+            assert not change[0].any(), attack_name
+            signal = np.sqrt(((clean[1:].astype(float) / grid.full_scale) ** 2).sum(1))
+            assert (20 * np.log10(signal / length[1:]) >= epsilon - 1e-9).all(), attack_name
+
+
 def test_apgd_agrees_with_a_textbook_pgd(study: Study, digits: SimpleNamespace) -> None:
     epsilon = 16 / 255
     ours = rows(study.attack(attacks={"pgd": [epsilon], "apgd": [epsilon]}, items=300, goals=["untargeted"], steps=20))
@@ -388,20 +430,32 @@ def test_random_noise_is_weaker_and_square_searches_only_where_gradients_failed(
     assert not ((square.after == square.label) & (pgd.after != pgd.label).loc[square.index]).any()
 
 
-def test_square_finds_what_masked_gradients_hide(
+class Saturated(torch.nn.Module):
+    """The same decisions with logits so large that softmax has no slope left."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 1e4 * self.network(x)
+
+
+def test_square_finds_what_masked_gradients_hide_and_the_gates_tell(
     study: Study, digits: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Saturated(torch.nn.Module):
-        """The same decisions with logits so large that softmax has no slope left."""
+    def gates_of(name: str) -> dict[str, str]:
+        path = study.attack(**how, out=f"{name}.parquet")
+        of = Attacked.read(path, "classification", {"bootstrap": 100, "seed": 0})
+        return {gate.name: gate.status for gate in gates(of, "original", 0.0, chance=0.1)}
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return 1e4 * digits.network(x)
-
-    how = {"attacks": {"pgd": [EPSILON], "square": [EPSILON]}, "goals": ["untargeted"], "queries": 200}
-    plain = rows(study.attack(**how))
+    attacks = {name: [EPSILON] for name in ("pgd_doubled", "fgsm", "square", "noise")}
+    how = {"attacks": {"pgd": [EPSILON, "64/255"], **attacks}, "goals": ["untargeted"], "queries": 200}
     info = models.load(Path(), "cpu")[1]
-    monkeypatch.setattr(models, "load", lambda *_: (Saturated(), info))
-    masked = rows(study.attack(**how))
+    correct = gates_of("plain")
+    monkeypatch.setattr(models, "load", lambda *_: (Saturated(digits.network), info))
+    tripped = gates_of("masked")
+    plain, masked = (rows(study.root / f"{name}.parquet", epsilon=EPSILON) for name in ("plain", "masked"))
     robust = {
         name: (table.after == table.label).groupby(table.attack).mean()
         for name, table in (("plain", plain), ("masked", masked))
@@ -411,6 +465,9 @@ def test_square_finds_what_masked_gradients_hide(
     main = masked[masked.attack == "pgd"]
     assert (main.zero_gradient == 1).mean() > 0.8
     assert (plain[plain.attack == "pgd"].zero_gradient < 1).all()
+    assert "fail" not in correct.values() and list(correct.values()).count("pass") >= 7
+    for gate in ("white-box beats black-box", "white-box reaches chance", "gradients are not zero"):
+        assert (correct[gate], tripped[gate]) == ("pass", "fail")
 
 
 def test_a_trigger_works_behind_the_codec_only(study: Study) -> None:
