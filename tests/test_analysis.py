@@ -51,6 +51,16 @@ def test_tango_when_all_pairs_agree():
     assert tango(30, 0, 30)[0] == -1.0
 
 
+@pytest.mark.parametrize("n", [5, 12, 300])
+def test_tango_when_all_pairs_change_the_same_way(n):
+    """It is Wilson's interval of n of n, carried from shares p to differences 2p - 1; and no certainty."""
+    low, high = tango(0, n, n)
+    assert (low, high) == (pytest.approx(2 * wilson(n, n)[0] - 1), 1.0)
+    assert tango(n, 0, n) == (-high, -low)
+    nearly = tango(1e-3, n - 1e-3, n)
+    assert (low, high) == pytest.approx(nearly, abs=1e-3)
+
+
 def test_tango_covers():
     rng = np.random.default_rng(0)
     n, lost, won = 200, 0.06, 0.02

@@ -114,6 +114,8 @@ def _tango_low(lost: float, won: float, n: int, z: float) -> float:
         return -all_agree(n, z)
     if lost == n:
         return -1.0
+    if won == n:  # at 1 the standard error is 0, so that the search below would end there
+        return (n - z * z) / (n + z * z)
     estimate = (won - lost) / n
 
     def excess(difference: float) -> float:

@@ -86,8 +86,10 @@ def defence(oblivious: pd.Series, worst: pd.Series | None) -> str:
         verdict = "a gain against an attacker who ignores the codec; one who goes through it was not tried"
     elif worst["gain_high"] < 0:
         verdict = "the codec does harm: an attacker who goes through it gets further than without it"
-    elif worst["gain_low"] <= 0:
+    elif worst["gain_low"] <= 0 and worst["gain_high"] < oblivious["gain"]:
         verdict = "the gain vanishes when the attacker goes through the codec: no defence"
+    elif worst["gain_low"] <= 0:
+        verdict = "too few items to say whether the gain is left when the attacker goes through the codec"
     elif worst["gain"] < oblivious["gain"]:
         verdict = "part of the gain is left when the attacker goes through the codec"
     else:
