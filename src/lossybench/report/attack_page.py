@@ -34,8 +34,8 @@ TIERS = {
     "T1": "transfer: knows models of the other training regimes only; items are made on those",
     "T2": "adaptive: attacks through the real codec and takes its gradient for that of doing nothing (BPDA)",
     "T3-EoT": "adaptive, as T3, but does not know the level: attacks all levels at once",
-    "T3": "adaptive: attacks through the real codec with the gradient of a stand-in: a differentiable JPEG, or a filter "
-    "with the gains that the codec was measured to have",
+    "T3": "adaptive: attacks through the real codec with the gradient of a stand-in: a differentiable JPEG, or a "
+    "filter with the gains that the codec was measured to have",
     "T4": "scores only: searches through the real codec without gradients, on what all others left right",
 }
 ATTACKS = {
