@@ -161,7 +161,7 @@ def publish(path: Path | str) -> Iterator[Path]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise LossyBenchError(
-            f"{path}: could not be written, {os.strerror(error.errno)}; make room there, then run the same command again"
+            f"{path}: could not be written: {os.strerror(error.errno)}; make room, then run the same command again"
         ) from error
     finally:
         with contextlib.suppress(OSError):  # where the file system itself fails, that is the error to be told of
@@ -183,9 +183,9 @@ def _to_disk(path: Path) -> None:
 
 
 def damaged(path: Path | str, why: object) -> LossyBenchError:
-    """The error to raise for an artifact whose content is not what was written; the file itself is moved out of the way.
+    """The error to raise for an artifact whose content is not what was written.
 
-    Snakemake then finds it missing, and the next run makes it again. Where it can't be moved, the error says so.
+    The file itself is moved out of the way: Snakemake then finds it missing, and the next run makes it again.
     """
     path = Path(path)
     kept = path.with_name(f"{path.name}.damaged")

@@ -10,7 +10,6 @@ import functools
 import hashlib
 import io
 import json
-import pickle
 import signal
 import sys
 import tempfile
@@ -37,6 +36,7 @@ from lossybench.tasks.settings import Adversary, TrainingSettings
 
 CHECKPOINT = ".checkpoint.pt"  # in the model's folder; Snakemake does not know of it, so it outlives a failed job
 INTERVAL = 60.0  # seconds between checkpoints, at least
+DIGEST = 32  # bytes of SHA-256, with which a checkpoint begins
 WARM_UP = 0.25  # share of the steps in which the one-cycle schedule rises
 LARGEST_GRADIENT = 5.0  # norm; steadies the first steps of detectors and transformers
 VALIDATION_BATCH = 64
@@ -498,21 +498,23 @@ class _Run:
             "best": self.best,
             "history": self.history,
         }
-        content = io.BytesIO()
-        torch.save(state, content)  # to memory: to a full disk torch says something else than that
+        memory = io.BytesIO()  # straight to a full disk, torch says something else than that
+        torch.save(state, memory)
+        content = memory.getvalue()
         with artifacts.publish(self.checkpoint) as aside:
-            aside.write_bytes(content.getbuffer())
+            aside.write_bytes(hashlib.sha256(content).digest() + content)
         self.saved = time.monotonic()
 
     def _resume(self) -> None:
         """Go on from the checkpoint if it is whole and of this very run."""
         if not self.checkpoint.exists():
             return
-        try:
-            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            tqdm.write(f"{self.checkpoint}: damaged ({error}); starting anew", sys.stderr)
+        found = self.checkpoint.read_bytes()
+        said, content = found[:DIGEST], found[DIGEST:]
+        if hashlib.sha256(content).digest() != said:
+            tqdm.write(f"{self.checkpoint}: damaged; starting anew", sys.stderr)
             return
+        state = torch.load(io.BytesIO(content), map_location=self.device, weights_only=True)
         if state["identity"] != self.identity:
             tqdm.write(
                 f"{self.checkpoint}: of another run (inputs, settings or code differ); starting anew", sys.stderr

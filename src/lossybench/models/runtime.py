@@ -22,16 +22,18 @@ from lossybench.errors import LossyBenchError
 AHEAD = 4  # pieces of work that wait or are being made for each background thread
 AMPERE = 8  # compute capability from which a GPU computes in bfloat16
 
-_In, _Out = TypeVar("_In"), TypeVar("_Out")
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 _log = logging.getLogger(__name__)
 
 
 def start(device: str = "auto", deterministic: bool = True) -> torch.device:
-    """Set torch up, say in the log which device is used, and return it: "cpu", "cuda", or "auto" (CUDA if there is one).
+    """Set torch up, say in the log which device is used, and return it.
 
-    On the CPU: one thread, since jobs run side by side and sums must not depend on the number of cores, and always bit
-    for bit repeatable. On CUDA `deterministic` takes repeatable kernels, and names in the log each operation that has
-    none; without it the fastest ones are taken. Raises LossyBenchError for "cuda" without one.
+    device: "cpu", "cuda", or "auto", which takes CUDA if there is one. On the CPU: one thread, since jobs run side by
+    side and sums must not depend on the number of cores; always repeatable bit for bit. On CUDA `deterministic` takes
+    repeatable kernels, and names in the log each operation that has none; without it the fastest ones are taken.
+    Raises LossyBenchError for "cuda" where there is none.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise LossyBenchError(f"device {device!r}: use auto, cpu or cuda")
@@ -87,7 +89,7 @@ def _driver() -> str:
 
 
 def mixed_precision(device: torch.device, wanted: bool) -> contextlib.AbstractContextManager[Any]:
-    """Within it operations that bear it run in bfloat16: if wanted, on a GPU that computes in it; else all in float32."""
+    """Within it operations that bear it run in bfloat16, if wanted, on a GPU that computes in it; else in float32."""
     able = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= AMPERE
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted and able)
 
