@@ -49,7 +49,7 @@ def test_same_seed_same_bytes_other_seed_other_weights(toy, tmp_path):
 
 def _terminated(toy, out, patch, pause, *arguments, sent=signal.SIGTERM, **settings):
     """A run that the signal reaches before its pause of this number: after a step, or a batch of validation."""
-    pauses, pause_of = itertools.count(1), training._Run._pause
+    pauses, pause_of = itertools.count(1), training.Run._pause
 
     def interrupted(run):
         if next(pauses) == pause:
@@ -57,7 +57,7 @@ def _terminated(toy, out, patch, pause, *arguments, sent=signal.SIGTERM, **setti
         pause_of(run)
 
     with patch.context() as patched, pytest.raises(SystemExit) as ended:
-        patched.setattr(training._Run, "_pause", interrupted)
+        patched.setattr(training.Run, "_pause", interrupted)
         _train(toy, out, *arguments, **settings)
     assert ended.value.code == 128 + sent
     assert {path.name for path in out.iterdir()} == {training.CHECKPOINT}
@@ -141,7 +141,7 @@ def test_a_damaged_checkpoint_is_not_used(toy, tmp_path, monkeypatch, capsys):
 def test_checkpoints_are_saved_at_intervals(toy, tmp_path, monkeypatch):
     """What a run that is killed without notice goes on from."""
     whole = _train(toy, tmp_path / "whole", [toy[1]])
-    steps, epoch_of = [], training._Run._epoch
+    steps, epoch_of = [], training.Run.epoch
 
     def killed(run, epoch):
         if epoch == 3:
@@ -150,10 +150,10 @@ def test_checkpoints_are_saved_at_intervals(toy, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
         patch.setattr(training, "INTERVAL", 0.0)
-        patch.setattr(training._Run, "_epoch", killed)
+        patch.setattr(training.Run, "epoch", killed)
         _train(toy, tmp_path / "cut", [toy[1]])
     monkeypatch.setattr(
-        training._Run, "_epoch", lambda run, epoch: steps.append((epoch, run.step)) or epoch_of(run, epoch)
+        training.Run, "epoch", lambda run, epoch: steps.append((epoch, run.step)) or epoch_of(run, epoch)
     )
     assert _train(toy, tmp_path / "cut", [toy[1]]) == whole
     assert steps == [(2, 6), (3, 0)]  # of the second epoch only the validation

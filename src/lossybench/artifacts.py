@@ -145,8 +145,8 @@ def publish(path: Path | str) -> Iterator[Path]:
     """Yield a private name beside `path`; on success put it into place, on the disk, in one step; else remove it.
 
     A reader therefore sees the whole file or none, on a shared file system too, and two writers never mix. What killed
-    writers of the same file left behind is removed; one that should still live finds its private file gone and fails.
-    Raises LossyBenchError when the disk is full or a quota is reached.
+    writers of the same file left behind is removed. Raises LossyBenchError when the disk is full or a quota is reached,
+    and when another writer of the same file has begun since: the older one gives up.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -154,8 +154,13 @@ def publish(path: Path | str) -> Iterator[Path]:
     aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part{path.suffix}")
     try:
         yield aside
-        _to_disk(aside)
-        aside.replace(path)
+        try:
+            _to_disk(aside)
+            aside.replace(path)
+        except FileNotFoundError:
+            raise LossyBenchError(
+                f"{path}: another job began to write it meanwhile; this one, the older, gives up"
+            ) from None
         _to_disk(path.parent)  # the new name; only the content is there until now
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):

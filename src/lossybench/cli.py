@@ -65,6 +65,12 @@ def _attack_speed(a: argparse.Namespace) -> None:
     print(speed(a.model, a.data, a.codec, a.level, a.settings, a.threads))
 
 
+def _speed(a: argparse.Namespace) -> None:
+    from lossybench.speed import speed
+
+    print(speed(a.model, a.data, a.train, a.test, a.settings, a.threads))
+
+
 def _aggregate(a: argparse.Namespace) -> None:
     from lossybench.analysis.aggregate import aggregate
 
@@ -197,6 +203,14 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--level", type=float, required=True, help="its level")
     options(one, "--settings", "attack settings")
     one.add_argument("--threads", type=int, default=1, help="codec round trips at a time")
+
+    one = stage("speed", _speed, "time training, evaluation and PGD of one classifier, and how long its device waits")
+    path(one, "--model", "folder made by train")
+    path(one, "--data", "table made by fetch")
+    path(one, "--train", "train parts to train on", nargs="+")
+    path(one, "--test", "test part to evaluate on")
+    options(one, "--settings", "attack settings")
+    one.add_argument("--threads", type=int, default=1, help="CPU threads to prepare media with")
 
     one = stage("aggregate", _aggregate, "turn a task's outcomes into metrics, intervals, limits and attack tables")
     path(one, "--data", "table made by fetch")

@@ -47,7 +47,7 @@ def evaluate(
             tqdm(total=len(truth) * len(compressed), desc="evaluate", unit="item", mininterval=1) as progress,
         ):
             for path, of_level in zip(compressed, metas, strict=True):
-                yield from _level(task, network, chosen, feed, path, of_level, truth, progress)
+                yield from level_outcomes(task, network, chosen, feed, path, of_level, truth, progress)
 
     artifacts.write_table(out, task.schema, rows(), meta)
 
@@ -64,7 +64,7 @@ def _check(info: Mapping[str, Any], compressed: list[Path], metas: list[dict[str
             )
 
 
-def _level(
+def level_outcomes(
     task: Task,
     network: torch.nn.Module,
     device: torch.device,
@@ -74,6 +74,7 @@ def _level(
     truth: Mapping[str, Mapping[str, Any]],
     progress: tqdm,
 ) -> Iterator[dict[str, Any]]:
+    """Outcomes of the test items in one compressed table, whose meta this is. truth: rows of the data table by id."""
     codec = codecs.get(meta["codec"], meta["options"])
     missing = set(truth)
     waiting: list[tuple[str, Example]] = []

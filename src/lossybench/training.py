@@ -70,6 +70,36 @@ def train(
     Raises LossyBenchError for a wrong setting, sources that lack items, a loss that is not finite, a full disk, or a
     model below `minimum`; nothing is published then.
     """
+    with prepared(data, sources, task_meta, arch, seed, settings, out, threads) as run:
+        model, validation, history = run.run()
+    chosen, metric, info = run.settings, run.task.metric, dict(run.task.info)
+    reached = validation["original"]
+    if chosen.minimum is not None and reached is not None and reached < chosen.minimum:
+        _forget(out / CHECKPOINT)
+        raise LossyBenchError(
+            f"{out}: {arch} reached a validation {metric} of {reached:.3f} on original items, below the minimum "
+            f"of {chosen.minimum:g}; train it longer (epochs: {chosen.epochs}) or on more items "
+            f"({len(run.examples.train.targets)}), or lower `minimum` if the task is that hard"
+        )
+    info["validation"] = {"metric": metric, **validation}
+    info["parameters"] = sum(parameter.numel() for parameter in model.parameters())
+    info["environment"] = runtime.environment(run.device)
+    models.save(model, info, history, out)
+    _forget(out / CHECKPOINT)
+
+
+@contextlib.contextmanager
+def prepared(
+    data: Path,
+    sources: list[Path],
+    task_meta: Mapping[str, str],
+    arch: str,
+    seed: int,
+    settings: dict[str, Any],
+    out: Path,
+    threads: int = 1,
+) -> Iterator[Run]:
+    """All that `train`, whose arguments these are, does before its first step; the media are there within it."""
     meta = artifacts.read_meta(data)
     medium, kind, classes = meta["medium"], meta["kind"], meta["classes"]
     chosen = training_settings.read(settings, medium, kind, models.default_settings(arch, medium, kind))
@@ -90,20 +120,7 @@ def train(
     task = tasks.get(info)
     with tempfile.TemporaryFile() as scratch:
         examples = _Loader(task, sources, scratch, feed).load(rows, chosen.draws, seed)
-        model, validation, history = _Run(task, chosen, examples, seed, device, feed, out).run()
-    reached = validation["original"]
-    if chosen.minimum is not None and reached is not None and reached < chosen.minimum:
-        _forget(out / CHECKPOINT)
-        raise LossyBenchError(
-            f"{out}: {arch} reached a validation {task.metric} of {reached:.3f} on original items, below the minimum "
-            f"of {chosen.minimum:g}; train it longer (epochs: {chosen.epochs}) or on more items "
-            f"({len(rows['train'])}), or lower `minimum` if the task is that hard"
-        )
-    info["validation"] = {"metric": task.metric, **validation}
-    info["parameters"] = sum(parameter.numel() for parameter in model.parameters())
-    info["environment"] = runtime.environment(device)
-    models.save(model, info, history, out)
-    _forget(out / CHECKPOINT)
+        yield Run(task, chosen, examples, seed, device, feed, out)
 
 
 def _forget(checkpoint: Path) -> None:
@@ -307,7 +324,7 @@ class _Loader:
         return _Split(targets, np.array(records))
 
 
-class _Run:
+class Run:
     """One training run: its epochs, its checkpoint, its best weights."""
 
     def __init__(
@@ -340,7 +357,7 @@ class _Run:
         )
         # How far it has come: whole epochs, steps of the next one and their summed loss, the best weights of all.
         self.history: list[dict[str, Any]] = []
-        self.step, self.total = 0, torch.zeros((), device=device)
+        self.begin_epoch()
         self.best: dict[str, Any] = {"value": -1.0, "epoch": 0, "weights": {}}
         self.identity = self._identity()
         self.saved = time.monotonic()
@@ -357,7 +374,7 @@ class _Run:
         ):
             while len(self.history) < self.settings.epochs:
                 epoch = len(self.history) + 1
-                loss, value = self._epoch(epoch), None
+                loss, value = self.epoch(epoch), None
                 if epoch % self.settings.validate_every == 0 or epoch == self.settings.epochs:
                     value = self._validate(self.examples.val, self.settings.adversarial)
                     # Of equals the later one: the schedule has settled further.
@@ -365,7 +382,7 @@ class _Run:
                         weights = copy.deepcopy(self.model.state_dict())
                         self.best = {"value": value, "epoch": epoch, "weights": weights}
                 self.history.append({"epoch": epoch, "loss": loss, f"val_{self.task.metric}": value})
-                self.step, self.total = 0, torch.zeros((), device=self.device)
+                self.begin_epoch()
                 progress.set_postfix({"loss": f"{loss:.3f}", self.task.metric: value})
                 progress.update()
             self.model.load_state_dict(self.best["weights"])
@@ -373,7 +390,11 @@ class _Run:
         validation = {"own": self.best["value"], "original": original, "epoch": self.best["epoch"]}
         return self.model.eval(), validation, self.history
 
-    def _epoch(self, epoch: int) -> float:
+    def begin_epoch(self) -> None:
+        """None of its steps is done."""
+        self.step, self.total = 0, torch.zeros((), device=self.device)
+
+    def epoch(self, epoch: int) -> float:
         """Train for what is left of an epoch and return its mean loss.
 
         What is random in a step follows from the seed, the epoch and the step alone, on any number of threads; so a

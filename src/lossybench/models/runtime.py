@@ -20,6 +20,7 @@ import torch
 from lossybench.errors import LossyBenchError
 
 AHEAD = 4  # pieces of work that wait or are being made for each background thread
+DRIVER = Path("/proc/driver/nvidia/version")
 AMPERE = 8  # compute capability from which a GPU computes in bfloat16
 
 _In = TypeVar("_In")
@@ -82,7 +83,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 def _driver() -> str:
     """The version of the NVIDIA driver as the kernel tells it; "unknown" where it does not."""
     with contextlib.suppress(OSError):
-        said = re.search(r"\s(\d+(\.\d+)+)\s", Path("/proc/driver/nvidia/version").read_text())
+        said = re.search(r"\s(\d+(\.\d+)+)\s", DRIVER.read_text())
         if said:
             return said[1]
     return "unknown"
