@@ -174,9 +174,10 @@ def publish(path: Path | str) -> Iterator[Path]:
 
 
 def sweep(path: Path) -> None:
-    """Remove what killed writers of the file `path` left beside it."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part{glob.escape(path.suffix)}"):
-        leftover.unlink(missing_ok=True)
+    """Remove what killed writers of the file `path` left beside it, and those who published to their private names."""
+    for dots in (".", ".."):
+        for leftover in path.parent.glob(f"{dots}{glob.escape(path.name)}.*.part{glob.escape(path.suffix)}"):
+            leftover.unlink(missing_ok=True)
 
 
 def _to_disk(path: Path) -> None:
