@@ -30,8 +30,9 @@ def evaluate(
     they change no result. Items are streamed.
     Raises LossyBenchError when the tables are of different codecs or tasks, or lack test items.
     """
-    chosen = runtime.start(device, runtime.deterministic(models.read_info(model)))
-    network, info = models.load(model, str(chosen))
+    network, info = models.load(model)
+    chosen = runtime.start(device, runtime.deterministic(info))
+    network.to(chosen)
     feed = functools.partial(runtime.in_order, device=chosen, threads=threads)
     metas = [artifacts.read_meta(path) for path in compressed]
     _check(info, compressed, metas)

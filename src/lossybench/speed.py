@@ -88,7 +88,7 @@ def _training(info: dict[str, Any], data: Path, train: list[Path], threads: int)
 
 def _evaluation(model: Path, info: dict[str, Any], data: Path, test: Path, threads: int) -> tuple[int, float, float]:
     device = runtime.start("auto", runtime.deterministic(info))
-    network, _ = models.load(model, device.type)
+    network = models.load(model)[0].to(device)
     columns = ["id", "shape", "rate", "label", "boxes"]
     truth = {row["id"]: row for row in artifacts.iter_rows(data, columns, splits=["test"])}
     meta, task = artifacts.read_meta(test), tasks.get(info)

@@ -130,9 +130,11 @@ class Model:
     @classmethod
     def load(cls, folder: Path, settings: dict[str, Any], threads: int) -> Model:
         """From a folder made by training; `settings` are AttackSettings as a study writes them."""
-        device = runtime.start(deterministic=runtime.deterministic(models.read_info(folder)))
-        network, info = models.load(folder, device.type)
-        network.requires_grad_(False)  # the items' gradients are wanted; the weights' would cost a third of the time
+        network, info = models.load(folder, "cpu")
+        device = runtime.start("auto", runtime.deterministic(info))
+        network.to(device).requires_grad_(
+            False
+        )  # the items' gradients are wanted; the weights' would cost a third of the time
         return cls(network, info, device, AttackSettings.of(info["medium"], info["kind"], settings), threads)
 
     @property
@@ -189,8 +191,9 @@ def attack(
         if oblivious:
             raise LossyBenchError(f"{oblivious}: not needed; the attack on the bare model is what makes such a table")
         levels = [0.0]
-        kept = Parts(out, _identity(victim, transfer, items, levels, meta))
-        sources = [Model.load(folder, settings, threads).behind() for folder in transfer if "T1" in how.tiers]
+        others = [Model.load(folder, settings, threads) for folder in transfer if "T1" in how.tiers]
+        kept = Parts(out, _identity([victim, *others], items, levels, meta))
+        sources = [other.behind() for other in others]
         schedule = _bare_schedule(how, bool(sources))
         runs = [_Run(0.0, {"T0": [victim.behind()], "T1": sources, "T4": [victim.behind()]}, victim)]
     else:
@@ -198,7 +201,7 @@ def attack(
             raise LossyBenchError(f"codec {codec!r}: needs the attack table of codec {ORIGINAL!r}; make that first")
         levels = _levels(compressed, codec, options, how)
         items = _with_stored(items, oblivious, victim)
-        kept = Parts(out, _identity(victim, transfer, items, levels, meta))
+        kept = Parts(out, _identity([victim], items, levels, meta))
 
         def through(level: float) -> CodecPreprocessor:
             remember = 3 * how.batch_size
@@ -233,14 +236,13 @@ def attack(
     kept.discard()
 
 
-def _identity(
-    victim: Model, transfer: Sequence[Path], items: Items, levels: list[float], meta: Mapping[str, Any]
-) -> str:
+def _identity(attacked: Sequence[Model], items: Items, levels: list[float], meta: Mapping[str, Any]) -> str:
     """A hash of all that the rows of an attack follow from. meta: of its table."""
-    others = [models.read_info(folder)["weights_sha256"] for folder in transfer]
     code = source_digest("attacks", "codecs", "models", "tasks")
     chosen = [items.ids, items.truth, items.targets, items.rate, [str(key) for key in items.stored]]
-    said = json.dumps([victim.info, others, levels, meta, code, chosen], default=lambda array: array.tolist())
+    said = json.dumps(
+        [[model.info for model in attacked], levels, meta, code, chosen], default=lambda array: array.tolist()
+    )
     digest = hashlib.blake2b(said.encode())
     for array in (items.integers, *items.stored.values()):
         digest.update(array.tobytes())

@@ -61,7 +61,7 @@ def start(device: str = "auto", deterministic: bool = True) -> torch.device:
 
 def deterministic(info: Mapping[str, Any]) -> bool:
     """Whether a model's settings (model.json) ask for repeatable kernels; those that do not say so do."""
-    return bool(info["settings"].get("deterministic", True))
+    return bool(info.get("settings", {}).get("deterministic", True))
 
 
 def environment(device: torch.device) -> dict[str, Any]:
