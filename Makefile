@@ -7,7 +7,7 @@ CONFIG ?= config.yaml
 REPORT ?= results/report.html
 BIN := .venv/bin
 
-.PHONY: study test check environment lock
+.PHONY: study test faults check environment lock
 
 # Makes the study's results and report, and prints its headline limits.
 study: environment
@@ -18,6 +18,10 @@ study: environment
 
 test: environment check
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup tests
+
+# Kills a small study at twenty random moments; each rerun must end with the same results.
+faults: environment
+	$(BIN)/python -m pytest -q -m '' -k killed_at_some_point tests/test_faults.py
 
 check: environment
 	$(BIN)/ruff check

@@ -38,7 +38,7 @@ LOGS, BENCHMARKS = f"{ROOT}/logs", f"{ROOT}/benchmarks"
 
 # One thread a job: jobs run side by side, and results do not depend on the number of cores. Jobs run this checkout's
 # package with this Python, activated or not, or with that of their conda environment.
-JOB_ENVIRONMENT = "export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 "
+JOB_ENVIRONMENT = "export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 LOSSYBENCH_END_WITH_PARENT=1 "
 JOB_ENVIRONMENT += f"PYTHONPATH={shlex.quote(str(Path(workflow.basedir, 'src')))}; "
 if not workflow.deployment_settings.deployment_method:
     JOB_ENVIRONMENT += (

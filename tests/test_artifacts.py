@@ -1,5 +1,9 @@
 """Files are whole or absent, tables keep their rows and meta, damage is named."""
 
+import errno
+import shutil
+import threading
+
 import pytest
 
 from lossybench import artifacts
@@ -47,17 +51,74 @@ def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_what_a_killed_writer_left_is_swept_away(tmp_path):
     path = tmp_path / "table.parquet"
     (tmp_path / ".table.parquet.123.abcd.part.parquet").write_bytes(b"half")
+    with artifacts.publish(path) as aside, artifacts.publish(aside) as within:  # as fetch does
+        aside.write_bytes(b"")
+        within.write_bytes(b"")
+        shutil.copy(within, tmp_path / "kept")
+    (tmp_path / "kept").rename(within)
     other = tmp_path / ".other.parquet.123.abcd.part.parquet"
     other.write_bytes(b"of another file")
     artifacts.write_table(path, artifacts.CLASSIFICATION_OUTCOMES, _rows(3))
     assert sorted(tmp_path.iterdir()) == sorted([path, other])
 
 
-def test_missing_and_truncated_files_are_named(tmp_path):
-    path = tmp_path / "table.parquet"
+def test_missing_files_are_named(tmp_path):
     with pytest.raises(LossyBenchError, match=r"table\.parquet: no such artifact"):
-        artifacts.read_table(path)
+        artifacts.read_table(tmp_path / "table.parquet")
+
+
+@pytest.mark.parametrize("read", [lambda path: list(artifacts.iter_rows(path)), artifacts.read_table])
+@pytest.mark.parametrize("damage", ["cut", "empty", "one bit"])
+def test_a_damaged_file_is_named_and_moved_out_of_the_way(tmp_path, read, damage):
+    path = tmp_path / "table.parquet"
     artifacts.write_table(path, artifacts.CLASSIFICATION_OUTCOMES, _rows(300))
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(LossyBenchError, match=r"table\.parquet: not a whole Parquet file"):
-        list(artifacts.iter_rows(path))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 4] ^= 0x08  # in the rows, not in the footer
+    path.write_bytes({"cut": content[:-100], "empty": b"", "one bit": content}[damage])
+    with pytest.raises(
+        LossyBenchError, match=r"table\.parquet: damaged .* moved to table\.parquet\.damaged, so run again"
+    ):
+        read(path)
+    assert [one.name for one in tmp_path.iterdir()] == ["table.parquet.damaged"]
+    with pytest.raises(LossyBenchError, match="no such artifact"):
+        read(path)
+
+
+def test_an_error_of_the_file_system_moves_nothing(tmp_path, monkeypatch):
+    """It may pass, and the file may be whole."""
+    path = tmp_path / "table.parquet"
+    artifacts.write_table(path, artifacts.CLASSIFICATION_OUTCOMES, _rows(3))
+
+    def failing(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(artifacts.pq, "ParquetFile", failing)
+    with pytest.raises(OSError, match="Input/output error"):
+        artifacts.read_table(path)
+    assert [one.name for one in tmp_path.iterdir()] == ["table.parquet"]
+
+
+def test_of_two_writers_at_once_one_wins_whole(tmp_path):
+    """An orphan and a rerun: whatever is read in between is one of theirs, and the older may be refused."""
+    path = tmp_path / "table.parquet"
+    start, errors = threading.Barrier(2), []
+
+    def write(label):
+        rows = ({"id": str(index), **ROW, "label": label} for index in range(4 * artifacts.ROWS_PER_GROUP))
+        start.wait()
+        try:
+            artifacts.write_table(path, artifacts.CLASSIFICATION_OUTCOMES, rows)
+        except LossyBenchError as error:
+            errors.append(str(error))
+
+    for _ in range(5):
+        path.unlink(missing_ok=True)
+        writers = [threading.Thread(target=write, args=(label,)) for label in (1, 2)]
+        for writer in writers:
+            writer.start()
+        while any(writer.is_alive() for writer in writers):
+            if path.exists():
+                assert artifacts.read_table(path, ["label"])["label"].to_pylist() in ([1] * 1024, [2] * 1024)
+        assert len({*artifacts.read_table(path, ["label"])["label"].to_pylist()}) == 1
+        assert [one.name for one in tmp_path.iterdir()] == ["table.parquet"]
+    assert all("another job began to write it meanwhile" in error for error in errors)

@@ -177,12 +177,16 @@ def test_damaged_or_foreign_weights_are_refused(tmp_path):
     models.save(model, _info(model), [], tmp_path)
     weights = tmp_path / models.WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-4] + b"oops")
-    with pytest.raises(LossyBenchError, match="damaged"):
+    with pytest.raises(
+        LossyBenchError, match=r"weights\.safetensors: damaged .* moved to weights\.safetensors\.damaged"
+    ):
         models.load(tmp_path)
-    weights.unlink()
     with pytest.raises(LossyBenchError, match="missing"):
         models.load(tmp_path)
-    (tmp_path / models.INFO).unlink()
+    description = tmp_path / models.INFO
+    description.write_bytes(description.read_bytes()[:100])
+    with pytest.raises(LossyBenchError, match=r"model\.json: damaged .* moved to model\.json\.damaged"):
+        models.load(tmp_path)
     with pytest.raises(LossyBenchError, match="train the model first"):
         models.load(tmp_path)
 

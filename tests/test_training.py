@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
+import os
+import random
+import signal
 
 import media_tables
 import numpy as np
@@ -42,41 +47,126 @@ def test_same_seed_same_bytes_other_seed_other_weights(toy, tmp_path):
     assert not (tmp_path / "a" / training.CHECKPOINT).exists()
 
 
-@pytest.mark.parametrize("regime", ["original", "mixed", "adversarial"])
-def test_resumed_run_ends_with_the_same_bytes(toy, tmp_path, monkeypatch, regime):
+def _terminated(toy, out, patch, pause, *arguments, sent=signal.SIGTERM, **settings):
+    """A run that the signal reaches before its pause of this number: after a step, or a batch of validation."""
+    pauses, pause_of = itertools.count(1), training.Run._pause
+
+    def interrupted(run):
+        if next(pauses) == pause:
+            os.kill(os.getpid(), sent)
+        pause_of(run)
+
+    with patch.context() as patched, pytest.raises(SystemExit) as ended:
+        patched.setattr(training.Run, "_pause", interrupted)
+        _train(toy, out, *arguments, **settings)
+    assert ended.value.code == 128 + sent
+    assert {path.name for path in out.iterdir()} == {training.CHECKPOINT}
+
+
+# 48 items in batches of 8 are 6 steps; the 7th pause is in validation, after which the 8th is in the next epoch.
+@pytest.mark.parametrize(
+    ("regime", "pause"),
+    [("original", pause) for pause in (*random.Random(0).sample(range(1, 21), 3), 7)]
+    + [("mixed", 11), ("adversarial", 14), ("adversarial", 17)],
+)
+def test_a_run_ended_by_a_signal_goes_on_to_the_same_bytes(toy, tmp_path, monkeypatch, regime, pause):
     sources = [toy[1], toy[2]] if regime == "mixed" else [toy[1]]
     settings = {"adversarial": {"epsilon": 0.1, "steps": 2}} if regime == "adversarial" else {}
     whole = _train(toy, tmp_path / "whole", sources, regime, **settings)
-    epochs = []
-    epoch_of = training._Run._epoch
-
-    def stop_in_the_second(run, epoch):
-        epochs.append(epoch)
-        if len(epochs) == 2:
-            raise KeyboardInterrupt
-        return epoch_of(run, epoch)
-
-    monkeypatch.setattr(training._Run, "_epoch", stop_in_the_second)
-    with pytest.raises(KeyboardInterrupt):
-        _train(toy, tmp_path / "cut", sources, regime, **settings)
-    assert (tmp_path / "cut" / training.CHECKPOINT).exists() and not (tmp_path / "cut" / models.INFO).exists()
+    _terminated(toy, tmp_path / "cut", monkeypatch, pause, sources, regime, **settings)
+    losses = _counted_losses(monkeypatch)
     assert _train(toy, tmp_path / "cut", sources, regime, **settings) == whole
-    assert epochs == [1, 2, 2, 3]  # the first was not done again
+    # In adversarial training the loss is asked for twice more a step, and each time that it validates.
+    if regime != "adversarial":
+        assert len(losses) == 18 - 6 * (pause // 7) - min(pause % 7, 6)
+    assert {path.name for path in (tmp_path / "cut").iterdir()} == set(FILES)
 
 
-def test_checkpoint_of_other_settings_is_not_used(toy, tmp_path, monkeypatch):
+def _counted_losses(monkeypatch):
+    from lossybench.tasks.classification import Classification
+
+    losses, loss_of = [], Classification.loss
+
+    def counted(task, *arguments):
+        losses.append(0)
+        return loss_of(task, *arguments)
+
+    monkeypatch.setattr(Classification, "loss", counted)
+    return losses
+
+
+def test_ended_in_every_step_it_still_ends_with_the_same_bytes(toy, tmp_path, monkeypatch):
+    """With dropout and batch norm, and from checkpoints of runs that began with one."""
+    settings = {"epochs": 1}
+    monkeypatch.setattr(training.models, "build", functools.partial(_with_dropout, models.build))
+    whole = _train(toy, tmp_path / "whole", [toy[1]], **settings)
+    for _ in range(6):
+        _terminated(toy, tmp_path / "cut", monkeypatch, 1, [toy[1]], sent=signal.SIGINT, **settings)
+    assert _train(toy, tmp_path / "cut", [toy[1]], **settings) == whole
+
+
+def _with_dropout(build, *arguments):
+    model = build(*arguments)
+    model.register_forward_pre_hook(
+        lambda module, inputs: (torch.nn.functional.dropout(inputs[0], 0.1, module.training), *inputs[1:])
+    )
+    return model
+
+
+@pytest.mark.parametrize("change", ["settings", "data", "code"])
+def test_checkpoint_of_another_run_is_not_used(toy, tmp_path, monkeypatch, change, capsys):
     whole = _train(toy, tmp_path / "whole", [toy[1]])
-    epoch_of = training._Run._epoch
+    with monkeypatch.context() as patch:
+        if change == "code":
+            patch.setattr(training, "source_digest", lambda *_: "another")
+        settings = {"learning_rate": 1e-3} if change == "settings" else {}
+        _terminated(toy, tmp_path / "cut", patch, 8, [toy[2 if change == "data" else 1]], **settings)
+    assert _train(toy, tmp_path / "cut", [toy[1]]) == whole
+    assert "of another run" in capsys.readouterr().err
 
-    def stop(run, epoch):
-        if epoch == 2:
-            raise KeyboardInterrupt
+
+def test_a_damaged_checkpoint_is_not_used(toy, tmp_path, monkeypatch, capsys):
+    whole = _train(toy, tmp_path / "whole", [toy[1]])
+    for damage in ("cut", "flipped"):
+        out = tmp_path / damage
+        _terminated(toy, out, monkeypatch, 8, [toy[1]])
+        content = bytearray((out / training.CHECKPOINT).read_bytes())
+        if damage == "flipped":
+            content[len(content) // 2] ^= 0x10
+        (out / training.CHECKPOINT).write_bytes(content[: len(content) // 2] if damage == "cut" else content)
+        assert _train(toy, out, [toy[1]]) == whole
+        assert "damaged" in capsys.readouterr().err
+
+
+def test_checkpoints_are_saved_at_intervals(toy, tmp_path, monkeypatch):
+    """What a run that is killed without notice goes on from."""
+    whole = _train(toy, tmp_path / "whole", [toy[1]])
+    steps, epoch_of = [], training.Run.epoch
+
+    def killed(run, epoch):
+        if epoch == 3:
+            raise MemoryError
         return epoch_of(run, epoch)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training._Run, "_epoch", stop)
-        _train(toy, tmp_path / "cut", [toy[1]], learning_rate=1e-3)
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(training, "INTERVAL", 0.0)
+        patch.setattr(training.Run, "epoch", killed)
+        _train(toy, tmp_path / "cut", [toy[1]])
+    monkeypatch.setattr(
+        training.Run, "epoch", lambda run, epoch: steps.append((epoch, run.step)) or epoch_of(run, epoch)
+    )
     assert _train(toy, tmp_path / "cut", [toy[1]]) == whole
+    assert steps == [(2, 6), (3, 0)]  # of the second epoch only the validation
+
+
+def test_threads_change_no_byte(toy, tmp_path):
+    sources, settings = [toy[1], toy[2]], {**SETTINGS, "shift": 0.1, "flip": True}
+    for threads in (1, 2, 5):
+        training.train(
+            toy[0], sources, {"task": "toy", "regime": "mixed"}, "resnet", 0, settings, tmp_path / str(threads), threads
+        )
+    one, two, five = ([(tmp_path / n / name).read_bytes() for name in FILES] for n in "125")
+    assert one == two == five
 
 
 @pytest.mark.parametrize(

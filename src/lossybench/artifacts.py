@@ -7,10 +7,13 @@ of its rows. Writers stream row groups, so that memory stays flat however many i
 from __future__ import annotations
 
 import contextlib
+import errno
+import glob
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -139,23 +142,66 @@ DETECTION_ATTACKS = pa.schema(
 
 @contextlib.contextmanager
 def publish(path: Path | str) -> Iterator[Path]:
-    """Yield a private name beside `path`; on success fsync it and rename it into place, else remove it.
+    """Yield a private name beside `path`; on success put it into place, on the disk, in one step; else remove it.
 
-    A reader therefore sees the whole file or none, and two writers never mix. What killed writers of the same file left
-    behind is removed; one that should still live finds its private file gone and fails.
+    A reader therefore sees the whole file or none, on a shared file system too, and two writers never mix. What killed
+    writers of the same file left behind is removed. Raises LossyBenchError when the disk is full or a quota is reached,
+    and when another writer of the same file has begun since: the older one gives up.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{path.name}.*.part{path.suffix}"):
-        leftover.unlink(missing_ok=True)
+    sweep(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part{path.suffix}")
     try:
         yield aside
-        with aside.open("rb") as written:
-            os.fsync(written.fileno())
-        aside.replace(path)
+        try:
+            _to_disk(aside)
+            aside.replace(path)
+        except FileNotFoundError:
+            raise LossyBenchError(
+                f"{path}: another job began to write it meanwhile; this one, the older, gives up"
+            ) from None
+        _to_disk(path.parent)  # the new name; only the content is there until now
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise LossyBenchError(
+            f"{path}: could not be written: {os.strerror(error.errno)}; make room, then run the same command again"
+        ) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where the file system itself fails, that is the error to be told of
+            aside.unlink(missing_ok=True)
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed writers of the file `path` left beside it, and those who published to their private names."""
+    for dots in (".", ".."):
+        for leftover in path.parent.glob(f"{dots}{glob.escape(path.name)}.*.part{glob.escape(path.suffix)}"):
+            leftover.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def damaged(path: Path | str, why: object) -> LossyBenchError:
+    """The error to raise for an artifact whose content is not what was written.
+
+    The file itself is moved out of the way: Snakemake then finds it missing, and the next run makes it again.
+    """
+    path = Path(path)
+    kept = path.with_name(f"{path.name}.damaged")
+    try:
+        path.replace(kept)
+    except FileNotFoundError:  # another reader was faster
+        pass
+    except OSError as error:
+        return LossyBenchError(f"{path}: damaged ({why}); delete it ({error}) and run again, so that it is made anew")
+    return LossyBenchError(f"{path}: damaged ({why}); moved to {kept.name}, so run again and it is made anew")
 
 
 def write_json(path: Path | str, content: Any) -> None:
@@ -173,8 +219,8 @@ def write_table(
     """
     with_meta = schema.with_metadata({META_KEY: json.dumps(meta or {}, sort_keys=True).encode()})
     count = 0
-    # Payloads are compressed already; zstd only helps the other columns.
-    how = {"compression": "zstd", "write_statistics": False}
+    # Payloads are compressed already; zstd only helps the other columns. Checksums tell of damage within a page.
+    how = {"compression": "zstd", "write_statistics": False, "write_page_checksum": True}
     with publish(path) as aside, pq.ParquetWriter(aside, with_meta, **how) as writer:
         for group in _groups(rows, ROWS_PER_GROUP):
             writer.write_table(pa.Table.from_pylist(group, schema=with_meta))
@@ -193,15 +239,17 @@ def _groups(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str
         yield group
 
 
-def _open(path: Path | str) -> pq.ParquetFile:
+@contextlib.contextmanager
+def _open(path: Path | str) -> Iterator[pq.ParquetFile]:
     try:
-        return pq.ParquetFile(path)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield file
     except FileNotFoundError:
         raise LossyBenchError(f"{path}: no such artifact; run the stage that makes it first") from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise LossyBenchError(
-            f"{path}: not a whole Parquet file ({error}); delete it and run again, so that it is rebuilt"
-        ) from error
+        if getattr(error, "errno", None):  # the file system's fault, not the file's
+            raise
+        raise damaged(path, error) from error
 
 
 def read_meta(path: Path | str) -> dict[str, Any]:
@@ -224,23 +272,41 @@ def iter_rows(
     wanted = set(splits) if splits is not None else None
     with _open(path) as file:
         names = columns if columns is None or wanted is None or "split" in columns else [*columns, "split"]
-        try:
-            for group in range(file.num_row_groups):
-                if wanted is not None:
-                    split = file.read_row_group(group, columns=["split"]).column(0).to_pylist()
-                    if wanted.isdisjoint(split):
-                        continue
-                for row in file.read_row_group(group, columns=names).to_pylist():
-                    if wanted is None or row["split"] in wanted:
-                        yield row
-        except (pa.ArrowInvalid, OSError) as error:
-            raise LossyBenchError(f"{path}: damaged ({error}); delete it and run again") from error
+        for group in range(file.num_row_groups):
+            if wanted is not None:
+                split = file.read_row_group(group, columns=["split"]).column(0).to_pylist()
+                if wanted.isdisjoint(split):
+                    continue
+            for row in file.read_row_group(group, columns=names).to_pylist():
+                if wanted is None or row["split"] in wanted:
+                    yield row
 
 
 def read_table(path: Path | str, columns: list[str] | None = None) -> pa.Table:
     """A whole table; for outcomes and summaries, which are small."""
     with _open(path) as file:
-        try:
-            return file.read(columns=columns)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise LossyBenchError(f"{path}: damaged ({error}); delete it and run again") from error
+        return file.read(columns=columns)
+
+
+class Parts:
+    """Pieces of a table that is long in the making, each on disk as soon as it is made: an interrupted job goes on.
+
+    They lie in a hidden folder beside the table `path`. Snakemake removes the outputs of failed jobs, but not these.
+    identity: of all that the rows follow from (settings, inputs, code); pieces of another one are made anew.
+    """
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self.folder, self.meta = path.with_name(f".{path.name}.parts"), {"identity": identity}
+
+    def rows(self, name: str, schema: pa.Schema, make: Callable[[], Iterable[dict[str, Any]]]) -> list[dict[str, Any]]:
+        """The rows of the piece `name`: as kept, or else made and then kept."""
+        path = self.folder / f"{name}.parquet"
+        if path.exists() and read_meta(path) == self.meta:
+            return list(iter_rows(path))
+        rows = list(make())
+        write_table(path, schema, rows, self.meta)
+        return rows
+
+    def discard(self) -> None:
+        """Remove all pieces, once the table is whole."""
+        shutil.rmtree(self.folder, ignore_errors=True)

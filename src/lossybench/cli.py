@@ -6,8 +6,11 @@ Heavy modules are imported by the subcommand that needs them: a compress job nev
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import logging
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,13 +44,13 @@ def _train(a: argparse.Namespace) -> None:
     from lossybench.training import train
 
     meta = {"task": a.task, "regime": a.regime}
-    train(a.data, a.compressed, meta, a.arch, a.seed, a.settings, a.out)
+    train(a.data, a.compressed, meta, a.arch, a.seed, a.settings, a.out, a.threads)
 
 
 def _evaluate(a: argparse.Namespace) -> None:
     from lossybench.evaluation import evaluate
 
-    evaluate(a.model, a.data, a.compressed, a.out)
+    evaluate(a.model, a.data, a.compressed, a.out, threads=a.threads)
 
 
 def _attack(a: argparse.Namespace) -> None:
@@ -60,6 +63,12 @@ def _attack_speed(a: argparse.Namespace) -> None:
     from lossybench.attacks.speed import speed
 
     print(speed(a.model, a.data, a.codec, a.level, a.settings, a.threads))
+
+
+def _speed(a: argparse.Namespace) -> None:
+    from lossybench.speed import speed
+
+    print(speed(a.model, a.data, a.train, a.test, a.settings, a.threads))
 
 
 def _aggregate(a: argparse.Namespace) -> None:
@@ -165,12 +174,14 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--regime", required=True, help="name of what it is trained on: original, mixed, adversarial, ...")
     one.add_argument("--seed", type=int, default=0, help="seed of weights and batches (default 0)")
     options(one, "--settings", "training settings")
+    one.add_argument("--threads", type=int, default=1, help="CPU threads to prepare media with; changes no result")
     path(one, "--out", "folder to write")
 
     one = stage("evaluate", _evaluate, "test one model on all levels of one codec, item by item")
     path(one, "--model", "folder made by train")
     path(one, "--data", "table made by fetch")
     path(one, "--compressed", "test parts, one a level", nargs="+")
+    one.add_argument("--threads", type=int, default=1, help="CPU threads to prepare media with; changes no result")
     path(one, "--out", "table to write")
 
     one = stage("attack", _attack, "attack one model, bare or through one codec")
@@ -192,6 +203,14 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--level", type=float, required=True, help="its level")
     options(one, "--settings", "attack settings")
     one.add_argument("--threads", type=int, default=1, help="codec round trips at a time")
+
+    one = stage("speed", _speed, "time training, evaluation and PGD of one classifier, and how long its device waits")
+    path(one, "--model", "folder made by train")
+    path(one, "--data", "table made by fetch")
+    path(one, "--train", "train parts to train on", nargs="+")
+    path(one, "--test", "test part to evaluate on")
+    options(one, "--settings", "attack settings")
+    one.add_argument("--threads", type=int, default=1, help="CPU threads to prepare media with")
 
     one = stage("aggregate", _aggregate, "turn a task's outcomes into metrics, intervals, limits and attack tables")
     path(one, "--data", "table made by fetch")
@@ -236,10 +255,24 @@ def main(argv: list[str] | None = None) -> None:
     """Run one stage. A LossyBenchError is printed as one line; the exit status is 2 then."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     arguments = parser().parse_args(argv)
+    if os.environ.get("LOSSYBENCH_END_WITH_PARENT"):
+        _end_with_parent()
     try:
         arguments.run(arguments)
     except LossyBenchError as error:
         sys.exit(_complain(error))
+
+
+def _end_with_parent() -> None:
+    """Be sent SIGTERM when the parent dies: a job without its Snakemake would go on and write what nobody waits for.
+
+    Linux only; elsewhere such a job has to be ended by hand.
+    """
+    if sys.platform == "linux":
+        parent, set_death_signal = os.getppid(), 1
+        ctypes.CDLL(None, use_errno=True).prctl(set_death_signal, signal.SIGTERM)
+        if os.getppid() != parent:  # it died meanwhile
+            sys.exit(128 + signal.SIGTERM)
 
 
 def _complain(error: LossyBenchError) -> int:

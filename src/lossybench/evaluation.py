@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +15,32 @@ from lossybench import artifacts, codecs, models, tasks
 from lossybench.errors import LossyBenchError
 from lossybench.models import runtime
 from lossybench.tasks.base import Example, Task
-from lossybench.tasks.media import to_float
+from lossybench.tasks.media import stage, to_float
 
 BATCH = 32  # examples; more is no faster on a CPU core
 
 
-def evaluate(model: Path, data: Path, compressed: list[Path], out: Path, device: str = "auto") -> None:
+def evaluate(
+    model: Path, data: Path, compressed: list[Path], out: Path, device: str = "auto", threads: int = 1
+) -> None:
     """Write the outcomes of a model (its folder) on the test items, one level after the other, to the file `out`.
 
     data: the task's data table, for labels and boxes. compressed: tables of part test, all of one codec, in the order
-    in which the levels shall be written. device: "auto", "cpu" or "cuda". Items are streamed.
+    in which the levels shall be written. device: "auto", "cpu" or "cuda". threads: of the CPU, to decode items ahead;
+    they change no result. Items are streamed.
     Raises LossyBenchError when the tables are of different codecs or tasks, or lack test items.
     """
-    chosen = runtime.start(device)
-    network, info = models.load(model, str(chosen))
+    network, info = models.load(model)
+    chosen = runtime.start(device, runtime.deterministic(info))
+    network.to(chosen)
+    feed = functools.partial(runtime.in_order, device=chosen, threads=threads)
     metas = [artifacts.read_meta(path) for path in compressed]
     _check(info, compressed, metas)
     columns = ["id", "shape", "rate", "label", "boxes"]
     truth = {row["id"]: row for row in artifacts.iter_rows(data, columns, splits=["test"])}
     task = tasks.get(info)
     meta = {key: info[key] for key in ("task", "arch", "regime", "seed", "classes", "kind")}
+    meta |= {"codec": metas[0]["codec"], "environment": runtime.environment(chosen)}
 
     def rows() -> Iterator[dict[str, Any]]:
         with (
@@ -41,9 +48,9 @@ def evaluate(model: Path, data: Path, compressed: list[Path], out: Path, device:
             tqdm(total=len(truth) * len(compressed), desc="evaluate", unit="item", mininterval=1) as progress,
         ):
             for path, of_level in zip(compressed, metas, strict=True):
-                yield from _level(task, network, chosen, path, of_level, truth, progress)
+                yield from level_outcomes(task, network, chosen, feed, path, of_level, truth, progress)
 
-    artifacts.write_table(out, task.schema, rows(), {**meta, "codec": metas[0]["codec"]})
+    artifacts.write_table(out, task.schema, rows(), meta)
 
 
 def _check(info: Mapping[str, Any], compressed: list[Path], metas: list[dict[str, Any]]) -> None:
@@ -58,33 +65,42 @@ def _check(info: Mapping[str, Any], compressed: list[Path], metas: list[dict[str
             )
 
 
-def _level(
+def level_outcomes(
     task: Task,
     network: torch.nn.Module,
     device: torch.device,
+    feed: Callable[..., Iterator[Any]],
     path: Path,
     meta: Mapping[str, Any],
     truth: Mapping[str, Mapping[str, Any]],
     progress: tqdm,
 ) -> Iterator[dict[str, Any]]:
+    """Outcomes of the test items in one compressed table, whose meta this is. truth: rows of the data table by id."""
     codec = codecs.get(meta["codec"], meta["options"])
     missing = set(truth)
     waiting: list[tuple[str, Example]] = []
 
+    def rows() -> Iterator[dict[str, Any]]:
+        for row in artifacts.iter_rows(path, ["id", "payload"], splits=["test"]):
+            if row["id"] not in truth:
+                raise LossyBenchError(f"{path}: item {row['id']!r} is not in the data; compress the data again")
+            missing.discard(row["id"])
+            yield row
+
+    def decode(row: dict[str, Any]) -> list[tuple[str, Example]]:
+        item = truth[row["id"]]
+        decoded = codec.decode(row["payload"], tuple(item["shape"]), item["rate"])
+        return [(row["id"], example) for example in task.examples(decoded, item, training=False)]
+
     def predict() -> Iterator[dict[str, Any]]:
-        media = np.stack([example.media for _, example in waiting])
+        media = stage(np.stack([example.media for _, example in waiting]), device)
         predictions = task.predict(network, to_float(media, task.medium, device))
         for (name, example), prediction in zip(waiting, predictions, strict=True):
             yield {"id": name, "level": float(meta["level"]), **task.outcome(example, prediction, truth[name])}
         waiting.clear()
 
-    for row in artifacts.iter_rows(path, ["id", "payload"], splits=["test"]):
-        item = truth.get(row["id"])
-        if item is None:
-            raise LossyBenchError(f"{path}: item {row['id']!r} is not in the data; compress the data again")
-        missing.discard(row["id"])
-        decoded = codec.decode(row["payload"], tuple(item["shape"]), item["rate"])
-        waiting += [(row["id"], example) for example in task.examples(decoded, item, training=False)]
+    for examples in feed(decode, rows()):
+        waiting += examples
         if len(waiting) >= BATCH:
             yield from predict()
         progress.update()

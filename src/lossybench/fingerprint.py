@@ -35,6 +35,19 @@ def fingerprint(*modules: str) -> str:
     return digest.hexdigest()[:16]
 
 
+def source_digest(*parts: str) -> str:
+    """A hash of source files as they are: of files and whole folders of this package, by their path in it.
+
+    For checkpoints: coarser than `fingerprint`, but 100 times as fast, and asked for in every job.
+    """
+    package = Path(__file__).parent
+    files = {file for part in parts for file in [package / part, *(package / part).rglob("*.py")] if file.is_file()}
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(f"{file.relative_to(package)}={hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
 def _with_parents(name: str) -> list[str]:
     parts = name.split(".")
     return [".".join(parts[: i + 1]) for i in range(len(parts))]

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import errno
+import functools
 import hashlib
+import io
 import json
-import pickle
-import platform
+import signal
+import sys
 import tempfile
+import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,14 +26,17 @@ from tqdm import tqdm
 
 from lossybench import artifacts, codecs, models, tasks
 from lossybench.errors import LossyBenchError
+from lossybench.fingerprint import source_digest
 from lossybench.models import runtime
 from lossybench.models.inputs import Input, common_shape
 from lossybench.tasks import media as batches
 from lossybench.tasks import settings as training_settings
-from lossybench.tasks.base import Task
+from lossybench.tasks.base import Example, Task
 from lossybench.tasks.settings import Adversary, TrainingSettings
 
-CHECKPOINT = ".checkpoint.pt"
+CHECKPOINT = ".checkpoint.pt"  # in the model's folder; Snakemake does not know of it, so it outlives a failed job
+INTERVAL = 60.0  # seconds between checkpoints, at least
+DIGEST = 32  # bytes of SHA-256, with which a checkpoint begins
 WARM_UP = 0.25  # share of the steps in which the one-cycle schedule rises
 LARGEST_GRADIENT = 5.0  # norm; steadies the first steps of detectors and transformers
 VALIDATION_BATCH = 64
@@ -44,24 +51,60 @@ def train(
     seed: int,
     settings: dict[str, Any],
     out: Path,
+    threads: int = 1,
 ) -> None:
     """Train one model and write weights.safetensors, model.json and history.json into the folder `out`.
 
     data: the task's data table (labels, boxes). sources: compressed tables (part train: splits train and val) to learn
     from: one, or several for mixed training, where of each item `draws` versions are kept, from different sources as
     far as there are so many, every source being used equally often; each epoch takes another of them.
-    task_meta: {task, regime}. settings: see `tasks.settings.TrainingSettings`.
+    task_meta: {task, regime}. settings: see `tasks.settings.TrainingSettings`. threads: of the CPU, to decode and
+    prepare batches ahead; they change no result.
 
     The weights kept are those of the epoch with the best validation accuracy or mAP50, measured on the regime's own
-    media: in adversarial training on attacked items. A run that was interrupted goes on after its last whole epoch and
-    ends with the same weights.
-    Raises LossyBenchError for a wrong setting, sources that lack items, a loss that is not finite, or a model below
-    `minimum`; nothing is published then.
+    media: in adversarial training on attacked items.
+
+    A checkpoint is saved at intervals, and on SIGTERM or SIGINT, which then end the run (SystemExit, 128 + signal). The
+    same run goes on from there, within an epoch too, and ends with the same weights: on the CPU bit for bit. A
+    checkpoint of other inputs, settings or code is not used. It is removed when the model is whole.
+    Raises LossyBenchError for a wrong setting, sources that lack items, a loss that is not finite, a full disk, or a
+    model below `minimum`; nothing is published then.
     """
+    with prepared(data, sources, task_meta, arch, seed, settings, out, threads) as run:
+        model, validation, history = run.run()
+    chosen, metric, info = run.settings, run.task.metric, dict(run.task.info)
+    reached = validation["original"]
+    if chosen.minimum is not None and reached is not None and reached < chosen.minimum:
+        _forget(out / CHECKPOINT)
+        raise LossyBenchError(
+            f"{out}: {arch} reached a validation {metric} of {reached:.3f} on original items, below the minimum "
+            f"of {chosen.minimum:g}; train it longer (epochs: {chosen.epochs}) or on more items "
+            f"({len(run.examples.train.targets)}), or lower `minimum` if the task is that hard"
+        )
+    info["validation"] = {"metric": metric, **validation}
+    info["parameters"] = sum(parameter.numel() for parameter in model.parameters())
+    info["environment"] = runtime.environment(run.device)
+    models.save(model, info, history, out)
+    _forget(out / CHECKPOINT)
+
+
+@contextlib.contextmanager
+def prepared(
+    data: Path,
+    sources: list[Path],
+    task_meta: Mapping[str, str],
+    arch: str,
+    seed: int,
+    settings: dict[str, Any],
+    out: Path,
+    threads: int = 1,
+) -> Iterator[Run]:
+    """All that `train`, whose arguments these are, does before its first step; the media are there within it."""
     meta = artifacts.read_meta(data)
     medium, kind, classes = meta["medium"], meta["kind"], meta["classes"]
     chosen = training_settings.read(settings, medium, kind, models.default_settings(arch, medium, kind))
-    device = runtime.start(chosen.device)
+    device = runtime.start(chosen.device, chosen.deterministic)
+    feed = functools.partial(runtime.in_order, device=device, threads=threads)
     rows = {split: _rows(data, split) for split in ("train", "val")}
     info: dict[str, Any] = {
         "task": task_meta["task"],
@@ -76,25 +119,13 @@ def train(
     }
     task = tasks.get(info)
     with tempfile.TemporaryFile() as scratch:
-        examples = _Loader(task, sources, scratch).load(rows, chosen.draws, seed)
-        model, validation, history = _Run(task, chosen, examples, seed, device, out).run()
-    reached = validation["original"]
-    if chosen.minimum is not None and reached is not None and reached < chosen.minimum:
-        (out / CHECKPOINT).unlink(missing_ok=True)
-        raise LossyBenchError(
-            f"{out}: {arch} reached a validation {task.metric} of {reached:.3f} on original items, below the minimum "
-            f"of {chosen.minimum:g}; train it longer (epochs: {chosen.epochs}) or on more items "
-            f"({len(rows['train'])}), or lower `minimum` if the task is that hard"
-        )
-    info["validation"] = {"metric": task.metric, **validation}
-    info["parameters"] = sum(parameter.numel() for parameter in model.parameters())
-    info["environment"] = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else f"cpu ({platform.machine()})",
-    }
-    models.save(model, info, history, out)
-    (out / CHECKPOINT).unlink(missing_ok=True)
+        examples = _Loader(task, sources, scratch, feed).load(rows, chosen.draws, seed)
+        yield Run(task, chosen, examples, seed, device, feed, out)
+
+
+def _forget(checkpoint: Path) -> None:
+    artifacts.sweep(checkpoint)
+    checkpoint.unlink(missing_ok=True)
 
 
 def draw_sources(items: int, sources: int, draws: int, generator: np.random.Generator) -> np.ndarray:
@@ -190,8 +221,8 @@ class _Examples:
 class _Loader:
     """Decodes each payload that training needs once, into a scratch file: memory stays flat, the page cache is fast."""
 
-    def __init__(self, task: Task, sources: list[Path], scratch: BinaryIO) -> None:
-        self.task, self.sources, self.scratch = task, sources, scratch
+    def __init__(self, task: Task, sources: list[Path], scratch: BinaryIO, feed: Callable[..., Iterator[Any]]) -> None:
+        self.task, self.sources, self.scratch, self.feed = task, sources, scratch, feed
         self.metas = [artifacts.read_meta(source) for source in sources]
         self.digest = hashlib.blake2b()
         self.written = 0
@@ -230,28 +261,48 @@ class _Loader:
         total = sum(len(of_item) for of_item in plan.values())
         with tqdm(total=total, desc="decode", unit="item", mininterval=1) as progress:
             for index, (source, meta) in enumerate(zip(self.sources, self.metas, strict=True)):
-                codec = codecs.get(meta["codec"], meta["options"])
                 wanted = {name for name, of_item in plan.items() if index in of_item}
-                for row in artifacts.iter_rows(source, ["id", "payload"]):
-                    if row["id"] not in wanted:
-                        continue
-                    wanted.remove(row["id"])
-                    item = by_id[row["id"]]
-                    decoded = codec.decode(row["payload"], tuple(item["shape"]), item["rate"])
-                    examples = self.task.examples(decoded, item, training=True)
+                for name, examples in self._examples(source, meta, wanted, by_id):
                     found = [(self._write(example.media), example.target) for example in examples]
-                    for split, draw in plan[row["id"]][index]:
-                        places[split, row["id"], draw] = found
+                    for split, draw in plan[name][index]:
+                        places[split, name, draw] = found
                     progress.update()
                 if wanted:
                     raise LossyBenchError(f"{source}: lacks {len(wanted)} items of the data, such as {min(wanted)!r}")
         return places
 
+    def _examples(
+        self, source: Path, meta: Mapping[str, Any], wanted: set[str], by_id: Mapping[str, dict[str, Any]]
+    ) -> Iterator[tuple[str, list[Example]]]:
+        """Those of each wanted item, which is taken out of `wanted`."""
+        codec = codecs.get(meta["codec"], meta["options"])
+
+        def rows() -> Iterator[dict[str, Any]]:
+            for row in artifacts.iter_rows(source, ["id", "payload"]):
+                if row["id"] in wanted:
+                    wanted.remove(row["id"])
+                    yield row
+
+        def decode(row: dict[str, Any]) -> tuple[str, list[Example]]:
+            item = by_id[row["id"]]
+            decoded = codec.decode(row["payload"], tuple(item["shape"]), item["rate"])
+            return row["id"], self.task.examples(decoded, item, training=True)
+
+        return self.feed(decode, rows())
+
     def _write(self, array: np.ndarray) -> int:
         self.record = array.shape, array.dtype
         content = array.tobytes()
         self.digest.update(content)
-        self.scratch.write(content)
+        try:
+            self.scratch.write(content)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise LossyBenchError(
+                f"{tempfile.gettempdir()}: full; decoded media are kept there during training, "
+                f"{len(content) * self.written / 1e9:.1f} GB so far; set TMPDIR to a folder with more room"
+            ) from error
         self.written += 1
         return self.written - 1
 
@@ -273,14 +324,21 @@ class _Loader:
         return _Split(targets, np.array(records))
 
 
-class _Run:
+class Run:
     """One training run: its epochs, its checkpoint, its best weights."""
 
     def __init__(
-        self, task: Task, settings: TrainingSettings, examples: _Examples, seed: int, device: torch.device, out: Path
+        self,
+        task: Task,
+        settings: TrainingSettings,
+        examples: _Examples,
+        seed: int,
+        device: torch.device,
+        feed: Callable[..., Iterator[Any]],
+        out: Path,
     ) -> None:
         self.task, self.settings, self.examples, self.seed, self.device = task, settings, examples, seed, device
-        self.checkpoint = out / CHECKPOINT
+        self.feed, self.checkpoint = feed, out / CHECKPOINT
         info = task.info
         torch.manual_seed(seed)
         self.model = models.build(
@@ -297,18 +355,26 @@ class _Run:
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, settings.learning_rate, total_steps=self.steps * settings.epochs, pct_start=WARM_UP
         )
-        self.best: dict[str, Any] = {"value": -1.0, "epoch": 0, "weights": {}}
+        # How far it has come: whole epochs, steps of the next one and their summed loss, the best weights of all.
         self.history: list[dict[str, Any]] = []
+        self.begin_epoch()
+        self.best: dict[str, Any] = {"value": -1.0, "epoch": 0, "weights": {}}
         self.identity = self._identity()
+        self.saved = time.monotonic()
+        self.told = 0  # the signal that asked it to end
 
     def run(self) -> tuple[nn.Module, dict[str, Any], list[dict[str, Any]]]:
         """The best model in evaluation mode; its validation figures; one entry of history an epoch."""
         self._resume()
-        with tqdm(
-            total=self.settings.epochs, initial=len(self.history), desc="train", unit="epoch", mininterval=1
-        ) as progress:
-            for epoch in range(len(self.history) + 1, self.settings.epochs + 1):
-                loss, value = self._epoch(epoch), None
+        with (
+            self._listening(),
+            tqdm(
+                total=self.settings.epochs, initial=len(self.history), desc="train", unit="epoch", mininterval=1
+            ) as progress,
+        ):
+            while len(self.history) < self.settings.epochs:
+                epoch = len(self.history) + 1
+                loss, value = self.epoch(epoch), None
                 if epoch % self.settings.validate_every == 0 or epoch == self.settings.epochs:
                     value = self._validate(self.examples.val, self.settings.adversarial)
                     # Of equals the later one: the schedule has settled further.
@@ -316,25 +382,41 @@ class _Run:
                         weights = copy.deepcopy(self.model.state_dict())
                         self.best = {"value": value, "epoch": epoch, "weights": weights}
                 self.history.append({"epoch": epoch, "loss": loss, f"val_{self.task.metric}": value})
-                self._save()
+                self.begin_epoch()
                 progress.set_postfix({"loss": f"{loss:.3f}", self.task.metric: value})
                 progress.update()
-        self.model.load_state_dict(self.best["weights"])
-        original = None if self.examples.original is None else self._validate(self.examples.original)
+            self.model.load_state_dict(self.best["weights"])
+            original = None if self.examples.original is None else self._validate(self.examples.original)
         validation = {"own": self.best["value"], "original": original, "epoch": self.best["epoch"]}
         return self.model.eval(), validation, self.history
 
-    def _epoch(self, epoch: int) -> float:
-        """Train for one epoch and return its mean loss; all randomness follows from the seed and the epoch."""
-        generator = np.random.default_rng([self.seed, epoch])
-        torch.manual_seed(int(generator.integers(2**62)))
+    def begin_epoch(self) -> None:
+        """None of its steps is done."""
+        self.step, self.total = 0, torch.zeros((), device=self.device)
+
+    def epoch(self, epoch: int) -> float:
+        """Train for what is left of an epoch and return its mean loss.
+
+        What is random in a step follows from the seed, the epoch and the step alone, on any number of threads; so a
+        checkpoint needs to tell no random states but these three numbers.
+        """
         split = self.examples.train
         count, draws = split.records.shape
         records = split.records[np.arange(count), (np.arange(count) + epoch) % draws]
+        order = np.random.default_rng([self.seed, epoch]).permutation(count)
+        parts = np.array_split(order, self.steps)
+
+        def prepare(step: int) -> tuple[torch.Tensor, list[Any], np.random.Generator]:
+            # Steps count from 1: to numpy [seed, epoch, 0] is the same seed as [seed, epoch].
+            generator = np.random.default_rng([self.seed, epoch, step + 1])
+            chosen = parts[step]
+            return *self._augment(records[chosen], [split.targets[i] for i in chosen], generator), generator
+
         self.model.train()
-        total = torch.zeros((), device=self.device)
-        for chosen in np.array_split(generator.permutation(count), self.steps):
-            batch, targets = self._batch(records[chosen], [split.targets[index] for index in chosen], generator)
+        for media, targets, generator in self.feed(prepare, range(self.step, self.steps)):
+            torch.manual_seed(int(generator.integers(2**62)))
+            batch = batches.to_float(media, self.task.medium, self.device)
+            batch = batches.change_gain(batch, self.task.medium, self.settings.gain, generator)
             with self._precision():
                 if self.settings.adversarial:
                     batch = perturb(self.task, self.model, batch, targets, self.settings.adversarial, generator)
@@ -344,8 +426,10 @@ class _Run:
             nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
             self.optimizer.step()
             self.schedule.step()
-            total += loss.detach() * len(chosen)
-        mean = float(total) / count
+            self.total += loss.detach() * len(targets)
+            self.step += 1
+            self._pause()
+        mean = float(self.total) / count
         if not np.isfinite(mean):
             raise LossyBenchError(
                 f"{self.checkpoint.parent}: the loss is {mean} in epoch {epoch}; lower learning_rate "
@@ -353,7 +437,7 @@ class _Run:
             )
         return mean
 
-    def _batch(
+    def _augment(
         self, records: np.ndarray, targets: list[Any], generator: np.random.Generator
     ) -> tuple[torch.Tensor, list[Any]]:
         media = self.examples.media[records]
@@ -365,39 +449,64 @@ class _Run:
         for index, ((down, right), flip) in enumerate(zip(shifts, flips.tolist(), strict=True)):
             media[index] = batches.move(media[index], medium, down, right, flip)
             targets[index] = self.task.shift_target(targets[index], down, right, flip)
-        batch = batches.to_float(media, medium, self.device)
-        return batches.change_gain(batch, medium, self.settings.gain, generator), targets
+        return batches.stage(media, self.device), targets
 
-    @contextlib.contextmanager
-    def _precision(self) -> Iterator[None]:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            yield
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        return runtime.mixed_precision(self.device, self.settings.mixed_precision)
 
     def _validate(self, split: _Split, adversary: Adversary | None = None) -> float:
         """The metric on a split, attacked if there is an adversary: from the same random starts in every epoch."""
         self.model.eval()
         generator = np.random.default_rng([self.seed, 0])
         predictions: list[Any] = []
-        for start in range(0, len(split.targets), VALIDATION_BATCH):
+
+        def prepare(start: int) -> tuple[torch.Tensor, list[Any]]:
             chosen = slice(start, start + VALIDATION_BATCH)
-            batch = batches.to_float(self.examples.media[split.records[chosen, 0]], self.task.medium, self.device)
+            return batches.stage(self.examples.media[split.records[chosen, 0]], self.device), split.targets[chosen]
+
+        for media, targets in self.feed(prepare, range(0, len(split.targets), VALIDATION_BATCH)):
+            batch = batches.to_float(media, self.task.medium, self.device)
             if adversary:
                 with self._precision():
-                    batch = perturb(self.task, self.model, batch, split.targets[chosen], adversary, generator)
+                    batch = perturb(self.task, self.model, batch, targets, adversary, generator)
             with torch.inference_mode():
                 predictions += self.task.predict(self.model, batch)
+            self._pause()
         return self.task.score(predictions, split.targets)
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Within it SIGTERM (a time limit, preemption) and SIGINT end the run at its next pause and not at once."""
+
+        def note(number: int, frame: Any) -> None:
+            self.told = number
+
+        before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _pause(self) -> None:
+        """Save a checkpoint if it is time to, or if the run was told to end, which it then does.
+
+        Called where all that was done is in the state: after a step, and in validation, which is done again.
+        """
+        if not self.told and time.monotonic() - self.saved < INTERVAL:
+            return
+        self._save()
+        if self.told:
+            done = f"{len(self.history)} epochs and {self.step} of {self.steps} steps"
+            tqdm.write(f"{self.checkpoint}: saved after {done}; the same command goes on from there", sys.stderr)
+            raise SystemExit(128 + self.told)
 
     def _identity(self) -> str:
         """What a checkpoint must share with this run to be gone on from: inputs, settings, code, torch."""
         info = {**self.task.info, "settings": self.settings.model_dump(mode="json", exclude={"minimum"})}
-        package = Path(__file__).parent
-        code = [package / "training.py", *sorted(package.glob("models/**/*.py")), *sorted(package.glob("tasks/*.py"))]
-        parts = [self.examples.digest, torch.__version__, self.device.type, json.dumps(info, sort_keys=True)]
-        digest = hashlib.blake2b("\n".join(parts).encode())
-        for path in code:
-            digest.update(path.read_bytes())
-        return digest.hexdigest()
+        code = source_digest("training.py", "models", "tasks")
+        parts = [self.examples.digest, torch.__version__, self.device.type, json.dumps(info, sort_keys=True), code]
+        return hashlib.blake2b("\n".join(parts).encode()).hexdigest()
 
     def _save(self) -> None:
         state = {
@@ -405,24 +514,37 @@ class _Run:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "step": self.step,
+            "total": self.total,
             "best": self.best,
             "history": self.history,
         }
+        memory = io.BytesIO()  # straight to a full disk, torch says something else than that
+        torch.save(state, memory)
+        content = memory.getvalue()
         with artifacts.publish(self.checkpoint) as aside:
-            torch.save(state, aside)
+            aside.write_bytes(hashlib.sha256(content).digest() + content)
+        self.saved = time.monotonic()
 
     def _resume(self) -> None:
-        """Go on from the checkpoint if it is of this very run. No random states: epochs are seeded one by one."""
+        """Go on from the checkpoint if it is whole and of this very run."""
         if not self.checkpoint.exists():
             return
-        try:
-            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise LossyBenchError(f"{self.checkpoint}: damaged ({error}); delete it and train again") from error
+        found = self.checkpoint.read_bytes()
+        said, content = found[:DIGEST], found[DIGEST:]
+        if hashlib.sha256(content).digest() != said:
+            tqdm.write(f"{self.checkpoint}: damaged; starting anew", sys.stderr)
+            return
+        state = torch.load(io.BytesIO(content), map_location=self.device, weights_only=True)
         if state["identity"] != self.identity:
-            tqdm.write(f"{self.checkpoint}: of another run (settings, data or code differ); training starts anew")
+            tqdm.write(
+                f"{self.checkpoint}: of another run (inputs, settings or code differ); starting anew", sys.stderr
+            )
             return
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
+        self.step, self.total = state["step"], state["total"]
         self.best, self.history = state["best"], state["history"]
+        done = f"{len(self.history)} epochs and {self.step} of {self.steps} steps"
+        tqdm.write(f"{self.checkpoint}: going on after {done}", sys.stderr)

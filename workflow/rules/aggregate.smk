@@ -36,5 +36,5 @@ rule aggregate:
     message:
         "Aggregating {wildcards.task}"
     shell:
-        "python -m lossybench aggregate --data {input.data} --compressed {input.compressed} --outcomes {input.outcomes}"
+        "exec python -m lossybench aggregate --data {input.data} --compressed {input.compressed} --outcomes {input.outcomes}"
         " {params.attacks} --settings {params.settings:q} --out {params.folder} > {log} 2>&1"

@@ -46,6 +46,6 @@ rule attack:
     message:
         "Attacking {wildcards.arch} ({wildcards.regime}, seed {wildcards.seed}) of {wildcards.task} through {wildcards.codec}"
     shell:
-        "python -m lossybench attack --model {params.folder} --data {input.data} --compressed {input.compressed}"
+        "exec python -m lossybench attack --model {params.folder} --data {input.data} --compressed {input.compressed}"
         " --codec {wildcards.codec} --options {params.options:q} {params.oblivious} {params.transfer}"
         " --settings {params.settings:q} --threads {threads} --out {output} > {log} 2>&1"

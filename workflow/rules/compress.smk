@@ -29,5 +29,5 @@ rule compress:
     message:
         "Compressing {wildcards.task} ({wildcards.part}): {wildcards.codec} at {wildcards.level}"
     shell:
-        "python -m lossybench compress --data {input} --codec {wildcards.codec} --level {wildcards.level}"
+        "exec python -m lossybench compress --data {input} --codec {wildcards.codec} --level {wildcards.level}"
         " --part {wildcards.part} --options {params.options:q} --out {output} > {log} 2>&1"

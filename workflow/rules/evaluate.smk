@@ -31,5 +31,5 @@ rule evaluate:
     message:
         "Testing {wildcards.arch} ({wildcards.regime}, seed {wildcards.seed}) of {wildcards.task} on {wildcards.codec}"
     shell:
-        "python -m lossybench evaluate --model {params.folder} --data {input.data} --compressed {input.compressed}"
-        " --out {output} > {log} 2>&1"
+        "exec python -m lossybench evaluate --model {params.folder} --data {input.data} --compressed {input.compressed}"
+        " --threads {threads} --out {output} > {log} 2>&1"

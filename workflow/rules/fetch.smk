@@ -30,5 +30,5 @@ rule fetch:
     message:
         "Fetching the items of {wildcards.task}"
     shell:
-        "python -m lossybench fetch --adapter {params.adapter} --task {wildcards.task} --seed {params.seed}"
+        "exec python -m lossybench fetch --adapter {params.adapter} --task {wildcards.task} --seed {params.seed}"
         " --options {params.options:q} --out {output} > {log} 2>&1"

@@ -40,7 +40,7 @@ for task in STUDY.tasks:
         message:
             f"Drawing the figures of {task}"
         shell:
-            "python -m lossybench figures --summary {params.summary} --out {params.folder} > {log} 2>&1"
+            "exec python -m lossybench figures --summary {params.summary} --out {params.folder} > {log} 2>&1"
 
 
 rule contact_sheet:
@@ -70,7 +70,7 @@ rule contact_sheet:
     message:
         "Drawing what each codec does to samples of {wildcards.task}"
     shell:
-        "python -m lossybench contact-sheet --data {input.data} --compressed {input.compressed}"
+        "exec python -m lossybench contact-sheet --data {input.data} --compressed {input.compressed}"
         " --out {output} > {log} 2>&1"
 
 
@@ -112,5 +112,5 @@ rule recommend:
     message:
         "Writing recommendations"
     shell:
-        "python -m lossybench recommend --summaries {params.summaries} --out {output.text} --html {output.html}"
+        "exec python -m lossybench recommend --summaries {params.summaries} --out {output.text} --html {output.html}"
         " --attacks {output.attacks} > {log} 2>&1"

@@ -29,6 +29,6 @@ rule train:
     message:
         "Training {wildcards.arch} for {wildcards.task} on {wildcards.regime}, seed {wildcards.seed}"
     shell:
-        "python -m lossybench train --data {input.data} --compressed {input.compressed} --task {wildcards.task}"
+        "exec python -m lossybench train --data {input.data} --compressed {input.compressed} --task {wildcards.task}"
         " --arch {wildcards.arch} --regime {wildcards.regime} --seed {wildcards.seed}"
-        " --settings {params.settings:q} --out {params.folder} > {log} 2>&1"
+        " --settings {params.settings:q} --threads {threads} --out {params.folder} > {log} 2>&1"

@@ -22,6 +22,9 @@ every prediction that is recorded was made on such integers.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
+import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,11 +33,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from tqdm import tqdm
 
 from lossybench import codecs, models
-from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, iter_rows, read_meta, write_table
+from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, Parts, iter_rows, read_meta, write_table
 from lossybench.attacks import surrogates
 from lossybench.attacks.classification import ClassificationVictim
 from lossybench.attacks.detection import DetectionVictim, objects
@@ -43,6 +47,7 @@ from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.attacks.quantised import GRIDS, Grid, lengths
 from lossybench.attacks.settings import Aim, AttackSettings, Budget
 from lossybench.errors import LossyBenchError
+from lossybench.fingerprint import source_digest
 from lossybench.models import runtime
 
 logging.getLogger("art").setLevel(logging.WARNING)  # it tells of every estimator that is made
@@ -55,6 +60,7 @@ SHARED = ("items", "attacks", "goals", "target_rule", "seed")
 Victim = ClassificationVictim | DetectionVictim
 VICTIMS: dict[str, type[Victim]] = {"classification": ClassificationVictim, "detection": DetectionVictim}
 SCHEMAS = {"classification": ATTACKS, "detection": DETECTION_ATTACKS}
+_EXPECTED = pa.schema([("item", pa.binary())])  # integers of one item, kept of those that are made for all levels
 
 Stored = dict[tuple[str, Aim], np.ndarray]  # tier and attack -> integers (N, ...)
 Schedule = dict[Aim, list[str]]  # attack -> the tiers it is tried in, weaker ones first
@@ -124,9 +130,11 @@ class Model:
     @classmethod
     def load(cls, folder: Path, settings: dict[str, Any], threads: int) -> Model:
         """From a folder made by training; `settings` are AttackSettings as a study writes them."""
-        device = runtime.start()
-        network, info = models.load(folder, device.type)
-        network.requires_grad_(False)  # the items' gradients are wanted; the weights' would cost a third of the time
+        network, info = models.load(folder, "cpu")
+        device = runtime.start("auto", runtime.deterministic(info))
+        network.to(device).requires_grad_(
+            False
+        )  # the items' gradients are wanted; the weights' would cost a third of the time
         return cls(network, info, device, AttackSettings.of(info["medium"], info["kind"], settings), threads)
 
     @property
@@ -159,19 +167,33 @@ def attack(
     transfer: folders of models whose adversarial items the bare model shall meet (T1). threads: codec round trips at a
     time. The same arguments write the same bytes on the same kind of processor, whatever `threads` is.
 
+    Each batch of items is kept beside `out` as soon as it is attacked; an interrupted attack goes on after it and
+    writes the same bytes. What was kept for other inputs, settings or code is not used; all of it goes in the end.
+
     Raises LossyBenchError for an unknown setting, a level that was not compressed, tables that do not belong together,
     and an item that cannot be decoded, naming it.
     """
     victim = Model.load(model, settings, threads)
     how, info = victim.how, victim.info
     coder = codecs.get(codec, options)
+    meta = {
+        **{key: info[key] for key in ("task", "arch", "regime", "seed", "classes", "kind")},
+        "codec": codec,
+        "options": options,
+        "settings": how.model_dump(mode="json"),
+        "versions": {name: version(name) for name in ("adversarial-robustness-toolbox", "kornia", "torch", "numpy")}
+        | {"codec": coder.version()},
+        "environment": runtime.environment(victim.device),
+    }
     items = attacked_items(data, victim)
     runs: Iterable[_Run]
     if codec == ORIGINAL:
         if oblivious:
             raise LossyBenchError(f"{oblivious}: not needed; the attack on the bare model is what makes such a table")
         levels = [0.0]
-        sources = [Model.load(folder, settings, threads).behind() for folder in transfer if "T1" in how.tiers]
+        others = [Model.load(folder, settings, threads) for folder in transfer if "T1" in how.tiers]
+        kept = Parts(out, _identity([victim, *others], items, levels, meta))
+        sources = [other.behind() for other in others]
         schedule = _bare_schedule(how, bool(sources))
         runs = [_Run(0.0, {"T0": [victim.behind()], "T1": sources, "T4": [victim.behind()]}, victim)]
     else:
@@ -179,6 +201,7 @@ def attack(
             raise LossyBenchError(f"codec {codec!r}: needs the attack table of codec {ORIGINAL!r}; make that first")
         levels = _levels(compressed, codec, options, how)
         items = _with_stored(items, oblivious, victim)
+        kept = Parts(out, _identity([victim], items, levels, meta))
 
         def through(level: float) -> CodecPreprocessor:
             remember = 3 * how.batch_size
@@ -193,7 +216,7 @@ def attack(
         schedule = _schedule(how, items.stored, len(levels) > 1)
         if any("T3-EoT" in tiers for tiers in schedule.values()):
             anyone = victim.behind(*map(shaped, levels))
-            items = dataclasses.replace(items, stored=items.stored | _expected(anyone, schedule, items, how))
+            items = dataclasses.replace(items, stored=items.stored | _expected(anyone, schedule, items, how, kept))
         runs = (
             _Run(
                 level,
@@ -208,16 +231,22 @@ def attack(
         )
 
     total = len(levels) * len(items.ids) * sum(map(len, schedule.values()))
-    rows = (row for run in runs for row in run.rows(items, schedule))
-    meta = {
-        **{key: info[key] for key in ("task", "arch", "regime", "seed", "classes", "kind")},
-        "codec": codec,
-        "options": options,
-        "settings": how.model_dump(mode="json"),
-        "versions": {name: version(name) for name in ("adversarial-robustness-toolbox", "kornia", "torch", "numpy")}
-        | {"codec": coder.version()},
-    }
+    rows = (row for run in runs for row in run.rows(items, schedule, kept))
     write_table(out, SCHEMAS[info["kind"]], tqdm(rows, f"attack {codec}", total, unit="row", mininterval=2), meta)
+    kept.discard()
+
+
+def _identity(attacked: Sequence[Model], items: Items, levels: list[float], meta: Mapping[str, Any]) -> str:
+    """A hash of all that the rows of an attack follow from. meta: of its table."""
+    code = source_digest("attacks", "codecs", "models", "tasks")
+    chosen = [items.ids, items.truth, items.targets, items.rate, [str(key) for key in items.stored]]
+    said = json.dumps(
+        [[model.info for model in attacked], levels, meta, code, chosen], default=lambda array: array.tolist()
+    )
+    digest = hashlib.blake2b(said.encode())
+    for array in (items.integers, *items.stored.values()):
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _bare_schedule(how: AttackSettings, sources: bool) -> Schedule:
@@ -251,14 +280,20 @@ def _is_main(aim: Aim, how: AttackSettings) -> bool:
     return (aim.attack, aim.norm, aim.epsilon) == how.aims[0][:3]
 
 
-def _expected(anyone: Victim, schedule: Schedule, items: Items, how: AttackSettings) -> Stored:
+def _expected(anyone: Victim, schedule: Schedule, items: Items, how: AttackSettings, kept: Parts) -> Stored:
     """Items made against all levels at once: they are made once, and tried at each."""
+
+    def made(aim: Aim, number: int, batch: Items) -> np.ndarray:
+        def craft() -> Iterator[dict[str, bytes]]:
+            return ({"item": item.tobytes()} for item in anyone.craft(batch, aim, how, (how.seed, number, 0)))
+
+        rows = kept.rows(f"eot-{'-'.join(map(str, aim))}-{number}", _EXPECTED, craft)
+        content = b"".join(row["item"] for row in rows)
+        return np.frombuffer(content, items.integers.dtype).reshape(batch.integers.shape)
+
     return {
         ("T3-EoT", aim): np.concatenate(
-            [
-                anyone.craft(batch, aim, how, (how.seed, number, 0))
-                for number, batch in enumerate(items.batches(how.batch_size))
-            ]
+            [made(aim, number, batch) for number, batch in enumerate(items.batches(how.batch_size))]
         )
         for aim, tiers in schedule.items()
         if "T3-EoT" in tiers
@@ -273,24 +308,29 @@ class _Run:
     attackers: Mapping[str, Sequence[Victim]]
     victim: Model
 
-    def rows(self, items: Items, schedule: Schedule) -> Iterator[dict[str, Any]]:
-        how = self.victim.how
+    def rows(self, items: Items, schedule: Schedule, kept: Parts) -> Iterator[dict[str, Any]]:
+        schema = SCHEMAS[self.victim.info["kind"]]
+        for number, batch in enumerate(items.batches(self.victim.how.batch_size)):
+            attacked = functools.partial(self._attacked, number, batch, schedule)
+            yield from kept.rows(f"{self.level:g}-{number}", schema, attacked)
+
+    def _attacked(self, number: int, batch: Items, schedule: Schedule) -> Iterator[dict[str, Any]]:
+        """One batch; it needs nothing of those before."""
         # Any tier would do: they differ in their gradients only.
         judge = next(iter(self.attackers.values()))[0]
         after = judge.after if judge.through else judge.predict
-        for number, batch in enumerate(items.batches(how.batch_size)):
-            batch = dataclasses.replace(batch, clean_after=after(batch.integers))
-            tried_at: dict[Budget, list[Tried]] = defaultdict(list)
-            for aim, tiers in schedule.items():
-                known: list[Tried] = []
-                for tier in tiers:
-                    if tier == "T4":
-                        known = tried_at[aim.budget]
-                    found = self._try(tier, aim, batch, number, known, judge, after)
-                    yield from self._rows(tier, aim, batch, found, judge)
-                    known = [*known, found.borrowed()]
-                    if aim.goal == "untargeted":
-                        tried_at[aim.budget].append(found.borrowed())
+        batch = dataclasses.replace(batch, clean_after=after(batch.integers))
+        tried_at: dict[Budget, list[Tried]] = defaultdict(list)
+        for aim, tiers in schedule.items():
+            known: list[Tried] = []
+            for tier in tiers:
+                if tier == "T4":
+                    known = tried_at[aim.budget]
+                found = self._try(tier, aim, batch, number, known, judge, after)
+                yield from self._rows(tier, aim, batch, found, judge)
+                known = [*known, found.borrowed()]
+                if aim.goal == "untargeted":
+                    tried_at[aim.budget].append(found.borrowed())
 
     def _try(
         self,

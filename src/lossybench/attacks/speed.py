@@ -41,16 +41,16 @@ def speed(model: Path, data: Path, codec: str, level: float, settings: dict[str,
         return _Timed(coder, level, victim.info["medium"], items.rate, 3 * how.batch_size, None, threads, spent=spent)
 
     def line(name: str, aim: Aim, behind: Callable[[list[float]], tuple[CodecPreprocessor, ...]], steps: int) -> str:
-        passes = _forward if METHODS[aim.attack].access == "scores" else _forward_backward
+        passes = _forward if METHODS[aim.attack].access == "scores" else forward_backward
         took, spent, bound = np.inf, 0.0, np.inf
         for _ in range(ROUNDS):
             inside: list[float] = []
             attacked = victim.behind(*behind(inside))
             inside.clear()
-            bound = min(bound, steps * _seconds(lambda: passes(victim, items)))
-            seconds = _seconds(lambda attacked=attacked: _craft(attacked, items, aim, victim))  # type: ignore[misc]
-            if seconds < took:
-                took, spent = seconds, sum(inside)
+            bound = min(bound, steps * seconds(lambda: passes(victim, items)))
+            lasted = seconds(lambda attacked=attacked: craft(attacked, items, aim, victim))  # type: ignore[misc]
+            if lasted < took:
+                took, spent = lasted, sum(inside)
         return f"{name:24}{len(items.ids) / took:9.1f}{took:9.2f}{bound:9.2f}{took / bound:9.2f}" + (
             f"{spent / took:8.0%}" if spent else f"{'':>8}"
         )
@@ -88,7 +88,8 @@ class _Timed(CodecPreprocessor):
         return decoded
 
 
-def _seconds(work: Callable[[], Any]) -> float:
+def seconds(work: Callable[[], Any]) -> float:
+    """What `work` takes, until the GPU has finished too."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     start = time.perf_counter()
@@ -98,7 +99,8 @@ def _seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def _craft(attacked: Any, items: Items, aim: Aim, victim: Model) -> None:
+def craft(attacked: Any, items: Items, aim: Aim, victim: Model) -> None:
+    """Attack all items once. attacked: what `victim.behind` gives."""
     for number, batch in enumerate(items.batches(victim.how.batch_size)):
         attacked.craft(batch, aim, victim.how, (0, number, 0))
 
@@ -113,7 +115,8 @@ def _forward(victim: Model, items: Items) -> None:
             victim.behind().network(_inputs(victim, batch))
 
 
-def _forward_backward(victim: Model, items: Items) -> None:
+def forward_backward(victim: Model, items: Items) -> None:
+    """What each step of an attack by gradients cannot do without, for all items once."""
     for batch in items.batches(victim.how.batch_size):
         x = _inputs(victim, batch).requires_grad_()
         labels = torch.from_numpy(batch.truth).to(victim.device)

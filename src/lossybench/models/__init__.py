@@ -14,7 +14,7 @@ import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lossybench.artifacts import publish, write_json
+from lossybench.artifacts import damaged, publish, write_json
 from lossybench.errors import LossyBenchError, nearest
 from lossybench.models.inputs import Input
 
@@ -90,28 +90,31 @@ def save(model: torch.nn.Module, info: dict[str, Any], history: list[dict[str, A
 
     model.json comes last and holds the SHA-256 of the weights, so that a mixture of two runs is never loaded.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save as as_bytes
 
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    content = as_bytes(state)
     with publish(out / WEIGHTS) as aside:
-        save_file(state, aside)
-        digest = hashlib.sha256(aside.read_bytes()).hexdigest()
+        aside.write_bytes(content)
     write_json(out / HISTORY, history)
-    write_json(out / INFO, {**info, "weights_sha256": digest})
+    write_json(out / INFO, {**info, "weights_sha256": hashlib.sha256(content).hexdigest()})
 
 
 def read_info(model_dir: Path) -> dict[str, Any]:
-    """The content of model.json. Raises LossyBenchError when there is none."""
+    """The content of model.json. Raises LossyBenchError when there is none, or it is damaged."""
+    path = Path(model_dir) / INFO
     try:
-        return json.loads((Path(model_dir) / INFO).read_text())
+        return json.loads(path.read_bytes())
     except FileNotFoundError:
         raise LossyBenchError(f"{model_dir}: no {INFO} here; train the model first") from None
+    except ValueError as error:
+        raise damaged(path, error) from None
 
 
 def load(model_dir: Path, device: str = "cpu") -> tuple[torch.nn.Module, dict[str, Any]]:
     """A trained model in evaluation mode, and its model.json.
 
-    Raises LossyBenchError when a file is missing or the weights are not those that model.json was written for.
+    Raises LossyBenchError when a file is missing, or the weights are not those that model.json was written for.
     """
     from safetensors.torch import load as load_weights
 
@@ -120,9 +123,9 @@ def load(model_dir: Path, device: str = "cpu") -> tuple[torch.nn.Module, dict[st
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise LossyBenchError(f"{path}: missing; delete {model_dir} and train again") from None
+        raise LossyBenchError(f"{path}: missing; train the model again") from None
     if hashlib.sha256(content).hexdigest() != info["weights_sha256"]:
-        raise LossyBenchError(f"{path}: damaged, or not of this {INFO}; delete {model_dir} and train again")
+        raise damaged(path, f"not what this {INFO} was written for")
     model = build(info["arch"], info["medium"], info["kind"], len(info["classes"]), Input.of(info))
     model.load_state_dict(load_weights(content))
     return model.to(device).eval(), info

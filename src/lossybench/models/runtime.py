@@ -1,33 +1,122 @@
-"""How torch runs in a job: one thread on the CPU, deterministic algorithms."""
+"""How torch runs in a job: on which device, how repeatably, fed by whom; and what of that is recorded."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import itertools
+import logging
 import os
+import platform
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 
 from lossybench.errors import LossyBenchError
 
+AHEAD = 4  # pieces of work that wait or are being made for each background thread
+DRIVER = Path("/proc/driver/nvidia/version")
+AMPERE = 8  # compute capability from which a GPU computes in bfloat16
 
-def start(device: str = "auto") -> torch.device:
-    """Set torch up and return the device to use: "cpu", "cuda", or "auto" (CUDA when there is one).
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+_log = logging.getLogger(__name__)
 
-    On the CPU: one thread, since jobs run side by side and sums must not depend on the number of cores. On CUDA an
-    operation without a deterministic kernel warns instead of failing. Raises LossyBenchError for "cuda" without one.
+
+def start(device: str = "auto", deterministic: bool = True) -> torch.device:
+    """Set torch up, say in the log which device is used, and return it.
+
+    device: "cpu", "cuda", or "auto", which takes CUDA if there is one. On the CPU: one thread, since jobs run side by
+    side and sums must not depend on the number of cores; always repeatable bit for bit. On CUDA `deterministic` takes
+    repeatable kernels, and names in the log each operation that has none; without it the fastest ones are taken.
+    Raises LossyBenchError for "cuda" where there is none.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise LossyBenchError(f"device {device!r}: use auto, cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
+    found = device != "cpu" and torch.cuda.is_available()
+    if device == "cuda" and not found:
         raise LossyBenchError("device 'cuda': torch sees no CUDA device; use 'cpu', or 'auto' to take what there is")
-    cuda = device != "cpu" and torch.cuda.is_available()
+    chosen = torch.device("cuda" if found else "cpu")
+    promised = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if device == "auto" and not found and promised not in ("", "-1"):
+        _log.warning("CUDA_VISIBLE_DEVICES is %s, but torch sees no CUDA device; going on without", promised)
+    _log.info("device: %s", ", ".join(f"{key} {value}" for key, value in environment(chosen).items()))
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by deterministic cuBLAS
     # Not use_deterministic_algorithms, which does the same but imports torch's compiler: 0.8 s of every job.
-    torch.set_deterministic_debug_mode("warn" if cuda else "error")
+    torch.set_deterministic_debug_mode(("warn" if deterministic else "default") if found else "error")
+    torch.backends.cudnn.benchmark = not deterministic
     # Costs time, and nothing here reads such memory. (A property of the module object, which type checkers cannot see.)
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010
     gc.freeze()  # what is imported stays; looking for garbage in it takes a twentieth of training
-    if not cuda:
+    if not found:
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)
-    return torch.device("cuda" if cuda else "cpu")
+    return chosen
+
+
+def deterministic(info: Mapping[str, Any]) -> bool:
+    """Whether a model's settings (model.json) ask for repeatable kernels; those that do not say so do."""
+    return bool(info.get("settings", {}).get("deterministic", True))
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What results on a device may depend on: versions, and of a GPU its name, driver and libraries."""
+    found: dict[str, Any] = {"python": platform.python_version(), "torch": torch.__version__}
+    if device.type == "cpu":
+        return found | {"device": f"cpu ({platform.machine()})"}
+    about = torch.cuda.get_device_properties(device)
+    return found | {
+        "device": about.name,
+        "compute_capability": f"{about.major}.{about.minor}",
+        "memory_gb": round(about.total_memory / 2**30, 1),
+        "driver": _driver(),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+    }
+
+
+def _driver() -> str:
+    """The version of the NVIDIA driver as the kernel tells it; "unknown" where it does not."""
+    with contextlib.suppress(OSError):
+        said = re.search(r"\s(\d+(\.\d+)+)\s", DRIVER.read_text())
+        if said:
+            return said[1]
+    return "unknown"
+
+
+def mixed_precision(device: torch.device, wanted: bool) -> contextlib.AbstractContextManager[Any]:
+    """Within it operations that bear it run in bfloat16, if wanted, on a GPU that computes in it; else in float32."""
+    able = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= AMPERE
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted and able)
+
+
+def in_order(
+    work: Callable[[_In], _Out], items: Iterable[_In], device: torch.device, threads: int = 1
+) -> Iterator[_Out]:
+    """`work` of each of the items, in their order, made ahead in background threads while the caller computes.
+
+    threads: in all; where the device is the CPU, the caller's own is one of them, so that 1 works without any other.
+    The results do not depend on it, as long as those of `work` depend on the item alone. At most `AHEAD` results a
+    thread are kept waiting. Raises what `work` raises.
+    """
+    background = threads if device.type == "cuda" else threads - 1
+    if background < 1:
+        yield from map(work, items)
+        return
+    source = iter(items)
+    with ThreadPoolExecutor(background) as pool:
+        waiting: deque[Future[_Out]] = deque()
+        try:
+            waiting.extend(pool.submit(work, item) for item in itertools.islice(source, background * AHEAD))
+            while waiting:
+                made = waiting.popleft().result()
+                waiting.extend(pool.submit(work, item) for item in itertools.islice(source, 1))
+                yield made
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -6,15 +6,19 @@ import numpy as np
 import torch
 
 
-def to_float(batch: np.ndarray, medium: str, device: torch.device) -> torch.Tensor:
-    """A batch as float32 model input: uint8 (N, [frames,] H, W, 3) -> (N, [frames,] 3, H, W) in [0, 1],
-    int16 -> [-1, 1).
+def stage(batch: np.ndarray, device: torch.device) -> torch.Tensor:
+    """A batch as a tensor that `device` can fetch while the CPU goes on: for a GPU in pinned memory."""
+    tensor = torch.from_numpy(np.ascontiguousarray(batch))
+    return tensor.pin_memory() if device.type == "cuda" else tensor
+
+
+def to_float(batch: torch.Tensor, medium: str, device: torch.device) -> torch.Tensor:
+    """A staged batch as float32 model input on the device: uint8 (N, [frames,] H, W, 3) -> (N, [frames,] 3, H, W) in
+    [0, 1], int16 -> [-1, 1).
 
     Channels stay last in memory, which is the layout the CPU and GPU kernels like best.
     """
-    tensor = torch.from_numpy(np.ascontiguousarray(batch))
-    if device.type == "cuda":
-        tensor = tensor.pin_memory().to(device, non_blocking=True)
+    tensor = batch.to(device, non_blocking=True)
     if medium == "audio":
         return tensor.float() / 32768
     return (tensor.float() / 255).movedim(-1, -3)

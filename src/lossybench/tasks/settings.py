@@ -51,6 +51,14 @@ class TrainingSettings(pydantic.BaseModel):
     )
     weights: str | None = Field(None, description="pretrained weights of a torchvision/NAME model, such as DEFAULT")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train; auto takes CUDA if there")
+    mixed_precision: bool = Field(
+        True, description="train in bfloat16 where that is safe, on GPUs that compute in it; the CPU uses float32"
+    )
+    deterministic: bool = Field(
+        True,
+        description="on a GPU, take kernels that repeat bit for bit, in training and in all that the model is used for "
+        "later; false takes the fastest. The CPU always repeats",
+    )
     adversarial: Adversary | None = Field(
         None, description="train on attacked items; set by the regime `adversarial` alone, classification only"
     )
