@@ -31,6 +31,20 @@ def test_parts(wildcards, levels):
     ]
 
 
+def cluster(stage):
+    """What a rule's jobs ask of a cluster. Memory and time grow with each further try."""
+    return {
+        **STUDY.requests(stage),
+        "mem_mb": lambda w, attempt: STUDY.requests(stage, attempt)["mem_mb"],
+        "runtime": lambda w, attempt: STUDY.requests(stage, attempt)["runtime"],
+    }
+
+
+# Short jobs travel together in one job of the cluster (group-components in slurm/config.yaml), one after the other.
+resource_scopes:
+    lane="local",
+
+
 MODEL = f"{ROOT}/models/{{task}}/{{arch}}/{{regime}}/{{seed}}"
 MODEL_FILES = ("weights.safetensors", "model.json", "history.json")
 
