@@ -1,5 +1,7 @@
 """What rules ask the study: wildcards to study objects, inputs, fingerprints of the code behind a job."""
 
+import functools
+
 from lossybench.analysis.tables import SCHEMAS
 from lossybench.report.names import figure_names
 
@@ -9,13 +11,17 @@ def model_of(wildcards):
     return Model(wildcards.task, wildcards.arch, wildcards.regime, int(wildcards.seed))
 
 
+@functools.cache
+def module_of(task, arch):
+    """The module of an architecture; kept, since there are thousands of jobs and a search costs a millisecond."""
+    about = STUDY.description(task)
+    return models.module_name(arch, about.medium, about.kind)
+
+
 def model_code(wildcards):
     """The modules of a model's architecture and of its kind of task."""
-    about = STUDY.description(wildcards.task)
-    return [
-        models.module_name(wildcards.arch, about.medium, about.kind),
-        f"lossybench.tasks.{about.kind}",
-    ]
+    kind = STUDY.description(wildcards.task).kind
+    return [module_of(wildcards.task, wildcards.arch), f"lossybench.tasks.{kind}"]
 
 
 def codec_code(*names):
