@@ -349,7 +349,7 @@ class Study:
             archs, seeds = matched.archs or list(config.models)[:1], matched.seeds or config.seeds[:1]
             for arch, level, seed in itertools.product(archs, self.levels(task, matched.codec), seeds):
                 found.append(Model(task, arch, f"matched_{matched.codec}_{level_name(level)}", seed))
-        return found
+        return list(dict.fromkeys(found))
 
     def training_conditions(self, model: Model) -> list[Condition]:
         """What a model of this regime is trained on."""
@@ -381,12 +381,14 @@ class Study:
         if not config.attack:
             return []
         archs, seeds = config.attack.archs or list(config.models), config.attack.seeds or config.seeds[:1]
-        return [Model(task, *rest) for rest in itertools.product(archs, config.attack.regimes, seeds)]
+        return list(
+            dict.fromkeys(Model(task, *rest) for rest in itertools.product(archs, config.attack.regimes, seeds))
+        )
 
     def attacked_codecs(self, task: str) -> list[str]:
         """The codecs that are attacked through, and the original, whose attacks are on the bare model."""
         attack = self.task(task).attack
-        return [ORIGINAL, *((attack and attack.codecs) or self.task(task).codecs)]
+        return list(dict.fromkeys([ORIGINAL, *((attack and attack.codecs) or self.task(task).codecs)]))
 
     def transferred(self, model: Model) -> list[Model]:
         """The models whose adversarial items this one meets: of the other attacked regimes."""
