@@ -96,7 +96,7 @@ def describe(study: Study, cores: int) -> str:
         )
     total = sum(jobs(study).values())
     per_core = "each core" if cores > 1 else "the core"
-    here = sum(job.seconds for job in costs(study)) * _calibrate() / REFERENCE / cores
+    here = seconds(study) * _calibrate() / REFERENCE / cores
     duration = (
         f"about {_minutes(here)} on {cores} core{'s' * (cores > 1)} like these"
         if known
@@ -123,7 +123,7 @@ class Job(NamedTuple):
 
 
 def table(study: Study) -> str:
-    """Per stage: jobs, jobs of the cluster (short ones travel together), item passes, storage, hours, longest job.
+    """Per stage: jobs, jobs of a cluster (short ones travel together), item passes, storage, hours, longest job.
 
     CPU hours are those without any GPU; GPU hours those for which train, evaluate and attack jobs hold one if they have
     it. A longest job's minutes stand beside the limit of its first try on a cluster. Reads one item of each folder of media.
@@ -166,6 +166,11 @@ def _submitted(study: Study, stage: Stage, jobs: int) -> int:
         ]
         return len({(path.parent.parent, path.name) for path in paths})
     return jobs
+
+
+def seconds(study: Study) -> float:
+    """CPU seconds of a whole study on the reference machine; items of unknown number count as none."""
+    return sum(job.seconds for job in costs(study))
 
 
 def costs(study: Study) -> Iterator[Job]:
