@@ -123,10 +123,11 @@ class Job(NamedTuple):
 
 
 def table(study: Study) -> str:
-    """Per stage: jobs, jobs of a cluster (short ones travel together), item passes, storage, hours, longest job.
+    """A table for whoever runs it on a cluster, with a line on how to read it; looks at one item of each folder.
 
-    CPU hours are those without any GPU; GPU hours those for which train, evaluate and attack jobs hold one if they have
-    it. A longest job's minutes stand beside the limit of its first try on a cluster. Reads one item of each folder of media.
+    Per stage: jobs, jobs that a cluster sees (short ones travel together), item passes, storage, CPU hours without any
+    GPU, hours for which train, evaluate and attack jobs hold a GPU where they have one, and the minutes of the longest
+    job, with what the config's `cluster` section gives it, beside the limit of its first try.
     """
     by_stage = collections.defaultdict(list)
     for job in costs(study):
@@ -153,7 +154,10 @@ def table(study: Study) -> str:
     shown[["jobs", "on a cluster", "item passes"]] = shown[["jobs", "on a cluster", "item passes"]].map(
         "{:,.0f}".format
     )
-    return shown.to_string(float_format=lambda value: f"{value:,.1f}")
+    return (
+        f"{shown.to_string(float_format='{:,.1f}'.format)}\n"
+        f"A GPU is assumed, not measured, to be {GPU_SPEEDUP} times as fast as a core at learning and attacking."
+    )
 
 
 def _submitted(study: Study, stage: Stage, jobs: int) -> int:
