@@ -237,7 +237,7 @@ def test_lost_jobs_and_those_that_lack_memory_are_tried_again(ran):
     lost = {rule: [job["JobState"] for job in found if job["JobState"] != "COMPLETED"] for rule, found in jobs.items()}
     assert lost.pop("train") == ["CANCELLED"]
     assert [lost.pop(stage) for stage in ("compress", "evaluate", "attack")] == [["FAILED"]] * 3
-    assert len(lost.pop("fetch")) >= 3
+    assert len(lost.pop("fetch")) >= 1  # memory is looked at once a second
     assert not any(lost.values())
     for job in jobs["fetch"]:
         assert (job["JobState"] != "COMPLETED") or int(job["MinMemoryNode"].removesuffix("M")) >= 2 * 280
@@ -277,13 +277,13 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("stage", ["compress", "train", "evaluate", "attack"])
 @pytest.mark.parametrize("harm", [psutil.Process.kill, _cancel], ids=["SIGKILL", "scancel"])
-def test_a_job_lost_in_any_stage_is_tried_again(slurm, undisturbed, tmp_path, stage, harm):
+def test_a_job_lost_in_each_stage_is_tried_again(slurm, undisturbed, tmp_path, harm):
     folder = _project(tmp_path, FAULTS)
-    with _Saboteur(folder, harm, stage) as saboteur:
+    stages = ("fetch", "compress", "train", "evaluate", "attack")
+    with _Saboteur(folder, harm, *stages) as saboteur:
         _run(folder, "slurm", *MADE)
-    assert saboteur.done == [stage]
+    assert set(saboteur.done) == set(stages)
     _assert_same(folder, undisturbed)
 
 
@@ -314,8 +314,11 @@ def test_training_that_hangs_is_ended_by_its_time_limit_and_tried_again(slurm, u
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("cancelled", [True, False], ids=["orphans cancelled", "orphans left"])
-@pytest.mark.parametrize("stage", ["compress", "train", "attack"])
+@pytest.mark.parametrize(
+    ("stage", "cancelled"),
+    [("train", True), ("compress", False), ("train", False), ("attack", False)],
+    ids=["train, orphans cancelled", "compress, orphans left", "train, orphans left", "attack, orphans left"],
+)
 def test_snakemake_killed(slurm, undisturbed, tmp_path, stage, cancelled):
     """SIGKILL of the main process; its jobs live on, and those that nobody cancels are second writers."""
     folder = _project(tmp_path, FAULTS)
