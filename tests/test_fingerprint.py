@@ -1,12 +1,26 @@
 """What changes a fingerprint, and what must not."""
 
 import importlib
+import subprocess
 import sys
 import textwrap
 
 import pytest
 
 from lossybench import fingerprint as module
+
+
+def _forget():
+    for cached in (
+        module.fingerprint,
+        module._root,
+        module._path,
+        module._source,
+        module._content,
+        module._imports,
+    ):
+        cached.cache_clear()
+    importlib.invalidate_caches()
 
 
 @pytest.fixture
@@ -27,15 +41,12 @@ def package(tmp_path, monkeypatch):
 
     def write(name, text):
         (folder / f"{name}.py").write_text(textwrap.dedent(text))
-        for cached in (module._source, module._content, module._imports, module._is_module):
-            cached.cache_clear()
-        importlib.invalidate_caches()
+        _forget()
 
     for name, text in files.items():
         write(name, text)
     yield write
-    for name in [one for one in sys.modules if one.split(".")[0] == "sample"]:
-        del sys.modules[name]
+    _forget()
 
 
 def test_comments_docstrings_and_layout_do_not_count(package):
@@ -56,6 +67,14 @@ def test_a_module_loaded_by_name_changes_only_its_own_branch(package):
     package("left", "X = 3\n")
     assert module.fingerprint("sample.stage", "sample.left") != left
     assert module.fingerprint("sample.stage", "sample.right") == right
+
+
+def test_nothing_is_imported():
+    """A cluster's job starts three Pythons that ask for fingerprints before its own."""
+    ask = "import sys; from lossybench.fingerprint import fingerprint; fingerprint('lossybench.attacks.run'); "
+    ask += "print([name for name in ('torch', 'art', 'pandas') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_unknown_module_is_an_error(package):

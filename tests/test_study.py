@@ -1,5 +1,6 @@
 """The config: what it expands to, and what a mistake in it is answered with."""
 
+import collections
 import copy
 import json
 from pathlib import Path
@@ -206,6 +207,10 @@ def test_attacked_levels_are_the_middle_two_and_the_strongest():
             {"tasks__digits__data": {"adapter": "image_folder", "path": "nowhere/at/all"}},
             r"tasks\.digits\.data: .*nowhere/at/all",
         ),
+        ({"cluster": {"gpus": 1}}, r"cluster\.gpus: unknown key; did you mean 'gpu'"),
+        ({"cluster": {"memory": {"trian": 5000}}}, r"cluster\.memory\.trian.*'fetch'.*'train'"),
+        ({"cluster": {"minutes": {"train": 0}}}, r"cluster\.minutes\.train: .*greater than 0"),
+        ({"cluster": {"gpu_model": "a100"}}, r"cluster: .*gpu_model is set but gpu is not; set gpu: true"),
         ({"deltas": [0]}, r"deltas\.0: .*greater than 0"),
         ({"tasks": {}}, r"tasks: "),
     ],
@@ -231,3 +236,55 @@ def test_a_branch_is_all_that_is_made_with_one_codec():
     loaded = Study(SMOKE)
     paths = [str(path) for path in loaded.branch("mp3")]
     assert paths and all("mp3" in path and "/words/" in path for path in paths)
+
+
+def test_plan_costs_each_job_once():
+    loaded = Study(SMOKE)
+    jobs = plan.jobs(loaded)
+    costs = list(plan.costs(loaded))
+    by_stage = collections.Counter(cost.stage for cost in costs)
+    assert by_stage["report"] == len(loaded.tasks) + jobs["contact_sheet"] + jobs["recommend"]
+    for stage in ("fetch", "compress", "train", "evaluate", "attack", "aggregate"):
+        assert by_stage[stage] == jobs[stage]
+    assert plan.seconds(loaded) == pytest.approx(sum(cost.seconds for cost in costs))
+    assert all(0 <= cost.with_gpu <= cost.seconds for cost in costs)
+
+
+def test_plan_stores_what_larger_items_take():
+    def stored(**options):
+        changed = Study(_changed(**{f"tasks__digits__data__{name}": value for name, value in options.items()}))
+        return sum(cost.size for cost in plan.costs(changed) if cost.stage in ("fetch", "compress"))
+
+    # Twice the height and width, four times the bytes, but for the columns beside them.
+    columns = stored(size=48) - (stored(size=96) - stored(size=48)) / 3
+    assert stored(size=192) - columns == pytest.approx(16 * (stored(size=48) - columns))
+
+
+def test_plan_table_says_what_a_cluster_sees():
+    loaded = Study(SMOKE)
+    rows = {line.split()[0]: line.split()[1:] for line in plan.table(loaded).splitlines()[1:]}
+    models = sum(len(loaded.models(task)) for task in loaded.tasks)
+    assert rows["evaluate"][:2] == [str(len([p for t in loaded.tasks for p in loaded.all_outcomes(t)])), str(models)]
+    assert rows["compress"][:2] == ["18", "12"]  # two levels a codec and part travel together, and both of originals
+    assert rows["total"][0] == str(sum(plan.jobs(loaded).values()) - 1)  # `all` is no job
+
+
+def test_names_listed_twice_make_one_job():
+    twice = _changed(tasks__digits__seeds=[0, 0], tasks__digits__regimes__matched=[{"codec": "jpeg"}] * 2)
+    assert plan.jobs(Study(twice)) == plan.jobs(Study(SMOKE))
+
+
+def test_requests_grow_with_the_attempt_and_ask_for_gpus_where_they_help():
+    cluster = {"account": "lab", "partition": "cpu", "gpu": True, "gpu_model": "a100", "gpu_partition": "gpu"}
+    loaded = Study({**SMOKE, "cluster": {**cluster, "memory": {"train": 5000}, "minutes": {"train": 10}}})
+    assert loaded.requests("train", 3) == {
+        "mem_mb": 15000,
+        "runtime": 30,
+        "slurm_account": "lab",
+        "slurm_partition": "gpu",
+        "gpu": 1,
+        "gpu_model": "a100",
+    }
+    assert set(loaded.requests("compress")) == {"mem_mb", "runtime", "slurm_account", "slurm_partition"}
+    assert loaded.requests("compress")["slurm_partition"] == "cpu"
+    assert set(Study(SMOKE).requests("attack")) == {"mem_mb", "runtime"}

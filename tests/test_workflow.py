@@ -236,14 +236,28 @@ def test_targets(tmp_path, target):
 
 
 def test_plan_counts_the_jobs_of_the_dry_run(tmp_path):
-    from lossybench import plan, study
-
     folder = _project(tmp_path)
     _edit(folder, lambda config: config["tasks"]["digits"]["regimes"].update(adversarial={"epsilon": "8/255"}))
     _edit(folder, lambda config: config["tasks"]["digits"]["attack"].update(regimes=["original", "adversarial"]))
-    done = _snakemake(folder, "--cores", "2", "-n", "--quiet", "rules")
+    _assert_planned(_snakemake(folder, "--cores", "2", "-n", "--quiet", "rules"), folder / "config/smoke.yaml")
+
+
+@pytest.mark.parametrize("config", ["config.yaml", "config/full.yaml"])
+def test_plan_counts_the_jobs_of_shipped_studies(tmp_path, config):
+    """On a cluster too, where jobs that travel together are counted one by one."""
+    command = [sys.executable, "-m", "snakemake", "--configfile", config, "-n", "--quiet", "rules"]
+    command += ["--cores", "8", "--profile", "slurm", "--directory", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    _assert_planned(done, ROOT / config)
+
+
+def _assert_planned(done: subprocess.CompletedProcess, config: Path) -> None:
+    """The dry run counted the jobs that the plan does."""
+    from lossybench import plan, study
+
     counted = dict(line.split() for line in (done.stdout + done.stderr).splitlines() if len(line.split()) == 2)
-    expected = {rule: n for rule, n in plan.jobs(study.load(folder / "config/smoke.yaml")).items() if n}
+    expected = {rule: n for rule, n in plan.jobs(study.load(config)).items() if n}
     assert {rule: int(counted[rule]) for rule in expected} == expected
     assert int(counted["total"]) == sum(expected.values())
 

@@ -108,7 +108,8 @@ def _headline(a: argparse.Namespace) -> None:
 def _plan(a: argparse.Namespace) -> None:
     from lossybench import plan, study
 
-    print(plan.describe(study.load(a.config), a.cores))
+    loaded = study.load(a.config)
+    print(plan.describe(loaded, a.cores), plan.table(loaded), sep="\n\n")
 
 
 def _schema(a: argparse.Namespace) -> None:
@@ -240,7 +241,7 @@ def parser() -> argparse.ArgumentParser:
         "config", type=Path, nargs="?", default=Path("config.yaml"), help="the study (default config.yaml)"
     )
 
-    one = stage("plan", _plan, "say what a study will do and about how long it takes")
+    one = stage("plan", _plan, "say what a study will do, about how long it takes and what it stores")
     one.add_argument(
         "config", type=Path, nargs="?", default=Path("config.yaml"), help="the study (default config.yaml)"
     )

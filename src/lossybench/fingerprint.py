@@ -17,10 +17,12 @@ from pathlib import Path
 PACKAGE = "lossybench"
 
 
+@functools.cache
 def fingerprint(*modules: str) -> str:
     """A short hash of the named modules and of all modules of this package that they import.
 
-    Raises ModuleNotFoundError for a name that is no module.
+    Nothing is imported for it: every job of a cluster starts by asking for fingerprints. Raises ModuleNotFoundError for
+    a name that is no module.
     """
     seen: set[str] = set()
     queue = [name for module in modules for name in _with_parents(module)]
@@ -54,11 +56,25 @@ def _with_parents(name: str) -> list[str]:
 
 
 @functools.cache
+def _root() -> Path:
+    """The package's folder."""
+    spec = importlib.util.find_spec(PACKAGE)
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).parent
+
+
+@functools.cache
+def _path(name: str) -> Path | None:
+    """The file of a module of this package; None for an attribute of one, or for nothing at all."""
+    below = _root().joinpath(*name.split(".")[1:])
+    return next((path for path in (below / "__init__.py", below.with_suffix(".py")) if path.is_file()), None)
+
+
+@functools.cache
 def _source(name: str) -> tuple[Path, ast.Module]:
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.origin is None:
+    path = _path(name)
+    if path is None:
         raise ModuleNotFoundError(f"no module {name}")
-    path = Path(spec.origin)
     return path, ast.parse(path.read_text(), filename=str(path))
 
 
@@ -92,12 +108,4 @@ def _imports(name: str) -> list[str]:
             found.add(base or "")
             found.update(f"{base}.{alias.name}" for alias in node.names)
     ours = (one for one in found if one.split(".")[0] == PACKAGE)
-    return [part for one in ours for part in _with_parents(one) if _is_module(part)]
-
-
-@functools.cache
-def _is_module(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # `name` is an attribute of a module, not of a package
-        return False
+    return [part for one in ours for part in _with_parents(one) if _path(part)]

@@ -1,20 +1,26 @@
-"""What a study will do, and about how long that takes, said before it starts."""
+"""What a study will do, how long that takes and how much it writes, said before it starts."""
 
 from __future__ import annotations
 
+import collections
+import math
 import time
 import zlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
+from lossybench import data
 from lossybench.attacks.methods import METHODS
 from lossybench.attacks.settings import AttackSettings
 from lossybench.data.base import SPLITS
-from lossybench.study import ORIGINAL, Condition, Model, Study
+from lossybench.study import GPU_STAGES, ORIGINAL, Condition, Model, Part, Stage, Study
 from lossybench.tasks import settings as training_settings
 
-# CPU seconds on a 2-core virtual machine, rounded from benchmark files of the default study. Media of other sizes than
-# the embedded ones take more or less: this is an order, not a promise.
+# CPU seconds on a 2-core virtual machine, rounded from benchmark files of the default study, for items of its sizes;
+# others take more or less in proportion. This is an order, not a promise.
 START = {"fetch": 1.5, "compress": 0.8, "train": 3.5, "evaluate": 2.8, "attack": 5.5, "aggregate": 4.0, "report": 4.0}
 FETCH = {"image": 0.001, "audio": 0.002, "video": 0.01}  # an item
 ENCODE = {  # an item
@@ -32,6 +38,27 @@ LEARN = {  # an item and epoch
 }
 TEST_SHARE = 0.5  # of what an item and epoch costs in training
 LEFT = 0.3  # share of the items that attacks without gradients are left with
+# Bytes of an item as the embedded data sets have it, and as their models see it where that is less.
+RAW = {
+    ("image", "classification"): 48 * 48 * 3,
+    ("image", "detection"): 128 * 128 * 3,
+    ("audio", "classification"): 16000 * 2,
+    ("video", "classification"): 16 * 64 * 64 * 3,
+    ("video", "detection"): 16 * 96 * 96 * 3,
+}
+SEEN = {**RAW, ("video", "classification"): 8 * 64 * 64 * 3}
+# Share of an item's bytes that is stored: losslessly, and by codecs on average over the default study's levels.
+STORED = {
+    "image": {"original": 0.48, "jpeg": 0.045, "webp": 0.04, "jpeg2000": 0.07, "h264": 0.032, "hevc": 0.028},
+    "audio": {"original": 0.62, "mp3": 0.13, "opus": 0.1},
+    "video": {"original": 0.3, "jpeg": 0.045, "jpeg2000": 0.06, "h264": 0.01, "hevc": 0.008},
+}
+ROW = 150  # bytes of a row of tables beside media, and of an outcome
+DETECTED = 3000  # bytes of an item's detections
+WEIGHTS, TORCHVISION = 1e6, 1e8  # bytes of a model
+ADVERSARIAL = (0.65, 1.4)  # an item's bytes by which each attack on it grows the table: bare, through a codec
+SUMMARY = 5e6  # bytes of a task's summary and figures
+GPU_SPEEDUP = 20  # of learning and attacking over one core: assumed, not measured
 REFERENCE = 0.019  # seconds that `_calibrate` takes on that machine
 
 
@@ -78,43 +105,158 @@ def describe(study: Study, cores: int) -> str:
     return "\n".join([f"The study in {study.root}: {total} jobs from nothing, {duration}", *lines])
 
 
+class Job(NamedTuple):
+    """What one job costs: item passes, CPU seconds on the reference machine, those of them that a GPU would take over,
+    and bytes written.
+    """
+
+    stage: Stage
+    items: int
+    seconds: float
+    learning: float = 0.0
+    size: float = 0.0
+
+    @property
+    def with_gpu(self) -> float:
+        """Seconds with a GPU for what it can do."""
+        return self.seconds - self.learning + self.learning / GPU_SPEEDUP
+
+
+def table(study: Study) -> str:
+    """A table for whoever runs it on a cluster, with a line on how to read it; looks at one item of each folder.
+
+    Per stage: jobs, jobs that a cluster sees (short ones travel together), item passes, storage, CPU hours without any
+    GPU, hours for which train, evaluate and attack jobs hold a GPU where they have one, and the minutes of the longest
+    job, with what the config's `cluster` section gives it, beside the limit of its first try.
+    """
+    by_stage = collections.defaultdict(list)
+    for job in costs(study):
+        by_stage[job.stage].append(job)
+    rows = []
+    for stage, found in by_stage.items():
+        longest = max(job.with_gpu if study.requests(stage).get("gpu") else job.seconds for job in found)
+        rows.append(
+            {
+                "stage": stage,
+                "jobs": len(found),
+                "on a cluster": _submitted(study, stage, len(found)),
+                "item passes": sum(job.items for job in found),
+                "GB": sum(job.size for job in found) / 1e9,
+                "CPU hours": sum(job.seconds for job in found) / 3600,
+                "GPU hours": sum(job.with_gpu for job in found) / 3600 if stage in GPU_STAGES else 0.0,
+                "longest, minutes": longest / 60,
+                "limit, minutes": study.requests(stage)["runtime"],
+            }
+        )
+    columns = pd.DataFrame(rows).set_index("stage")
+    total = columns.drop(columns=["longest, minutes", "limit, minutes"]).sum().rename("total")
+    shown = pd.concat([columns.astype(object), total.to_frame().T.astype(object)]).fillna("")
+    shown[["jobs", "on a cluster", "item passes"]] = shown[["jobs", "on a cluster", "item passes"]].map(
+        "{:,.0f}".format
+    )
+    return (
+        f"{shown.to_string(float_format='{:,.1f}'.format)}\n"
+        f"A GPU is assumed, not measured, to be {GPU_SPEEDUP} times as fast as a core at learning and attacking."
+    )
+
+
+def _submitted(study: Study, stage: Stage, jobs: int) -> int:
+    """Jobs that a cluster sees: the levels of a codec in compress, the codecs of a model in evaluate are one."""
+    if stage == "evaluate":
+        return sum(len(study.models(task)) for task in study.tasks)
+    if stage == "compress":
+        paths = [
+            path for task in study.tasks for part in ("test", "train") for path in study.all_compressed(task, part)
+        ]
+        return len({(path.parent.parent, path.name) for path in paths})
+    return jobs
+
+
 def seconds(study: Study) -> float:
     """CPU seconds of a whole study on the reference machine; items of unknown number count as none."""
-    return sum(_task_seconds(study, task) for task in study.tasks)
+    return sum(job.seconds for job in costs(study))
 
 
-def _task_seconds(study: Study, task: str) -> float:
+def costs(study: Study) -> Iterator[Job]:
+    """Every job of the study from nothing with what it costs; items of unknown number count as none."""
+    for task in study.tasks:
+        yield from _task_costs(study, task)
+    yield Job("report", 0, START["report"])
+
+
+def _task_costs(study: Study, task: str) -> Iterator[Job]:
     about = study.description(task)
+    kind = about.medium, about.kind
     counts = about.counts or {}
-    train, test = counts.get("train", 0) + counts.get("val", 0), counts.get("test", 0)
-    encode = ENCODE[about.medium]
-    slowest = max(encode.values())
-    total = START["fetch"] + FETCH[about.medium] * (train + test)
+    items = {"train": counts.get("train", 0) + counts.get("val", 0), "test": counts.get("test", 0)}
+    raw = _raw(study, task)
+    scale = raw / RAW[kind]
+    encode, stored = ENCODE[about.medium], STORED[about.medium]
 
-    def compressing(condition: Condition, items: int, measured: bool) -> float:
-        measure = MEASURE[about.medium] if measured else 0.0
-        return START["compress"] + (encode.get(condition.codec, slowest) + measure) * items
+    def coding(codec: str) -> float:
+        return encode.get(codec, max(encode.values())) * scale
 
-    total += sum(compressing(c, test, True) for c in study.conditions(task))
-    trained = {c for model in study.models(task) for c in study.training_conditions(model)}
-    total += sum(compressing(c, train, False) for c in trained)
-    learn = LEARN[about.medium, about.kind]
+    everything = sum(items.values())
+    size = everything * (stored[ORIGINAL] * raw + ROW)
+    yield Job("fetch", everything, START["fetch"] + FETCH[about.medium] * scale * everything, size=size)
+    for part, condition in _conditions(study, task):
+        codec = condition.codec
+        each = coding(codec) + MEASURE[about.medium] * scale * (part == "test")
+        size = items[part] * (stored.get(codec, max(list(stored.values())[1:])) * raw + ROW)
+        yield Job("compress", items[part], START["compress"] + each * items[part], size=size)
+    outcome = DETECTED if about.kind == "detection" else ROW
     for model in study.models(task):
         training = _training(study, model)
+        learn = LEARN[kind] * _seen(training, about.medium, raw) / SEEN[kind]
         # Each step of an attack on a batch costs about as much as learning from it.
         rounds = 1 + (training.adversarial.steps if training.adversarial else 0)
-        total += START["train"] + learn * train * training.epochs * rounds
+        passes = items["train"] * training.epochs
+        size = TORCHVISION if model.arch.startswith("torchvision/") else WEIGHTS
+        yield Job("train", passes, START["train"] + learn * passes * rounds, learn * passes * rounds, size)
         for codec in study.tested_codecs(model):
-            total += START["evaluate"] + TEST_SHARE * learn * test * len(study.levels(task, codec))
-    for attacked in study.attacked(task):
-        settings = study.attack(attacked)
-        items = min(settings.items, test)
+            passes = items["test"] * len(study.levels(task, codec))
+            learning = TEST_SHARE * learn * passes
+            yield Job("evaluate", passes, START["evaluate"] + learning, learning, passes * outcome)
+    for model in study.attacked(task):
+        settings = study.attack(model)
+        learn = LEARN[kind] * _seen(_training(study, model), about.medium, raw) / SEEN[kind]
+        attacked = min(settings.items, items["test"])
         for codec in study.attacked_codecs(task):
-            levels = 1 if codec == ORIGINAL else len(study.attacked_levels(task, codec))
-            through = 0.0 if codec == ORIGINAL else encode.get(codec, slowest)
-            steps = _attack_steps(settings, codec != ORIGINAL)
-            total += START["attack"] + levels * items * steps * (learn + through)
-    return total + START["aggregate"] + 2 * START["report"]
+            behind = codec != ORIGINAL
+            passes = attacked * (len(study.attacked_levels(task, codec)) if behind else 1)
+            steps = _attack_steps(settings, behind)
+            learning = passes * steps * learn
+            through = passes * steps * coding(codec) if behind else 0.0
+            size = attacked * len(settings.aims) * (ADVERSARIAL[behind] * raw + ROW)
+            yield Job("attack", passes, START["attack"] + learning + through, learning, size)
+    yield Job("aggregate", 0, START["aggregate"], size=SUMMARY)
+    yield Job("report", 0, START["report"])  # figures
+    yield Job("report", 0, START["report"])  # contact sheet
+
+
+def _conditions(study: Study, task: str) -> Iterator[tuple[Part, Condition]]:
+    """Every part and condition that is compressed."""
+    yield from (("test", condition) for condition in study.conditions(task))
+    trained = {c: None for model in study.models(task) for c in study.training_conditions(model)}
+    yield from (("train", condition) for condition in trained)
+
+
+def _raw(study: Study, task: str) -> float:
+    """Bytes of an undecoded item: of the first one where media lie in a folder, else of the embedded kind's."""
+    about, config = study.description(task), study.task(task).data
+    dataset: Any = data.get(config.adapter, config.options)
+    if getattr(dataset, "path", None):
+        return next(dataset.items(study.config.seed, [])).media.nbytes
+    raw = float(RAW[about.medium, about.kind])
+    for option, power in (("size", 2), ("frames", 1)):
+        if option in type(dataset).model_fields:
+            raw *= (getattr(dataset, option) / type(dataset).model_fields[option].default) ** power
+    return raw
+
+
+def _seen(training: training_settings.TrainingSettings, medium: str, raw: float) -> float:
+    """Bytes of an item as a model sees it."""
+    return math.prod(training.input_size) * (2 if medium == "audio" else 3) if training.input_size else raw
 
 
 def _attack_steps(settings: AttackSettings, behind: bool) -> float:

@@ -27,6 +27,18 @@ ORIGINAL = "original"  # the lossless condition and the regime trained on it
 Part = Literal["train", "test"]
 Name = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 
+# What a job asks of a cluster by stage, unless the config says otherwise. The two Snakemakes around it take 600 MB.
+Stage = Literal["fetch", "compress", "train", "evaluate", "attack", "aggregate", "report"]
+MEMORY: dict[Stage, int] = dict(
+    fetch=3000, compress=2000, train=6000, evaluate=4000, attack=6000, aggregate=6000, report=3000
+)
+MINUTES: dict[Stage, int] = dict(fetch=60, compress=30, train=480, evaluate=30, attack=720, aggregate=60, report=30)
+GPU_STAGES = ("train", "evaluate", "attack")
+
+
+def _listed(defaults: dict[Stage, int]) -> str:
+    return ", ".join(f"{stage} {amount}" for stage, amount in defaults.items())
+
 
 class _Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -158,6 +170,35 @@ class TaskConfig(_Section):
     attack: AttackConfig | None = pydantic.Field(default=None, description="Adversarial attacks; none when left out.")
 
 
+class ClusterConfig(_Section):
+    """What jobs ask of a cluster (docs/cluster.md). Nothing here changes a result or makes anything run again."""
+
+    account: str | None = pydantic.Field(default=None, description="Account to charge; the user's own when left out.")
+    partition: str | None = pydantic.Field(default=None, description="Partition; the cluster's own when left out.")
+    gpu: bool = pydantic.Field(
+        default=False, description="Whether train, evaluate and attack jobs ask for one GPU each; compress never does."
+    )
+    gpu_model: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-zA-Z0-9_.]+$")] | None = pydantic.Field(
+        default=None, description="Type of that GPU as Slurm names it, e.g. a100; any when left out."
+    )
+    gpu_partition: str | None = pydantic.Field(
+        default=None, description="Partition of jobs with a GPU; `partition` when left out."
+    )
+    memory: dict[Stage, pydantic.PositiveInt] = pydantic.Field(
+        default={}, description=f"MB a job by stage, over {_listed(MEMORY)}; each further try asks for as much again."
+    )
+    minutes: dict[Stage, pydantic.PositiveInt] = pydantic.Field(
+        default={}, description=f"Minutes a job by stage, over {_listed(MINUTES)}; each further try likewise."
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _whole(self) -> ClusterConfig:
+        for name in ("gpu_model", "gpu_partition"):
+            if getattr(self, name) and not self.gpu:
+                raise ValueError(f"{name} is set but gpu is not; set gpu: true, or leave {name} out")
+        return self
+
+
 class StudyConfig(_Section):
     """A whole study."""
 
@@ -168,6 +209,9 @@ class StudyConfig(_Section):
     )
     bootstrap: int = pydantic.Field(default=1000, ge=100, description="Bootstrap resamples behind each interval.")
     tasks: dict[Name, TaskConfig] = pydantic.Field(min_length=1, description="Task name to task.")
+    cluster: ClusterConfig = pydantic.Field(
+        default=ClusterConfig(), description="What jobs ask of a cluster; read with `--profile slurm` alone."
+    )
 
 
 class Model(NamedTuple):
@@ -200,6 +244,7 @@ class Study:
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = _validate(config)
         self.root = Path(self.config.results)
+        self._described: dict[str, data.Description] = {}
         self.codecs = {name: self._check_task(name, task) for name, task in self.config.tasks.items()}
         for name in self.tasks:
             self._check_attacked(name)
@@ -208,7 +253,7 @@ class Study:
         """The task's codecs, the lossless one first, after checking names and levels against each other."""
         where = f"tasks.{name}"
         with _At(f"{where}.data"):
-            described = data.describe(task.data.adapter, task.data.options)
+            described = self._described[name] = data.describe(task.data.adapter, task.data.options)
         medium, kind = described.medium, described.kind
         found: dict[str, Codec] = {ORIGINAL: codecs.get(ORIGINAL)}
         for codec_name, codec in task.codecs.items():
@@ -279,8 +324,7 @@ class Study:
 
     def description(self, task: str) -> data.Description:
         """Medium, kind and class names of a task's data set, as far as known without reading it."""
-        config = self.task(task).data
-        return data.describe(config.adapter, config.options)
+        return self._described[task]
 
     def levels(self, task: str, codec: str) -> list[float]:
         """The codec's levels from the mildest to the strongest; [0] for the lossless one."""
@@ -305,7 +349,7 @@ class Study:
             archs, seeds = matched.archs or list(config.models)[:1], matched.seeds or config.seeds[:1]
             for arch, level, seed in itertools.product(archs, self.levels(task, matched.codec), seeds):
                 found.append(Model(task, arch, f"matched_{matched.codec}_{level_name(level)}", seed))
-        return found
+        return list(dict.fromkeys(found))
 
     def training_conditions(self, model: Model) -> list[Condition]:
         """What a model of this regime is trained on."""
@@ -337,12 +381,14 @@ class Study:
         if not config.attack:
             return []
         archs, seeds = config.attack.archs or list(config.models), config.attack.seeds or config.seeds[:1]
-        return [Model(task, *rest) for rest in itertools.product(archs, config.attack.regimes, seeds)]
+        return list(
+            dict.fromkeys(Model(task, *rest) for rest in itertools.product(archs, config.attack.regimes, seeds))
+        )
 
     def attacked_codecs(self, task: str) -> list[str]:
         """The codecs that are attacked through, and the original, whose attacks are on the bare model."""
         attack = self.task(task).attack
-        return [ORIGINAL, *((attack and attack.codecs) or self.task(task).codecs)]
+        return list(dict.fromkeys([ORIGINAL, *((attack and attack.codecs) or self.task(task).codecs)]))
 
     def transferred(self, model: Model) -> list[Model]:
         """The models whose adversarial items this one meets: of the other attacked regimes."""
@@ -451,6 +497,24 @@ class Study:
         attack = self.task(model.task).attack
         assert attack is not None
         return {**attack.settings, **attack.regimes[model.regime]}  # type: ignore[index]
+
+    def requests(self, stage: Stage, attempt: int = 1) -> dict[str, int | str]:
+        """What a job of a stage asks of a cluster at its n-th attempt, by the names of Snakemake's resources.
+
+        mem_mb (MB) and runtime (minutes) grow with the attempt; gpu, gpu_model, slurm_partition and slurm_account are
+        there when the config sets them and the stage uses them.
+        """
+        cluster = self.config.cluster
+        asked: dict[str, int | str | None] = {
+            "mem_mb": attempt * {**MEMORY, **cluster.memory}[stage],
+            "runtime": attempt * {**MINUTES, **cluster.minutes}[stage],
+            "slurm_account": cluster.account,
+            "slurm_partition": cluster.partition,
+        }
+        if cluster.gpu and stage in GPU_STAGES:
+            asked |= {"gpu": 1, "gpu_model": cluster.gpu_model}
+            asked["slurm_partition"] = cluster.gpu_partition or cluster.partition
+        return {name: value for name, value in asked.items() if value is not None}
 
     def analysis_settings(self) -> dict[str, Any]:
         """What aggregation needs of the config."""

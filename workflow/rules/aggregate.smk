@@ -24,8 +24,7 @@ rule aggregate:
     conda:
         "../../envs/lossybench.yaml"
     resources:
-        mem_mb=3000,
-        runtime=60,
+        **cluster("aggregate"),
     params:
         folder=lambda w, output: Path(output[0]).parent,
         attacks=lambda w, input: f"--attacks {input.attacks}" if input.attacks else "",

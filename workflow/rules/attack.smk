@@ -20,14 +20,13 @@ rule attack:
         f"{LOGS}/attack/{{task}}/{{arch}}/{{regime}}/{{seed}}/{{codec}}.log",
     benchmark:
         f"{BENCHMARKS}/attack/{{task}}/{{arch}}/{{regime}}/{{seed}}/{{codec}}.tsv"
-    # Codec round trips at a time; more pay where a GPU waits for them: `--set-threads attack=8`.
-    threads: 1
     priority: 30
     conda:
         "../../envs/lossybench.yaml"
+    # Codec round trips at a time; more pay where a GPU waits for them: `--set-threads attack=8`.
+    threads: 1
     resources:
-        mem_mb=3000,
-        runtime=240,
+        **cluster("attack"),
     params:
         folder=lambda w, input: Path(input.model[0]).parent,
         oblivious=lambda w, input: (

@@ -1,5 +1,7 @@
 """What rules ask the study: wildcards to study objects, inputs, fingerprints of the code behind a job."""
 
+import functools
+
 from lossybench.analysis.tables import SCHEMAS
 from lossybench.report.names import figure_names
 
@@ -9,13 +11,17 @@ def model_of(wildcards):
     return Model(wildcards.task, wildcards.arch, wildcards.regime, int(wildcards.seed))
 
 
+@functools.cache
+def module_of(task, arch):
+    """The module of an architecture; kept, since there are thousands of jobs and a search costs a millisecond."""
+    about = STUDY.description(task)
+    return models.module_name(arch, about.medium, about.kind)
+
+
 def model_code(wildcards):
     """The modules of a model's architecture and of its kind of task."""
-    about = STUDY.description(wildcards.task)
-    return [
-        models.module_name(wildcards.arch, about.medium, about.kind),
-        f"lossybench.tasks.{about.kind}",
-    ]
+    kind = STUDY.description(wildcards.task).kind
+    return [module_of(wildcards.task, wildcards.arch), f"lossybench.tasks.{kind}"]
 
 
 def codec_code(*names):
@@ -29,6 +35,20 @@ def test_parts(wildcards, levels):
         STUDY.compressed(wildcards.task, Condition(wildcards.codec, level), "test")
         for level in levels
     ]
+
+
+def cluster(stage):
+    """What a rule's jobs ask of a cluster. Memory and time grow with each further try."""
+    return {
+        **STUDY.requests(stage),
+        "mem_mb": lambda w, attempt: STUDY.requests(stage, attempt)["mem_mb"],
+        "runtime": lambda w, attempt: STUDY.requests(stage, attempt)["runtime"],
+    }
+
+
+# Short jobs travel together in one job of the cluster (group-components in slurm/config.yaml), one after the other.
+resource_scopes:
+    lane="local",
 
 
 MODEL = f"{ROOT}/models/{{task}}/{{arch}}/{{regime}}/{{seed}}"

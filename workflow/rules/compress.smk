@@ -16,11 +16,13 @@ rule compress:
         f"{BENCHMARKS}/compress/{{task}}/{{codec}}/{{level}}/{{part}}.tsv"
     # Training waits for the training parts: make them first.
     priority: lambda w: 60 if w.part == "train" else 20
+    group:
+        "compress-{task}-{codec}-{part}"
     conda:
         "../../envs/lossybench.yaml"
     resources:
-        mem_mb=1000,
-        runtime=60,
+        **cluster("compress"),
+        lane=1,
     params:
         options=lambda w: json.dumps(STUDY.codec_options(w.task, w.codec)),
         code=lambda w: fingerprint(

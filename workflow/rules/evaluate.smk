@@ -18,11 +18,13 @@ rule evaluate:
     benchmark:
         f"{BENCHMARKS}/evaluate/{{task}}/{{arch}}/{{regime}}/{{seed}}/{{codec}}.tsv"
     priority: 10
+    group:
+        "evaluate-{task}-{arch}-{regime}-{seed}"
     conda:
         "../../envs/lossybench.yaml"
     resources:
-        mem_mb=2000,
-        runtime=120,
+        **cluster("evaluate"),
+        lane=1,
     params:
         folder=lambda w, input: Path(input.model[0]).parent,
         code=lambda w: fingerprint(

@@ -16,8 +16,7 @@ rule fetch:
     conda:
         "../../envs/lossybench.yaml"
     resources:
-        mem_mb=2000,
-        runtime=60,
+        **cluster("fetch"),
     params:
         adapter=lambda w: STUDY.task(w.task).data.adapter,
         options=lambda w: json.dumps(STUDY.task(w.task).data.options),

@@ -31,8 +31,7 @@ for task in STUDY.tasks:
         conda:
             "../../envs/lossybench.yaml"
         resources:
-            mem_mb=1000,
-            runtime=30,
+            **cluster("report"),
         params:
             summary=lambda w, input: Path(input[0]).parent,
             folder=lambda w, output: Path(output[0]).parent,
@@ -61,8 +60,7 @@ rule contact_sheet:
     conda:
         "../../envs/lossybench.yaml"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        **cluster("report"),
     params:
         code=lambda w: fingerprint(
             "lossybench.report.contact_sheet", *codec_code(*STUDY.codecs[w.task])
@@ -102,8 +100,7 @@ rule recommend:
     conda:
         "../../envs/lossybench.yaml"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        **cluster("report"),
     params:
         summaries=lambda w, input: list(
             dict.fromkeys(Path(path).parent for path in input)

@@ -20,8 +20,7 @@ rule train:
     conda:
         "../../envs/lossybench.yaml"
     resources:
-        mem_mb=3000,
-        runtime=240,
+        **cluster("train"),
     params:
         folder=lambda w, output: Path(output[0]).parent,
         settings=lambda w: json.dumps(STUDY.training_settings(model_of(w))),
