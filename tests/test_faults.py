@@ -26,6 +26,7 @@ from lossybench.attacks import run as attacks
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path("results/faults")
+pytestmark = pytest.mark.xdist_group("faults")
 STUDY = {
     "results": str(RESULTS),
     "seed": 0,
