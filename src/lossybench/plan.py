@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from lossybench import data
 from lossybench.attacks.methods import METHODS
@@ -129,6 +128,8 @@ def table(study: Study) -> str:
     GPU, hours for which train, evaluate and attack jobs hold a GPU where they have one, and the minutes of the longest
     job, with what the config's `cluster` section gives it, beside the limit of its first try.
     """
+    import pandas as pd  # here, since every start of Snakemake imports this module
+
     by_stage = collections.defaultdict(list)
     for job in costs(study):
         by_stage[job.stage].append(job)
