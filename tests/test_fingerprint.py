@@ -23,11 +23,10 @@ def package(tmp_path, monkeypatch):
     folder = tmp_path / "sample"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(module, "PACKAGE", "sample")
 
     def write(name, text):
         (folder / f"{name}.py").write_text(textwrap.dedent(text))
-        for cached in (module._source, module._content, module._imports, module._is_module):
+        for cached in (module._file, module._parsed, module._content, module._imports, module._root):
             cached.cache_clear()
         importlib.invalidate_caches()
 

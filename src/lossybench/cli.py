@@ -44,6 +44,12 @@ def _train(a: argparse.Namespace) -> None:
     train(a.data, a.compressed, meta, a.arch, a.seed, a.settings, a.out)
 
 
+def _adopt(a: argparse.Namespace) -> None:
+    from lossybench.models.existing import adopt
+
+    adopt(a.data, a.task, a.arch, a.seed, a.settings, a.out)
+
+
 def _evaluate(a: argparse.Namespace) -> None:
     from lossybench.evaluation import evaluate
 
@@ -167,14 +173,22 @@ def parser() -> argparse.ArgumentParser:
     options(one, "--settings", "training settings")
     path(one, "--out", "folder to write")
 
+    one = stage("adopt", _adopt, "take over a model that exists already, in place of training one")
+    path(one, "--data", "table made by fetch")
+    one.add_argument("--task", required=True, help="the task's name")
+    one.add_argument("--arch", required=True, help="the model's name, or torchvision/NAME for published weights")
+    one.add_argument("--seed", type=int, default=0, help="number under which it is filed (default 0)")
+    options(one, "--settings", "checkpoint, class, classes, input_size, normalise and so on")
+    path(one, "--out", "folder to write")
+
     one = stage("evaluate", _evaluate, "test one model on all levels of one codec, item by item")
-    path(one, "--model", "folder made by train")
+    path(one, "--model", "folder made by train or adopt")
     path(one, "--data", "table made by fetch")
     path(one, "--compressed", "test parts, one a level", nargs="+")
     path(one, "--out", "table to write")
 
     one = stage("attack", _attack, "attack one model, bare or through one codec")
-    path(one, "--model", "folder made by train")
+    path(one, "--model", "folder made by train or adopt")
     path(one, "--data", "table made by fetch")
     path(one, "--compressed", "the codec's test parts, one a level", nargs="+")
     one.add_argument("--codec", required=True, help="codec in front of the model; original for none")
@@ -186,7 +200,7 @@ def parser() -> argparse.ArgumentParser:
     path(one, "--out", "table to write")
 
     one = stage("attack-speed", _attack_speed, "time attacks on one model against its bare passes")
-    path(one, "--model", "folder made by train")
+    path(one, "--model", "folder made by train or adopt")
     path(one, "--data", "table made by fetch")
     one.add_argument("--codec", required=True, help="codec to attack through")
     one.add_argument("--level", type=float, required=True, help="its level")

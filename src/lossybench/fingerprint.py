@@ -3,7 +3,8 @@
 Snakemake sees a rule's own text but not the package behind it. The fingerprint covers the modules that a stage
 imports from this package, followed through their imports; it ignores comments, docstrings, layout and time stamps,
 so that a fresh clone or a better comment reruns nothing. Modules loaded by name (a codec, a data set, an
-architecture) are named by the caller: that is how a codec's edit reruns its own branch only.
+architecture) are named by the caller: that is how a codec's edit reruns its own branch only. A user's own module is
+followed in the same way, into its own package and, unless it is installed, into what lies beside it.
 """
 
 from __future__ import annotations
@@ -12,18 +13,17 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import sys
 from pathlib import Path
-
-PACKAGE = "lossybench"
 
 
 def fingerprint(*modules: str) -> str:
-    """A short hash of the named modules and of all modules of this package that they import.
+    """A short hash of the named modules and of all modules of their package that they import.
 
     Raises ModuleNotFoundError for a name that is no module.
     """
     seen: set[str] = set()
-    queue = [name for module in modules for name in _with_parents(module)]
+    queue = [name for module in modules for name in _with_parents(module) if name == module or _file(name)]
     while queue:
         name = queue.pop()
         if name not in seen:
@@ -41,12 +41,34 @@ def _with_parents(name: str) -> list[str]:
 
 
 @functools.cache
+def _file(name: str) -> Path | None:
+    """The Python file of a module, found without importing anything; None when there is none."""
+    top, *rest = name.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except ValueError:  # __main__, and what was made by hand
+        spec = None
+    if spec is None:
+        return None
+    path, folder = spec.origin and Path(spec.origin), next(iter(spec.submodule_search_locations or []), None)
+    for part in rest:
+        if folder is None:
+            return None
+        package, module = Path(folder, part), Path(folder, f"{part}.py")
+        path, folder = (package / "__init__.py", str(package)) if package.is_dir() else (module, None)
+    return path if path and path.suffix == ".py" and path.is_file() else None
+
+
 def _source(name: str) -> tuple[Path, ast.Module]:
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.origin is None:
+    path = _file(name)
+    if path is None:
         raise ModuleNotFoundError(f"no module {name}")
-    path = Path(spec.origin)
-    return path, ast.parse(path.read_text(), filename=str(path))
+    return path, _parsed(path)
+
+
+@functools.cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), filename=str(path))
 
 
 @functools.cache
@@ -63,7 +85,7 @@ def _content(name: str) -> str:
 
 @functools.cache
 def _imports(name: str) -> list[str]:
-    """The modules of this package that a module imports, anywhere in it."""
+    """The modules that a module imports, anywhere in it, and that are followed."""
     path, tree = _source(name)
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     found: set[str] = set()
@@ -78,13 +100,23 @@ def _imports(name: str) -> list[str]:
             )
             found.add(base or "")
             found.update(f"{base}.{alias.name}" for alias in node.names)
-    ours = (one for one in found if one.split(".")[0] == PACKAGE)
-    return [part for one in ours for part in _with_parents(one) if _is_module(part)]
+    followed = (one for one in found if one and _together(name, one))
+    return [part for one in followed for part in _with_parents(one) if _file(part)]
+
+
+def _together(name: str, other: str) -> bool:
+    """Whether two modules are of one package, or lie beside each other outside of what is installed."""
+    top, other_top = name.split(".")[0], other.split(".")[0]
+    if top == other_top:
+        return True
+    root = _root(top)
+    return root is not None and root == _root(other_top) and not {"site-packages", "dist-packages"} & set(root.parts)
 
 
 @functools.cache
-def _is_module(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # `name` is an attribute of a module, not of a package
-        return False
+def _root(top: str) -> Path | None:
+    """The folder in which a top-level module lies, if it is Python source; None for those of Python itself."""
+    if top in sys.stdlib_module_names:
+        return None
+    path = _file(top)
+    return path and (path.parent.parent if path.name == "__init__.py" else path.parent)

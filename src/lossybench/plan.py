@@ -37,12 +37,13 @@ REFERENCE = 0.019  # seconds that `_calibrate` takes on that machine
 
 def jobs(study: Study) -> dict[str, int]:
     """Jobs of a whole study from nothing, by rule; the same numbers that Snakemake counts."""
-    stages = ("fetch", "compress", "train", "evaluate", "attack", "aggregate", "contact_sheet", "recommend")
+    stages = ("fetch", "compress", "train", "adopt", "evaluate", "attack", "aggregate", "contact_sheet", "recommend")
     count = dict.fromkeys(stages, 0)
     for task in study.tasks:
         count["fetch"] += 1
         count["compress"] += len(study.all_compressed(task, "test")) + len(study.all_compressed(task, "train"))
-        count["train"] += len(study.models(task))
+        count["adopt"] += len(study.existing(task))
+        count["train"] += len(study.models(task)) - len(study.existing(task))
         count["evaluate"] += len(study.all_outcomes(task))
         count["attack"] += len(study.all_attacks(task))
         count["aggregate"] += 1
@@ -99,11 +100,14 @@ def _task_seconds(study: Study, task: str) -> float:
     trained = {c for model in study.models(task) for c in study.training_conditions(model)}
     total += sum(compressing(c, train, False) for c in trained)
     learn = LEARN[about.medium, about.kind]
+    existing = study.existing(task)
     for model in study.models(task):
-        training = _training(study, model)
-        # Each step of an attack on a batch costs about as much as learning from it.
-        rounds = 1 + (training.adversarial.steps if training.adversarial else 0)
-        total += START["train"] + learn * train * training.epochs * rounds
+        total += START["train"]
+        if model not in existing:
+            training = _training(study, model)
+            # Each step of an attack on a batch costs about as much as learning from it.
+            rounds = 1 + (training.adversarial.steps if training.adversarial else 0)
+            total += learn * train * training.epochs * rounds
         for codec in study.tested_codecs(model):
             total += START["evaluate"] + TEST_SHARE * learn * test * len(study.levels(task, codec))
     for attacked in study.attacked(task):

@@ -21,6 +21,8 @@ from lossybench import codecs, data, models
 from lossybench.attacks.settings import AttackSettings, Epsilon, check_epsilon
 from lossybench.codecs.base import Codec
 from lossybench.errors import LossyBenchError, nearest
+from lossybench.models import settings as model_settings
+from lossybench.models.settings import is_existing
 from lossybench.tasks import settings as training_settings
 
 ORIGINAL = "original"  # the lossless condition and the regime trained on it
@@ -148,7 +150,9 @@ class TaskConfig(_Section):
     data: DataConfig = pydantic.Field(description="The data set adapter and its options.")
     codecs: dict[str, CodecConfig] = pydantic.Field(min_length=1, description="Codec name to levels.")
     models: dict[str, dict[str, Any] | None] = pydantic.Field(
-        min_length=1, description="Architecture name to training settings of its own, over `training`."
+        min_length=1,
+        description="Architecture name to training settings of its own, over `training`; or the name of a model that "
+        "exists already to its `checkpoint` and what it expects of its input.",
     )
     seeds: list[int] = pydantic.Field(default=[0], min_length=1, description="One model is trained per seed.")
     regimes: Regimes = pydantic.Field(default=Regimes(), description="What models are trained on besides originals.")
@@ -220,18 +224,33 @@ class Study:
                     found[codec_name].check(level, medium, described.rate)
         for arch, own in task.models.items():
             with _At(f"{where}.models.{arch}"):
+                if own and is_existing(own):
+                    if not re.fullmatch(r"[a-z][a-z0-9_]*|torchvision/[a-z0-9_]+", arch):
+                        raise LossyBenchError("name it in small letters, digits and _, or torchvision/NAME")
+                    model_settings.read(arch, own, medium, kind, described.classes)
+                    continue
                 models.module_name(arch, medium, kind)
                 settings = {**task.training, **(own or {})}
                 training_settings.read(settings, medium, kind)
                 if "adversarial" in settings:
                     raise LossyBenchError("adversarial training is a regime; set regimes.adversarial instead")
+        trained = _trained(task)
+        if not trained and task.regimes != Regimes():
+            raise LossyBenchError(f"{where}.regimes: none of the models is trained, all exist already; leave it out")
+        if trained and described.counts is not None:
+            for split in ("train", "val"):
+                if not described.counts.get(split):
+                    raise LossyBenchError(
+                        f"{where}.data: no items in split {split!r}, which training {trained[0]} needs; add some, or "
+                        "give models that exist already (checkpoint)"
+                    )
         mixed = task.regimes.mixed
         if mixed:
             _among(f"{where}.regimes.mixed.codecs", mixed.codecs or [], task.codecs)
             _levels_among(f"{where}.regimes.mixed.levels", mixed.levels, task.codecs)
         for matched in task.regimes.matched:
             _among(f"{where}.regimes.matched.codec", [matched.codec], task.codecs)
-            _among(f"{where}.regimes.matched.archs", matched.archs or [], task.models)
+            _among(f"{where}.regimes.matched.archs", matched.archs or [], trained)
             _among(f"{where}.regimes.matched.seeds", matched.seeds or [], task.seeds)
         adversarial = task.regimes.adversarial
         if adversarial:
@@ -239,7 +258,7 @@ class Study:
                 training_settings.read(_adversary(adversarial), medium, kind)
             with _At(f"{where}.regimes.adversarial.epsilon"):
                 check_epsilon(adversarial.epsilon, medium)
-            _among(f"{where}.regimes.adversarial.archs", adversarial.archs or [], task.models)
+            _among(f"{where}.regimes.adversarial.archs", adversarial.archs or [], trained)
             _among(f"{where}.regimes.adversarial.seeds", adversarial.seeds or [], task.seeds)
         if task.attack:
             with _At(f"{where}.attack"):
@@ -249,6 +268,12 @@ class Study:
             _among(f"{where}.attack.seeds", task.attack.seeds or [], task.seeds)
             _among(f"{where}.attack.codecs", task.attack.codecs or [], task.codecs)
             _levels_among(f"{where}.attack.levels", task.attack.levels, task.codecs)
+            for arch in task.attack.archs or task.models:
+                if not model_settings.has_gradients(arch, task.models[arch]):
+                    raise LossyBenchError(
+                        f"{where}.attack: {arch} is an ONNX model, which gives no gradients, and attacks follow them; "
+                        "name others in attack.archs, or export it by torch.export or TorchScript"
+                    )
         return found
 
     def _check_attacked(self, task: str) -> None:
@@ -295,22 +320,32 @@ class Study:
     def models(self, task: str) -> list[Model]:
         """Every model of a task."""
         config = self.task(task)
+        trained = _trained(config)
         regimes = [ORIGINAL] + (["mixed"] if config.regimes.mixed else [])
-        found = [Model(task, *rest) for rest in itertools.product(config.models, regimes, config.seeds)]
+        found = self.existing(task)
+        found += [Model(task, *rest) for rest in itertools.product(trained, regimes, config.seeds)]
         adversarial = config.regimes.adversarial
         if adversarial:
-            archs, seeds = adversarial.archs or list(config.models)[:1], adversarial.seeds or config.seeds[:1]
+            archs, seeds = adversarial.archs or trained[:1], adversarial.seeds or config.seeds[:1]
             found += [Model(task, arch, "adversarial", seed) for arch, seed in itertools.product(archs, seeds)]
         for matched in config.regimes.matched:
-            archs, seeds = matched.archs or list(config.models)[:1], matched.seeds or config.seeds[:1]
+            archs, seeds = matched.archs or trained[:1], matched.seeds or config.seeds[:1]
             for arch, level, seed in itertools.product(archs, self.levels(task, matched.codec), seeds):
                 found.append(Model(task, arch, f"matched_{matched.codec}_{level_name(level)}", seed))
         return found
 
+    def existing(self, task: str) -> list[Model]:
+        """The models of a task that exist already. They stand beside those trained on originals, with one seed."""
+        config = self.task(task)
+        names = [arch for arch, own in config.models.items() if is_existing(own)]
+        return [Model(task, arch, ORIGINAL, config.seeds[0]) for arch in names]
+
     def training_conditions(self, model: Model) -> list[Condition]:
-        """What a model of this regime is trained on."""
+        """What a model of this regime is trained on; nothing, if it exists already."""
         original = Condition(ORIGINAL, 0)
         config = self.task(model.task)
+        if is_existing(config.models[model.arch]):
+            return []
         if model.regime in (ORIGINAL, "adversarial"):
             return [original]
         if model.regime == "mixed":
@@ -337,7 +372,8 @@ class Study:
         if not config.attack:
             return []
         archs, seeds = config.attack.archs or list(config.models), config.attack.seeds or config.seeds[:1]
-        return [Model(task, *rest) for rest in itertools.product(archs, config.attack.regimes, seeds)]
+        attacked = [Model(task, *rest) for rest in itertools.product(archs, config.attack.regimes, seeds)]
+        return [m for m in attacked if not is_existing(config.models[m.arch]) or m in self.existing(task)]
 
     def attacked_codecs(self, task: str) -> list[str]:
         """The codecs that are attacked through, and the original, whose attacks are on the bare model."""
@@ -437,6 +473,10 @@ class Study:
             settings |= _adversary(config.regimes.adversarial)
         return settings
 
+    def existing_settings(self, model: Model) -> dict[str, Any]:
+        """What the config says of a model that exists already."""
+        return dict(self.task(model.task).models[model.arch] or {})
+
     def attack(self, model: Model) -> AttackSettings:
         """The settings of a model's attacks, defaults filled in."""
         about = self.description(model.task)
@@ -486,6 +526,11 @@ class _At:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, LossyBenchError):
             raise LossyBenchError(f"{self.where}: {error}") from None
+
+
+def _trained(task: TaskConfig) -> list[str]:
+    """The architectures that are trained."""
+    return [arch for arch, own in task.models.items() if not is_existing(own)]
 
 
 def _adversary(regime: Adversarial) -> dict[str, Any]:

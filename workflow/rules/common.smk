@@ -12,10 +12,12 @@ def model_of(wildcards):
 def model_code(wildcards):
     """The modules of a model's architecture and of its kind of task."""
     about = STUDY.description(wildcards.task)
-    return [
-        models.module_name(wildcards.arch, about.medium, about.kind),
-        f"lossybench.tasks.{about.kind}",
-    ]
+    if model_of(wildcards) in STUDY.existing(wildcards.task):
+        place = STUDY.existing_settings(model_of(wildcards)).get("class", "")
+        architecture = ["lossybench.models.existing", *place.split(":")[:1]]
+    else:
+        architecture = [models.module_name(wildcards.arch, about.medium, about.kind)]
+    return [*filter(None, architecture), f"lossybench.tasks.{about.kind}"]
 
 
 def codec_code(*names):
