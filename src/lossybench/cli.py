@@ -28,7 +28,7 @@ def _json(text: str) -> dict[str, Any]:
 def _fetch(a: argparse.Namespace) -> None:
     from lossybench import data
 
-    data.build(a.adapter, a.options, a.seed, a.out, a.task)
+    data.build(a.adapter, a.options, a.seed, a.out, a.task, a.scale)
 
 
 def _compress(a: argparse.Namespace) -> None:
@@ -108,6 +108,14 @@ def _plan(a: argparse.Namespace) -> None:
     print(plan.describe(study.load(a.config), a.cores))
 
 
+def _check(a: argparse.Namespace) -> None:
+    from lossybench import check
+
+    adapter = a.adapter or ("image_folder" if a.path else None)
+    where = {"path": str(a.path)} if a.path else {}
+    sys.exit(check.main(a.config, a.task, adapter, {**where, **a.options}, a.out, a.seed))
+
+
 def _schema(a: argparse.Namespace) -> None:
     from lossybench import study
 
@@ -151,6 +159,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--task", required=True, help="the task's name")
     one.add_argument("--seed", type=int, default=0, help="seed of what is generated and of splits (default 0)")
     options(one, "--options", "the adapter's options")
+    options(one, "--scale", "resize, crop and interpolation of pictures; none: their own size")
     path(one, "--out", "table to write")
 
     one = stage("compress", _compress, "encode one split through one codec at one level")
@@ -240,6 +249,15 @@ def parser() -> argparse.ArgumentParser:
         "config", type=Path, nargs="?", default=Path("config.yaml"), help="the study (default config.yaml)"
     )
     one.add_argument("--cores", type=int, default=1, help="CPU cores (default 1)")
+
+    one = stage("check", _check, "say what is in a data set, what is wrong with it and what it costs to compress")
+    one.add_argument("config", type=Path, nargs="?", help="the study whose data to check (default config.yaml)")
+    one.add_argument("--task", help="this task alone (default all of the study)")
+    one.add_argument("--adapter", help="check this data set family instead of a study's (default image_folder)")
+    path(one, "--path", "the adapter's option `path`: check this folder", required=False)
+    options(one, "--options", "the adapter's other options")
+    one.add_argument("--seed", type=int, default=0, help="seed of splits and of the sample (default 0)")
+    path(one, "--out", "JSON to write, with all findings", required=False)
 
     stage("schema", _schema, "print the JSON schema of a study's config")
     stage("codecs", _codecs, "list the codecs, their levels and the real encoders behind them")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import pydantic
 from PIL import Image
+from pydantic import Field
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 FILTERS = {
@@ -35,3 +37,24 @@ def resize_and_crop(
         raise ValueError(f"a crop of {list(crop)} does not fit into a picture resized to {[height, width]}")
     top, left = round((height - crop[0]) / 2), round((width - crop[1]) / 2)
     return np.ascontiguousarray(picture[top : top + crop[0], left : left + crop[1]])
+
+
+class Scale(pydantic.BaseModel):
+    """How pictures are brought to another size when they are read, so that codecs see them at that size."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    resize: int = Field(ge=1, description="pixels of the shorter side")
+    crop: tuple[int, int] | None = Field(None, description="[height, width] cut out of the centre; none when left out")
+    interpolation: Interpolation = Field("bilinear", description="filter of the resizing")
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> Scale:
+        if self.crop and not 0 < min(self.crop) <= max(self.crop) <= self.resize:
+            raise ValueError(f"crop {list(self.crop)} must be within resize, {self.resize}")
+        return self
+
+    def apply(self, media: np.ndarray) -> np.ndarray:
+        """A picture (H, W, 3) or clip (frames, H, W, 3), uint8, at the new size."""
+        if media.ndim == 4:
+            return np.stack([self.apply(frame) for frame in media])
+        return resize_and_crop(media, self.resize, self.crop, self.interpolation)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -23,6 +24,7 @@ from lossybench.codecs.base import Codec
 from lossybench.errors import LossyBenchError, nearest
 from lossybench.models import settings as model_settings
 from lossybench.models.settings import is_existing
+from lossybench.pictures import Scale
 from lossybench.tasks import settings as training_settings
 
 ORIGINAL = "original"  # the lossless condition and the regime trained on it
@@ -40,6 +42,11 @@ class DataConfig(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="allow", frozen=True)
     adapter: str = pydantic.Field(
         description="A data set family: a module of lossybench.data, e.g. digits, image_folder."
+    )
+    scale: Scale | None = pydantic.Field(
+        default=None,
+        description="Bring pictures to another size as they are read, so that codecs and models see them at that size; "
+        "classification of images and video only. At their own size when left out.",
     )
 
     @property
@@ -214,6 +221,8 @@ class Study:
         with _At(f"{where}.data"):
             described = data.describe(task.data.adapter, task.data.options)
         medium, kind = described.medium, described.kind
+        if task.data.scale and (medium == "audio" or kind == "detection"):
+            raise LossyBenchError(f"{where}.data.scale: is for classifying pictures, not for {medium} {kind}")
         found: dict[str, Codec] = {ORIGINAL: codecs.get(ORIGINAL)}
         for codec_name, codec in task.codecs.items():
             with _At(f"{where}.codecs.{codec_name}"):
@@ -458,6 +467,11 @@ class Study:
 
     # Job parameters.
 
+    def scale(self, task: str) -> dict[str, Any] | None:
+        """How a task's pictures are scaled as they are read."""
+        scale = self.task(task).data.scale
+        return scale and scale.model_dump(mode="json")
+
     def codec_options(self, task: str, codec: str) -> dict[str, Any]:
         """The encoder options of a task's codec."""
         return {} if codec == ORIGINAL else self.task(task).codecs[codec].options
@@ -498,15 +512,26 @@ class Study:
 
 
 def load(path: Path | str) -> Study:
-    """Read a study's YAML. Raises LossyBenchError naming the file and key."""
+    """Read a study's YAML. A model's class may lie beside it. Raises LossyBenchError naming the file and key."""
+    config = _yaml(path)
+    sys.path.append(str(Path(path).resolve().parent))
+    with _At(str(path)):
+        return Study(config)
+
+
+def read(path: Path | str) -> StudyConfig:
+    """A study's YAML, its keys checked but not its data. Raises LossyBenchError naming the file and key."""
+    with _At(str(path)):
+        return _validate(_yaml(path))
+
+
+def _yaml(path: Path | str) -> Any:
     try:
-        config = yaml.safe_load(Path(path).read_text())
+        return yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
         raise LossyBenchError(f"{path}: no such config file") from None
     except yaml.YAMLError as error:
         raise LossyBenchError(f"{path}: not YAML: {error}") from None
-    with _At(str(path)):
-        return Study(config)
 
 
 def schema() -> str:
