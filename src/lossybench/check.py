@@ -8,7 +8,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
-import os
+import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -59,6 +59,7 @@ class Report:
     rates: collections.Counter[float] = dataclasses.field(default_factory=collections.Counter)
     formats: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     raw_bytes: int = 0
+    prior: str = ""  # what the card of a known data set says of former compression
     costs: list[Cost] = dataclasses.field(default_factory=list)
 
     @property
@@ -84,7 +85,8 @@ def check(
     scaled = Scale(**scale) if scale else None
     report, items = _opened(dataset, adapter, seed)
     digests: dict[bytes, list[tuple[str, str, int]]] = collections.defaultdict(list)
-    random, sample, seen = np.random.default_rng(seed), [], 0
+    sample: list[tuple[np.ndarray, float]] = []
+    random, seen = np.random.default_rng(seed), 0
     for id, split, label, media, rate in items:
         report.counts[split, label] += 1
         if media is None:
@@ -129,9 +131,7 @@ def _opened(dataset: data.Dataset, adapter: str, seed: int) -> tuple[Report, Ite
     except LossyBenchError as error:
         return _hopeless(adapter, "image", error), iter(())
     report = Report(f"{about.card.get('title', adapter)} ({adapter})", about.medium, about.kind, about.classes, [])
-    prior = about.card.get("prior_compression", "none")
-    if not prior.startswith(("none", "files are in lossless")):
-        report.findings.append(Finding("lossy source", "note", adapter, f"{prior}: compressed twice here"))
+    report.prior = about.card.get("prior_compression", "not stated")
     if isinstance(dataset, FileDataset):
         dataset = dataset.model_copy(update={"on_error": "skip"})
     return report, _any(dataset, report, seed)
@@ -147,7 +147,7 @@ def _files(dataset: ClassFolders, entries: list[Any], report: Report) -> Iterato
     for entry in tqdm(entries, desc="check", unit="item", mininterval=2):
         media, rate = None, 0.0
         try:
-            if not os.path.getsize(entry.path):
+            if not entry.path.stat().st_size:
                 raise LossyBenchError(f"{entry.path}: has no bytes")
             media, rate = dataset.decode(entry.path)
             report.findings += dataset.look(entry.path)
@@ -233,7 +233,7 @@ def _overall(report: Report) -> list[Finding]:
             of_class[label] += count
         if of_class and max(of_class.values()) >= IMBALANCE * min(of_class.values()):
             most, least = max(of_class, key=of_class.__getitem__), min(of_class, key=of_class.__getitem__)
-            text = f"has {of_class[least]} items, class {report.classes[most]!r} {of_class[most]}: read precision and recall"
+            text = f"has {of_class[least]} items, class {report.classes[most]!r} {of_class[most]}: read recall, not accuracy"
             findings.append(Finding("imbalance", "warning", f"class {report.classes[least]!r}", text))
     if len(sizes := set(report.sizes)) > 1:
         text = f"{len(sizes)} different ones, from {_size(min(sizes))} to {_size(max(sizes))}: models need input_size"
@@ -310,7 +310,8 @@ def text(report: Report) -> str:
     if report.formats:
         lines.append("  formats: " + ", ".join(f"{count} {name}" for name, count in report.formats.most_common()))
     lines.append(f"  uncompressed: {_bytes(report.raw_bytes)}")
-    number = collections.Counter(finding.severity for finding in report.findings)
+    lines += [f"  compressed before: {report.prior}"] * bool(report.prior)
+    number = collections.Counter[str](finding.severity for finding in report.findings)
     counted = ", ".join(f"{number[severity]} {severity}s" for severity in SEVERITIES if number[severity])
     lines += ["", f"Findings: {counted or 'none'}"]
     by_kind: dict[tuple[str, str], list[Finding]] = collections.defaultdict(list)
@@ -344,13 +345,8 @@ def _items(report: Report) -> list[str]:
 
 
 def _bytes(amount: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000:
-            break
-        amount /= 1000
-    else:
-        unit = "TB"
-    return f"{amount:.3g} {unit}"
+    power = min(4, math.floor(math.log10(max(amount, 1)) / 3))
+    return f"{amount / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
 
 
 def _duration(seconds: float) -> str:
@@ -396,7 +392,7 @@ def main(
         for name, one in found.tasks.items():
             if task in (None, name):
                 levels = {codec: (of.options, of.levels) for codec, of in one.codecs.items()}
-                scale = one.data.scale and one.data.scale.model_dump()
+                scale = one.data.scale.model_dump() if one.data.scale else None
                 reports[name] = check(one.data.adapter, one.data.options, levels, found.seed, scale)
         if not reports:
             raise LossyBenchError(f"{config}: no task {task!r}; it has {', '.join(found.tasks)}")

@@ -470,7 +470,7 @@ class Study:
     def scale(self, task: str) -> dict[str, Any] | None:
         """How a task's pictures are scaled as they are read."""
         scale = self.task(task).data.scale
-        return scale and scale.model_dump(mode="json")
+        return scale.model_dump(mode="json") if scale else None
 
     def codec_options(self, task: str, codec: str) -> dict[str, Any]:
         """The encoder options of a task's codec."""

@@ -232,8 +232,8 @@ class ClassFolders(UserFiles):
             for split in ("train", "test"):
                 if "train" in splits and of_class[label] and not present[split, label]:
                     text = (
-                        f"class {title!r} has too few files or groups to give split {split!r} any; add some, or make the "
-                        "splits yourself"
+                        f"class {title!r} has too few files or groups to give split {split!r} any; add some, or make "
+                        "the splits yourself"
                     )
                     findings.append(Finding("class missing in a split", "error", str(self.path), text))
         for split in needed(splits):
@@ -323,8 +323,8 @@ class ClassFolders(UserFiles):
                 for ours, theirs in named.items():
                     if theirs not in header:
                         raise LossyBenchError(
-                            f"{self.labels}: no column {theirs!r} for the {ours}; {nearest(theirs, header)}; say which in "
-                            "`columns`"
+                            f"{self.labels}: no column {theirs!r} for the {ours}; {nearest(theirs, header)}; say which "
+                            "in `columns`"
                         )
                 named |= {name: name for name in ("split", "group") if name not in named and name in header}
                 blank = dict.fromkeys(("split", "group"), "")

@@ -27,8 +27,8 @@ def needed(splits: Iterable[str]) -> tuple[str, ...]:
 class Finding:
     """Something about a data set that its user should know before a study starts.
 
-    kind: what sort of thing, in two or three words. severity: an error makes the study impossible, a warning its results
-    doubtful; a note is worth knowing. item: the file or class that it is about.
+    kind: what sort of thing, in two or three words. severity: an error makes the study impossible, a warning its
+    results doubtful; a note is worth knowing. item: the file or class that it is about.
     """
 
     kind: str
