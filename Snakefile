@@ -47,10 +47,9 @@ LOGS, BENCHMARKS = f"{ROOT}/logs", f"{ROOT}/benchmarks"
 # One thread a job: jobs run side by side, and results do not depend on the number of cores. Jobs run this checkout's
 # package with this Python, activated or not, or with that of their conda environment.
 JOB_ENVIRONMENT = "export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 "
-OWN_MODULES = os.pathsep.join([str(Path(workflow.basedir, "src")), *BESIDE])
-JOB_ENVIRONMENT += (
-    f"PYTHONPATH={shlex.quote(OWN_MODULES)}${{PYTHONPATH:+:$PYTHONPATH}}; "
-)
+USERS = list(filter(None, [os.environ.get("PYTHONPATH")]))
+MODULES = os.pathsep.join([str(Path(workflow.basedir, "src")), *BESIDE, *USERS])
+JOB_ENVIRONMENT += f"PYTHONPATH={shlex.quote(MODULES)}; "
 if not workflow.deployment_settings.deployment_method:
     JOB_ENVIRONMENT += (
         f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "

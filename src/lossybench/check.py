@@ -233,7 +233,7 @@ def _overall(report: Report) -> list[Finding]:
             of_class[label] += count
         if of_class and max(of_class.values()) >= IMBALANCE * min(of_class.values()):
             most, least = max(of_class, key=of_class.__getitem__), min(of_class, key=of_class.__getitem__)
-            text = f"has {of_class[least]} items, class {report.classes[most]!r} {of_class[most]}: read recall, not accuracy"
+            text = f"has {of_class[least]} items, class {report.classes[most]!r} {of_class[most]}: accuracy hides it"
             findings.append(Finding("imbalance", "warning", f"class {report.classes[least]!r}", text))
     if len(sizes := set(report.sizes)) > 1:
         text = f"{len(sizes)} different ones, from {_size(min(sizes))} to {_size(max(sizes))}: models need input_size"
