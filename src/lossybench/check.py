@@ -257,9 +257,11 @@ def _costs(
     """Time and bytes of each codec and level, in proportion to the raw bytes of the sample."""
     raw = sum(media.nbytes for media, _ in sample)
     medium: Any = report.medium
-    asked = levels or {name: ({}, _three(name, medium, sample[0][1])) for name in codecs.names() if name != "original"}
+    if levels is None:
+        others = (name for name in codecs.names() if name != "original")
+        levels = {name: ({}, _three(name, medium, sample[0][1])) for name in others}
     costs = []
-    for name, (options, of_codec) in asked.items():
+    for name, (options, of_codec) in levels.items():
         codec = codecs.get(name, dict(options))
         for level in codec.by_strength(of_codec):
             bits, rates, start = 0, [], time.process_time()
