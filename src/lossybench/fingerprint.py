@@ -40,23 +40,31 @@ def _with_parents(name: str) -> list[str]:
     return [".".join(parts[: i + 1]) for i in range(len(parts))]
 
 
-@functools.cache
 def _file(name: str) -> Path | None:
-    """The Python file of a module, found without importing anything; None when there is none."""
+    """The Python file of a module; None when there is none."""
+    path, _ = _place(name)
+    return path if path and path.suffix == ".py" and path.is_file() else None
+
+
+@functools.cache
+def _place(name: str) -> tuple[Path | None, Path | None]:
+    """Where a module's file would be, and a package's folder; found without importing anything."""
     top, *rest = name.split(".")
     try:
         spec = importlib.util.find_spec(top)
     except ValueError:  # __main__, and what was made by hand
         spec = None
     if spec is None:
-        return None
-    path, folder = spec.origin and Path(spec.origin), next(iter(spec.submodule_search_locations or []), None)
+        return None, None
+    path = Path(spec.origin) if spec.origin else None
+    folders = spec.submodule_search_locations or []
+    folder = next(map(Path, folders), None)
     for part in rest:
         if folder is None:
-            return None
-        package, module = Path(folder, part), Path(folder, f"{part}.py")
-        path, folder = (package / "__init__.py", str(package)) if package.is_dir() else (module, None)
-    return path if path and path.suffix == ".py" and path.is_file() else None
+            return None, None
+        package = folder / part
+        path, folder = (package / "__init__.py", package) if package.is_dir() else (folder / f"{part}.py", None)
+    return path, folder
 
 
 def _source(name: str) -> tuple[Path, ast.Module]:
@@ -118,5 +126,5 @@ def _root(top: str) -> Path | None:
     """The folder in which a top-level module lies, if it is Python source; None for those of Python itself."""
     if top in sys.stdlib_module_names:
         return None
-    path = _file(top)
-    return path and (path.parent.parent if path.name == "__init__.py" else path.parent)
+    path, folder = _place(top)
+    return (folder or path).parent if folder or path else None
