@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 import sys
 import textwrap
 import warnings
+from pathlib import Path
 
 import media_tables
 import numpy as np
@@ -23,6 +26,7 @@ from lossybench.models import existing, from_torchaudio, settings
 from lossybench.models.inputs import Input, fit
 from lossybench.pictures import FILTERS, Scale, resize_and_crop
 
+ROOT = Path(__file__).parents[1]
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
 OUTPUTS = ["up", "right", "down", "left"]  # of the model; the data set has left and right
 SIZE = (16, 24)
@@ -360,3 +364,57 @@ def test_identity_is_that_of_the_content(tmp_path):
     after = settings.identity("own", said)
     assert after["checkpoint"] != before["checkpoint"] and after["classes"] == before["classes"]
     assert settings.named(str(names)) == {"a": 0, "b": 1}
+
+
+# The whole study -------------------------------------------------------------------------------------------------
+
+
+def _readme_study():
+    """The five lines that the README shows."""
+    (block,) = re.findall(r"```yaml\n(tasks:\n.*?checkpoint.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert len(block.splitlines()) == 5
+    return block
+
+
+def test_the_five_lines_of_the_readme_evaluate_a_model_and_rerun_what_depends_on_it(tmp_path):
+    for title, colour in (("cat", 0), ("dog", 2)):
+        for number in range(6):
+            picture = np.random.default_rng(number).integers(0, 60, (230, 240, 3)).astype(np.uint8)
+            picture[..., colour] += 120  # cats are red and dogs blue, but for two
+            path = tmp_path / "photos" / title / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture[..., ::-1] if number == 5 else picture).save(path)
+    (tmp_path / "study.yaml").write_text(_readme_study())
+
+    def export(sign):
+        network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)).eval()
+        with torch.no_grad():
+            network[2].weight.copy_(sign * torch.tensor([[1.0, 0, -1], [-1, 0, 1]]))
+            network[2].bias.zero_()
+        program = torch.export.export(
+            network, (torch.rand(2, 3, 224, 224),), dynamic_shapes=({0: torch.export.Dim("n")},)
+        )
+        torch.export.save(program, tmp_path / "net.pt2")
+
+    def run():
+        command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--configfile", "study.yaml"]
+        done = subprocess.run([*command, "--cores", "2"], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr[-3000:]
+        files = (path for path in (tmp_path / "results").rglob("*") if path.is_file())
+        return {str(path.relative_to(tmp_path / "results")): path.stat().st_mtime_ns for path in files}
+
+    def right(codec):
+        rows = artifacts.read_table(tmp_path / f"results/outcomes/photos/my_net/original/0/{codec}.parquet").to_pylist()
+        return np.mean([row["correct"] for row in rows])
+
+    export(1)
+    first = run()
+    assert not [name for name in first if "train" in name]
+    assert right("original") == right("jpeg") == pytest.approx(10 / 12)
+    (tmp_path / "net.pt2").touch()
+    assert run() == first  # another time stamp is not another model
+    export(-1)
+    second = run()
+    remade = {name.split("/")[0] for name, when in second.items() if first[name] != when}
+    assert {"models", "outcomes", "summary"} <= remade and not {"data", "compressed"} & remade
+    assert right("original") == right("jpeg") == pytest.approx(2 / 12)

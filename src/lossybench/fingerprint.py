@@ -127,4 +127,5 @@ def _root(top: str) -> Path | None:
     if top in sys.stdlib_module_names:
         return None
     path, folder = _place(top)
-    return (folder or path).parent if folder or path else None
+    at = folder or path
+    return at.parent if at else None
