@@ -246,13 +246,11 @@ class Study:
         trained = _trained(task)
         if not trained and task.regimes != Regimes():
             raise LossyBenchError(f"{where}.regimes: none of the models is trained, all exist already; leave it out")
-        if trained and described.counts is not None:
-            for split in ("train", "val"):
-                if not described.counts.get(split):
-                    raise LossyBenchError(
-                        f"{where}.data: no items in split {split!r}, which training {trained[0]} needs; add some, or "
-                        "give models that exist already (checkpoint)"
-                    )
+        if trained and described.counts is not None and not described.counts.get("train"):
+            raise LossyBenchError(
+                f"{where}.data: no items in split 'train', which training {trained[0]} needs; add some, or give models "
+                "that exist already (checkpoint)"
+            )
         mixed = task.regimes.mixed
         if mixed:
             _among(f"{where}.regimes.mixed.codecs", mixed.codecs or [], task.codecs)
