@@ -364,6 +364,7 @@ def test_identity_is_that_of_the_content(tmp_path):
     after = settings.identity("own", said)
     assert after["checkpoint"] != before["checkpoint"] and after["classes"] == before["classes"]
     assert settings.named(str(names)) == {"a": 0, "b": 1}
+    assert settings.named(3) == {"0": 0, "1": 1, "2": 2}
 
 
 # The whole study -------------------------------------------------------------------------------------------------

@@ -68,10 +68,10 @@ class ExistingSettings(pydantic.BaseModel):
         None, alias="class", description="what makes the network: module:Class, found beside the config or installed"
     )
     arguments: dict[str, Any] = Field({}, description="keyword arguments of the class")
-    classes: list[str] | dict[str, int] | str | None = Field(
+    classes: int | list[str] | dict[str, int] | str | None = Field(
         None,
         description="which class each output of the model is: names in the order of the outputs, a file of one name a "
-        "line (or a JSON list), or {name: output}. Names are those of the data set; outputs of other classes are wrong "
+        "line (or a JSON list), {name: output}, or how many there are if they are named 0, 1, 2 and so on. Names are those of the data set; outputs of other classes are wrong "
         "answers. Published weights bring their own names",
     )
     input_size: tuple[int, ...] | None = Field(
@@ -238,8 +238,10 @@ def _existing_file(text: str) -> Path:
     return Path(text)
 
 
-def named(classes: list[str] | dict[str, int] | str) -> dict[str, int]:
+def named(classes: int | list[str] | dict[str, int] | str) -> dict[str, int]:
     """{name: output} of the option `classes`. Raises LossyBenchError for a name or an output that is there twice."""
+    if isinstance(classes, int):
+        return {str(number): number for number in range(classes)}
     if isinstance(classes, str):
         path = _existing_file(classes)
         text = path.read_text()
