@@ -71,8 +71,8 @@ class ExistingSettings(pydantic.BaseModel):
     classes: int | list[str] | dict[str, int] | str | None = Field(
         None,
         description="which class each output of the model is: names in the order of the outputs, a file of one name a "
-        "line (or a JSON list), {name: output}, or how many there are if they are named 0, 1, 2 and so on. Names are those of the data set; outputs of other classes are wrong "
-        "answers. Published weights bring their own names",
+        "line (or a JSON list), {name: output}, or how many there are if they are named 0, 1, 2 and so on. Names are "
+        "those of the data set; outputs of other classes are wrong answers. Published weights bring their own names",
     )
     input_size: tuple[int, ...] | None = Field(
         None,
