@@ -124,10 +124,11 @@ def _row(item: Item, payload: bytes) -> dict[str, Any]:
 
 def _check_counts(name: str, description: Description, counts: collections.Counter[tuple[str, int]]) -> None:
     present = {split for split, _ in counts}
-    for split in needed(present):
+    wanted = needed({*present, *(description.counts or ())})
+    for split in wanted:
         if split not in present:
             raise LossyBenchError(f"data set {name!r}: no items in split {split!r}")
-    if description.kind == "classification" and "train" in present:
+    if description.kind == "classification" and "train" in wanted:
         for label, title in enumerate(description.classes):
             for split in ("train", "test"):
                 if not counts[split, label]:
