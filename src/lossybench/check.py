@@ -291,7 +291,12 @@ def _three(name: str, medium: Any, rate: float) -> list[float]:
         except LossyBenchError:
             continue
         possible.append(level)
-    return list(dict.fromkeys(possible[len(possible) * quarter // 4] for quarter in (1, 2, 3))) if possible else []
+    if not possible:
+        return []
+    # Ratios and bitrates by their logarithm, scales such as QF and QP as they are.
+    space = np.geomspace if codec.unit else np.linspace
+    wanted = space(possible[0], possible[-1], 5)[1:-1]
+    return list(dict.fromkeys(min(possible, key=lambda level: abs(level - one)) for one in wanted))
 
 
 def text(report: Report) -> str:

@@ -226,7 +226,7 @@ class ClassFolders(UserFiles):
         present = collections.Counter((entry.split, entry.label) for entry in entries)
         splits = {entry.split for entry in entries}
         for label, title in enumerate(classes):
-            if of_class[label] == 1:
+            if of_class[label] == 1 and "train" in splits:
                 text = "has a single item, which is in one split only"
                 findings.append(Finding("single item", "warning", f"class {title!r}", text))
             for split in ("train", "test"):
