@@ -1,5 +1,7 @@
 """What rules ask the study: wildcards to study objects, inputs, fingerprints of the code behind a job."""
 
+import re
+
 from lossybench.analysis.tables import SCHEMAS
 from lossybench.report.names import figure_names
 
@@ -18,6 +20,11 @@ def model_code(wildcards):
     else:
         architecture = [models.module_name(wildcards.arch, about.medium, about.kind)]
     return [*filter(None, architecture), f"lossybench.tasks.{about.kind}"]
+
+
+def adoption(model):
+    """The name of the rule that takes over a model which exists already."""
+    return re.sub(r"\W", "_", f"adopt_{model.task}_{model.arch}")
 
 
 def codec_code(*names):

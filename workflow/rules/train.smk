@@ -41,7 +41,7 @@ for task in STUDY.tasks:
 
         rule:
             name:
-                f"adopt_{task}_{model.arch.replace('/', '_')}"
+                adoption(model)
             input:
                 data=STUDY.data(task),
             output:
@@ -74,4 +74,4 @@ for task in STUDY.tasks:
                 "python -m lossybench adopt --data {input.data} --task {params.task} --arch {params.arch}"
                 " --seed {params.seed} --settings {params.settings:q} --out {params.folder} > {log} 2>&1"
 
-        workflow.ruleorder(f"adopt_{task}_{model.arch.replace('/', '_')}", "train")
+        workflow.ruleorder(adoption(model), "train")
