@@ -258,6 +258,21 @@ def test_a_study_is_checked_by_its_own_codecs(whole, tmp_path, capsys):
     assert status.value.code == 1 and "nowhere does not exist" in capsys.readouterr().out
 
 
+def test_all_faults_of_coco_annotations_are_listed(tmp_path):
+    images = [{"id": n, "file_name": f"{n}.png", "width": 48, "height": 40} for n in range(30)]
+    for image in images[2:]:
+        save(tmp_path / "images" / image["file_name"])
+    boxes = [{"id": n, "image_id": n, "category_id": 1, "bbox": [1, 1, 9, 9]} for n in range(30)]
+    boxes[7]["bbox"], boxes[8]["bbox"] = [1, 1, 0, 9], [90, 1, 5, 5]
+    content = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "cell"}]}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    report = check.check("coco", {"annotations": tmp_path / "a.json", "images": tmp_path / "images"}, {})
+    named = " ".join(finding.item + finding.text for finding in report.findings)
+    for name in ("0.png", "1.png", "annotation 7", "annotation 8"):
+        assert name in named
+    assert report.impossible and len(report.findings) == 4 and len(report.sizes) == 28
+
+
 def test_other_adapters_are_checked_by_their_items():
     report = check.check("digits", {"train": 10, "val": 10, "test": 10}, {"jpeg": ({}, [50])})
     assert not report.impossible and len(report.sizes) == 30 and len(report.costs) == 1

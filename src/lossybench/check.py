@@ -126,15 +126,17 @@ def _opened(dataset: data.Dataset, adapter: str, seed: int) -> tuple[Report, Ite
         report = Report(title, dataset.medium, "classification", classes, findings)
         report.formats.update(entry.path.suffix.lower() for entry in entries)
         return report, _files(dataset, entries, report)
+    severity: Any = "warning"
+    if isinstance(dataset, FileDataset):
+        severity = "error" if dataset.on_error == "stop" else "warning"
+        dataset = dataset.model_copy(update={"on_error": "skip"})  # go on, so that all is listed
     try:
         about = dataset.describe(seed)
     except LossyBenchError as error:
         return _hopeless(adapter, "image", error), iter(())
     report = Report(f"{about.card.get('title', adapter)} ({adapter})", about.medium, about.kind, about.classes, [])
     report.prior = about.card.get("prior_compression", "not stated")
-    if isinstance(dataset, FileDataset):
-        dataset = dataset.model_copy(update={"on_error": "skip"})
-    return report, _any(dataset, report, seed)
+    return report, _any(dataset, report, seed, severity)
 
 
 def _hopeless(adapter: str, medium: str, error: LossyBenchError) -> Report:
@@ -170,14 +172,16 @@ def _fault(text: str) -> str:
     return "truncated file" if any(word in text for word in ("truncated", "cut short")) else "unreadable file"
 
 
-def _any(dataset: data.Dataset, report: Report, seed: int) -> Iterator[Read]:
+def _any(dataset: data.Dataset, report: Report, seed: int, severity: Any) -> Iterator[Read]:
     skipped: list[str] = []
     try:
         for item in tqdm(dataset.items(seed, skipped), desc="check", unit="item", mininterval=2):
             yield item.id, item.split, item.label, item.media, item.rate
     except LossyBenchError as error:
         report.findings.append(Finding("unusable", "error", report.title, str(error)))
-    report.findings += [Finding("unreadable", "error", "", text) for text in skipped]
+    for text in skipped:
+        where, _, what = text.partition(": ")
+        report.findings.append(Finding("unreadable", severity, where, what))
 
 
 def _content(id: str, media: np.ndarray, medium: str, rate: float) -> list[Finding]:
