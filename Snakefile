@@ -5,6 +5,7 @@ the rules in workflow/rules only say which job makes which file from which.
 """
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ sys.path.insert(0, str(Path(workflow.basedir, "src")))
 from lossybench import models, plan
 from lossybench.errors import LossyBenchError
 from lossybench.fingerprint import fingerprint
+from lossybench.models.settings import identity
 from lossybench.study import Condition, Model, Study
 
 min_version("9.14")
@@ -27,6 +29,12 @@ if "tasks" not in config:
 
     configfile: "config.yaml"
 
+
+# A user's own model class may lie beside the config.
+BESIDE = list(
+    dict.fromkeys(str(Path(path).resolve().parent) for path in workflow.configfiles)
+)
+sys.path.extend(BESIDE)
 
 try:
     STUDY = Study(config)
@@ -39,7 +47,9 @@ LOGS, BENCHMARKS = f"{ROOT}/logs", f"{ROOT}/benchmarks"
 # One thread a job: jobs run side by side, and results do not depend on the number of cores. Jobs run this checkout's
 # package with this Python, activated or not, or with that of their conda environment.
 JOB_ENVIRONMENT = "export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 LOSSYBENCH_END_WITH_PARENT=1 "
-JOB_ENVIRONMENT += f"PYTHONPATH={shlex.quote(str(Path(workflow.basedir, 'src')))}; "
+USERS = list(filter(None, [os.environ.get("PYTHONPATH")]))
+MODULES = os.pathsep.join([str(Path(workflow.basedir, "src")), *BESIDE, *USERS])
+JOB_ENVIRONMENT += f"PYTHONPATH={shlex.quote(MODULES)}; "
 if not workflow.deployment_settings.deployment_method:
     JOB_ENVIRONMENT += (
         f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "

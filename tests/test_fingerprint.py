@@ -13,9 +13,9 @@ from lossybench import fingerprint as module
 def _forget():
     for cached in (
         module.fingerprint,
+        module._place,
+        module._parsed,
         module._root,
-        module._path,
-        module._source,
         module._content,
         module._imports,
     ):
@@ -37,7 +37,6 @@ def package(tmp_path, monkeypatch):
     folder = tmp_path / "sample"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(module, "PACKAGE", "sample")
 
     def write(name, text):
         (folder / f"{name}.py").write_text(textwrap.dedent(text))
@@ -107,3 +106,28 @@ def test_codecs_do_not_depend_on_each_other():
         others = {f"lossybench.codecs.{other}" for other in codecs.names() if other != name}
         assert not seen & others
         assert not [one for one in seen if one.startswith(("lossybench.models", "lossybench.analysis"))]
+
+
+def test_a_users_module_is_followed_to_what_lies_beside_it(tmp_path, monkeypatch):
+    """Into the neighbours and the own package; not into what is installed, and nothing is imported."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def put(name, text):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        _forget()
+
+    put("own_nets.py", "import torch, own_layers\nfrom own_more.deep import thing\nraise SystemExit\n")
+    put("own_layers.py", "X = 1\n")
+    put("own_more/deep.py", "thing = 1\n")  # a folder without __init__.py
+    put("own_other.py", "X = 1\n")
+    before = module.fingerprint("own_nets")
+    assert "torch" not in module._imports("own_nets")
+    put("own_other.py", "X = 2\n")
+    assert module.fingerprint("own_nets") == before
+    put("own_layers.py", "X = 2\n")
+    after = module.fingerprint("own_nets")
+    put("own_more/deep.py", "thing = 2\n")
+    assert before != after != module.fingerprint("own_nets")
+    assert "own_nets" not in sys.modules

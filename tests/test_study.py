@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from lossybench import plan, study
 from lossybench.errors import LossyBenchError
@@ -288,3 +289,83 @@ def test_requests_grow_with_the_attempt_and_ask_for_gpus_where_they_help():
     assert set(loaded.requests("compress")) == {"mem_mb", "runtime", "slurm_account", "slurm_partition"}
     assert loaded.requests("compress")["slurm_partition"] == "cpu"
     assert set(Study(SMOKE).requests("attack")) == {"mem_mb", "runtime"}
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A config that evaluates existing models of pictures in one folder a class, all of them test."""
+    monkeypatch.chdir(tmp_path)
+    for title in ("cat", "dog"):
+        for number in range(3):
+            path = tmp_path / "photos" / title / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (number, 9, 9)).save(path)
+    (tmp_path / "net.onnx").write_bytes(b"some network")
+    (tmp_path / "net.pt2").write_bytes(b"another")
+    onnx, exported = ({"checkpoint": name, "classes": ["dog", "cat"]} for name in ("net.onnx", "net.pt2"))
+    data = {"adapter": "image_folder", "path": "photos", "fractions": {"test": 1}}
+    return {"data": data, "codecs": {"jpeg": [50, 10]}, "models": {"onnx": onnx, "exported": exported}}
+
+
+def test_existing_models_need_no_training(own):
+    loaded = Study({"tasks": {"photos": own}})
+    assert loaded.models("photos") == [
+        Model("photos", "onnx", "original", 0),
+        Model("photos", "exported", "original", 0),
+    ]
+    assert loaded.all_compressed("photos", "train") == [] and len(loaded.all_compressed("photos", "test")) == 3
+    jobs = plan.jobs(loaded)
+    assert (jobs["train"], jobs["adopt"], jobs["compress"], jobs["evaluate"]) == (0, 2, 3, 4)
+    assert "items 0/0/6" in plan.describe(loaded, 1)
+
+
+def test_existing_and_trained_models_stand_side_by_side(own):
+    own["data"].pop("fractions")
+    own["data"]["path"] = "more"
+    for number in range(20):
+        for title in ("cat", "dog"):
+            Path("more", title).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (number, 9, 9)).save(Path("more", title, f"{number}.png"))
+    own |= {"models": {**own["models"], "resnet": {}}, "seeds": [4, 5]}
+    own |= {"regimes": {"mixed": {}, "matched": [{"codec": "jpeg"}]}, "attack": {"archs": ["exported", "resnet"]}}
+    own["attack"]["regimes"] = ["original", "mixed"]
+    loaded = Study({"tasks": {"photos": own}})
+    made = {(model.arch, model.regime, model.seed) for model in loaded.models("photos")}
+    assert {one for one in made if one[0] != "resnet"} == {("onnx", "original", 4), ("exported", "original", 4)}
+    assert ("resnet", "matched_jpeg_10", 4) in made and ("resnet", "mixed", 5) in made
+    attacked = {(model.arch, model.regime, model.seed) for model in loaded.attacked("photos")}
+    assert attacked == {("exported", "original", 4), ("resnet", "original", 4), ("resnet", "mixed", 4)}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"models": {"resnet": {}}}, r"photos\.data: no items in split 'train', which training resnet needs"),
+        ({"regimes": {"mixed": {}}}, r"photos\.regimes: none of the models is trained"),
+        (
+            {"attack": {}},
+            r"photos\.attack: onnx is an ONNX model, which gives no gradients.*attack\.archs",
+        ),
+        ({"models": {"Net": {"checkpoint": "net.pt2", "classes": ["cat", "dog"]}}}, r"models\.Net: name it in small"),
+        ({"models": {"n": {"checkpoint": "net.pt2", "classes": ["cat", "dgo"]}}}, r"'dog'; did you mean 'dgo'"),
+        ({"models": {"n": {"checkpoint": "gone.pt2", "classes": ["cat", "dog"]}}}, r"gone\.pt2: no such file"),
+        ({"models": {"n": {"checkpoint": "net.pt2", "epochs": 3}}}, r"unknown model setting 'epochs'"),
+        (
+            {"models": {"torchvision/resnet18": {"checkpoint": "DEFAULT", "class": "a:B"}}},
+            r"knows its class",
+        ),
+    ],
+)
+def test_mistakes_about_existing_models_are_named(own, change, message):
+    with pytest.raises(LossyBenchError, match=message):
+        Study({"tasks": {"photos": own | change}})
+
+
+def test_scaling_is_for_pictures_that_are_classified(own):
+    own["data"]["scale"] = {"resize": 6, "crop": [4, 5]}
+    assert Study({"tasks": {"photos": own}}).scale("photos")["crop"] == [4, 5]
+    own["data"]["scale"] = {"resize": 6, "crop": [8, 8]}
+    with pytest.raises(LossyBenchError, match=r"photos\.data\.scale: .*crop \[8, 8\] must be within resize, 6"):
+        Study({"tasks": {"photos": own}})
+    with pytest.raises(LossyBenchError, match=r"words\.data\.scale: is for classifying pictures, not for audio"):
+        Study(_changed(tasks__words__data={"adapter": "spoken_words", "scale": {"resize": 6}}))

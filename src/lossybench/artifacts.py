@@ -76,7 +76,7 @@ CLASSIFICATION_OUTCOMES = pa.schema(
         ("label", pa.int32()),
         ("prediction", pa.int32()),
         ("correct", pa.bool_()),
-        ("scores", pa.list_(pa.float32())),  # softmax, one a class
+        ("scores", pa.list_(pa.float32())),  # softmax, one a class; one more for an existing model's other classes
     ]
 )
 

@@ -31,7 +31,7 @@ def _json(text: str) -> dict[str, Any]:
 def _fetch(a: argparse.Namespace) -> None:
     from lossybench import data
 
-    data.build(a.adapter, a.options, a.seed, a.out, a.task)
+    data.build(a.adapter, a.options, a.seed, a.out, a.task, a.scale)
 
 
 def _compress(a: argparse.Namespace) -> None:
@@ -45,6 +45,12 @@ def _train(a: argparse.Namespace) -> None:
 
     meta = {"task": a.task, "regime": a.regime}
     train(a.data, a.compressed, meta, a.arch, a.seed, a.settings, a.out, a.threads)
+
+
+def _adopt(a: argparse.Namespace) -> None:
+    from lossybench.models.existing import adopt
+
+    adopt(a.data, a.task, a.arch, a.seed, a.settings, a.out)
 
 
 def _evaluate(a: argparse.Namespace) -> None:
@@ -112,6 +118,14 @@ def _plan(a: argparse.Namespace) -> None:
     print(plan.describe(loaded, a.cores), plan.table(loaded), sep="\n\n")
 
 
+def _check(a: argparse.Namespace) -> None:
+    from lossybench import check
+
+    adapter = a.adapter or ("image_folder" if a.path else None)
+    where = {"path": str(a.path)} if a.path else {}
+    sys.exit(check.main(a.config, a.task, adapter, {**where, **a.options}, a.out, a.seed))
+
+
 def _schema(a: argparse.Namespace) -> None:
     from lossybench import study
 
@@ -155,6 +169,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--task", required=True, help="the task's name")
     one.add_argument("--seed", type=int, default=0, help="seed of what is generated and of splits (default 0)")
     options(one, "--options", "the adapter's options")
+    options(one, "--scale", "resize, crop and interpolation of pictures; none: their own size")
     path(one, "--out", "table to write")
 
     one = stage("compress", _compress, "encode one split through one codec at one level")
@@ -178,15 +193,23 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--threads", type=int, default=1, help="CPU threads to prepare media with; changes no result")
     path(one, "--out", "folder to write")
 
+    one = stage("adopt", _adopt, "take over a model that exists already, in place of training one")
+    path(one, "--data", "table made by fetch")
+    one.add_argument("--task", required=True, help="the task's name")
+    one.add_argument("--arch", required=True, help="the model's name, or torchvision/NAME for published weights")
+    one.add_argument("--seed", type=int, default=0, help="number under which it is filed (default 0)")
+    options(one, "--settings", "checkpoint, class, classes, input_size, normalise and so on")
+    path(one, "--out", "folder to write")
+
     one = stage("evaluate", _evaluate, "test one model on all levels of one codec, item by item")
-    path(one, "--model", "folder made by train")
+    path(one, "--model", "folder made by train or adopt")
     path(one, "--data", "table made by fetch")
     path(one, "--compressed", "test parts, one a level", nargs="+")
     one.add_argument("--threads", type=int, default=1, help="CPU threads to prepare media with; changes no result")
     path(one, "--out", "table to write")
 
     one = stage("attack", _attack, "attack one model, bare or through one codec")
-    path(one, "--model", "folder made by train")
+    path(one, "--model", "folder made by train or adopt")
     path(one, "--data", "table made by fetch")
     path(one, "--compressed", "the codec's test parts, one a level", nargs="+")
     one.add_argument("--codec", required=True, help="codec in front of the model; original for none")
@@ -198,7 +221,7 @@ def parser() -> argparse.ArgumentParser:
     path(one, "--out", "table to write")
 
     one = stage("attack-speed", _attack_speed, "time attacks on one model against its bare passes")
-    path(one, "--model", "folder made by train")
+    path(one, "--model", "folder made by train or adopt")
     path(one, "--data", "table made by fetch")
     one.add_argument("--codec", required=True, help="codec to attack through")
     one.add_argument("--level", type=float, required=True, help="its level")
@@ -246,6 +269,15 @@ def parser() -> argparse.ArgumentParser:
         "config", type=Path, nargs="?", default=Path("config.yaml"), help="the study (default config.yaml)"
     )
     one.add_argument("--cores", type=int, default=1, help="CPU cores (default 1)")
+
+    one = stage("check", _check, "say what is in a data set, what is wrong with it and what it costs to compress")
+    one.add_argument("config", type=Path, nargs="?", help="the study whose data to check (default config.yaml)")
+    one.add_argument("--task", help="this task alone (default all of the study)")
+    one.add_argument("--adapter", help="check this data set family instead of a study's (default image_folder)")
+    path(one, "--path", "the adapter's option `path`: check this folder", required=False)
+    options(one, "--options", "the adapter's other options")
+    one.add_argument("--seed", type=int, default=0, help="seed of splits and of the sample (default 0)")
+    path(one, "--out", "JSON to write, with all findings", required=False)
 
     stage("schema", _schema, "print the JSON schema of a study's config")
     stage("codecs", _codecs, "list the codecs, their levels and the real encoders behind them")

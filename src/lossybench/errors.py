@@ -30,7 +30,7 @@ def explain(problem: Mapping[str, Any], fields: Mapping[str, Any], what: str) ->
     path = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":
         return f"unknown {what} {path!r}; {nearest(path, fields)}"
-    if problem["type"] == "missing":
+    if problem["type"] == "missing" and path in fields:
         return f"{what} {path!r} is missing: {fields[path].description}"
     where = f"{what} {path!r}: " if path else ""
     return f"{where}{problem['msg'].removeprefix('Value error, ')} (got {problem['input']!r})"

@@ -3,7 +3,8 @@
 Snakemake sees a rule's own text but not the package behind it. The fingerprint covers the modules that a stage
 imports from this package, followed through their imports; it ignores comments, docstrings, layout and time stamps,
 so that a fresh clone or a better comment reruns nothing. Modules loaded by name (a codec, a data set, an
-architecture) are named by the caller: that is how a codec's edit reruns its own branch only.
+architecture) are named by the caller: that is how a codec's edit reruns its own branch only. A user's own module is
+followed in the same way, into its own package and, unless it is installed, into what lies beside it.
 """
 
 from __future__ import annotations
@@ -12,20 +13,19 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import sys
 from pathlib import Path
-
-PACKAGE = "lossybench"
 
 
 @functools.cache
 def fingerprint(*modules: str) -> str:
-    """A short hash of the named modules and of all modules of this package that they import.
+    """A short hash of the named modules and of all modules of their package that they import.
 
     Nothing is imported for it: every job of a cluster starts by asking for fingerprints. Raises ModuleNotFoundError for
     a name that is no module.
     """
     seen: set[str] = set()
-    queue = [name for module in modules for name in _with_parents(module)]
+    queue = [name for module in modules for name in _with_parents(module) if name == module or _file(name)]
     while queue:
         name = queue.pop()
         if name not in seen:
@@ -55,27 +55,43 @@ def _with_parents(name: str) -> list[str]:
     return [".".join(parts[: i + 1]) for i in range(len(parts))]
 
 
-@functools.cache
-def _root() -> Path:
-    """The package's folder."""
-    spec = importlib.util.find_spec(PACKAGE)
-    assert spec is not None and spec.origin is not None
-    return Path(spec.origin).parent
+def _file(name: str) -> Path | None:
+    """The Python file of a module; None when there is none."""
+    path, _ = _place(name)
+    return path if path and path.suffix == ".py" and path.is_file() else None
 
 
 @functools.cache
-def _path(name: str) -> Path | None:
-    """The file of a module of this package; None for an attribute of one, or for nothing at all."""
-    below = _root().joinpath(*name.split(".")[1:])
-    return next((path for path in (below / "__init__.py", below.with_suffix(".py")) if path.is_file()), None)
+def _place(name: str) -> tuple[Path | None, Path | None]:
+    """Where a module's file would be, and a package's folder; found without importing anything."""
+    top, *rest = name.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except ValueError:  # __main__, and what was made by hand
+        spec = None
+    if spec is None:
+        return None, None
+    path = Path(spec.origin) if spec.origin else None
+    folders = spec.submodule_search_locations or []
+    folder = next(map(Path, folders), None)
+    for part in rest:
+        if folder is None:
+            return None, None
+        package = folder / part
+        path, folder = (package / "__init__.py", package) if package.is_dir() else (folder / f"{part}.py", None)
+    return path, folder
 
 
-@functools.cache
 def _source(name: str) -> tuple[Path, ast.Module]:
-    path = _path(name)
+    path = _file(name)
     if path is None:
         raise ModuleNotFoundError(f"no module {name}")
-    return path, ast.parse(path.read_text(), filename=str(path))
+    return path, _parsed(path)
+
+
+@functools.cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), filename=str(path))
 
 
 @functools.cache
@@ -92,7 +108,7 @@ def _content(name: str) -> str:
 
 @functools.cache
 def _imports(name: str) -> list[str]:
-    """The modules of this package that a module imports, anywhere in it."""
+    """The modules that a module imports, anywhere in it, and that are followed."""
     path, tree = _source(name)
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     found: set[str] = set()
@@ -107,5 +123,24 @@ def _imports(name: str) -> list[str]:
             )
             found.add(base or "")
             found.update(f"{base}.{alias.name}" for alias in node.names)
-    ours = (one for one in found if one.split(".")[0] == PACKAGE)
-    return [part for one in ours for part in _with_parents(one) if _path(part)]
+    followed = (one for one in found if one and _together(name, one))
+    return [part for one in followed for part in _with_parents(one) if _file(part)]
+
+
+def _together(name: str, other: str) -> bool:
+    """Whether two modules are of one package, or lie beside each other outside of what is installed."""
+    top, other_top = name.split(".")[0], other.split(".")[0]
+    if top == other_top:
+        return True
+    root = _root(top)
+    return root is not None and root == _root(other_top) and not {"site-packages", "dist-packages"} & set(root.parts)
+
+
+@functools.cache
+def _root(top: str) -> Path | None:
+    """The folder in which a top-level module lies, if it is Python source; None for those of Python itself."""
+    if top in sys.stdlib_module_names:
+        return None
+    path, folder = _place(top)
+    at = folder or path
+    return at.parent if at else None

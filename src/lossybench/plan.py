@@ -15,6 +15,7 @@ from lossybench import data
 from lossybench.attacks.methods import METHODS
 from lossybench.attacks.settings import AttackSettings
 from lossybench.data.base import SPLITS
+from lossybench.models.settings import ExistingSettings
 from lossybench.study import GPU_STAGES, ORIGINAL, Condition, Model, Part, Stage, Study
 from lossybench.tasks import settings as training_settings
 
@@ -63,12 +64,13 @@ REFERENCE = 0.019  # seconds that `_calibrate` takes on that machine
 
 def jobs(study: Study) -> dict[str, int]:
     """Jobs of a whole study from nothing, by rule; the same numbers that Snakemake counts."""
-    stages = ("fetch", "compress", "train", "evaluate", "attack", "aggregate", "contact_sheet", "recommend")
+    stages = ("fetch", "compress", "train", "adopt", "evaluate", "attack", "aggregate", "contact_sheet", "recommend")
     count = dict.fromkeys(stages, 0)
     for task in study.tasks:
         count["fetch"] += 1
         count["compress"] += len(study.all_compressed(task, "test")) + len(study.all_compressed(task, "train"))
-        count["train"] += len(study.models(task))
+        count["adopt"] += len(study.existing(task))
+        count["train"] += len(study.models(task)) - len(study.existing(task))
         count["evaluate"] += len(study.all_outcomes(task))
         count["attack"] += len(study.all_attacks(task))
         count["aggregate"] += 1
@@ -207,12 +209,14 @@ def _task_costs(study: Study, task: str) -> Iterator[Job]:
         yield Job("compress", items[part], START["compress"] + each * items[part], size=size)
     outcome = DETECTED if about.kind == "detection" else ROW
     for model in study.models(task):
-        training = _training(study, model)
-        learn = LEARN[kind] * _seen(training, about.medium, raw) / SEEN[kind]
-        # Each step of an attack on a batch costs about as much as learning from it.
-        rounds = 1 + (training.adversarial.steps if training.adversarial else 0)
-        passes = items["train"] * training.epochs
+        learn = LEARN[kind] * _seen(study, model, about.medium, raw) / SEEN[kind]
         size = TORCHVISION if model.arch.startswith("torchvision/") else WEIGHTS
+        passes = rounds = 0
+        if model not in study.existing(task):
+            training = _training(study, model)
+            # Each step of an attack on a batch costs about as much as learning from it.
+            rounds = 1 + (training.adversarial.steps if training.adversarial else 0)
+            passes = items["train"] * training.epochs
         yield Job("train", passes, START["train"] + learn * passes * rounds, learn * passes * rounds, size)
         for codec in study.tested_codecs(model):
             passes = items["test"] * len(study.levels(task, codec))
@@ -220,7 +224,7 @@ def _task_costs(study: Study, task: str) -> Iterator[Job]:
             yield Job("evaluate", passes, START["evaluate"] + learning, learning, passes * outcome)
     for model in study.attacked(task):
         settings = study.attack(model)
-        learn = LEARN[kind] * _seen(_training(study, model), about.medium, raw) / SEEN[kind]
+        learn = LEARN[kind] * _seen(study, model, about.medium, raw) / SEEN[kind]
         attacked = min(settings.items, items["test"])
         for codec in study.attacked_codecs(task):
             behind = codec != ORIGINAL
@@ -255,9 +259,13 @@ def _raw(study: Study, task: str) -> float:
     return raw
 
 
-def _seen(training: training_settings.TrainingSettings, medium: str, raw: float) -> float:
+def _seen(study: Study, model: Model, medium: str, raw: float) -> float:
     """Bytes of an item as a model sees it."""
-    return math.prod(training.input_size) * (2 if medium == "audio" else 3) if training.input_size else raw
+    if model in study.existing(model.task):
+        size = ExistingSettings(**study.existing_settings(model)).input_size
+    else:
+        size = _training(study, model).input_size
+    return math.prod(size) * (2 if medium == "audio" else 3) if size else raw
 
 
 def _attack_steps(settings: AttackSettings, behind: bool) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -21,6 +22,9 @@ from lossybench import codecs, data, models
 from lossybench.attacks.settings import AttackSettings, Epsilon, check_epsilon
 from lossybench.codecs.base import Codec
 from lossybench.errors import LossyBenchError, nearest
+from lossybench.models import settings as model_settings
+from lossybench.models.settings import is_existing
+from lossybench.pictures import Scale
 from lossybench.tasks import settings as training_settings
 
 ORIGINAL = "original"  # the lossless condition and the regime trained on it
@@ -50,6 +54,11 @@ class DataConfig(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="allow", frozen=True)
     adapter: str = pydantic.Field(
         description="A data set family: a module of lossybench.data, e.g. digits, image_folder."
+    )
+    scale: Scale | None = pydantic.Field(
+        default=None,
+        description="Bring pictures to another size as they are read, so that codecs and models see them at that size; "
+        "classification of images and video only. At their own size when left out.",
     )
 
     @property
@@ -160,7 +169,9 @@ class TaskConfig(_Section):
     data: DataConfig = pydantic.Field(description="The data set adapter and its options.")
     codecs: dict[str, CodecConfig] = pydantic.Field(min_length=1, description="Codec name to levels.")
     models: dict[str, dict[str, Any] | None] = pydantic.Field(
-        min_length=1, description="Architecture name to training settings of its own, over `training`."
+        min_length=1,
+        description="Architecture name to training settings of its own, over `training`; or the name of a model that "
+        "exists already to its `checkpoint` and what it expects of its input.",
     )
     seeds: list[int] = pydantic.Field(default=[0], min_length=1, description="One model is trained per seed.")
     regimes: Regimes = pydantic.Field(default=Regimes(), description="What models are trained on besides originals.")
@@ -255,6 +266,8 @@ class Study:
         with _At(f"{where}.data"):
             described = self._described[name] = data.describe(task.data.adapter, task.data.options)
         medium, kind = described.medium, described.kind
+        if task.data.scale and (medium == "audio" or kind == "detection"):
+            raise LossyBenchError(f"{where}.data.scale: is for classifying pictures, not for {medium} {kind}")
         found: dict[str, Codec] = {ORIGINAL: codecs.get(ORIGINAL)}
         for codec_name, codec in task.codecs.items():
             with _At(f"{where}.codecs.{codec_name}"):
@@ -265,18 +278,31 @@ class Study:
                     found[codec_name].check(level, medium, described.rate)
         for arch, own in task.models.items():
             with _At(f"{where}.models.{arch}"):
+                if own and is_existing(own):
+                    if not re.fullmatch(r"[a-z][a-z0-9_]*|torchvision/[a-z0-9_]+", arch):
+                        raise LossyBenchError("name it in small letters, digits and _, or torchvision/NAME")
+                    model_settings.read(arch, own, medium, kind, described.classes)
+                    continue
                 models.module_name(arch, medium, kind)
                 settings = {**task.training, **(own or {})}
                 training_settings.read(settings, medium, kind)
                 if "adversarial" in settings:
                     raise LossyBenchError("adversarial training is a regime; set regimes.adversarial instead")
+        trained = _trained(task)
+        if not trained and task.regimes != Regimes():
+            raise LossyBenchError(f"{where}.regimes: none of the models is trained, all exist already; leave it out")
+        if trained and described.counts is not None and not described.counts.get("train"):
+            raise LossyBenchError(
+                f"{where}.data: no items in split 'train', which training {trained[0]} needs; add some, or give models "
+                "that exist already (checkpoint)"
+            )
         mixed = task.regimes.mixed
         if mixed:
             _among(f"{where}.regimes.mixed.codecs", mixed.codecs or [], task.codecs)
             _levels_among(f"{where}.regimes.mixed.levels", mixed.levels, task.codecs)
         for matched in task.regimes.matched:
             _among(f"{where}.regimes.matched.codec", [matched.codec], task.codecs)
-            _among(f"{where}.regimes.matched.archs", matched.archs or [], task.models)
+            _among(f"{where}.regimes.matched.archs", matched.archs or [], trained)
             _among(f"{where}.regimes.matched.seeds", matched.seeds or [], task.seeds)
         adversarial = task.regimes.adversarial
         if adversarial:
@@ -284,7 +310,7 @@ class Study:
                 training_settings.read(_adversary(adversarial), medium, kind)
             with _At(f"{where}.regimes.adversarial.epsilon"):
                 check_epsilon(adversarial.epsilon, medium)
-            _among(f"{where}.regimes.adversarial.archs", adversarial.archs or [], task.models)
+            _among(f"{where}.regimes.adversarial.archs", adversarial.archs or [], trained)
             _among(f"{where}.regimes.adversarial.seeds", adversarial.seeds or [], task.seeds)
         if task.attack:
             with _At(f"{where}.attack"):
@@ -294,6 +320,12 @@ class Study:
             _among(f"{where}.attack.seeds", task.attack.seeds or [], task.seeds)
             _among(f"{where}.attack.codecs", task.attack.codecs or [], task.codecs)
             _levels_among(f"{where}.attack.levels", task.attack.levels, task.codecs)
+            for arch in task.attack.archs or task.models:
+                if not model_settings.has_gradients(arch, task.models[arch]):
+                    raise LossyBenchError(
+                        f"{where}.attack: {arch} is an ONNX model, which gives no gradients, and attacks follow them; "
+                        "name others in attack.archs, or export it by torch.export or TorchScript"
+                    )
         return found
 
     def _check_attacked(self, task: str) -> None:
@@ -339,22 +371,32 @@ class Study:
     def models(self, task: str) -> list[Model]:
         """Every model of a task."""
         config = self.task(task)
+        trained = _trained(config)
         regimes = [ORIGINAL] + (["mixed"] if config.regimes.mixed else [])
-        found = [Model(task, *rest) for rest in itertools.product(config.models, regimes, config.seeds)]
+        found = self.existing(task)
+        found += [Model(task, *rest) for rest in itertools.product(trained, regimes, config.seeds)]
         adversarial = config.regimes.adversarial
         if adversarial:
-            archs, seeds = adversarial.archs or list(config.models)[:1], adversarial.seeds or config.seeds[:1]
+            archs, seeds = adversarial.archs or trained[:1], adversarial.seeds or config.seeds[:1]
             found += [Model(task, arch, "adversarial", seed) for arch, seed in itertools.product(archs, seeds)]
         for matched in config.regimes.matched:
-            archs, seeds = matched.archs or list(config.models)[:1], matched.seeds or config.seeds[:1]
+            archs, seeds = matched.archs or trained[:1], matched.seeds or config.seeds[:1]
             for arch, level, seed in itertools.product(archs, self.levels(task, matched.codec), seeds):
                 found.append(Model(task, arch, f"matched_{matched.codec}_{level_name(level)}", seed))
         return list(dict.fromkeys(found))
 
+    def existing(self, task: str) -> list[Model]:
+        """The models of a task that exist already. They stand beside those trained on originals, with one seed."""
+        config = self.task(task)
+        names = [arch for arch, own in config.models.items() if is_existing(own)]
+        return [Model(task, arch, ORIGINAL, config.seeds[0]) for arch in names]
+
     def training_conditions(self, model: Model) -> list[Condition]:
-        """What a model of this regime is trained on."""
+        """What a model of this regime is trained on; nothing, if it exists already."""
         original = Condition(ORIGINAL, 0)
         config = self.task(model.task)
+        if is_existing(config.models[model.arch]):
+            return []
         if model.regime in (ORIGINAL, "adversarial"):
             return [original]
         if model.regime == "mixed":
@@ -381,9 +423,10 @@ class Study:
         if not config.attack:
             return []
         archs, seeds = config.attack.archs or list(config.models), config.attack.seeds or config.seeds[:1]
-        return list(
-            dict.fromkeys(Model(task, *rest) for rest in itertools.product(archs, config.attack.regimes, seeds))
-        )
+        attacked = [Model(task, *rest) for rest in itertools.product(archs, config.attack.regimes, seeds)]
+        existing = self.existing(task)
+        kept = (m for m in attacked if not is_existing(config.models[m.arch]) or m in existing)
+        return list(dict.fromkeys(kept))
 
     def attacked_codecs(self, task: str) -> list[str]:
         """The codecs that are attacked through, and the original, whose attacks are on the bare model."""
@@ -468,6 +511,11 @@ class Study:
 
     # Job parameters.
 
+    def scale(self, task: str) -> dict[str, Any] | None:
+        """How a task's pictures are scaled as they are read."""
+        scale = self.task(task).data.scale
+        return scale.model_dump(mode="json") if scale else None
+
     def codec_options(self, task: str, codec: str) -> dict[str, Any]:
         """The encoder options of a task's codec."""
         return {} if codec == ORIGINAL else self.task(task).codecs[codec].options
@@ -482,6 +530,10 @@ class Study:
             assert config.regimes.adversarial is not None
             settings |= _adversary(config.regimes.adversarial)
         return settings
+
+    def existing_settings(self, model: Model) -> dict[str, Any]:
+        """What the config says of a model that exists already."""
+        return dict(self.task(model.task).models[model.arch] or {})
 
     def attack(self, model: Model) -> AttackSettings:
         """The settings of a model's attacks, defaults filled in."""
@@ -522,15 +574,26 @@ class Study:
 
 
 def load(path: Path | str) -> Study:
-    """Read a study's YAML. Raises LossyBenchError naming the file and key."""
+    """Read a study's YAML. A model's class may lie beside it. Raises LossyBenchError naming the file and key."""
+    config = _yaml(path)
+    sys.path.append(str(Path(path).resolve().parent))
+    with _At(str(path)):
+        return Study(config)
+
+
+def read(path: Path | str) -> StudyConfig:
+    """A study's YAML, its keys checked but not its data. Raises LossyBenchError naming the file and key."""
+    with _At(str(path)):
+        return _validate(_yaml(path))
+
+
+def _yaml(path: Path | str) -> Any:
     try:
-        config = yaml.safe_load(Path(path).read_text())
+        return yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
         raise LossyBenchError(f"{path}: no such config file") from None
     except yaml.YAMLError as error:
         raise LossyBenchError(f"{path}: not YAML: {error}") from None
-    with _At(str(path)):
-        return Study(config)
 
 
 def schema() -> str:
@@ -550,6 +613,11 @@ class _At:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, LossyBenchError):
             raise LossyBenchError(f"{self.where}: {error}") from None
+
+
+def _trained(task: TaskConfig) -> list[str]:
+    """The architectures that are trained."""
+    return [arch for arch, own in task.models.items() if not is_existing(own)]
 
 
 def _adversary(regime: Adversarial) -> dict[str, Any]:

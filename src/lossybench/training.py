@@ -10,6 +10,8 @@ import functools
 import hashlib
 import io
 import json
+import math
+import os
 import signal
 import sys
 import tempfile
@@ -209,9 +211,25 @@ class _Split:
     records: np.ndarray  # (examples, draws)
 
 
+class _Records:
+    """Arrays of one shape in a file, read as they are asked for: a mapped file would count as memory of the job."""
+
+    def __init__(self, file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self.file, self.shape, self.dtype = file, shape, dtype
+        self.size = math.prod(shape) * dtype.itemsize
+
+    def __getitem__(self, records: np.ndarray) -> np.ndarray:
+        """(len(records), *shape)"""
+        found = np.empty((len(records), *self.shape), self.dtype)
+        into = found.reshape(-1).view(np.uint8).data
+        for index, record in enumerate(records.tolist()):
+            os.preadv(self.file.fileno(), [into[index * self.size : (index + 1) * self.size]], record * self.size)
+        return found
+
+
 @dataclasses.dataclass
 class _Examples:
-    media: np.ndarray  # (records, *input shape), uint8 or int16, on disk
+    media: _Records  # uint8 or int16, on disk
     train: _Split
     val: _Split
     original: _Split | None  # the val items as originals, if the regime contains them
@@ -250,8 +268,13 @@ class _Loader:
         self.scratch.flush()
         assert self.record is not None
         shape, dtype = self.record
-        media = np.memmap(self.scratch, dtype, "r", shape=(self.written, *shape))
-        return _Examples(media, splits["train"], splits["val"], splits.get("original"), self.digest.hexdigest())
+        return _Examples(
+            _Records(self.scratch, shape, dtype),
+            splits["train"],
+            splits["val"],
+            splits.get("original"),
+            self.digest.hexdigest(),
+        )
 
     def _decode(
         self, by_id: Mapping[str, dict[str, Any]], plan: Mapping[str, Mapping[int, list[tuple[str, int]]]]

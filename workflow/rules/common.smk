@@ -1,6 +1,7 @@
 """What rules ask the study: wildcards to study objects, inputs, fingerprints of the code behind a job."""
 
 import functools
+import re
 
 from lossybench.analysis.tables import SCHEMAS
 from lossybench.report.names import figure_names
@@ -21,7 +22,18 @@ def module_of(task, arch):
 def model_code(wildcards):
     """The modules of a model's architecture and of its kind of task."""
     kind = STUDY.description(wildcards.task).kind
-    return [module_of(wildcards.task, wildcards.arch), f"lossybench.tasks.{kind}"]
+    model = model_of(wildcards)
+    if model in STUDY.existing(model.task):
+        place = STUDY.existing_settings(model).get("class", "")
+        architecture = ["lossybench.models.existing", *place.split(":")[:1]]
+    else:
+        architecture = [module_of(wildcards.task, wildcards.arch)]
+    return [*filter(None, architecture), f"lossybench.tasks.{kind}"]
+
+
+def adoption(model):
+    """The name of the rule that takes over a model which exists already."""
+    return re.sub(r"\W", "_", f"adopt_{model.task}_{model.arch}")
 
 
 def codec_code(*names):

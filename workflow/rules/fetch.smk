@@ -20,6 +20,7 @@ rule fetch:
     params:
         adapter=lambda w: STUDY.task(w.task).data.adapter,
         options=lambda w: json.dumps(STUDY.task(w.task).data.options),
+        scale=lambda w: json.dumps(STUDY.scale(w.task) or {}),
         seed=STUDY.config.seed,
         code=lambda w: fingerprint(
             "lossybench.data",
@@ -30,4 +31,4 @@ rule fetch:
         "Fetching the items of {wildcards.task}"
     shell:
         "exec python -m lossybench fetch --adapter {params.adapter} --task {wildcards.task} --seed {params.seed}"
-        " --options {params.options:q} --out {output} > {log} 2>&1"
+        " --options {params.options:q} --scale {params.scale:q} --out {output} > {log} 2>&1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ class ClassificationVictim:
         self.medium, self.input = info["medium"], Input.of(info)
         self.network = _Frames(network, self.input.shape[0]) if self.medium == "video" else network
         self.device, self.grid, self.classes = device, grid, len(info["classes"])
+        self.outputs = self.classes + info.get("others", 0)  # an existing model may know classes that the data has not
         self.batch_size, self.through = batch_size, through
 
     def item(self, media: np.ndarray, row: Mapping[str, Any], whole: bool) -> tuple[np.ndarray, int]:
@@ -49,7 +51,7 @@ class ClassificationVictim:
         """
         size = self.input
         if whole and self.medium == "video":
-            size = Input((len(media), *size.shape[1:]), size.rate)
+            size = dataclasses.replace(size, shape=(len(media), *size.shape[1:]))
         return self.grid.layout(fit(media, self.medium, size, crop=True)), row["label"]
 
     @staticmethod
@@ -58,7 +60,7 @@ class ClassificationVictim:
         return row["target"]
 
     def scores(self, integers: np.ndarray) -> np.ndarray:
-        """Logits (N, classes) without the codec."""
+        """Logits (N, outputs) without the codec."""
         batches = np.split(integers, range(self.batch_size, len(integers), self.batch_size))
         with torch.inference_mode():
             floats = (torch.from_numpy(self.grid.floats(batch)).to(self.device) for batch in batches)
@@ -75,7 +77,7 @@ class ClassificationVictim:
     def targets(self, integers: np.ndarray, truth: np.ndarray, how: AttackSettings) -> np.ndarray:
         """Target classes (N,), never the label, of all items at once. integers: the clean items."""
         if how.target_rule == "least_likely":
-            others = self.scores(integers).copy()
+            others = self.scores(integers)[:, : self.classes].copy()
             others[np.arange(len(truth)), truth] = np.inf
             return others.argmin(1)
         random = how.target_rule == "random"
@@ -135,7 +137,7 @@ class ClassificationVictim:
 
     def _one_hot(self, classes: np.ndarray) -> np.ndarray:
         """ART takes the integer labels of a two-class problem for something else."""
-        return np.eye(self.classes, dtype=np.float32)[classes]
+        return np.eye(self.outputs, dtype=np.float32)[classes]
 
     def _estimator(
         self,
@@ -158,7 +160,7 @@ class ClassificationVictim:
             network,
             loss,
             input_shape=shape,
-            nb_classes=self.classes,
+            nb_classes=self.outputs,
             clip_values=self.grid.clip_values,
             preprocessing_defences=defences or None,
             preprocessing=None,

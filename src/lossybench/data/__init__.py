@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import importlib
 import pkgutil
 import warnings
@@ -14,8 +15,9 @@ import pydantic
 from tqdm import tqdm
 
 from lossybench import artifacts, codecs
-from lossybench.data.base import SPLITS, Dataset, Description, Item
+from lossybench.data.base import Dataset, Description, Item, needed
 from lossybench.errors import LossyBenchError, explain, nearest
+from lossybench.pictures import Scale
 
 _HELPERS = {"audio_io", "base", "download"}
 
@@ -54,15 +56,25 @@ def describe(name: str, options: dict[str, Any] | None = None, seed: int = 0) ->
     return get(name, options).describe(seed)
 
 
-def build(name: str, options: dict[str, Any] | None, seed: int, out: Path, task: str) -> None:
+def build(
+    name: str,
+    options: dict[str, Any] | None,
+    seed: int,
+    out: Path,
+    task: str,
+    scale: dict[str, Any] | None = None,
+) -> None:
     """Read or generate a data set and publish it losslessly as the artifact `out` (schema artifacts.DATA).
 
-    Items stream through, so memory stays flat. The same options and seed give the same bytes.
+    scale: see `pictures.Scale`; at their own size without. Items stream through, so memory stays flat. The same options
+    and seed give the same bytes.
     Raises LossyBenchError for an item that cannot be read (unless `on_error: skip`), for two items of one id, and
-    when a split, or a class in the train or test split, is left without items; nothing is published then.
+    when a split, or a class in the train or test split, is left without items; nothing is published then. A set to test
+    on needs neither train nor val, and need not have items of all its classes.
     """
     dataset = get(name, options)
     description = dataset.describe(seed)
+    scaled = Scale(**scale) if scale else None
     skipped: list[str] = []
     counts: collections.Counter[tuple[str, int]] = collections.Counter()
     total = sum(description.counts.values()) if description.counts else None
@@ -82,6 +94,8 @@ def build(name: str, options: dict[str, Any] | None, seed: int, out: Path, task:
                 if item.id in seen:
                     raise LossyBenchError(f"data set {name!r}: two items share the id {item.id!r}")
                 seen.add(item.id)
+                if scaled:
+                    item = dataclasses.replace(item, media=scaled.apply(item.media))
                 counts[item.split, item.label] += 1
                 progress.update()
                 yield _row(item, original.encode(item.media, 0, item.rate).payload)
@@ -109,10 +123,12 @@ def _row(item: Item, payload: bytes) -> dict[str, Any]:
 
 
 def _check_counts(name: str, description: Description, counts: collections.Counter[tuple[str, int]]) -> None:
-    for split in SPLITS:
-        if not any(of_split == split for of_split, _ in counts):
+    present = {split for split, _ in counts}
+    wanted = needed({*present, *(description.counts or ())})
+    for split in wanted:
+        if split not in present:
             raise LossyBenchError(f"data set {name!r}: no items in split {split!r}")
-    if description.kind == "classification":
+    if description.kind == "classification" and "train" in wanted:
         for label, title in enumerate(description.classes):
             for split in ("train", "test"):
                 if not counts[split, label]:

@@ -7,9 +7,22 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from lossybench.data.base import Finding
 from lossybench.errors import LossyBenchError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
+_FORMATS = {  # Pillow's names, by what they are usually called
+    "JPEG": (".jpg", ".jpeg"),
+    "MPO": (".jpg", ".jpeg"),
+    "PNG": (".png",),
+    "WEBP": (".webp",),
+    "BMP": (".bmp",),
+    "DIB": (".bmp",),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm"),
+    "GIF": (".gif",),
+}
+_DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def read(path: Path) -> np.ndarray:
@@ -39,3 +52,22 @@ def read(path: Path) -> np.ndarray:
     # What Pillow raises for damaged files, by format.
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise LossyBenchError(f"{path}: not a whole image that can be read ({error})") from None
+
+
+def look(path: Path) -> list[Finding]:
+    """What is odd about an image file that can be read, from its header: format, channels, depth, frames."""
+    findings = []
+    with Image.open(path) as file:
+        if path.suffix.lower() not in _FORMATS.get(file.format or "", (path.suffix.lower(),)):
+            findings.append(Finding("wrong extension", "warning", str(path), f"is {file.format} by its content"))
+        if file.mode in _DEEP:
+            findings.append(Finding("16-bit image", "note", str(path), "becomes 8-bit"))
+        elif file.has_transparency_data:
+            findings.append(Finding("transparent image", "note", str(path), "is laid over white"))
+        elif file.mode in ("L", "1", "LA"):
+            findings.append(Finding("grey image", "note", str(path), "becomes three equal channels"))
+        elif file.mode not in ("RGB", "P"):
+            findings.append(Finding("colour space", "note", str(path), f"is {file.mode} and becomes RGB"))
+        if getattr(file, "n_frames", 1) > 1 and file.format != "MPO":
+            findings.append(Finding("several frames", "warning", str(path), "only the first is taken"))
+    return findings

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from lossybench.data import audio_io
 from lossybench.data._files import ClassFolders
-from lossybench.data.base import Medium
+from lossybench.data.base import Finding, Medium
 
 
 class AudioFolder(ClassFolders):
@@ -24,6 +24,10 @@ class AudioFolder(ClassFolders):
     def decode(self, path: Path) -> tuple[np.ndarray, float]:
         """See ClassFolders."""
         return audio_io.read(path, self.sample_rate)
+
+    def look(self, path: Path) -> list[Finding]:
+        """See ClassFolders."""
+        return audio_io.look(path, self.sample_rate)
 
     @property
     def rate(self) -> float:

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
+import soundfile
 import soxr
 
+from lossybench.data.base import Finding
 from lossybench.errors import LossyBenchError
 
 with warnings.catch_warnings():
@@ -59,6 +61,26 @@ def _decode(path: Path) -> AudioSegment:
             pass  # a WAV file of something other than PCM: ffmpeg knows
     # pydub's from_file would ask ffprobe, which imageio-ffmpeg does not carry.
     return AudioSegment.from_file_using_temporary_files(str(path), format=None)
+
+
+def look(path: Path, rate: int) -> list[Finding]:
+    """What is odd about a file that can be read, when clips are brought to `rate` Hz; from its header."""
+    content = path.open("rb").read(12)
+    kinds = {".wav": b"RIFF", ".flac": b"fLaC", ".ogg": b"OggS", ".opus": b"OggS", ".aif": b"FORM", ".aiff": b"FORM"}
+    suffix, findings = path.suffix.lower(), []
+    is_kind = next((kind for kind in kinds.values() if content.startswith(kind)), None)
+    if kinds.get(suffix, is_kind) != is_kind:
+        what = (is_kind or b"another format").decode()
+        findings.append(Finding("wrong extension", "warning", str(path), f"is {what} by its content"))
+    try:
+        about = soundfile.info(path)
+    except soundfile.LibsndfileError:  # a format that only ffmpeg knows
+        return findings
+    if about.samplerate != rate:
+        findings.append(Finding("other sample rate", "note", str(path), f"{about.samplerate} Hz becomes {rate} Hz"))
+    if about.channels != 1:
+        findings.append(Finding("several channels", "note", str(path), f"{about.channels} channels are averaged"))
+    return findings
 
 
 def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -16,6 +16,25 @@ import pydantic
 Kind = Literal["classification", "detection"]
 Medium = Literal["image", "audio", "video"]
 SPLITS = ("train", "val", "test")
+
+
+def needed(splits: Iterable[str]) -> tuple[str, ...]:
+    """The splits that a data set must have which has these: test alone suffices where nothing is trained."""
+    return SPLITS if {"train", "val"} & set(splits) else ("test",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """Something about a data set that its user should know before a study starts.
+
+    kind: what sort of thing, in two or three words. severity: an error makes the study impossible, a warning its
+    results doubtful; a note is worth knowing. item: the file or class that it is about.
+    """
+
+    kind: str
+    severity: Literal["error", "warning", "note"]
+    item: str
+    text: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from lossybench.data import _images
 from lossybench.data._files import Entry, UserFiles
-from lossybench.data.base import SPLITS, Box, Description, Item
+from lossybench.data.base import SPLITS, Box, Description, Item, needed
 from lossybench.errors import LossyBenchError
 
 
@@ -31,8 +31,8 @@ class Coco(UserFiles):
     @model_validator(mode="after")
     def _matching(self) -> Coco:
         if isinstance(self.annotations, dict):
-            if not {"train", "test"} <= set(self.annotations) <= set(SPLITS):
-                raise ValueError("annotations: give one file, or one each for train, test and perhaps val")
+            if set(self.annotations) not in ({"test"}, {"train", "test"}, set(SPLITS)):
+                raise ValueError("annotations: give one file, or one each for train, test and perhaps val, or for test")
             if isinstance(self.images, dict) and set(self.images) != set(self.annotations):
                 raise ValueError("images: give one folder, or one for each split of annotations")
         elif isinstance(self.images, dict):
@@ -43,7 +43,7 @@ class Coco(UserFiles):
         """See Dataset."""
         classes, entries, crowds, _ = self._entries(seed)
         counts = dict(collections.Counter(entry.split for entry in entries))
-        folder = self.images if isinstance(self.images, Path) else self.images["train"]
+        folder = self.images if isinstance(self.images, Path) else next(iter(self.images.values()))
         card = self.full_card(folder.resolve().name, entries)
         if crowds:
             card["crowds"] = f"{crowds} boxes of crowds left out"
@@ -92,7 +92,7 @@ class Coco(UserFiles):
 
     def _all_splits(self, entries: list[Entry], seed: int) -> list[Entry]:
         entries = self.with_splits(entries, seed)
-        for split in SPLITS:
+        for split in needed({entry.split for entry in entries}):
             if not any(entry.split == split for entry in entries):
                 raise LossyBenchError(f"data set 'coco': no images in split {split!r}; add images, groups or a file")
         return entries

@@ -9,7 +9,7 @@ import numpy as np
 
 from lossybench.data import _images
 from lossybench.data._files import ClassFolders
-from lossybench.data.base import Medium
+from lossybench.data.base import Finding, Medium
 
 
 class ImageFolder(ClassFolders):
@@ -22,3 +22,7 @@ class ImageFolder(ClassFolders):
     def decode(self, path: Path) -> tuple[np.ndarray, float]:
         """See ClassFolders."""
         return _images.read(path), 0.0
+
+    def look(self, path: Path) -> list[Finding]:
+        """See ClassFolders."""
+        return _images.look(path)

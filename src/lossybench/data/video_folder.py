@@ -10,8 +10,10 @@ import numpy as np
 from pydantic import Field
 
 from lossybench.data._files import ClassFolders
-from lossybench.data.base import Medium
+from lossybench.data.base import Finding, Medium
 from lossybench.errors import LossyBenchError
+
+_SAME = {"mov,mp4,m4a,3gp,3g2,mj2": {"m4v", "mov"}, "matroska,webm": {"webm"}, "mpeg": {"mpg", "mpeg"}, "asf": {"wmv"}}
 
 
 class VideoFolder(ClassFolders):
@@ -53,3 +55,15 @@ class VideoFolder(ClassFolders):
         if len({frame.shape for frame in frames}) > 1:
             raise LossyBenchError(f"{path}: its frames change size")
         return np.stack(frames), rate
+
+    def look(self, path: Path) -> list[Finding]:
+        """See ClassFolders."""
+        findings = []
+        with av.open(str(path)) as container:
+            known = container.format.extensions
+            if known and path.suffix.lower().lstrip(".") not in known | _SAME.get(container.format.name, set()):
+                text = f"is {container.format.long_name} by its content"
+                findings.append(Finding("wrong extension", "warning", str(path), text))
+            if container.streams.audio:
+                findings.append(Finding("sound in a video", "note", str(path), "is left out"))
+        return findings

@@ -2,7 +2,8 @@
 
 `lossybench/models/{medium}_{kind}/{arch}.py` defines `build(classes, input) -> torch.nn.Module`, and may define
 `SETTINGS`, the training settings in which it differs from its task's defaults. An architecture named
-`torchvision/NAME` is torchvision's full model of that name. Nothing here imports torch before a model is built.
+`torchvision/NAME` or `torchaudio/NAME` is that package's full model of that name. A model that exists already is none
+of these: see `existing`. Nothing here imports torch before a model is built.
 """
 
 from __future__ import annotations
@@ -33,10 +34,12 @@ def names(medium: str, kind: str) -> list[str]:
 def module_name(arch: str, medium: str, kind: str) -> str:
     """The module that defines an architecture. Raises LossyBenchError for an unknown name.
 
-    Names after `torchvision/` are checked when the model is built, where torchvision is imported.
+    Names after `torchvision/` and `torchaudio/` are checked when the model is built, where these are imported.
     """
     if arch.startswith("torchvision/") and medium != "audio":
         return "lossybench.models.from_torchvision"
+    if arch.startswith("torchaudio/") and medium == "audio":
+        return "lossybench.models.from_torchaudio"
     known = names(medium, kind)
     if arch not in known:
         raise LossyBenchError(f"unknown architecture {arch!r} for {medium} {kind}; {nearest(arch, known)}")
@@ -52,17 +55,22 @@ def build(arch: str, medium: str, kind: str, classes: int, input: Input, weights
     evaluation mode a list of {boxes, labels, scores}, labels counted from 0.
 
     weights: pretrained weights of a torchvision model by name ("DEFAULT", "IMAGENET1K_V2"), downloaded by it; layers
-    whose shape differs, such as the head's, stay random. Raises LossyBenchError for an unknown name.
+    whose shape differs, such as the head's, stay random; "DEFAULT" of a torchaudio model. Raises LossyBenchError for an
+    unknown name.
     """
     module: Any = importlib.import_module(module_name(arch, medium, kind))
     if arch.startswith("torchvision/"):
-        return _channels_last(module.build(arch.removeprefix("torchvision/"), medium, kind, classes, weights))
+        return channels_last(module.build(arch.removeprefix("torchvision/"), medium, kind, classes, weights))
+    if arch.startswith("torchaudio/"):
+        return channels_last(module.build(arch.removeprefix("torchaudio/"), classes, input, weights))
     if weights is not None:
-        raise LossyBenchError(f"architecture {arch!r} has no pretrained weights; weights are for torchvision/NAME")
-    return _channels_last(module.build(classes, input))
+        raise LossyBenchError(
+            f"architecture {arch!r} has no pretrained weights; weights are for torchvision/NAME and torchaudio/NAME"
+        )
+    return channels_last(module.build(classes, input))
 
 
-def _channels_last(model: torch.nn.Module) -> torch.nn.Module:
+def channels_last(model: torch.nn.Module) -> torch.nn.Module:
     """The model with its kernels laid out as `to_float` lays out media: on a CPU core it then trains in three quarters
     of the time, and predicts in two thirds.
     """
@@ -90,9 +98,14 @@ def save(model: torch.nn.Module, info: dict[str, Any], history: list[dict[str, A
 
     model.json comes last and holds the SHA-256 of the weights, so that a mixture of two runs is never loaded.
     """
+    save_state({name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}, info, history, out)
+
+
+def save_state(state: dict[str, torch.Tensor], info: dict[str, Any], history: list[dict[str, Any]], out: Path) -> None:
+    """As `save`, of a state dict whose tensors share no memory."""
     from safetensors.torch import save as as_bytes
 
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    state = {name: tensor.contiguous() for name, tensor in state.items()}
     content = as_bytes(state)
     with publish(out / WEIGHTS) as aside:
         aside.write_bytes(content)
@@ -112,7 +125,7 @@ def read_info(model_dir: Path) -> dict[str, Any]:
 
 
 def load(model_dir: Path, device: str = "cpu") -> tuple[torch.nn.Module, dict[str, Any]]:
-    """A trained model in evaluation mode, and its model.json.
+    """A trained or an existing model in evaluation mode, and its model.json.
 
     Raises LossyBenchError when a file is missing, or the weights are not those that model.json was written for.
     """
@@ -126,6 +139,11 @@ def load(model_dir: Path, device: str = "cpu") -> tuple[torch.nn.Module, dict[st
         raise LossyBenchError(f"{path}: missing; train the model again") from None
     if hashlib.sha256(content).hexdigest() != info["weights_sha256"]:
         raise damaged(path, f"not what this {INFO} was written for")
-    model = build(info["arch"], info["medium"], info["kind"], len(info["classes"]), Input.of(info))
-    model.load_state_dict(load_weights(content))
+    if "existing" in info:
+        # By name, so that what is trained here depends on nothing of it.
+        existing: Any = importlib.import_module("lossybench.models.existing")
+        model = existing.rebuild(info, load_weights(content))
+    else:
+        model = build(info["arch"], info["medium"], info["kind"], len(info["classes"]), Input.of(info))
+        model.load_state_dict(load_weights(content))
     return model.to(device).eval(), info

@@ -56,26 +56,45 @@ class Detector(nn.Module):
 
 def build(name: str, medium: str, kind: str, classes: int, weights: str | None) -> nn.Module:
     """Raises LossyBenchError for a model or weights that torchvision does not have."""
+    model = network(name, medium, kind, classes + 1 if kind == "detection" else classes)
+    if weights is not None:
+        own = model.state_dict()
+        pretrained = published(name, medium, kind, weights).get_state_dict(progress=True, check_hash=True)
+        same = {key: value for key, value in pretrained.items() if key in own and own[key].shape == value.shape}
+        model.load_state_dict(same, strict=False)
+    return Detector(model) if kind == "detection" else Classifier(model, medium == "video")
+
+
+def network(name: str, medium: str, kind: str, outputs: int, for_published: bool = False) -> nn.Module:
+    """torchvision's own model with random weights; `outputs` counts the background of detectors.
+
+    for_published: as torchvision makes it for its published weights, where that differs. Raises LossyBenchError for a
+    name that torchvision does not have.
+    """
+    _check(name, medium, kind)
+    extra: dict[str, Any] = {"weights_backbone": None} if kind == "detection" else {}
+    if for_published and name in ("googlenet", "inception_v3"):
+        extra = {"transform_input": True, "init_weights": False}  # their weights were converted from TensorFlow
+    return torchvision.models.get_model(name, weights=None, num_classes=outputs, **extra)
+
+
+def published(name: str, medium: str, kind: str, weights: str) -> Any:
+    """torchvision's entry of published weights, which says where they are and what input they expect.
+
+    Raises LossyBenchError for a model or weights that torchvision does not have.
+    """
+    _check(name, medium, kind)
+    available = torchvision.models.get_model_weights(name)
+    if weights not in available.__members__:
+        hint = nearest(weights, available.__members__)
+        raise LossyBenchError(f"torchvision/{name}: unknown weights {weights!r}; {hint}")
+    return available[weights]
+
+
+def _check(name: str, medium: str, kind: str) -> None:
     try:
         known = torchvision.models.list_models(MODULES[medium, kind])
     except KeyError:
         raise LossyBenchError(f"torchvision has no models for {medium} {kind}") from None
     if name not in known:
         raise LossyBenchError(f"torchvision has no {medium} {kind} model {name!r}; {nearest(name, known)}")
-    outputs = classes + 1 if kind == "detection" else classes
-    extra = {"weights_backbone": None} if kind == "detection" else {}
-    model = torchvision.models.get_model(name, weights=None, num_classes=outputs, **extra)
-    if weights is not None:
-        _load_matching(model, name, weights)
-    return Detector(model) if kind == "detection" else Classifier(model, medium == "video")
-
-
-def _load_matching(model: nn.Module, name: str, weights: str) -> None:
-    available = torchvision.models.get_model_weights(name)
-    if weights not in available.__members__:
-        hint = nearest(weights, available.__members__)
-        raise LossyBenchError(f"torchvision/{name}: unknown weights {weights!r}; {hint}")
-    own = model.state_dict()
-    pretrained = available[weights].get_state_dict(progress=True, check_hash=True)
-    same = {key: value for key, value in pretrained.items() if key in own and own[key].shape == value.shape}
-    model.load_state_dict(same, strict=False)

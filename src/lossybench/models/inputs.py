@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from lossybench.errors import LossyBenchError
+from lossybench.pictures import Interpolation, resize_and_crop
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,16 +18,20 @@ class Input:
     """The shape of one item as a model sees it.
 
     shape: image (height, width); audio (samples,); video (frames, height, width), where a video detector's frames
-    are the window around the frame it searches. rate: Hz for audio, frames/s for video, 0 for images.
+    are the window around the frame it searches. rate: Hz for audio, frames/s for video, 0 for images. resize: pixels
+    that a picture's shorter side is brought to before the centre of `shape` is cut out, by the filter `interpolation`;
+    None: the largest centre of that shape is resized.
     """
 
     shape: tuple[int, ...]
     rate: float = 0.0
+    resize: int | None = None
+    interpolation: Interpolation = "bilinear"
 
     @classmethod
     def of(cls, info: Mapping[str, Any]) -> Input:
         """The input stated in a model's `model.json`."""
-        return cls(tuple(info["input"]["shape"]), info["input"]["rate"])
+        return cls(**{**info["input"], "shape": tuple(info["input"]["shape"])})
 
 
 def prepare(media: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
@@ -44,18 +49,19 @@ def prepare(media: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
 def fit(media: np.ndarray, medium: str, target: Input, crop: bool) -> np.ndarray:
     """Bring a decoded item to the shape of `target`, keeping its dtype; the item itself when it fits already.
 
-    Pictures: the centre crop of the target's aspect ratio (`crop`) or the whole picture, resized. Frames: spread
-    evenly when there are too many, the last one repeated when too few. Audio: centre crop, zeros after the end.
+    Pictures: the centre crop of the target's aspect ratio (`crop`) or the whole picture, resized; or as
+    `target.resize` says, which leaves alone what has the target's size already. Frames: spread evenly when there are
+    too many, the last one repeated when too few. Audio: centre crop, zeros after the end.
     """
     if medium == "audio":
         return _fit_length(media, target.shape[0])
     if medium == "image":
-        return _resize(media, target.shape[0], target.shape[1], crop)
+        return _picture(media, target, crop)
     frames, height, width = target.shape
     media = media[spread(len(media), frames)] if len(media) != frames else media
     if media.shape[1:3] == (height, width):
         return media
-    return np.stack([_resize(frame, height, width, crop) for frame in media])
+    return np.stack([_picture(frame, target, crop) for frame in media])
 
 
 def spread(available: int, wanted: int) -> np.ndarray:
@@ -72,10 +78,17 @@ def _fit_length(samples: np.ndarray, length: int) -> np.ndarray:
     return np.pad(samples, (0, length - len(samples)))
 
 
+def _picture(picture: np.ndarray, target: Input, crop: bool) -> np.ndarray:
+    height, width = target.shape[-2:]
+    if picture.shape[:2] == (height, width):
+        return picture
+    if target.resize:
+        return resize_and_crop(picture, target.resize, (height, width), target.interpolation)
+    return _resize(picture, height, width, crop)
+
+
 def _resize(image: np.ndarray, height: int, width: int, crop: bool) -> np.ndarray:
     rows, columns = image.shape[:2]
-    if (rows, columns) == (height, width):
-        return image
     if crop:
         scale = min(rows / height, columns / width)
         kept_rows, kept_columns = max(1, round(height * scale)), max(1, round(width * scale))

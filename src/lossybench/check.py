@@ -1,0 +1,413 @@
+"""What is in a data set, what is wrong with it, and what it will cost to compress: before a study starts.
+
+Everything is read once, as fetching would read it, but nothing stops at the first fault: all are listed together.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+import math
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from lossybench import codecs, data
+from lossybench.compression import rate_of
+from lossybench.data._files import LOSSY, ClassFolders, FileDataset
+from lossybench.data.base import SPLITS, Finding
+from lossybench.errors import LossyBenchError
+from lossybench.fidelity import measure
+from lossybench.pictures import Scale
+
+SAMPLE = 16  # items that are compressed to tell the cost
+SMALL = 16  # pixels of a side: less than a block of most codecs
+SHORT = 0.05  # seconds of audio: less than two frames of most codecs
+CLIPPED = 0.001  # share of samples at full scale
+IMBALANCE = 10  # times as many items in the largest class as in the smallest
+SHOWN = 10  # items named of each kind of finding
+SEVERITIES = ("error", "warning", "note")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What one codec at one level will need for the whole data set, from a sample of it."""
+
+    codec: str
+    label: str
+    seconds: float  # of one core: encoding all, decoding and measuring
+    bytes: float  # of all payloads
+    rate: float  # mean: bits per pixel for images, kb/s for audio and video
+
+
+@dataclasses.dataclass
+class Report:
+    """What was found. sizes: (height, width), (samples,) or (frames, height, width) of each item that could be read."""
+
+    title: str
+    medium: str
+    kind: str
+    classes: list[str]
+    findings: list[Finding]
+    counts: collections.Counter[tuple[str, int]] = dataclasses.field(default_factory=collections.Counter)
+    sizes: list[tuple[int, ...]] = dataclasses.field(default_factory=list)
+    rates: collections.Counter[float] = dataclasses.field(default_factory=collections.Counter)
+    formats: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    raw_bytes: int = 0
+    prior: str = ""  # what the card of a known data set says of former compression
+    costs: list[Cost] = dataclasses.field(default_factory=list)
+
+    @property
+    def impossible(self) -> bool:
+        """Whether a study with this data cannot run."""
+        return any(finding.severity == "error" for finding in self.findings)
+
+
+def check(
+    adapter: str,
+    options: Mapping[str, Any] | None = None,
+    levels: Mapping[str, tuple[Mapping[str, Any], list[float]]] | None = None,
+    seed: int = 0,
+    scale: Mapping[str, Any] | None = None,
+) -> Report:
+    """Read a data set whole and say what is in it.
+
+    levels: codec to its encoder options and the levels whose cost shall be told; of each codec of the medium a mild, a
+    middle and a strong one when left out. scale: see `pictures.Scale`. Memory stays flat but for some bytes an item.
+    Raises LossyBenchError for options of the adapter that are wrong in themselves; all else becomes a finding.
+    """
+    dataset = data.get(adapter, dict(options or {}))
+    scaled = Scale(**scale) if scale else None
+    report, items = _opened(dataset, adapter, seed)
+    digests: dict[bytes, list[tuple[str, str, int]]] = collections.defaultdict(list)
+    sample: list[tuple[np.ndarray, float]] = []
+    random, seen = np.random.default_rng(seed), 0
+    for id, split, label, media, rate in items:
+        report.counts[split, label] += 1
+        if media is None:
+            continue
+        if scaled:
+            media = scaled.apply(media)
+        report.sizes.append(media.shape if report.medium == "audio" else media.shape[:-1])
+        report.rates[rate] += 1
+        report.raw_bytes += media.nbytes
+        report.findings += _content(id, media, report.medium, rate)
+        digest = hashlib.blake2b(repr(media.shape).encode() + np.ascontiguousarray(media).tobytes(), digest_size=16)
+        digests[digest.digest()].append((id, split, label))
+        seen += 1
+        if len(sample) < SAMPLE:
+            sample.append((media, rate))
+        elif (place := int(random.integers(seen))) < SAMPLE:
+            sample[place] = (media, rate)
+    report.findings += _same(digests) + _overall(report)
+    if sample:
+        report.costs = _costs(report, sample, seen, levels)
+    order = {severity: number for number, severity in enumerate(SEVERITIES)}
+    report.findings.sort(key=lambda finding: order[finding.severity])
+    return report
+
+
+Read = tuple[str, str, int, np.ndarray | None, float]  # id, split, label, media (None: unreadable), rate
+
+
+def _opened(dataset: data.Dataset, adapter: str, seed: int) -> tuple[Report, Iterator[Read]]:
+    """The report as far as listing tells, and the items still to be read."""
+    if isinstance(dataset, ClassFolders):
+        try:
+            classes, entries, findings = dataset.survey(seed)
+        except LossyBenchError as error:
+            return _hopeless(adapter, dataset.medium, error), iter(())
+        title = f"{dataset.path} ({adapter})"
+        report = Report(title, dataset.medium, "classification", classes, findings)
+        report.formats.update(entry.path.suffix.lower() for entry in entries)
+        return report, _files(dataset, entries, report)
+    severity: Any = "warning"
+    if isinstance(dataset, FileDataset):
+        severity = "error" if dataset.on_error == "stop" else "warning"
+        dataset = dataset.model_copy(update={"on_error": "skip"})  # go on, so that all is listed
+    try:
+        about = dataset.describe(seed)
+    except LossyBenchError as error:
+        return _hopeless(adapter, "image", error), iter(())
+    report = Report(f"{about.card.get('title', adapter)} ({adapter})", about.medium, about.kind, about.classes, [])
+    report.prior = about.card.get("prior_compression", "not stated")
+    return report, _any(dataset, report, seed, severity)
+
+
+def _hopeless(adapter: str, medium: str, error: LossyBenchError) -> Report:
+    return Report(adapter, medium, "", [], [Finding("unusable", "error", adapter, str(error))])
+
+
+def _files(dataset: ClassFolders, entries: list[Any], report: Report) -> Iterator[Read]:
+    severity = "error" if dataset.on_error == "stop" else "warning"
+    lossy = [entry for entry in entries if entry.path.suffix.lower() in LOSSY]
+    for entry in tqdm(entries, desc="check", unit="item", mininterval=2):
+        media, rate = None, 0.0
+        try:
+            if not entry.path.stat().st_size:
+                raise LossyBenchError(f"{entry.path}: has no bytes")
+            media, rate = dataset.decode(entry.path)
+            report.findings += dataset.look(entry.path)
+        except LossyBenchError as error:
+            text = str(error).removeprefix(f"{entry.path}: ")
+            report.findings.append(Finding(_fault(text), severity, str(entry.path), text))  # type: ignore[arg-type]
+        yield entry.id, entry.split, entry.label, media, rate
+    if lossy:
+        text = (
+            f"{len(lossy)} of {len(entries)} files, such as {lossy[0].id}, are in lossy formats: compressed twice here"
+        )
+        report.findings.append(Finding("lossy source", "warning", str(dataset.path), text))
+
+
+def _fault(text: str) -> str:
+    if text == "has no bytes":
+        return "empty file"
+    if "no samples" in text:
+        return "clip of no length"
+    return "truncated file" if any(word in text for word in ("truncated", "cut short")) else "unreadable file"
+
+
+def _any(dataset: data.Dataset, report: Report, seed: int, severity: Any) -> Iterator[Read]:
+    skipped: list[str] = []
+    try:
+        for item in tqdm(dataset.items(seed, skipped), desc="check", unit="item", mininterval=2):
+            yield item.id, item.split, item.label, item.media, item.rate
+    except LossyBenchError as error:
+        report.findings.append(Finding("unusable", "error", report.title, str(error)))
+    for text in skipped:
+        where, _, what = text.partition(": ")
+        report.findings.append(Finding("unreadable", severity, where, what))
+
+
+def _content(id: str, media: np.ndarray, medium: str, rate: float) -> list[Finding]:
+    """What the decoded item itself tells."""
+    findings = []
+
+    def found(kind: str, text: str) -> None:
+        findings.append(Finding(kind, "warning", id, text))
+
+    if medium == "audio":
+        loudest = np.abs(media.astype(np.int32)).max()
+        share = np.mean(np.abs(media.astype(np.int32)) >= 32767)
+        if loudest == 0:
+            found("silent clip", "holds nothing but zeros")
+        if share > CLIPPED:
+            found("clipped clip", f"{100 * share:.1f} % of its samples are at full scale")
+        if len(media) / rate < SHORT:
+            found("very short clip", f"lasts {1000 * len(media) / rate:.0f} ms")
+        return findings
+    height, width = media.shape[-3:-1]
+    if min(height, width) < SMALL:
+        found("very small picture", f"is {width} x {height} pixels, less than a codec's block")
+    if media.min() == media.max() or (media == media.reshape(-1, 3)[0]).all():
+        found("picture of one colour", "shows nothing")
+    if medium == "video" and len(media) == 1:
+        found("clip of one frame", "has no motion")
+    return findings
+
+
+def _same(digests: Mapping[bytes, list[tuple[str, str, int]]]) -> list[Finding]:
+    """Items of the same content: in two splits, of two classes, or just twice."""
+    findings = []
+    for items in digests.values():
+        if len(items) == 1:
+            continue
+        (first, split, label), *others = items
+        for id, of_split, of_label in others:
+            if of_label != label:
+                findings.append(Finding("same content, two classes", "error", id, f"is the same as {first}"))
+            elif of_split != split:
+                text = f"is the same as {first}, which is in {split}, this in {of_split}: set `group`, or remove one"
+                findings.append(Finding("same content in two splits", "warning", id, text))
+            else:
+                findings.append(Finding("same content twice", "warning", id, f"is the same as {first}"))
+    return findings
+
+
+def _overall(report: Report) -> list[Finding]:
+    findings = []
+    if report.kind == "classification":
+        of_class = collections.Counter[int]()
+        for (_, label), count in report.counts.items():
+            of_class[label] += count
+        if of_class and max(of_class.values()) >= IMBALANCE * min(of_class.values()):
+            most, least = max(of_class, key=of_class.__getitem__), min(of_class, key=of_class.__getitem__)
+            text = f"has {of_class[least]} items, class {report.classes[most]!r} {of_class[most]}: accuracy hides it"
+            findings.append(Finding("imbalance", "warning", f"class {report.classes[least]!r}", text))
+    if len(sizes := set(report.sizes)) > 1:
+        text = f"{len(sizes)} different ones, from {_size(min(sizes))} to {_size(max(sizes))}: models need input_size"
+        findings.append(Finding("mixed sizes", "note", report.title, text))
+    if report.medium == "video" and len(report.rates) > 1:
+        text = f"from {min(report.rates):g} to {max(report.rates):g} frames/s"
+        findings.append(Finding("mixed frame rates", "note", report.title, text))
+    return findings
+
+
+def _size(size: tuple[int, ...]) -> str:
+    return " x ".join(map(str, size[::-1] if len(size) == 2 else size))
+
+
+def _costs(
+    report: Report,
+    sample: list[tuple[np.ndarray, float]],
+    items: int,
+    levels: Mapping[str, tuple[Mapping[str, Any], list[float]]] | None,
+) -> list[Cost]:
+    """Time and bytes of each codec and level, in proportion to the raw bytes of the sample."""
+    raw = sum(media.nbytes for media, _ in sample)
+    medium: Any = report.medium
+    if levels is None:
+        others = (name for name in codecs.names() if name != "original")
+        levels = {name: ({}, _three(name, medium, sample[0][1])) for name in others}
+    costs = []
+    for name, (options, of_codec) in levels.items():
+        codec = codecs.get(name, dict(options))
+        for level in codec.by_strength(of_codec):
+            bits, rates, start = 0, [], time.process_time()
+            try:
+                for media, rate in sample:
+                    codec.check(level, medium, rate)
+                    encoded = codec.encode(media, level, rate)
+                    measure(media, codec.decode(encoded.payload, media.shape, rate), medium, rate)
+                    bits += encoded.payload_bits
+                    rates.append(rate_of(encoded.payload_bits, media.shape, medium, rate))
+            except LossyBenchError as error:
+                report.findings.append(Finding("cannot be compressed", "error", codec.level_label(level), str(error)))
+                continue
+            seconds = (time.process_time() - start) * items / len(sample)
+            size = bits / 8 * report.raw_bytes / raw
+            costs.append(Cost(codec.title, codec.level_label(level), seconds, size, float(np.mean(rates))))
+    return costs
+
+
+def _three(name: str, medium: Any, rate: float) -> list[float]:
+    """A mild, a middle and a strong level of a codec; none, if it is for other media."""
+    codec = codecs.get(name)
+    possible: list[float] = []
+    for level in range(int(np.ceil(codec.bounds[0])), int(codec.bounds[1]) + 1):
+        try:
+            codec.check(level, medium, rate)
+        except LossyBenchError:
+            continue
+        possible.append(level)
+    if not possible:
+        return []
+    # Ratios and bitrates by their logarithm, scales such as QF and QP as they are.
+    space = np.geomspace if codec.unit else np.linspace
+    wanted = space(possible[0], possible[-1], 5)[1:-1]
+    return list(dict.fromkeys(min(possible, key=lambda level: abs(level - one)) for one in wanted))
+
+
+def text(report: Report) -> str:
+    """The report in words, for a terminal."""
+    lines = [f"{report.title}: {report.medium} {report.kind}, {len(report.classes)} classes"]
+    lines += _items(report)
+    if report.sizes:
+        low, high = min(report.sizes), max(report.sizes)
+        lines.append(f"  sizes: {_size(low)}" + (f" to {_size(high)}" if low != high else ""))
+    if report.medium != "image" and report.rates:
+        unit = "Hz" if report.medium == "audio" else "frames/s"
+        seconds = [size[0] / next(iter(report.rates)) for size in report.sizes] if len(report.rates) == 1 else []
+        lines.append(f"  rates: {', '.join(f'{rate:g}' for rate in sorted(report.rates))} {unit}")
+        if seconds:
+            lines.append(
+                f"  durations: {min(seconds):.2f} to {max(seconds):.2f} s, {sum(seconds) / 60:.1f} minutes in all"
+            )
+    if report.formats:
+        lines.append("  formats: " + ", ".join(f"{count} {name}" for name, count in report.formats.most_common()))
+    lines.append(f"  uncompressed: {_bytes(report.raw_bytes)}")
+    lines += [f"  compressed before: {report.prior}"] * bool(report.prior)
+    number = collections.Counter[str](finding.severity for finding in report.findings)
+    counted = ", ".join(f"{number[severity]} {severity}s" for severity in SEVERITIES if number[severity])
+    lines += ["", f"Findings: {counted or 'none'}"]
+    by_kind: dict[tuple[str, str], list[Finding]] = collections.defaultdict(list)
+    for finding in report.findings:
+        by_kind[finding.severity, finding.kind].append(finding)
+    for (severity, kind), findings in by_kind.items():
+        lines.append(f"  {severity}: {kind} ({len(findings)})")
+        lines += [f"    {finding.item}: {finding.text}" for finding in findings[:SHOWN]]
+        lines += [f"    and {len(findings) - SHOWN} more; --out writes all"] * (len(findings) > SHOWN)
+    if report.costs:
+        unit = "bpp" if report.medium == "image" else "kb/s"
+        lines += ["", f"To compress all of it, from {min(SAMPLE, len(report.sizes))} items, on one core:"]
+        rows = [(c.codec, c.label, f"{c.rate:.3g} {unit}", _bytes(c.bytes), _duration(c.seconds)) for c in report.costs]
+        widths = [max(len(row[column]) for row in rows) for column in range(5)]
+        lines += ["  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        total = sum(cost.seconds for cost in report.costs), sum(cost.bytes for cost in report.costs)
+        lines.append(f"  together {_bytes(total[1])}, {_duration(total[0])}")
+    return "\n".join(lines)
+
+
+def _items(report: Report) -> list[str]:
+    """A line a class with its items in each split; the splits alone where there are very many classes."""
+    splits = [split for split in SPLITS if any(of == split for of, _ in report.counts)]
+    totals = {split: sum(n for (of, _), n in report.counts.items() if of == split) for split in splits}
+    lines = ["  items: " + (", ".join(f"{count} {split}" for split, count in totals.items()) or "none")]
+    if report.kind != "classification" or len(report.classes) > 50:
+        return lines
+    for label, title in enumerate(report.classes):
+        lines.append(f"    {title}: " + ", ".join(f"{report.counts[split, label]} {split}" for split in splits))
+    return lines
+
+
+def _bytes(amount: float) -> str:
+    power = min(4, math.floor(math.log10(max(amount, 1)) / 3))
+    return f"{amount / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """Everything that was found, for a program."""
+    return {
+        "title": report.title,
+        "medium": report.medium,
+        "kind": report.kind,
+        "classes": report.classes,
+        "items": [
+            {"split": split, "class": report.classes[label] if label >= 0 else None, "count": count}
+            for (split, label), count in sorted(report.counts.items())
+        ],
+        "sizes": sorted({tuple(size) for size in report.sizes}),
+        "formats": dict(report.formats),
+        "raw_bytes": report.raw_bytes,
+        "findings": [dataclasses.asdict(finding) for finding in report.findings],
+        "costs": [dataclasses.asdict(cost) for cost in report.costs],
+    }
+
+
+def main(
+    config: Path | None, task: str | None, adapter: str | None, options: dict[str, Any], out: Path | None, seed: int
+) -> int:
+    """Check the tasks of a config, or one task, or an adapter with its options; print it, and write JSON to `out`.
+
+    Returns the exit status: 1 when some data set makes a study impossible. Raises LossyBenchError for a wrong config.
+    """
+    from lossybench import study
+    from lossybench.artifacts import write_json
+
+    reports = {}
+    if adapter:
+        reports[adapter] = check(adapter, options, None, seed)
+    else:
+        found = study.read(config or Path("config.yaml"))
+        for name, one in found.tasks.items():
+            if task in (None, name):
+                levels = {codec: (of.options, of.levels) for codec, of in one.codecs.items()}
+                scale = one.data.scale.model_dump() if one.data.scale else None
+                reports[name] = check(one.data.adapter, one.data.options, levels, found.seed, scale)
+        if not reports:
+            raise LossyBenchError(f"{config}: no task {task!r}; it has {', '.join(found.tasks)}")
+    print("\n\n".join(map(text, reports.values())))
+    if out:
+        write_json(out, {name: as_json(report) for name, report in reports.items()})
+    return int(any(report.impossible for report in reports.values()))

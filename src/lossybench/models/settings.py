@@ -1,0 +1,281 @@
+"""What a study says of a model that exists already: one model, so that a study can be checked before torch is imported.
+
+An entry of `models` that has a `checkpoint` is not trained but evaluated as it came.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+from pydantic import Field
+
+from lossybench.errors import LossyBenchError, explain, nearest
+from lossybench.pictures import Interpolation
+
+Form = Literal["published", "state", "exported", "onnx", "torchscript"]
+PUBLISHED = "torchvision/"
+IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+_SUFFIXES: dict[str, Form] = {
+    ".pt2": "exported",
+    ".onnx": "onnx",
+    **dict.fromkeys((".pt", ".pth", ".ts", ".torchscript"), "torchscript"),
+}  # of files that hold a whole program
+_PLACE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
+
+
+class Normalise(pydantic.BaseModel):
+    """(x - mean) / std of each channel, on pixels in [0, 1] or samples in [-1, 1)."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    mean: tuple[float, ...] = Field(min_length=1, description="one number, or one for each of R, G, B")
+    std: tuple[float, ...] = Field(min_length=1, description="one number, or one for each of R, G, B; none is 0")
+
+    @pydantic.field_validator("mean", "std")
+    @classmethod
+    def _channels(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if len(values) not in (1, 3):
+            raise ValueError("give one number, or three")
+        return values
+
+    @pydantic.field_validator("std")
+    @classmethod
+    def _nonzero(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if min(values) <= 0:
+            raise ValueError("must be above 0")
+        return values
+
+
+class ExistingSettings(pydantic.BaseModel):
+    """A model as it came, and what it expects of its input."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, populate_by_name=True)
+
+    checkpoint: str = Field(
+        min_length=1,
+        description="a state dict (.safetensors, or torch.save's) with `class`; without it a program: TorchScript "
+        "(.pt, .pth, .ts, .torchscript), torch.export's (.pt2) or ONNX (.onnx). A file inside an installed package is "
+        "written package:path. For torchvision/NAME: the name of its published weights, such as DEFAULT",
+    )
+    class_: str | None = Field(
+        None, alias="class", description="what makes the network: module:Class, found beside the config or installed"
+    )
+    arguments: dict[str, Any] = Field({}, description="keyword arguments of the class")
+    classes: int | list[str] | dict[str, int] | str | None = Field(
+        None,
+        description="which class each output of the model is: names in the order of the outputs, a file of one name a "
+        "line (or a JSON list), {name: output}, or how many there are if they are named 0, 1, 2 and so on. Names are "
+        "those of the data set; outputs of other classes are wrong answers. Published weights bring their own names",
+    )
+    input_size: tuple[int, ...] | None = Field(
+        None,
+        description="what the model sees: [height, width], [samples], or [frames, height, width]; by default that of "
+        "its published weights, else the size of the items, which must then be all alike",
+    )
+    resize: int | None = Field(
+        None,
+        ge=1,
+        description="pixels that a picture's shorter side is brought to before the centre of `input_size` is cut out; "
+        "when left out, the largest centre of that shape is resized",
+    )
+    interpolation: Interpolation = Field("bilinear", description="filter of `resize`")
+    normalise: Normalise | None = Field(
+        None, description='{mean, std} of the channels of pixels in [0, 1], or "imagenet"; none when left out'
+    )
+    layout: Literal["nct", "nt", "nchw", "ncthw", "ntchw"] | None = Field(
+        None,
+        description="axes of the model's input: nchw for images; ncthw (the default) or ntchw for video; nt (the "
+        "default) or nct for audio",
+    )
+    outputs: Literal["logits", "probabilities"] = Field("logits", description="what a classifier returns")
+
+    @pydantic.field_validator("normalise", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        return IMAGENET if value == "imagenet" else value
+
+    @pydantic.field_validator("class_")
+    @classmethod
+    def _place(cls, value: str | None) -> str | None:
+        if value is not None and not _PLACE.fullmatch(value):
+            raise ValueError("write module:Class, such as mypkg.nets:Net")
+        return value
+
+
+LAYOUTS = {"image": ("nchw",), "audio": ("nt", "nct"), "video": ("ncthw", "ntchw")}  # the first is the default
+AXES = {"image": 2, "audio": 1, "video": 3}
+
+
+def is_existing(settings: Mapping[str, Any] | None) -> bool:
+    """Whether an entry of `models` is a model that exists already."""
+    return "checkpoint" in (settings or {})
+
+
+def read(
+    arch: str, settings: Mapping[str, Any], medium: str, kind: str, classes: Sequence[str] | None = None
+) -> ExistingSettings:
+    """The settings, checked as far as that goes without importing torch or the model's code.
+
+    classes: of the data set; without them their match is not looked at.
+    Raises LossyBenchError for an unknown key, a missing file, a module that cannot be found, a combination that cannot
+    work, and classes that the model does not know.
+    """
+    try:
+        made = ExistingSettings(**settings)
+    except pydantic.ValidationError as error:
+        fields = {"class" if name == "class_" else name: f for name, f in ExistingSettings.model_fields.items()}
+        problem = error.errors()[0]
+        loc = tuple(part for part in problem["loc"] if not str(part).startswith(("list[", "dict[", "str")))
+        raise LossyBenchError(explain({**problem, "loc": loc}, fields, "model setting")) from None
+    how = form(arch, made)
+    if how == "published":
+        if made.class_ or made.arguments:
+            raise LossyBenchError(f"{arch}: torchvision knows its class; leave out class and arguments")
+    else:
+        checkpoint_file(made.checkpoint)
+        if made.classes is None:
+            raise LossyBenchError(
+                "model setting 'classes' is missing: name the class of each output, in order, as the data set does: "
+                f"{', '.join(classes or [])}"
+            )
+    if made.class_:
+        module = made.class_.partition(":")[0].partition(".")[0]
+        if importlib.util.find_spec(module) is None:
+            raise LossyBenchError(
+                f"model setting 'class': no module {module!r}; put it beside the config, or on PYTHONPATH"
+            )
+    elif made.arguments:
+        raise LossyBenchError("model setting 'arguments': they go to `class`, which is missing")
+    if made.layout and made.layout not in LAYOUTS[medium]:
+        raise LossyBenchError(
+            f"model setting 'layout': {made.layout} is not for {medium}; use {' or '.join(LAYOUTS[medium])}"
+        )
+    if made.resize and (medium == "audio" or kind == "detection"):
+        raise LossyBenchError(f"model setting 'resize': is for classifying pictures, not for {medium} {kind}")
+    if made.resize and made.input_size and max(made.input_size[-2:]) > made.resize:
+        raise LossyBenchError(
+            f"model setting 'resize': {made.resize} is less than input_size {list(made.input_size)}; nothing could be "
+            "cut out of that"
+        )
+    if made.input_size and len(made.input_size) != AXES[medium]:
+        raise LossyBenchError(
+            f"model setting 'input_size': {list(made.input_size)} must have {AXES[medium]} numbers for {medium}"
+        )
+    if kind == "detection" and (medium == "video" or how not in ("published", "state")):
+        raise LossyBenchError(
+            "existing detectors must be of images, with a `class` that follows torchvision's detectors, or "
+            "torchvision/NAME; programs say in no common way what they found"
+        )
+    if classes is not None and made.classes is not None:
+        outputs_of(named(made.classes), classes)
+    return made
+
+
+def form(arch: str, settings: ExistingSettings) -> Form:
+    """What kind of checkpoint it is. Raises LossyBenchError for a file of which nothing tells."""
+    if arch.startswith(PUBLISHED):
+        return "published"
+    if settings.class_:
+        return "state"
+    suffix = Path(settings.checkpoint).suffix.lower()
+    if suffix not in _SUFFIXES:
+        what = "a state dict needs `class`" if suffix == ".safetensors" else f"use {', '.join(_SUFFIXES)}, or `class`"
+        raise LossyBenchError(f"model setting 'checkpoint': {settings.checkpoint}: {what}")
+    return _SUFFIXES[suffix]
+
+
+def has_gradients(arch: str, settings: Mapping[str, Any] | None) -> bool:
+    """Whether an attack can follow the gradients of a model."""
+    return not is_existing(settings) or form(arch, ExistingSettings(**settings)) != "onnx"  # type: ignore[arg-type]
+
+
+def checkpoint_file(text: str) -> Path:
+    """The file that `checkpoint` names: a path, or package:path. Raises LossyBenchError when there is none."""
+    package, colon, inside = text.partition(":")
+    if colon and package.isidentifier():
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise LossyBenchError(f"model setting 'checkpoint': {text}: no package {package!r} is installed")
+        path = Path(spec.submodule_search_locations[0]) / inside
+    else:
+        path = Path(text)
+    if not path.is_file():
+        raise LossyBenchError(f"model setting 'checkpoint': {path}: no such file; paths count from where you run")
+    return path
+
+
+def identity(arch: str, settings: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 of the files that the settings name: what a job must depend on besides the settings themselves."""
+    made = ExistingSettings(**settings)
+    files = {} if form(arch, made) == "published" else {"checkpoint": checkpoint_file(made.checkpoint)}
+    if isinstance(made.classes, str):
+        files["classes"] = _existing_file(made.classes)
+    return {key: sha256(path) for key, path in files.items()}
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content; read once as long as its size and time stay."""
+    about = path.stat()
+    return _sha256(path, about.st_size, about.st_mtime_ns)
+
+
+@functools.cache
+def _sha256(path: Path, size: int, when: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _existing_file(text: str) -> Path:
+    if not Path(text).is_file():
+        raise LossyBenchError(f"model setting 'classes': {text}: no such file; give a file of names, or a list")
+    return Path(text)
+
+
+def named(classes: int | list[str] | dict[str, int] | str) -> dict[str, int]:
+    """{name: output} of the option `classes`. Raises LossyBenchError for a name or an output that is there twice."""
+    if isinstance(classes, int):
+        return {str(number): number for number in range(classes)}
+    if isinstance(classes, str):
+        path = _existing_file(classes)
+        text = path.read_text()
+        try:
+            classes = list(map(str, json.loads(text))) if path.suffix == ".json" else text.splitlines()
+        except ValueError as error:
+            raise LossyBenchError(f"{path}: not a JSON list of names ({error})") from None
+        while classes and not classes[-1].strip():
+            classes.pop()
+    pairs = (
+        list(classes.items()) if isinstance(classes, dict) else [(name.strip(), i) for i, name in enumerate(classes)]
+    )
+    for part, what in ((0, "name"), (1, "output")):
+        values = [pair[part] for pair in pairs]
+        if twice := [value for value in dict.fromkeys(values) if values.count(value) > 1]:
+            raise LossyBenchError(
+                f"model setting 'classes': {what} {twice[0]!r} is there twice; each must be one class"
+            )
+    if any(output < 0 for _, output in pairs):
+        raise LossyBenchError("model setting 'classes': outputs count from 0")
+    return dict(pairs)
+
+
+def outputs_of(known: Mapping[str, int], classes: Sequence[str]) -> list[int]:
+    """The model's output for each class of the data set, in their order.
+
+    Raises LossyBenchError, naming them, for classes that the model does not know.
+    """
+    unknown = [name for name in classes if name not in known]
+    if unknown:
+        hint = nearest(unknown[0], known) if len(known) <= 20 else f"it has {len(known)}, such as {next(iter(known))!r}"
+        raise LossyBenchError(
+            f"model setting 'classes': {len(unknown)} of the data set's {len(classes)} classes are none of the model's "
+            f"({', '.join(map(repr, unknown[:5]))}; {hint}); name them as the data set does, or map them: "
+            "{name: output}"
+        )
+    return [known[name] for name in classes]

