@@ -41,7 +41,7 @@ FAULTS = {
         "digits": {
             "data": {"adapter": "digits", "train": 200, "val": 30, "test": 30, "size": 48},
             "codecs": {"jpeg": [50, 5]},
-            "models": {"resnet": {"epochs": 12, "batch_size": 16}},
+            "models": {"resnet": {"epochs": 30, "batch_size": 16}},
             "attack": {"items": 8, "steps": 3, "adaptive_steps": 3, "queries": 3, "levels": {"jpeg": [5]}},
         }
     },
@@ -272,7 +272,7 @@ def test_what_jobs_ask_of_a_cluster_reruns_nothing(ran):
 def undisturbed(tmp_path_factory):
     """What the faults happen to, made without a cluster and without any."""
     folder = _project(tmp_path_factory.mktemp("undisturbed"), FAULTS)
-    _run(folder, "local", "--quiet", "all", *MADE)
+    _run(folder, "local", *MADE, "--quiet", "all")
     return folder
 
 
