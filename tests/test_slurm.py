@@ -300,8 +300,11 @@ def test_training_that_lacks_memory_gets_more(slurm, undisturbed, tmp_path):
 def test_training_that_hangs_is_ended_by_its_time_limit_and_tried_again(slurm, undisturbed, tmp_path):
     folder = _project(tmp_path, {**FAULTS, "cluster": {**CLUSTER, "minutes": {"train": 1}}})
 
+    log = folder / "results/logs/train/digits/resnet/original/0.log"
+
     def stop(process: psutil.Process) -> None:
-        time.sleep(4)  # into training, past its start
+        while " 2/30 " not in log.read_text():
+            time.sleep(0.05)
         process.suspend()
 
     with _Saboteur(folder, stop, "train") as saboteur:
@@ -310,6 +313,7 @@ def test_training_that_hangs_is_ended_by_its_time_limit_and_tried_again(slurm, u
     limits = [one_node_slurm.shown(one) for one in ids]
     assert [job["JobState"] for job in limits] == ["TIMEOUT", "COMPLETED"]
     assert [job["TimeLimit"] for job in limits] == ["00:01:00", "00:02:00"]
+    assert ".checkpoint.pt: going on after" in log.read_text()
     _assert_same(folder, undisturbed)
 
 
