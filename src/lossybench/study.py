@@ -200,6 +200,7 @@ class Study:
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = _validate(config)
         self.root = Path(self.config.results)
+        self._described: dict[str, data.Description] = {}
         self.codecs = {name: self._check_task(name, task) for name, task in self.config.tasks.items()}
         for name in self.tasks:
             self._check_attacked(name)
@@ -208,7 +209,7 @@ class Study:
         """The task's codecs, the lossless one first, after checking names and levels against each other."""
         where = f"tasks.{name}"
         with _At(f"{where}.data"):
-            described = data.describe(task.data.adapter, task.data.options)
+            described = self._described[name] = data.describe(task.data.adapter, task.data.options)
         medium, kind = described.medium, described.kind
         found: dict[str, Codec] = {ORIGINAL: codecs.get(ORIGINAL)}
         for codec_name, codec in task.codecs.items():
@@ -279,8 +280,7 @@ class Study:
 
     def description(self, task: str) -> data.Description:
         """Medium, kind and class names of a task's data set, as far as known without reading it."""
-        config = self.task(task).data
-        return data.describe(config.adapter, config.options)
+        return self._described[task]
 
     def levels(self, task: str, codec: str) -> list[float]:
         """The codec's levels from the mildest to the strongest; [0] for the lossless one."""

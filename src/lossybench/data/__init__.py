@@ -72,6 +72,7 @@ def build(name: str, options: dict[str, Any] | None, seed: int, out: Path, task:
         "kind": description.kind,
         "classes": description.classes,
         "card": description.card,
+        "compressed_before": list(description.compressed_before),
     }
     with artifacts.publish(out) as aside, tqdm(total=total, desc=f"fetch {task}", unit="item") as progress:
 
@@ -109,10 +110,12 @@ def _row(item: Item, payload: bytes) -> dict[str, Any]:
 
 
 def _check_counts(name: str, description: Description, counts: collections.Counter[tuple[str, int]]) -> None:
-    for split in SPLITS:
+    # A set that announces no items to train on is for evaluation alone.
+    trained = not description.counts or "train" in description.counts
+    for split in SPLITS if trained else ("test",):
         if not any(of_split == split for of_split, _ in counts):
             raise LossyBenchError(f"data set {name!r}: no items in split {split!r}")
-    if description.kind == "classification":
+    if description.kind == "classification" and trained:
         for label, title in enumerate(description.classes):
             for split in ("train", "test"):
                 if not counts[split, label]:
