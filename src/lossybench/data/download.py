@@ -183,7 +183,7 @@ def _receive(address: str, file: BinaryIO, size: int | None, version: dict[str, 
         if reply.status_code == requests.codes.requested_range_not_satisfiable:
             return  # nothing is missing; if the file is another, its checksum will tell
         reply.raise_for_status()
-        if not reply.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+        if have and not reply.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             have = file.seek(0)
             file.truncate()
         if "ETag" in reply.headers:
