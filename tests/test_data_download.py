@@ -190,7 +190,7 @@ def tar_with(path, *members):
 
 def refuse(archive, tmp_path):
     with pytest.raises(LossyBenchError, match="unsafe"):
-        download.unpack([archive], tmp_path / "out")
+        download.unpack({archive.name: archive}, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir() if path.name != ".out.lock"] == [archive.name]
 
 
@@ -231,14 +231,14 @@ def test_good_archives_unpack_into_one_folder_and_damaged_ones_are_named(tmp_pat
     archives = [tar_with(tmp_path / "a.tar.gz", ("folder/good.txt", {})), tmp_path / "b.zip", tmp_path / "c.rar"]
     loopback.write_zip(archives[1], {"folder/other.txt": b"zip"})
     archives[2].write_bytes(loopback.rar({"third/deep.bin": b"rar" * 20}))
-    out = download.unpack(archives, tmp_path / "out")
+    out = download.unpack({path.name: path for path in archives}, tmp_path / "out")
     found = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
     assert found == {"folder/good.txt": b"hi", "folder/other.txt": b"zip", "third/deep.bin": b"rar" * 20}
     for archive in archives:
         archive.write_bytes(archive.read_bytes()[:-20])
-        assert download.unpack([archive], tmp_path / "out") == tmp_path / "out"  # there already
+        assert download.unpack({archive.name: archive}, tmp_path / "out") == tmp_path / "out"  # there already
         with pytest.raises(LossyBenchError, match=rf"{archive.name}: not a whole zip, tar or rar archive"):
-            download.unpack([archive], tmp_path / "other")
+            download.unpack({archive.name: archive}, tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
@@ -247,5 +247,5 @@ def test_a_rar_archive_without_a_program_to_read_it_says_which_to_install(tmp_pa
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(rarfile, "CURRENT_SETUP", None)
     with pytest.raises(LossyBenchError, match=r"a\.rar: .*bsdtar, unar, unrar or 7z.*libarchive-tools.*`path`"):
-        download.unpack([tmp_path / "a.rar"], tmp_path / "out")
+        download.unpack({"a.rar": tmp_path / "a.rar"}, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -108,6 +108,12 @@ def _schema(a: argparse.Namespace) -> None:
     sys.stdout.write(study.schema())
 
 
+def _datasets(a: argparse.Namespace) -> None:
+    from lossybench.data import _cards
+
+    print(_cards.markdown())
+
+
 def _codecs(a: argparse.Namespace) -> None:
     from lossybench import codecs
 
@@ -228,6 +234,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--cores", type=int, default=1, help="CPU cores (default 1)")
 
     stage("schema", _schema, "print the JSON schema of a study's config")
+    stage("datasets", _datasets, "print what is known of the public data sets: docs/datasets.md")
     stage("codecs", _codecs, "list the codecs, their levels and the real encoders behind them")
     return top
 

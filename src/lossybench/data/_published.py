@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from lossybench.data import _splits, download
-from lossybench.data._files import Entry, FileDataset
+from lossybench.data._files import Entry, FileDataset, compressed_before
 from lossybench.data.base import SPLITS, Description, Item, Kind, Medium
 from lossybench.errors import LossyBenchError, nearest
 
@@ -125,7 +125,7 @@ class PublishedDataset(FileDataset):
 
     def describe(self, seed: int) -> Description:
         """See Dataset. Of what is still to be downloaded, the items are counted as published."""
-        counts = self._published_counts() if self.path is None else self._counts(seed)
+        counts = self._announced() if self.path is None else self._counts(seed)
         return Description(
             self.medium,
             self.kind,
@@ -133,7 +133,7 @@ class PublishedDataset(FileDataset):
             {**self.facts.card, **self.card},
             {split: counts[split] for split in SPLITS if split in counts} or None,
             self.rate,
-            self.facts.compressed_before,
+            compressed_before({"compressed_before": ", ".join(self.facts.compressed_before)} | self.card, []),
         )
 
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
@@ -145,12 +145,17 @@ class PublishedDataset(FileDataset):
         """Items by split of a local copy."""
         return dict(collections.Counter(entry.split for entry in self._all(self._fetch(), seed)))
 
-    def _published_counts(self) -> dict[str, int]:
-        counts = dict(self.facts.items)
+    def _announced(self) -> dict[str, int]:
+        return {split: min(count, self.limit.get(split, count)) for split, count in self.published_counts().items()}
+
+    @classmethod
+    def published_counts(cls) -> dict[str, int]:
+        """Items by split of the whole published set, as far as known; of val about, where it is cut from train."""
+        counts = dict(cls.facts.items)
         if "train" in counts and "val" not in counts:
             counts["val"] = round(VAL_SHARE * counts["train"])
             counts["train"] -= counts["val"]
-        return {split: min(count, self.limit.get(split, count)) for split, count in counts.items()}
+        return counts
 
     def _fetch(self) -> Path:
         """The folder with the unpacked files; downloads and unpacks what is not there yet."""
@@ -167,7 +172,7 @@ class PublishedDataset(FileDataset):
         key = hashlib.sha256(" ".join(file.key for file in files).encode()).hexdigest()[:16]
         folder = download.cache() / f"{self.name}-{key}"
         if not folder.is_dir():
-            archives = [download.fetch(file, download.cache(), self.mirror) for file in files]
+            archives = {file.name: download.fetch(file, download.cache(), self.mirror) for file in files}
             download.unpack(archives, folder, self.unpack_further)
         return folder
 

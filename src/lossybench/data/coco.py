@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from pydantic import Field, model_validator
 
 from lossybench.data import _images
-from lossybench.data._files import Entry, UserFiles
+from lossybench.data._files import Entry, UserFiles, compressed_before
 from lossybench.data.base import SPLITS, Box, Description, Item
 from lossybench.errors import LossyBenchError
 
@@ -48,7 +48,7 @@ class Coco(UserFiles):
         card = self.full_card(folder.resolve().name, entries)
         if crowds:
             card["crowds"] = f"{crowds} boxes of crowds left out"
-        return Description("image", "detection", classes, card, counts)
+        return Description("image", "detection", classes, card, counts, 0.0, compressed_before(self.card, entries))
 
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
         """See Dataset."""

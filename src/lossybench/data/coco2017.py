@@ -88,7 +88,8 @@ class Coco2017(PublishedDataset):
         return found
 
     def _counts(self, seed: int) -> dict[str, int]:
-        return self._published_counts()  # reading the annotations takes a quarter of a minute
+        self._fetch()
+        return self._announced()  # to read the annotations takes a quarter of a minute
 
     def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
         """See PublishedDataset."""

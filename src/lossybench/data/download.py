@@ -16,7 +16,7 @@ import tarfile
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -239,10 +239,11 @@ def _problem(path: Path, checksums: Sequence[str]) -> str:
     return "; ".join(wrong)
 
 
-def unpack(archives: Sequence[Path], folder: Path, further: Callable[[Path], None] | None = None) -> Path:
+def unpack(archives: Mapping[str, Path], folder: Path, further: Callable[[Path], None] | None = None) -> Path:
     """Unpack zip, tar and rar archives into one new folder, whole or not at all; one that is there is kept.
 
-    further: what else is to be done in it before it is published. Text files are copied. Raises LossyBenchError for a
+    archives: file by published name; text files are copied under that name. further: what else is to be done in the
+    folder before it is published. Raises LossyBenchError for a
     damaged archive, for one with absolute paths, "..", links or devices, of which nothing is then kept, and when a rar
     archive needs a program that is not there.
     """
@@ -254,8 +255,11 @@ def unpack(archives: Sequence[Path], folder: Path, further: Callable[[Path], Non
         aside = folder.with_name(f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
         aside.mkdir()
         try:
-            for archive in archives:
-                unpack_into(archive, aside)
+            for name, archive in archives.items():
+                if name.endswith(".txt"):
+                    shutil.copy(archive, aside / name)
+                else:
+                    unpack_into(archive, aside)
             if further is not None:
                 further(aside)
             aside.rename(folder)
@@ -267,9 +271,7 @@ def unpack(archives: Sequence[Path], folder: Path, further: Callable[[Path], Non
 def unpack_into(archive: Path, folder: Path) -> None:
     """Unpack one archive into a folder that is there; otherwise as `unpack`."""
     try:
-        if archive.suffix == ".txt":
-            shutil.copy(archive, folder / archive.name)
-        elif rarfile.is_rarfile(archive):
+        if rarfile.is_rarfile(archive):
             _unpack_rar(archive, folder)
         elif zipfile.is_zipfile(archive):
             _unpack_zip(archive, folder)

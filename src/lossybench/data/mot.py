@@ -10,7 +10,7 @@ from typing import ClassVar
 from pydantic import Field, field_validator
 
 from lossybench.data import _mot
-from lossybench.data._files import Entry
+from lossybench.data._files import Entry, compressed_before
 from lossybench.data.base import SPLITS, Description, Item
 from lossybench.errors import nearest
 
@@ -24,7 +24,7 @@ class Mot(_mot.MotClips):
         ["pedestrian"], min_length=1, description="what is to be found: names of the MOT classes"
     )
     card: dict[str, str] = Field(
-        {}, description="title, source, licence, citation and prior_compression, as far as you know them"
+        {}, description="title, source, licence, citation, prior_compression and compressed_before, as you know them"
     )
 
     @field_validator("objects")
@@ -39,12 +39,11 @@ class Mot(_mot.MotClips):
         """See Dataset."""
         entries = self._entries()
         counts = collections.Counter(entry.split for entry in entries)
-        lossy = entries[0].path.suffix.lower() in (".jpg", ".jpeg")
+        before = compressed_before(self.card, entries)
         unstated = dict.fromkeys(("source", "licence", "citation"), "not stated")
-        prior = "frames are JPEG files" if lossy else "frames are in a lossless format"
+        prior = "frames are JPEG files" if "JPEG" in before else "frames are in a lossless format"
         card = {"title": self.path.resolve().name, **unstated, "prior_compression": prior, **self.card}
-        before = ("JPEG",) if lossy else ()
-        return Description("video", "detection", self.objects, card, dict(counts), compressed_before=before)
+        return Description("video", "detection", self.objects, card, dict(counts), 0.0, before)
 
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
         """See Dataset."""
