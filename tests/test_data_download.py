@@ -129,6 +129,12 @@ def test_404_ends_at_once_and_says_what_helps(served, tmp_path, waits):
     assert (len(served.requests), waits) == (1, [])
 
 
+def test_a_server_that_cannot_be_trusted_ends_at_once(served, tmp_path, waits):
+    with pytest.raises(LossyBenchError, match=r"cannot be trusted .*folder, which you name as `mirror`"):
+        download.fetch(Remote(f"{served.address.replace('http', 'https')}/big.bin"), tmp_path / "cache")
+    assert waits == []
+
+
 def test_an_unreachable_address_is_named(tmp_path):
     with pytest.raises(LossyBenchError, match=r"http://127\.0\.0\.1:9/x: download failed.*mirror.*local copy"):
         download.fetch(Remote("http://127.0.0.1:9/x"), tmp_path)

@@ -155,11 +155,15 @@ def _receive_all(address: str, remote: Remote, partial: Path) -> None:
                 have = file.tell()
                 failures = 1 if have > best else failures + 1
                 best = max(best, have)
-                status = getattr(error.response, "status_code", None)
-                if status is not None and status not in _PASSING:
+                if error.response is not None and error.response.status_code not in _PASSING:
                     raise LossyBenchError(
                         f"{address}: the server answers {error}; if it has moved, name a mirror (`mirror`) or a local "
                         "copy (`path`)"
+                    ) from None
+                if isinstance(error, requests.exceptions.SSLError):
+                    raise LossyBenchError(
+                        f"{address}: the server cannot be trusted ({error}); download the file in another way into a "
+                        "folder, which you name as `mirror`: its checksum will be verified"
                     ) from None
                 if failures == _TRIES:
                     raise LossyBenchError(
