@@ -9,7 +9,15 @@ import pytest
 
 from lossybench.analysis import tables
 from lossybench.analysis.aggregate import aggregate
-from lossybench.artifacts import CLASSIFICATION_OUTCOMES, COMPRESSED, DATA, DETECTION_OUTCOMES, read_table, write_table
+from lossybench.artifacts import (
+    CLASSIFICATION_OUTCOMES,
+    COMPRESSED,
+    DATA,
+    DETECTION_OUTCOMES,
+    read_meta,
+    read_table,
+    write_table,
+)
 from lossybench.errors import LossyBenchError
 
 LEVELS = {"original": [0.0], "jpeg": [10.0, 50.0, 90.0]}
@@ -25,6 +33,7 @@ class Study:
         self.labels = np.arange(n) % 3
         self.data = folder / "data.parquet"
         meta = {"task": "toy", "medium": "image", "kind": kind, "classes": ["a", "b", "c"]}
+        meta["compressed_before"] = ["JPEG"]
         split = [*[(name, "test") for name in self.ids], ("other", "train")]
         rows = (self.row(DATA, id=name, split=part, label=i % 3, boxes=[]) for i, (name, part) in enumerate(split))
         write_table(self.data, DATA, rows, meta)
@@ -116,6 +125,7 @@ def test_classification_study(tmp_path):
     assert np.isnan(recovery.loc[("jpeg", 90.0), "recovered"])
     transfer = summary["transfer"].set_index(["train", "train_codec", "train_level", "test_level"])["value"]
     assert transfer["matched", "jpeg", 10.0, 10.0] == pytest.approx(0.9)
+    assert read_meta(tmp_path / "summary" / "conditions.parquet")["compressed_before"] == ["JPEG"]
     conditions = summary["conditions"].set_index(["codec", "level"])
     assert conditions["strength"].to_dict() == {("original", 0): 0, ("jpeg", 90): 1, ("jpeg", 50): 2, ("jpeg", 10): 3}
     assert conditions.loc[("original", 0), "psnr"] == np.inf

@@ -1,17 +1,8 @@
-"""Users' own files: layouts, splits, damaged files, COCO, archives and downloads; all on trees made here."""
+"""Users' own files: layouts, splits, damaged files, COCO; all on trees made here."""
 
 import collections
-import functools
-import hashlib
-import http.server
-import io
 import json
 import subprocess
-import tarfile
-import threading
-import warnings
-import zipfile
-from pathlib import Path
 
 import av
 import cv2
@@ -22,7 +13,7 @@ import soundfile
 from PIL import Image
 
 from lossybench import artifacts, codecs, data
-from lossybench.data import _images, _splits, audio_io, download
+from lossybench.data import _images, _splits, audio_io
 from lossybench.errors import LossyBenchError
 
 RANDOM = np.random.default_rng(0)
@@ -365,179 +356,3 @@ def test_coco_mistakes_are_named(coco, tmp_path):
         data.describe("coco", options)
     with pytest.raises(LossyBenchError, match=r"gone\.json"):
         data.describe("coco", {**options, "annotations": root / "gone.json"})
-
-
-# Archives and downloads ------------------------------------------------------------------------------------------
-
-
-class Server(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder, honours open byte ranges, and counts requests; can break off in the middle."""
-
-    requests: list
-    break_after: int | None = None
-
-    def log_message(self, *args):
-        pass
-
-    def do_GET(self):
-        asked = self.headers.get("Range")
-        self.requests.append(asked)
-        content = Path(self.translate_path(self.path)).read_bytes()
-        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-        self.send_response(206 if asked else 200)
-        self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        body = content[start:]
-        if Server.break_after is not None:
-            body, Server.break_after = body[: Server.break_after], None
-        self.wfile.write(body)
-
-
-@pytest.fixture
-def served(tmp_path):
-    """A folder, its address, and the Range headers of the requests so far."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-    Server.requests, Server.break_after = [], None
-    handler = functools.partial(Server, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield folder, f"http://127.0.0.1:{server.server_port}", Server.requests
-        server.shutdown()
-
-
-def sha256(content):
-    return hashlib.sha256(content).hexdigest()
-
-
-def test_download_is_checked_and_done_once(served, tmp_path):
-    folder, address, requests = served
-    (folder / "a.bin").write_bytes(b"payload")
-    url = f"{address}/a.bin"
-    with pytest.raises(LossyBenchError) as error:
-        download.fetch(url, "0" * 64, tmp_path / "cache")
-    for part in (url, "0" * 64, sha256(b"payload")):
-        assert part in str(error.value)
-    assert not [path for path in (tmp_path / "cache").iterdir() if path.stat().st_size]
-    got = download.fetch(url, sha256(b"payload"), tmp_path / "cache")
-    assert got.read_bytes() == b"payload"
-    assert download.fetch(url, sha256(b"payload").upper(), tmp_path / "cache") == got
-    assert len(requests) == 2
-    assert download.fetch(str(folder / "a.bin"), sha256(b"payload"), tmp_path / "cache") == folder / "a.bin"
-
-
-def test_download_goes_on_where_it_stopped(served, tmp_path):
-    folder, address, requests = served
-    content = RANDOM.bytes(300_000)
-    (folder / "big.bin").write_bytes(content)
-    Server.break_after = 100_000
-    with pytest.raises(LossyBenchError, match="run again to go on from byte 65536"):
-        download.fetch(f"{address}/big.bin", sha256(content), tmp_path / "cache")
-    got = download.fetch(f"{address}/big.bin", sha256(content), tmp_path / "cache")
-    assert got.read_bytes() == content
-    assert requests == [None, "bytes=65536-"]
-
-
-def test_unreachable_address_is_named(tmp_path):
-    with pytest.raises(LossyBenchError, match=r"http://127\.0\.0\.1:9/x: download failed.*local copy or mirror"):
-        download.fetch("http://127.0.0.1:9/x", "0" * 64, tmp_path)
-
-
-def tar_with(path, *members):
-    with tarfile.open(path, "w:gz") as archive:
-        for name, change in members:
-            member = tarfile.TarInfo(name)
-            member.size = 2
-            for key, value in change.items():
-                setattr(member, key, value)
-            archive.addfile(member, io.BytesIO(b"hi"))
-    return path
-
-
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        ("/etc/evil", {}),
-        ("../evil", {}),
-        ("a/../../evil", {}),
-        ("link", {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd", "size": 0}),
-        ("hard", {"type": tarfile.LNKTYPE, "linkname": "../x", "size": 0}),
-        ("device", {"type": tarfile.CHRTYPE, "size": 0}),
-    ],
-)
-def test_escaping_tar_is_refused_whole(tmp_path, name, change):
-    archive = tar_with(tmp_path / "a.tar.gz", ("good.txt", {}), (name, change))
-    with pytest.raises(LossyBenchError, match="unsafe"):
-        download.unpack(archive, tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
-
-
-@pytest.mark.parametrize("name", ["/etc/evil", "../evil", "a\\..\\..\\evil", "link"])
-def test_escaping_zip_is_refused_whole(tmp_path, name):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("good.txt", "hi")
-        member = zipfile.ZipInfo(name)
-        if name == "link":
-            member.external_attr = 0o120777 << 16
-        archive.writestr(member, "/etc/passwd")
-    with pytest.raises(LossyBenchError, match="unsafe"):
-        download.unpack(tmp_path / "a.zip", tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
-
-
-def test_good_archives_unpack_and_damaged_ones_are_named(tmp_path):
-    archive = tar_with(tmp_path / "a.tar.gz", ("folder/good.txt", {}))
-    assert (download.unpack(archive, tmp_path / "out") / "folder" / "good.txt").read_bytes() == b"hi"
-    archive.write_bytes(archive.read_bytes()[:-20])
-    assert download.unpack(archive, tmp_path / "out") == tmp_path / "out"  # there already
-    with pytest.raises(LossyBenchError, match="not a whole zip or tar archive"):
-        download.unpack(archive, tmp_path / "other")
-    (tmp_path / "b.zip").write_bytes(b"no archive")
-    with pytest.raises(LossyBenchError, match="not a whole zip or tar archive"):
-        download.unpack(tmp_path / "b.zip", tmp_path / "other")
-    assert not (tmp_path / "other").exists()
-
-
-# Free Spoken Digit Dataset ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def spoken(tmp_path):
-    """A miniature of the data set: two speakers, index 0 to 11."""
-    root = tmp_path / "free-spoken-digit-dataset-1.0.9"
-    for digit in range(10):
-        for speaker in ("ann", "bob"):
-            for index in range(12):
-                write_wav(root / "recordings" / f"{digit}_{speaker}_{index}.wav", tone(8000, 0.1, 200 + digit), 8000)
-    return root
-
-
-def check_spoken(rows):
-    assert len(rows) == 240
-    for row in rows:
-        digit, speaker, index = row["id"].removeprefix("recordings/").removesuffix(".wav").split("_")
-        assert (row["label"], row["group"], row["rate"]) == (int(digit), speaker, 8000)
-        assert row["split"] == ("test" if int(index) < 5 else "val" if int(index) < 10 else "train")
-
-
-def test_fsdd_from_a_folder(spoken, tmp_path):
-    check_spoken(build("fsdd", {"path": spoken}, tmp_path / "out.parquet"))
-    assert data.describe("fsdd", {"path": spoken}).counts == {"train": 40, "val": 100, "test": 100}
-    with pytest.raises(LossyBenchError, match="has no folder 'recordings'"):
-        data.describe("fsdd", {"path": tmp_path / "elsewhere"})
-
-
-def test_fsdd_from_its_archive(spoken, served, tmp_path, monkeypatch):
-    folder, address, requests = served
-    monkeypatch.setenv("LOSSYBENCH_CACHE", str(tmp_path / "cache"))
-    with tarfile.open(folder / "v1.tar.gz", "w:gz") as archive:
-        archive.add(spoken, spoken.name)
-    options = {"url": f"{address}/v1.tar.gz", "sha256": sha256((folder / "v1.tar.gz").read_bytes())}
-    assert data.describe("fsdd", options).counts is None
-    assert requests == []  # describing never downloads
-    check_spoken(build("fsdd", options, tmp_path / "one.parquet"))
-    check_spoken(build("fsdd", options, tmp_path / "two.parquet"))
-    assert len(requests) == 1
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        data.describe("fsdd", options)

@@ -661,6 +661,27 @@ def test_every_number_in_the_text_stands_in_the_tables(digits: Path) -> None:
 NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")
 
 
+def test_originals_that_were_compressed_before_are_warned_of(digits: Path, tmp_path: Path) -> None:
+    def written(*summaries: Path) -> tuple[str, str]:
+        recommendations.write(list(summaries), tmp_path / "r.md")
+        recommendations.write_html(list(summaries), tmp_path / "limits.html")
+        return (tmp_path / "r.md").read_text(), (tmp_path / "limits.html").read_text()
+
+    for text in written(digits):
+        assert "compressed before" not in text
+    clips = Synthetic("detection", "video", archs=1).write(tmp_path / "clips")
+    meta = {"compressed_before": ["web video", "DivX"], "card": {"prior_compression": "from YouTube, then DivX"}}
+    tables.write(clips, "conditions", read_table(clips / "conditions.parquet").to_pylist(), meta)
+    text, page = written(digits, clips)
+    assert "Originals that were compressed before: clips: web video, DivX." in page
+    overview, *sections = text.split("\n## ")
+    assert "Originals that were compressed before: clips (web video, DivX)." in overview
+    warned = [
+        section for section in sections if "compressed before: web video, DivX (from YouTube, then DivX)" in section
+    ]
+    assert [section.splitlines()[0] for section in warned] == ["clips"]
+
+
 def test_html_lists_every_limit(digits: Path, tmp_path: Path) -> None:
     recommendations.write_html([digits], tmp_path / "limits.html")
     rows = re.findall(r'<tr class="(\w+)">(.*)</tr>', (tmp_path / "limits.html").read_text())

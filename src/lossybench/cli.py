@@ -132,6 +132,12 @@ def _schema(a: argparse.Namespace) -> None:
     sys.stdout.write(study.schema())
 
 
+def _datasets(a: argparse.Namespace) -> None:
+    from lossybench.data import _cards
+
+    print(_cards.markdown())
+
+
 def _codecs(a: argparse.Namespace) -> None:
     from lossybench import codecs
 
@@ -280,6 +286,7 @@ def parser() -> argparse.ArgumentParser:
     path(one, "--out", "JSON to write, with all findings", required=False)
 
     stage("schema", _schema, "print the JSON schema of a study's config")
+    stage("datasets", _datasets, "print what is known of the public data sets: docs/datasets.md")
     stage("codecs", _codecs, "list the codecs, their levels and the real encoders behind them")
     return top
 

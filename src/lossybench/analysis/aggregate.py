@@ -90,6 +90,8 @@ def aggregate(
     rows["attacks"], rows["gates"] = attacked.attack_rows(attacks, strengths, len(task.classes), task.kind, settings)
 
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
+    about = read_meta(data)
+    meta |= {"compressed_before": about.get("compressed_before", []), "card": about.get("card", {})}
     meta |= {"settings": settings, "attack": read_meta(attacks[0]).get("settings") if attacks else None}
     for name, content in rows.items():
         tables.write(out, name, content, meta)

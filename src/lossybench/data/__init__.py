@@ -84,6 +84,7 @@ def build(
         "kind": description.kind,
         "classes": description.classes,
         "card": description.card,
+        "compressed_before": list(description.compressed_before),
     }
     with artifacts.publish(out) as aside, tqdm(total=total, desc=f"fetch {task}", unit="item") as progress:
 

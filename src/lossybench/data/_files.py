@@ -72,7 +72,9 @@ class UserFiles(FileDataset):
         "such as a speaker or track, that must not be in two splits",
     )
     card: dict[str, str] = Field(
-        {}, description="title, source, licence, citation and prior_compression, as far as you know them"
+        {},
+        description="title, source, licence, citation and prior_compression, as far as you know them; and "
+        "compressed_before, the lossy codings that the media went through (JPEG, MP3), where the files do not tell",
     )
 
     @field_validator("fractions")
@@ -183,7 +185,8 @@ class ClassFolders(UserFiles):
         classes, entries = self._entries(seed)
         counts = dict(collections.Counter(entry.split for entry in entries))
         card = self.full_card(self.path.resolve().name, entries)
-        return Description(self.medium, "classification", classes, card, counts, self.rate)
+        before = compressed_before(self.card, entries)
+        return Description(self.medium, "classification", classes, card, counts, self.rate, before)
 
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
         """See Dataset."""
@@ -359,3 +362,11 @@ def subfolders(root: Path, what: str) -> list[Path]:
         problem = "is not a folder" if root.exists() else "does not exist"
         raise LossyBenchError(f"{what}: folder {root} {problem}; paths count from where you run")
     return sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+
+
+def compressed_before(card: dict[str, str], entries: Sequence[Entry]) -> tuple[str, ...]:
+    """The lossy codings that the media went through: as the card says ("JPEG, DivX"), else by the files' names."""
+    if "compressed_before" in card:
+        return tuple(name.strip() for name in card["compressed_before"].split(",") if name.strip())
+    suffixes = {entry.path.suffix.lower() for entry in entries} & LOSSY
+    return tuple(sorted({"JPEG" if suffix in (".jpg", ".jpeg") else suffix[1:].upper() for suffix in suffixes}))

@@ -71,7 +71,8 @@ class Description:
     """What is known of a data set before its media are read.
 
     card: title, source, licence, citation, prior_compression. counts: items a split; None where only reading tells.
-    rate: Hz that all audio has; 0 where only reading tells.
+    rate: Hz that all audio has; 0 where only reading tells. compressed_before: lossy codings that the media went
+    through before, in order, as far as known.
     """
 
     medium: Medium
@@ -80,6 +81,7 @@ class Description:
     card: dict[str, str]
     counts: dict[str, int] | None
     rate: float = 0.0
+    compressed_before: tuple[str, ...] = ()
 
 
 class Dataset(pydantic.BaseModel, abc.ABC):

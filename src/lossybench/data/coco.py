@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import json
 import math
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 from pydantic import Field, model_validator
 
 from lossybench.data import _images
-from lossybench.data._files import Entry, UserFiles
+from lossybench.data._files import Entry, UserFiles, compressed_before
 from lossybench.data.base import SPLITS, Box, Description, Item, needed
 from lossybench.errors import LossyBenchError
 
@@ -47,7 +48,7 @@ class Coco(UserFiles):
         card = self.full_card(folder.resolve().name, entries)
         if crowds:
             card["crowds"] = f"{crowds} boxes of crowds left out"
-        return Description("image", "detection", classes, card, counts)
+        return Description("image", "detection", classes, card, counts, 0.0, compressed_before(self.card, entries))
 
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
         """See Dataset."""
@@ -73,11 +74,11 @@ class Coco(UserFiles):
             folder = self.images[split] if isinstance(self.images, dict) else self.images
             if not folder.is_dir():
                 raise LossyBenchError(f"data set 'coco': images: folder {folder} does not exist")
-            titles, found, found_crowds, found_dropped = self._parse(file, folder, split)
+            titles, found, found_crowds, found_dropped = parse(file, folder, split)
             if classes and titles != classes:
                 raise LossyBenchError(f"{file}: its categories {titles} differ from the other splits' {classes}")
             classes = titles
-            entries += found
+            entries += [dataclasses.replace(entry, group=self.group_of(entry.id)) for entry in found]
             crowds += found_crowds
             dropped += found_dropped
         if dropped and self.on_error == "stop":
@@ -97,32 +98,37 @@ class Coco(UserFiles):
                 raise LossyBenchError(f"data set 'coco': no images in split {split!r}; add images, groups or a file")
         return entries
 
-    def _parse(self, file: Path, folder: Path, split: str) -> tuple[list[str], list[Entry], int, list[str]]:
-        content = _load(file)
-        categories = sorted(content["categories"], key=lambda category: category["id"])
-        label_of = {category["id"]: label for label, category in enumerate(categories)}
-        sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
-        boxes: dict[Any, list[Box]] = collections.defaultdict(list)
-        crowds = 0
-        dropped: list[str] = []
-        for annotation in content["annotations"]:
-            where = f"{file}: annotation {annotation['id']}"
-            if annotation["image_id"] not in sizes or annotation["category_id"] not in label_of:
-                raise LossyBenchError(f"{where}: its image_id or category_id is not among the images or categories")
-            if annotation.get("iscrowd"):
-                crowds += 1
-                continue
-            box = _clip(annotation["bbox"], *sizes[annotation["image_id"]], label_of[annotation["category_id"]])
-            if box:
-                boxes[annotation["image_id"]].append(box)
-            else:
-                dropped.append(f"{where}: its bbox {annotation['bbox']} covers nothing of the image")
-        entries = []
-        for image in content["images"]:
-            id = f"{split}/{image['file_name']}" if split else image["file_name"]
-            path = folder / image["file_name"]
-            entries.append(Entry(id, path, split, self.group_of(id), boxes=tuple(boxes[image["id"]])))
-        return [category["name"] for category in categories], entries, crowds, dropped
+
+def parse(file: Path, folder: Path, split: str) -> tuple[list[str], list[Entry], int, list[str]]:
+    """Class names, entries (each its own group), the number of crowds, and what boxes were dropped as broken.
+
+    Raises LossyBenchError, naming the place, for what is no COCO JSON.
+    """
+    content = _load(file)
+    categories = sorted(content["categories"], key=lambda category: category["id"])
+    label_of = {category["id"]: label for label, category in enumerate(categories)}
+    sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
+    boxes: dict[Any, list[Box]] = collections.defaultdict(list)
+    crowds = 0
+    dropped: list[str] = []
+    for annotation in content["annotations"]:
+        where = f"{file}: annotation {annotation['id']}"
+        if annotation["image_id"] not in sizes or annotation["category_id"] not in label_of:
+            raise LossyBenchError(f"{where}: its image_id or category_id is not among the images or categories")
+        if annotation.get("iscrowd"):
+            crowds += 1
+            continue
+        box = _clip(annotation["bbox"], *sizes[annotation["image_id"]], label_of[annotation["category_id"]])
+        if box:
+            boxes[annotation["image_id"]].append(box)
+        else:
+            dropped.append(f"{where}: its bbox {annotation['bbox']} covers nothing of the image")
+    entries = []
+    for image in content["images"]:
+        id = f"{split}/{image['file_name']}" if split else image["file_name"]
+        path = folder / image["file_name"]
+        entries.append(Entry(id, path, split, id, boxes=tuple(boxes[image["id"]])))
+    return [category["name"] for category in categories], entries, crowds, dropped
 
 
 def _load(file: Path) -> dict[str, Any]:
@@ -133,7 +139,8 @@ def _load(file: Path) -> dict[str, Any]:
         "categories": ("id", "name"),
     }
     try:
-        content = json.loads(file.read_bytes())
+        # Outlines are most of such a file and not used; dropped at once, they don't all lie in memory.
+        content = json.loads(file.read_bytes(), object_hook=_without_outline)
     except OSError as error:
         raise LossyBenchError(f"data set 'coco': annotations: {file}: {error.strerror}") from None
     except ValueError as error:
@@ -148,6 +155,11 @@ def _load(file: Path) -> dict[str, Any]:
     if not content["categories"]:
         raise LossyBenchError(f"{file}: has no categories")
     return content
+
+
+def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
+    entry.pop("segmentation", None)
+    return entry
 
 
 def _clip(bbox: Any, width: int, height: int, label: int) -> Box | None:

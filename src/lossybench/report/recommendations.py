@@ -57,7 +57,8 @@ def write_html(summaries: list[Path], out: Path) -> None:
     header = ["task", "architecture", "regime", "on originals", "codec", "may lose (points)", "verdict"]
     header += ["strongest level", "rate", "raw : payload", "saves", "stopped at"]
     body = []
-    for tables in (Summary(Path(folder)) for folder in summaries):
+    tasks = [Summary(Path(folder)) for folder in summaries]
+    for tables in tasks:
         for _, row in tables.limits.iterrows():
             cells = [tables.task, row["arch"], row["regime"], percent(row["reference"])]
             cells += [tables.title(row["codec"]), f"{row['delta']:g}"]
@@ -67,9 +68,19 @@ def write_html(summaries: list[Path], out: Path) -> None:
             line = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
             body.append(f'<tr class="{row["verdict"]}">{line}</tr>')
     columns = "".join(f"<th>{html.escape(name)}</th>" for name in header)
+    twice = [f"{tables.task}: {tables.compressed_before}" for tables in tasks if tables.compressed_before]
+    warning = (
+        f"<p>Originals that were compressed before: {html.escape('; '.join(twice))}. {_TWICE}</p>" if twice else ""
+    )
     with publish(out) as aside:
-        aside.write_text(_PAGE.format(columns=columns, body="\n".join(body)))
+        aside.write_text(_PAGE.format(warning=warning, columns=columns, body="\n".join(body)))
 
+
+_TWICE = (
+    "What is measured is a second compression, of media that lost something already: limits, the mild ones most of"
+    " all, may be others on media that never were compressed, and savings are against raw media, not the files as they"
+    " came."
+)
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Limits</title><style>
@@ -80,7 +91,7 @@ th, td {{ padding: 3px 10px; border-bottom: 1px solid #ddd; white-space: nowrap 
 .acceptable td {{ background: #BFE0F5 }}
 .inconclusive td {{ background: #E8E8E8 }}
 .unacceptable td {{ background: #F7CDB5 }}
-</style></head><body><table><thead><tr>{columns}</tr></thead><tbody>
+</style></head><body>{warning}<table><thead><tr>{columns}</tr></thead><tbody>
 {body}
 </tbody></table></body></html>
 """
@@ -94,6 +105,8 @@ def _overview(tasks: list[Summary]) -> str:
         "| " + " | ".join(f"**{cell}**" if best else cell for cell in cells) + " |"
         for cells, best in _headline_rows(tasks)
     ]
+    twice = [f"{tables.task} ({tables.compressed_before})" for tables in tasks if tables.compressed_before]
+    warning = ["", f"Originals that were compressed before: {_listed(twice)}. {_TWICE}"] if twice else []
     return "\n".join(
         [
             "# Recommendations",
@@ -104,6 +117,7 @@ def _overview(tasks: list[Summary]) -> str:
             "| task | codec | may lose | strongest acceptable level | rate | saves | verdict |",
             "|---|---|---|---|---|---|---|",
             *rows,
+            *warning,
         ]
     )
 
@@ -155,9 +169,23 @@ def _needed(row: pd.Series) -> str:
 
 
 def _task(tables: Summary) -> str:
-    parts = [f"## {tables.task}", _limit_text(tables), _equal_rate_text(tables), _training_text(tables)]
+    parts = [
+        f"## {tables.task}",
+        _before_text(tables),
+        _limit_text(tables),
+        _equal_rate_text(tables),
+        _training_text(tables),
+    ]
     parts += [_precision_text(tables), _attack_text(tables)]
     return "\n\n".join(part for part in parts if part)
+
+
+def _before_text(tables: Summary) -> str:
+    """The warning of double compression; "" for originals that are not known to have been compressed."""
+    if not tables.compressed_before:
+        return ""
+    told = f" ({tables.prior_compression})" if tables.prior_compression else ""
+    return f"**Compressed twice.** The originals were compressed before: {tables.compressed_before}{told}."
 
 
 def _limit_text(tables: Summary) -> str:

@@ -148,6 +148,16 @@ class Summary:
             return "audio"
         return "image" if set(lossy["rate_unit"]) == {"bpp"} else "video"
 
+    @functools.cached_property
+    def compressed_before(self) -> str:
+        """The lossy codings that the originals went through already: "web video, DivX"; "" if none is known."""
+        return ", ".join(read_meta(self.folder / "conditions.parquet").get("compressed_before", []))
+
+    @functools.cached_property
+    def prior_compression(self) -> str:
+        """The same as the data set's card says it."""
+        return str(read_meta(self.folder / "conditions.parquet").get("card", {}).get("prior_compression", ""))
+
     @property
     def primary(self) -> str:
         """The metric that limits are about."""

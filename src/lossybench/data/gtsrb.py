@@ -1,0 +1,87 @@
+"""German Traffic Sign Recognition Benchmark."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from lossybench.data import _images
+from lossybench.data._published import Entry, Facts, PublishedDataset, one
+from lossybench.data.download import Remote
+
+_ADDRESS = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370"
+
+
+class Gtsrb(PublishedDataset):
+    """Signs, mostly cut out tightly, 15 to 250 pixels; group is the track, of 30 near-duplicates as the car drives by.
+
+    The published test images come without tracks. Training images lie in Training/ (the mended archive) or in
+    Final_Training/Images/ (the first one).
+    """
+
+    name = "gtsrb"
+    medium = "image"
+    kind = "classification"
+    classes: ClassVar[list[str]] = [
+        "limit 20", "limit 30", "limit 50", "limit 60", "limit 70", "limit 80", "end of limit 80", "limit 100",
+        "limit 120", "no passing", "no passing by trucks", "right of way", "priority road", "yield", "stop",
+        "no vehicles", "no trucks", "no entry", "danger", "bend left", "bend right", "double bend", "bumpy road",
+        "slippery road", "road narrows", "road works", "traffic lights", "pedestrians", "children", "bicycles", "ice",
+        "wild animals", "end of all limits", "turn right", "turn left", "ahead only", "ahead or right",
+        "ahead or left", "keep right", "keep left", "roundabout", "end of no passing", "end of no passing by trucks",
+    ]  # fmt: skip
+    facts = Facts(
+        title="German Traffic Sign Recognition Benchmark",
+        source="https://benchmark.ini.rub.de/gtsrb_news.html",
+        licence="not stated",
+        citation="Stallkamp et al., Man vs. computer: Benchmarking machine learning algorithms for traffic sign "
+        "recognition, Neural Networks 32, 2012",
+        prior_compression="unknown inside the camera; published as raw PPM",
+        compressed_before=(),
+        splits="train and test as published; val is whole tracks cut from train",
+        items={"train": 26_640, "test": 12_630},
+        files=(
+            Remote(
+                f"{_ADDRESS}/GTSRB-Training_fixed.zip",
+                ("md5:513f3c79a4c5141765e10e952eaa2478",),
+                published_by="torchvision",
+            ),
+            Remote(
+                f"{_ADDRESS}/GTSRB_Final_Test_Images.zip",
+                ("md5:c7e4e6327067d32654124b0fe9e82185",),
+                published_by="torchvision",
+            ),
+            Remote(
+                f"{_ADDRESS}/GTSRB_Final_Test_GT.zip",
+                ("md5:fe31e9c9270bbcd7b84b7f21a9d9d9e5",),
+                published_by="torchvision",
+            ),
+        ),
+    )
+
+    def entries(self, root: Path) -> list[Entry]:
+        """See PublishedDataset."""
+        found: list[Entry] = []
+        base = one(root, "Final_Test", self.name).parent
+        training = base / "Training"
+        if not training.is_dir():
+            training = one(base, "Final_Training/Images", self.name)
+        for label in range(len(self.classes)):
+            for file in sorted((training / f"{label:05d}").glob("*.ppm")):
+                track = f"{label:05d}/{file.stem.partition('_')[0]}"
+                found.append(Entry(f"train/{label:05d}/{file.name}", file, "train", track, label))
+        truth = base / "Final_Test" / "GT-final_test.csv"
+        if not truth.is_file():
+            truth = one(root, truth.name, self.name)
+        with truth.open(newline="") as table:
+            for row in csv.DictReader(table, delimiter=";"):
+                image = base / "Final_Test" / "Images" / row["Filename"]
+                found.append(Entry(f"test/{image.name}", image, "test", f"test/{image.name}", int(row["ClassId"])))
+        return found
+
+    def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
+        """See PublishedDataset."""
+        return _images.read(entry.path), 0.0

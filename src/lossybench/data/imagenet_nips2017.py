@@ -1,0 +1,51 @@
+"""The 1,000 ImageNet-compatible images of the NIPS 2017 competition on adversarial examples."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from lossybench.data import _images
+from lossybench.data._published import Entry, Facts, PublishedDataset, one
+
+
+class ImagenetNips2017(PublishedDataset):
+    """299 x 299; images.csv and the folder images/, of which those that are there are used; only test.
+
+    Classes are the numbers 0 to 999 of ImageNet's 1,000 classes; the file counts them from 1.
+    """
+
+    name = "imagenet_nips2017"
+    medium = "image"
+    kind = "classification"
+    classes: ClassVar[list[str]] = [str(number) for number in range(1000)]
+    facts = Facts(
+        title="NIPS 2017 adversarial competition, development images",
+        source="https://github.com/ZhengyuZhao/Targeted-Tansfer",
+        licence="CC BY 2.0, by the authors named in images.csv",
+        citation="Kurakin et al., Adversarial Attacks and Defences Competition, 2018",
+        prior_compression="photographs from Flickr that were JPEG, cropped and scaled since, so that no 8 x 8 grid is "
+        "left; published as PNG",
+        compressed_before=("JPEG",),
+        splits="test only",
+        items={"test": 1_000},
+        files=(),
+    )
+
+    def entries(self, root: Path) -> list[Entry]:
+        """See PublishedDataset."""
+        table = one(root, "images.csv", self.name)
+        found: list[Entry] = []
+        with table.open(newline="") as file:
+            for row in csv.DictReader(file):
+                image = table.parent / "images" / f"{row['ImageId']}.png"
+                if image.is_file():
+                    found.append(Entry(row["ImageId"], image, "test", row["ImageId"], int(row["TrueLabel"]) - 1))
+        return found
+
+    def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
+        """See PublishedDataset."""
+        return _images.read(entry.path), 0.0

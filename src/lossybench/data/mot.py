@@ -1,0 +1,55 @@
+"""A user's video for detection, annotated in the layout of the MOT challenges."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field, field_validator
+
+from lossybench.data import _mot
+from lossybench.data._files import Entry, compressed_before
+from lossybench.data.base import SPLITS, Description, Item
+from lossybench.errors import nearest
+
+
+class Mot(_mot.MotClips):
+    """One sequence, or a folder of them (see _mot)."""
+
+    name: ClassVar[str] = "mot"
+    path: Path = Field(description="folder of a sequence, or of several")
+    objects: list[str] = Field(
+        ["pedestrian"], min_length=1, description="what is to be found: names of the MOT classes"
+    )
+    card: dict[str, str] = Field(
+        {}, description="title, source, licence, citation, prior_compression and compressed_before, as you know them"
+    )
+
+    @field_validator("objects")
+    @classmethod
+    def _known(cls, objects: list[str]) -> list[str]:
+        for title in objects:
+            if title not in _mot.OBJECTS:
+                raise ValueError(f"no MOT class {title!r}; {nearest(title, _mot.OBJECTS)}")
+        return objects
+
+    def describe(self, seed: int) -> Description:
+        """See Dataset."""
+        entries = self._entries()
+        counts = collections.Counter(entry.split for entry in entries)
+        before = compressed_before(self.card, entries)
+        unstated = dict.fromkeys(("source", "licence", "citation"), "not stated")
+        prior = "frames are JPEG files" if "JPEG" in before else "frames are in a lossless format"
+        card = {"title": self.path.resolve().name, **unstated, "prior_compression": prior, **self.card}
+        return Description("video", "detection", self.objects, card, dict(counts), 0.0, before)
+
+    def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
+        """See Dataset."""
+        for entry in self._entries():
+            yield from self.read([entry], lambda _, entry=entry: self.read_clip(entry), skipped)  # type: ignore[misc]
+
+    def _entries(self) -> list[Entry]:
+        entries = self.clips(_mot.find_sequences(self.path, self.name), self.objects)
+        return sorted(entries, key=lambda entry: (SPLITS.index(entry.split), entry.id))
