@@ -19,9 +19,10 @@ study: environment
 test: environment check
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup tests
 
-# Kills a small study at twenty random moments; each rerun must end with the same results.
+# Kills a small study at twenty random moments, and harms its jobs on a Slurm; each must end with the same results.
 faults: environment
 	$(BIN)/python -m pytest -q -m '' -k killed_at_some_point tests/test_faults.py
+	$(BIN)/python -m pytest -q -m faults tests/test_slurm.py
 
 check: environment
 	$(BIN)/ruff check
