@@ -118,16 +118,16 @@ def test_a_users_module_is_followed_to_what_lies_beside_it(tmp_path, monkeypatch
         path.write_text(text)
         _forget()
 
-    put("own_nets.py", "import torch, own_layers\nfrom own_more.deep import thing\nraise SystemExit\n")
-    put("own_layers.py", "X = 1\n")
-    put("own_more/deep.py", "thing = 1\n")  # a folder without __init__.py
-    put("own_other.py", "X = 1\n")
-    before = module.fingerprint("own_nets")
-    assert "torch" not in module._imports("own_nets")
-    put("own_other.py", "X = 2\n")
-    assert module.fingerprint("own_nets") == before
-    put("own_layers.py", "X = 2\n")
-    after = module.fingerprint("own_nets")
-    put("own_more/deep.py", "thing = 2\n")
-    assert before != after != module.fingerprint("own_nets")
-    assert "own_nets" not in sys.modules
+    put("beside_nets.py", "import torch, beside_layers\nfrom beside_more.deep import thing\nraise SystemExit\n")
+    put("beside_layers.py", "X = 1\n")
+    put("beside_more/deep.py", "thing = 1\n")  # a folder without __init__.py
+    put("beside_other.py", "X = 1\n")
+    before = module.fingerprint("beside_nets")
+    assert "torch" not in module._imports("beside_nets")
+    put("beside_other.py", "X = 2\n")
+    assert module.fingerprint("beside_nets") == before
+    put("beside_layers.py", "X = 2\n")
+    after = module.fingerprint("beside_nets")
+    put("beside_more/deep.py", "thing = 2\n")
+    assert before != after != module.fingerprint("beside_nets")
+    assert "beside_nets" not in sys.modules
