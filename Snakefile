@@ -95,6 +95,7 @@ rule all:
     input:
         rules.recommend.output,
         all_figures(STUDY.tasks),
+        artifacts(STUDY.tasks),
 
 
 # One target a codec: `snakemake branch_jpeg` makes all that is made with JPEG.

@@ -26,7 +26,6 @@ from lossybench.attacks import run as attacks
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path("results/faults")
-pytestmark = pytest.mark.xdist_group("faults")
 STUDY = {
     "results": str(RESULTS),
     "seed": 0,
@@ -229,7 +228,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(finished, study, stage):
     try:
         with contextlib.suppress(OSError):
             filler.write_bytes(b"x" * 2**26)
-        os.truncate(filler, filler.stat().st_size - 2**14)
+        os.truncate(filler, filler.stat().st_size - 2**12)
         said = _run(study, target, fails=True, more=("--show-failed-logs",))
         assert "could not be written: No space left on device; make room" in said
         assert [path.name for path in disk.iterdir()] == ["filler"]

@@ -28,7 +28,6 @@ from lossybench.study import GPU_STAGES, MEMORY, Study
 ROOT = Path(__file__).parents[1]
 PROFILE = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
 PYTHON = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-pytestmark = pytest.mark.xdist_group("slurm")
 
 SMOKE = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
 # What the virtual node can give; the defaults are for real ones.

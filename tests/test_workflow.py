@@ -18,7 +18,6 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path("results/smoke")
-pytestmark = pytest.mark.xdist_group("workflow")
 
 
 def _snakemake(folder: Path, *arguments: str, check: bool = True, **more) -> subprocess.CompletedProcess:

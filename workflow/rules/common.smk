@@ -116,6 +116,19 @@ def figures(task):
     )
 
 
+def artifacts(tasks):
+    """All that later stages read: one that has gone is made again, even where what was made from it is still there."""
+    found = []
+    for task in tasks:
+        found.append(f"{ROOT}/data/{task}.parquet")
+        for part in ("test", "train"):
+            found += STUDY.all_compressed(task, part)
+        found += [STUDY.model(m) / file for m in STUDY.models(task) for file in MODEL_FILES]
+        found += [*STUDY.all_outcomes(task), *STUDY.all_attacks(task)]
+        found += [f"{ROOT}/summary/{task}/{name}.parquet" for name in SCHEMAS]
+    return found
+
+
 def all_figures(tasks):
     """Every picture of the report."""
     return [
