@@ -123,7 +123,9 @@ def artifacts(tasks):
         found.append(f"{ROOT}/data/{task}.parquet")
         for part in ("test", "train"):
             found += STUDY.all_compressed(task, part)
-        found += [STUDY.model(m) / file for m in STUDY.models(task) for file in MODEL_FILES]
+        found += [
+            STUDY.model(m) / file for m in STUDY.models(task) for file in MODEL_FILES
+        ]
         found += [*STUDY.all_outcomes(task), *STUDY.all_attacks(task)]
         found += [f"{ROOT}/summary/{task}/{name}.parquet" for name in SCHEMAS]
     return found
