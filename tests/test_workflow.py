@@ -141,7 +141,8 @@ def test_new_level_reruns_its_branch_only(copy):
     }
     assert not _match(remade, "outcomes/digits/resnet/original/0/hevc", "outcomes/digits/resnet/original/0/original")
     assert "outcomes/digits/resnet/original/0/jpeg.parquet" in remade
-    assert not _match(remade, "attacks/digits/resnet/original", "data/")
+    # Attacks on the model of originals run again as well: it meets items made on the mixed one (T1).
+    assert not _match(remade, "data/")
     assert not [name for name in remade if "/words/" in name or "/motion/" in name]
     assert "summary/digits/limits.parquet" in remade
 
