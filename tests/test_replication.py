@@ -90,7 +90,7 @@ def measured(folder, out, *arguments):
     cli.main(["rates", str(folder), "--out", str(out), *arguments])
     with out.open(newline="") as file:
         return [
-            {key: value if key == "codec" else float(value) for key, value in row.items()}
+            {key: value if key in ("codec", "encoder") else float(value) for key, value in row.items()}
             for row in csv.DictReader(file)
         ]
 

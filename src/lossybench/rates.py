@@ -21,7 +21,7 @@ from lossybench.fidelity import measure
 def rates(path: Path, codec: str, levels: list[float], options: dict[str, Any], medium: Medium) -> list[dict[str, Any]]:
     """One row a level, from the mildest: means over all files of the medium below `path`, each weighing the same.
 
-    Columns: codec, level, items; rate (coded media alone) and file_rate (with all that the encoder wrote), in bits per
+    Columns: codec, encoder, level, items; rate (coded media alone) and file_rate (with all that the encoder wrote), in bits per
     pixel for images, else in kb/s; then psnr (dB) and ssim, or snr (dB) and spectral_distance (dB).
     Raises LossyBenchError for a level the codec cannot do, and for a file that cannot be read, which it names.
     """
@@ -51,7 +51,7 @@ def rates(path: Path, codec: str, levels: list[float], options: dict[str, Any], 
                 bar.update()
     columns = ("rate", "file_rate", *(("snr", "spectral_distance") if medium == "audio" else ("psnr", "ssim")))
     return [
-        {"codec": codec, "level": level, "items": len(rows)}
+        {"codec": codec, "encoder": coder.version(), "level": level, "items": len(rows)}
         # A picture too small for SSIM has none, and then the mean is not a number.
         | {column: float(np.mean(np.array([row[column] for row in rows], float))) for column in columns}
         for level, rows in found.items()
@@ -62,13 +62,13 @@ def main(
     path: Path, codec: str, levels: list[float], options: dict[str, Any], medium: Medium, out: Path | None
 ) -> None:
     """Print the table, and write it as CSV to `out`."""
-    coder = codecs.get(codec, options)
     rows = rates(path, codec, levels, options, medium)
     unit = "bpp" if medium == "image" else "kb/s"
-    lines = [[coder.parameter, unit, f"{unit}, file", *list(rows[0])[5:]]]
-    lines += [[coder.level_label(row["level"]), *(f"{value:.4g}" for value in list(row.values())[3:])] for row in rows]
+    label = codecs.get(codec, options).level_label
+    lines = [["", unit, f"{unit}, file", *list(rows[0])[-2:]]]
+    lines += [[label(row["level"]), *(f"{value:.4g}" for value in list(row.values())[-4:])] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    print(f"{coder.version()}; means of {rows[0]['items']} items of {path}")
+    print(f"{rows[0]['encoder']}: means of {rows[0]['items']} items of {path}")
     for line in lines:
         print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
     if out:
