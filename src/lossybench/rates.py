@@ -21,8 +21,8 @@ from lossybench.fidelity import measure
 def rates(path: Path, codec: str, levels: list[float], options: dict[str, Any], medium: Medium) -> list[dict[str, Any]]:
     """One row a level, from the mildest: means over all files of the medium below `path`, each weighing the same.
 
-    Columns: codec, encoder, level, items; rate (coded media alone) and file_rate (with all that the encoder wrote), in bits per
-    pixel for images, else in kb/s; then psnr (dB) and ssim, or snr (dB) and spectral_distance (dB).
+    Columns: codec, encoder, level, items; rate (coded media alone) and file_rate (with all that the encoder wrote), in
+    bits per pixel for images, else in kb/s; then psnr (dB) and ssim, or snr (dB) and spectral_distance (dB).
     Raises LossyBenchError for a level the codec cannot do, and for a file that cannot be read, which it names.
     """
     folder = data.get(f"{medium}_folder", {"path": path})
