@@ -159,12 +159,15 @@ def test_rates_of_sound_are_in_kilobits_a_second(tmp_path):
         (["--codec", "jpeg", "--levels", "0"], "QF 0 is out of range; use 1 to 100"),
         (["--codec", "opus", "--levels", "16"], "codec 'opus' is for audio, not for image"),
         (["--codec", "jpeg", "--levels", "50", "--medium", "video"], "photos: holds no video file (.mp4"),
+        (["--codec", "jpeg", "--levels", "50"], "photos does not exist"),
         (["--codec", "jpeg", "--levels", "50"], "c.png: not a whole image that can be read"),
     ],
 )
 def test_rates_refuse_what_they_cannot_measure(photos, arguments, message, capsys):
     if message.startswith("c.png"):
         (photos / "c.png").write_bytes((photos / "a.png").read_bytes()[:999])
+    if message == "photos does not exist":
+        photos.rename(photos.with_name("elsewhere"))
     with pytest.raises(SystemExit) as stopped:
         cli.main(["rates", str(photos), *arguments])
     assert stopped.value.code == 2

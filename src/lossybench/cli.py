@@ -296,7 +296,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--codec", required=True, help="the codec; `lossybench codecs` lists them")
     one.add_argument("--levels", type=float, nargs="+", required=True, metavar="LEVEL", help="its levels")
     options(one, "--options", "encoder options")
-    one.add_argument("--medium", choices=("image", "audio", "video"), default="image", help="default image")
+    one.add_argument(
+        "--medium", choices=("image", "audio", "video"), default="image", help="what to take (default image)"
+    )
     path(one, "--out", "CSV to write", required=False)
 
     stage("schema", _schema, "print the JSON schema of a study's config")

@@ -13,7 +13,7 @@ from lossybench import codecs, data
 from lossybench.artifacts import publish
 from lossybench.codecs.base import Medium
 from lossybench.compression import rate_of
-from lossybench.data._files import ClassFolders
+from lossybench.data._files import ClassFolders, subfolders
 from lossybench.errors import LossyBenchError
 from lossybench.fidelity import measure
 
@@ -23,7 +23,8 @@ def rates(path: Path, codec: str, levels: list[float], options: dict[str, Any], 
 
     Columns: codec, encoder, level, items; rate (coded media alone) and file_rate (with all that the encoder wrote), in
     bits per pixel for images, else in kb/s; then psnr (dB) and ssim, or snr (dB) and spectral_distance (dB).
-    Raises LossyBenchError for a level the codec cannot do, and for a file that cannot be read, which it names.
+    Raises LossyBenchError for a level the codec cannot do, for a folder without files of the medium, and for a
+    file that cannot be read, which it names.
     """
     folder = data.get(f"{medium}_folder", {"path": path})
     assert isinstance(folder, ClassFolders)
@@ -31,6 +32,7 @@ def rates(path: Path, codec: str, levels: list[float], options: dict[str, Any], 
     levels = coder.by_strength(list(dict.fromkeys(levels)))
     for level in levels:
         coder.check(level, medium, folder.rate)
+    subfolders(path, "rates")  # complains if it is none
     files = folder.files(path, [])
     if not files:
         raise LossyBenchError(f"{path}: holds no {medium} file ({', '.join(folder.extensions)})")
