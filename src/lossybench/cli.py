@@ -126,6 +126,12 @@ def _check(a: argparse.Namespace) -> None:
     sys.exit(check.main(a.config, a.task, adapter, {**where, **a.options}, a.out, a.seed))
 
 
+def _rates(a: argparse.Namespace) -> None:
+    from lossybench import rates
+
+    rates.main(a.folder, a.codec, a.levels, a.options, a.medium, a.out)
+
+
 def _schema(a: argparse.Namespace) -> None:
     from lossybench import study
 
@@ -284,6 +290,16 @@ def parser() -> argparse.ArgumentParser:
     options(one, "--options", "the adapter's other options")
     one.add_argument("--seed", type=int, default=0, help="seed of splits and of the sample (default 0)")
     path(one, "--out", "JSON to write, with all findings", required=False)
+
+    one = stage("rates", _rates, "say what rate and fidelity a codec gives the files of a folder; no model is needed")
+    one.add_argument("folder", type=Path, help="all files of the medium below it are taken")
+    one.add_argument("--codec", required=True, help="the codec; `lossybench codecs` lists them")
+    one.add_argument("--levels", type=float, nargs="+", required=True, metavar="LEVEL", help="its levels")
+    options(one, "--options", "encoder options")
+    one.add_argument(
+        "--medium", choices=("image", "audio", "video"), default="image", help="what to take (default image)"
+    )
+    path(one, "--out", "CSV to write", required=False)
 
     stage("schema", _schema, "print the JSON schema of a study's config")
     stage("datasets", _datasets, "print what is known of the public data sets: docs/datasets.md")

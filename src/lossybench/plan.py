@@ -254,8 +254,8 @@ def _raw(study: Study, task: str) -> float:
         return next(dataset.items(study.config.seed, [])).media.nbytes
     raw = float(RAW[about.medium, about.kind])
     for option, power in (("size", 2), ("frames", 1)):
-        if option in type(dataset).model_fields:
-            raw *= (getattr(dataset, option) / type(dataset).model_fields[option].default) ** power
+        if isinstance(value := getattr(dataset, option, None), int):
+            raw *= (value / type(dataset).model_fields[option].default) ** power
     return raw
 
 

@@ -264,7 +264,7 @@ class ClassFolders(UserFiles):
                 if file.is_file() and file.suffix.lower() in self.extensions
             ]
             for label, title in enumerate(classes):
-                files = self._files(part / title, findings)
+                files = self.files(part / title, findings)
                 if not files and split != "val":
                     text = f"holds no {self.medium} file of class {title!r} ({', '.join(self.extensions)})"
                     findings.append(Finding("empty class", "error", str(part / title), text))
@@ -276,7 +276,7 @@ class ClassFolders(UserFiles):
     def _from_table(self, findings: list[Finding]) -> tuple[list[str], list[Entry]]:
         subfolders(self.path, f"data set {self.name!r}")  # complains if it is none
         rows = self._rows()
-        there = {file.relative_to(self.path).as_posix(): file for file in self._files(self.path, findings)}
+        there = {file.relative_to(self.path).as_posix(): file for file in self.files(self.path, findings)}
         short: dict[str, list[str]] = collections.defaultdict(list)
         for id in there:
             short[str(Path(id).with_suffix(""))].append(id)
@@ -340,7 +340,7 @@ class ClassFolders(UserFiles):
         except (UnicodeDecodeError, csv.Error) as error:
             raise LossyBenchError(f"{self.labels}: not a CSV in UTF-8 ({error})") from None
 
-    def _files(self, folder: Path, findings: list[Finding]) -> list[Path]:
+    def files(self, folder: Path, findings: list[Finding]) -> list[Path]:
         """The files below a folder that are of the medium; of others it is noted that they are left out."""
         found = sorted(Path(at) / name for at, _, names in os.walk(folder) for name in names if name[0] != ".")
         findings += [

@@ -1,0 +1,80 @@
+"""What rate and fidelity a codec gives the files of a folder, level by level, without any model."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from lossybench import codecs, data
+from lossybench.artifacts import publish
+from lossybench.codecs.base import Medium
+from lossybench.compression import rate_of
+from lossybench.data._files import ClassFolders, subfolders
+from lossybench.errors import LossyBenchError
+from lossybench.fidelity import measure
+
+
+def rates(path: Path, codec: str, levels: list[float], options: dict[str, Any], medium: Medium) -> list[dict[str, Any]]:
+    """One row a level, from the mildest: means over all files of the medium below `path`, each weighing the same.
+
+    Columns: codec, encoder, level, items; rate (coded media alone) and file_rate (with all that the encoder wrote), in
+    bits per pixel for images, else in kb/s; then psnr (dB) and ssim, or snr (dB) and spectral_distance (dB).
+    Raises LossyBenchError for a level the codec cannot do, for a folder without files of the medium, and for a
+    file that cannot be read, which it names.
+    """
+    folder = data.get(f"{medium}_folder", {"path": path})
+    assert isinstance(folder, ClassFolders)
+    coder = codecs.get(codec, options)
+    levels = coder.by_strength(list(dict.fromkeys(levels)))
+    for level in levels:
+        coder.check(level, medium, folder.rate)
+    subfolders(path, "rates")  # complains if it is none
+    files = folder.files(path, [])
+    if not files:
+        raise LossyBenchError(f"{path}: holds no {medium} file ({', '.join(folder.extensions)})")
+    found: dict[float, list[dict[str, Any]]] = {level: [] for level in levels}
+    with tqdm(total=len(files) * len(levels), desc=codec, unit="item", mininterval=2) as bar:
+        for file in files:
+            media, rate = folder.decode(file)
+            for level in levels:
+                try:
+                    encoded = coder.encode(media, level, rate)
+                    fidelity = measure(media, coder.decode(encoded.payload, media.shape, rate), medium, rate)
+                except LossyBenchError as error:
+                    raise LossyBenchError(f"{file}: {error}") from None
+                written = encoded.payload_bits + encoded.overhead_bits
+                bits = {"rate": encoded.payload_bits, "file_rate": written}
+                row = {name: rate_of(amount, media.shape, medium, rate) for name, amount in bits.items()}
+                found[level].append(row | fidelity)
+                bar.update()
+    columns = ("rate", "file_rate", *(("snr", "spectral_distance") if medium == "audio" else ("psnr", "ssim")))
+    return [
+        {"codec": codec, "encoder": coder.version(), "level": level, "items": len(rows)}
+        # A picture too small for SSIM has none, and then the mean is not a number.
+        | {column: float(np.mean(np.array([row[column] for row in rows], float))) for column in columns}
+        for level, rows in found.items()
+    ]
+
+
+def main(
+    path: Path, codec: str, levels: list[float], options: dict[str, Any], medium: Medium, out: Path | None
+) -> None:
+    """Print the table, and write it as CSV to `out`."""
+    rows = rates(path, codec, levels, options, medium)
+    unit = "bpp" if medium == "image" else "kb/s"
+    label = codecs.get(codec, options).level_label
+    lines = [["", unit, f"{unit}, file", *list(rows[0])[-2:]]]
+    lines += [[label(row["level"]), *(f"{value:.4g}" for value in list(row.values())[-4:])] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    print(f"{rows[0]['encoder']}: means of {rows[0]['items']} items of {path}")
+    for line in lines:
+        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+    if out:
+        with publish(out) as aside, aside.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
