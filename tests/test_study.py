@@ -270,6 +270,13 @@ def test_plan_table_says_what_a_cluster_sees():
     assert rows["total"][0] == str(sum(plan.jobs(loaded).values()) - 1)  # `all` is no job
 
 
+def test_matched_models_of_some_levels():
+    loaded = Study(_changed(tasks__digits__regimes__matched=[{"codec": "jpeg", "levels": [5]}]))
+    assert {m.regime for m in loaded.models("digits") if m.regime.startswith("matched")} == {"matched_jpeg_5"}
+    with pytest.raises(LossyBenchError, match=r"digits\.regimes\.matched\.levels\.jpeg: '7' is not in this task"):
+        Study(_changed(tasks__digits__regimes__matched=[{"codec": "jpeg", "levels": [7]}]))
+
+
 def test_names_listed_twice_make_one_job():
     twice = _changed(tasks__digits__seeds=[0, 0], tasks__digits__regimes__matched=[{"codec": "jpeg"}] * 2)
     assert plan.jobs(Study(twice)) == plan.jobs(Study(SMOKE))

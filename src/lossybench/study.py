@@ -105,6 +105,9 @@ class Matched(_Section):
     """One model per level of one codec, trained on that level alone: the train-level x test-level matrix."""
 
     codec: str = pydantic.Field(description="The codec.")
+    levels: list[float] | None = pydantic.Field(
+        default=None, description="Levels to train on, one model each; all of the codec when left out."
+    )
     archs: list[str] | None = pydantic.Field(default=None, description="Architectures; the task's first when left out.")
     seeds: list[int] | None = pydantic.Field(default=None, description="Seeds; the task's first when left out.")
 
@@ -302,6 +305,7 @@ class Study:
             _levels_among(f"{where}.regimes.mixed.levels", mixed.levels, task.codecs)
         for matched in task.regimes.matched:
             _among(f"{where}.regimes.matched.codec", [matched.codec], task.codecs)
+            _levels_among(f"{where}.regimes.matched.levels", {matched.codec: matched.levels or []}, task.codecs)
             _among(f"{where}.regimes.matched.archs", matched.archs or [], trained)
             _among(f"{where}.regimes.matched.seeds", matched.seeds or [], task.seeds)
         adversarial = task.regimes.adversarial
@@ -381,7 +385,8 @@ class Study:
             found += [Model(task, arch, "adversarial", seed) for arch, seed in itertools.product(archs, seeds)]
         for matched in config.regimes.matched:
             archs, seeds = matched.archs or trained[:1], matched.seeds or config.seeds[:1]
-            for arch, level, seed in itertools.product(archs, self.levels(task, matched.codec), seeds):
+            levels = [lv for lv in self.levels(task, matched.codec) if lv in (matched.levels or [lv])]
+            for arch, level, seed in itertools.product(archs, levels, seeds):
                 found.append(Model(task, arch, f"matched_{matched.codec}_{level_name(level)}", seed))
         return list(dict.fromkeys(found))
 
