@@ -261,6 +261,23 @@ def test_plan_stores_what_larger_items_take():
     assert stored(size=192) - columns == pytest.approx(16 * (stored(size=48) - columns))
 
 
+def test_plan_knows_how_large_published_items_are_before_a_download():
+    def raw(medium, codec, arch, **data):
+        """Bytes of an item, from what the data table is expected to take."""
+        task = {"data": data, "codecs": {codec: [16]}, "models": {arch: {}}}
+        fetched = next(plan.costs(Study({"results": "nowhere", "tasks": {"it": task}})))
+        return (fetched.size / fetched.items - plan.ROW) / plan.STORED[medium]["original"]
+
+    images = "image", "jpeg", "resnet"
+    assert raw(*images, adapter="cifar10") == pytest.approx(32 * 32 * 3)
+    assert raw(*images, adapter="imagenette") == pytest.approx(320 * 427 * 3)
+    assert raw(*images, adapter="imagenette", size="160px") == pytest.approx(160 * 213 * 3)
+    half = raw("audio", "mp3", "logmel_cnn", adapter="speech_commands", sample_rate=8000)
+    assert half == pytest.approx(8000 * 2)
+    clips = raw("video", "h264", "conv3d", adapter="ucf101", max_frames=16)
+    assert clips == pytest.approx(16 * 240 * 320 * 3)
+
+
 def test_plan_table_says_what_a_cluster_sees():
     loaded = Study(SMOKE)
     rows = {line.split()[0]: line.split()[1:] for line in plan.table(loaded).splitlines()[1:]}

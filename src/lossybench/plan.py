@@ -14,6 +14,7 @@ import numpy as np
 from lossybench import data
 from lossybench.attacks.methods import METHODS
 from lossybench.attacks.settings import AttackSettings
+from lossybench.data._published import PublishedDataset
 from lossybench.data.base import SPLITS
 from lossybench.models.settings import ExistingSettings
 from lossybench.study import GPU_STAGES, ORIGINAL, Condition, Model, Part, Stage, Study
@@ -247,11 +248,13 @@ def _conditions(study: Study, task: str) -> Iterator[tuple[Part, Condition]]:
 
 
 def _raw(study: Study, task: str) -> float:
-    """Bytes of an undecoded item: of the first one where media lie in a folder, else of the embedded kind's."""
+    """Bytes of a decoded item: of the first one where media lie in a folder, else as published or embedded."""
     about, config = study.description(task), study.task(task).data
     dataset: Any = data.get(config.adapter, config.options)
     if getattr(dataset, "path", None):
         return next(dataset.items(study.config.seed, [])).media.nbytes
+    if isinstance(dataset, PublishedDataset):
+        return float(math.prod(dataset.shape) * (2 if about.medium == "audio" else 1))
     raw = float(RAW[about.medium, about.kind])
     for option, power in (("size", 2), ("frames", 1)):
         if isinstance(value := getattr(dataset, option, None), int):

@@ -42,7 +42,8 @@ class Facts:
     """What is published of a data set.
 
     compressed_before: lossy codings that its media went through, in order; prior_compression: the same in words.
-    splits: what the splits are. items: published items by split, as far as known.
+    splits: what the splits are. items: published items by split, as far as known. shape: about that of an item once
+    decoded, (H, W, 3), (samples,) or (frames, H, W, 3).
     """
 
     title: str
@@ -53,6 +54,7 @@ class Facts:
     compressed_before: tuple[str, ...]
     splits: str
     items: dict[str, int]
+    shape: tuple[int, ...]
     files: tuple[download.Remote, ...]
     note: str = ""
 
@@ -117,6 +119,13 @@ class PublishedDataset(FileDataset):
     def rate(self) -> float:
         """Hz that all audio has; 0 for other media."""
         return 0.0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """About that of an item with these options: what planning goes by before anything is downloaded."""
+        if not self.rate:
+            return self.facts.shape
+        return (round(self.facts.shape[0] * self.rate / type(self).model_fields["sample_rate"].default),)
 
     @property
     def files(self) -> tuple[download.Remote, ...]:

@@ -19,6 +19,12 @@ class PublishedVideos(PublishedDataset):
     kind = "classification"
     max_frames: int | None = Field(None, ge=1, description="frames kept of each clip, from its start; null: all")
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """See PublishedDataset."""
+        frames, *picture = self.facts.shape
+        return (min(frames, self.max_frames or frames), *picture)
+
     def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
         """See PublishedDataset."""
         start, stop = (entry.start, entry.stop) if isinstance(entry, Part) else (0, None)

@@ -37,6 +37,7 @@ class Cifar10(_cifar.Cifar):
         compressed_before=("JPEG",),
         splits="train and test as published; val is cut from train",
         items={"train": 50_000, "test": 10_000},
+        shape=(32, 32, 3),
         files=(
             Remote(
                 "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",

@@ -44,6 +44,7 @@ class Coco2017(PublishedDataset):
         compressed_before=("JPEG",),
         splits="published train and val; val is test here, and val is cut from train",
         items={"train": 118_287, "test": 5_000},
+        shape=(480, 640, 3),
         files=(
             Remote(
                 f"{_ADDRESS}/annotations/annotations_trainval2017.zip",

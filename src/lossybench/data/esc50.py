@@ -44,6 +44,7 @@ class Esc50(PublishedDataset):
         compressed_before=("Ogg Vorbis",),
         splits="the five published folds: `fold` is test, the next one val, the others train",
         items={"train": 1_200, "val": 400, "test": 400},
+        shape=(220_500,),
         files=(
             Remote(
                 "https://github.com/karoldvl/ESC-50/archive/master.zip",

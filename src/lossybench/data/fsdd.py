@@ -37,6 +37,7 @@ class Fsdd(PublishedDataset):
         splits="published: recordings 0 to 4 of each digit and speaker are test; 5 to 9 are val here",
         # Of the release that is downloaded; its author adds to the repository.
         items={"train": 2_000, "val": 250, "test": 250},
+        shape=(3_500,),
         files=(
             Remote(
                 "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/v1.0.9.tar.gz",

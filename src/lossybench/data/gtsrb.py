@@ -43,6 +43,7 @@ class Gtsrb(PublishedDataset):
         compressed_before=(),
         splits="train and test as published; val is whole tracks cut from train",
         items={"train": 26_640, "test": 12_630},
+        shape=(50, 50, 3),
         files=(
             Remote(
                 f"{_ADDRESS}/GTSRB-Training_fixed.zip",

@@ -41,6 +41,7 @@ class Hmdb51(_videos.PublishedVideos):
         compressed_before=("film and web video", "DivX"),
         splits="train and test of split 1, 2 or 3 as published; val is whole source videos cut from train",
         items={"train": 3_570, "test": 1_530},
+        shape=(93, 240, 340, 3),
         files=(
             Remote(
                 f"{_ADDRESS}/hmdb51_org.rar",

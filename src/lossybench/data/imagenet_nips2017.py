@@ -32,6 +32,7 @@ class ImagenetNips2017(PublishedDataset):
         compressed_before=("JPEG",),
         splits="test only",
         items={"test": 1_000},
+        shape=(299, 299, 3),
         files=(),
     )
 

@@ -69,9 +69,15 @@ class Imagenette(PublishedDataset):
         compressed_before=("JPEG",),
         splits="published train and val; val is test here, and val is cut from train",
         items={"train": 9_469, "test": 3_925},
+        shape=(320, 427, 3),
         files=tuple(_FILES.values()),
     )
     size: Literal["full", "320px", "160px"] = Field("320px", description="shorter side of the published images")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """See PublishedDataset."""
+        return {"full": (375, 500, 3), "320px": (320, 427, 3), "160px": (160, 213, 3)}[self.size]
 
     @property
     def files(self) -> tuple[Remote, ...]:

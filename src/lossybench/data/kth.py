@@ -42,6 +42,7 @@ class Kth(_videos.PublishedVideos):
         compressed_before=("DivX",),
         splits="persons of train, val and test as published",
         items={"train": 760, "val": 768, "test": 863},
+        shape=(100, 120, 160, 3),
         files=(
             *(
                 Remote(f"{_ADDRESS}/{action}.zip", (f"sha1:{sha1}",), published_by="vipy (Visym)")

@@ -28,6 +28,7 @@ class Mot17Det(_mot.MotClips, PublishedDataset):
         compressed_before=("camera and web video", "JPEG"),
         splits="the published train only: shares of each sequence's time with gaps between, or whole sequences",
         items={},
+        shape=(16, 1080, 1920, 3),
         files=(Remote("https://motchallenge.net/data/MOT17Det.zip"),),
         note="objects that the benchmark does not count, or of another class, are left out",
     )

@@ -33,6 +33,7 @@ class PennFudan(PublishedDataset):
         compressed_before=("JPEG",),
         splits="none published; made from the seed, 0.7 : 0.1 : 0.2",
         items={"train": 119, "val": 17, "test": 34},
+        shape=(390, 450, 3),
         files=(
             Remote(
                 "https://www.cis.upenn.edu/~jshi/ped_html/PennFudanPed.zip",

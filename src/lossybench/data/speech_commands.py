@@ -33,6 +33,7 @@ class SpeechCommands(PublishedDataset):
         compressed_before=("Ogg Vorbis",),
         splits="train, val (validation_list.txt) and test (testing_list.txt) as published; no speaker is in two",
         items={"train": 84_843, "val": 9_981, "test": 11_005},
+        shape=(16_000,),
         files=(
             Remote(
                 "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz",

@@ -47,6 +47,7 @@ class Ucf101(_videos.PublishedVideos):
         compressed_before=("web video", "DivX"),
         splits="train and test lists 1, 2 or 3 as published; val is whole source videos cut from train",
         items={"train": 9_537, "test": 3_783},
+        shape=(186, 240, 320, 3),
         files=(
             Remote(
                 f"{_ADDRESS}/UCF101.rar",

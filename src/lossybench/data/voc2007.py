@@ -37,6 +37,7 @@ class Voc2007(PublishedDataset):
         compressed_before=("JPEG",),
         splits="train, val and test as published",
         items={"train": 2_501, "val": 2_510, "test": 4_952},
+        shape=(375, 500, 3),
         files=(
             Remote(
                 f"{_ADDRESS}/VOCtrainval_06-Nov-2007.tar",

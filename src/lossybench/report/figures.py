@@ -483,7 +483,10 @@ def _attack_curve(
     doubtful = rows["unreliable"].astype(bool)
     ax.plot(x, 100 * rows[column], color=colour, marker=marker)
     if f"{column}_low" in rows:
-        ax.fill_between(x, 100 * rows[f"{column}_low"], 100 * rows[f"{column}_high"], color=colour, alpha=0.15, lw=0)
+        low, high = 100 * rows[f"{column}_low"], 100 * rows[f"{column}_high"]
+        ax.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+        if (known := rows[column].notna()).sum() == 1:  # one point makes no band
+            ax.vlines(x[known], low[known], high[known], color=colour, alpha=0.4)
     ax.plot(x[doubtful], 100 * rows[column][doubtful], marker, color=colour, mfc="white", zorder=4)
     return bool(doubtful.any())
 
