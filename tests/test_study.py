@@ -105,6 +105,17 @@ def test_adversarial_training_changes_no_other_job():
     assert plan.jobs(loaded)["train"] == plan.jobs(plain)["train"] + 1
 
 
+def test_a_single_class_has_no_other_to_aim_at():
+    def config(attack):
+        task = {"data": {"adapter": "mot17det"}, "codecs": {"h264": [30]}, "models": {"fcos": {}}, "attack": attack}
+        return {"results": "nowhere", "tasks": {"street": task}}
+
+    loaded = Study(config({"items": 2}))
+    assert loaded.attack(loaded.attacked("street")[0]).goals == ["untargeted"]
+    with pytest.raises(LossyBenchError, match=r"tasks\.street\.attack: goals: targeted needs a second class"):
+        Study(config({"goals": ["targeted"]}))
+
+
 def test_plan_counts_the_steps_of_adversarial_training():
     def cost(steps):
         return plan.seconds(Study(_changed(tasks__digits__regimes__adversarial={"epsilon": 0.1, "steps": steps})))

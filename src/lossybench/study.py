@@ -11,7 +11,7 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -319,7 +319,9 @@ class Study:
         if task.attack:
             with _At(f"{where}.attack"):
                 for own in task.attack.regimes.values():
-                    AttackSettings.of(medium, kind, {**task.attack.settings, **own})
+                    attack = AttackSettings.of(medium, kind, _attack_settings(task.attack, own, described))
+                    if len(described.classes) < 2 and "targeted" in attack.goals:
+                        raise LossyBenchError("goals: targeted needs a second class; use [untargeted], or leave it out")
             _among(f"{where}.attack.archs", task.attack.archs or [], task.models)
             _among(f"{where}.attack.seeds", task.attack.seeds or [], task.seeds)
             _among(f"{where}.attack.codecs", task.attack.codecs or [], task.codecs)
@@ -553,7 +555,7 @@ class Study:
     def _attack_settings(self, model: Model) -> dict[str, Any]:
         attack = self.task(model.task).attack
         assert attack is not None
-        return {**attack.settings, **attack.regimes[model.regime]}  # type: ignore[index]
+        return _attack_settings(attack, attack.regimes[model.regime], self.description(model.task))  # type: ignore[index]
 
     def requests(self, stage: Stage, attempt: int = 1) -> dict[str, int | str]:
         """What a job of a stage asks of a cluster at its n-th attempt, by the names of Snakemake's resources.
@@ -618,6 +620,12 @@ class _At:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, LossyBenchError):
             raise LossyBenchError(f"{self.where}: {error}") from None
+
+
+def _attack_settings(attack: AttackConfig, own: Mapping[str, Any], about: data.Description) -> dict[str, Any]:
+    """Attack settings with a regime's own; of a single class, which has no other to aim at, untargeted by default."""
+    alone = {"goals": ["untargeted"]} if len(about.classes) < 2 else {}
+    return {**alone, **attack.settings, **own}
 
 
 def _trained(task: TaskConfig) -> list[str]:
