@@ -311,9 +311,11 @@ def _precision_text(tables: Summary) -> str:
     rows = tables.differences[(tables.differences["regime"] == ORIGINAL) & (tables.differences["codec"] != ORIGINAL)]
     half = (rows["high"] - rows["low"]) / 2
     seeds = int(rows["seeds"].max())
+    least, most = f"{100 * half.min():.1f}", f"{100 * half.max():.1f}"
+    reach = least if least == most else f"{least} to {most}"
     return (
         f"**How precise.** {_items(tables):,} test items and {seeds} model{'s' * (seeds > 1)} per architecture; the"
-        f" 95 % intervals of the losses reach {100 * half.min():.1f} to {100 * half.max():.1f} points to either side."
+        f" 95 % intervals of the losses reach {reach} points to either side."
     )
 
 
