@@ -70,7 +70,7 @@ def test_a_module_loaded_by_name_changes_only_its_own_branch(package):
 
 def test_nothing_is_imported():
     """A cluster's job starts three Pythons that ask for fingerprints before its own."""
-    ask = "import sys; from lossybench.fingerprint import fingerprint; fingerprint('lossybench.attacks.run'); "
+    ask = "import sys; from lossybench.fingerprint import fingerprint; fingerprint('lossybench.attacks.search'); "
     ask += "print([name for name in ('torch', 'art', 'pandas') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from lossybench.codecs.base import Codec, Medium
+from lossybench.codecs.codec import Codec, Medium
 from lossybench.errors import LossyBenchError, nearest
 
 CHROMA = ("420", "444")

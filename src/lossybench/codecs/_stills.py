@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from lossybench.codecs._common import damaged, medium_of, pack, unpack
-from lossybench.codecs.base import Codec, Encoded
+from lossybench.codecs.codec import Codec, Encoded
 
 cv2.setNumThreads(1)  # items are small and jobs run side by side
 
