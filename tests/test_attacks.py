@@ -28,7 +28,7 @@ from lossybench.attacks import surrogates
 from lossybench.attacks.attack_settings import Aim, AttackSettings
 from lossybench.attacks.classifiers import ClassificationVictim
 from lossybench.attacks.preprocessor import CodecPreprocessor
-from lossybench.codecs.codec import Codec, Encoded
+from lossybench.codecs.codec import Codec, Encoded, Medium
 from lossybench.errors import LossyBenchError
 from lossybench.integers import GRIDS
 from lossybench.models.inputs import prepare
@@ -45,11 +45,11 @@ class Coarse(Codec):
     name, title, parameter, stronger, bounds = "coarse", "Coarse", "step", "higher", (1, 4096)
     media = frozenset({"image", "audio", "video"})
 
-    def encode(self, media: np.ndarray, level: float, rate: float = 0.0) -> Encoded:
+    def _encode(self, media: np.ndarray, medium: Medium, level: float, rate: float) -> Encoded:
         payload = zlib.compress((media // int(level)).tobytes())
         return Encoded(media.dtype.char.encode() + int(level).to_bytes(2, "big") + payload, 8 * len(payload), 0)
 
-    def decode(self, payload: bytes, shape: tuple[int, ...], rate: float = 0.0) -> np.ndarray:
+    def _decode(self, payload: bytes, shape: tuple[int, ...], rate: float) -> np.ndarray:
         step = int.from_bytes(payload[1:3], "big")
         return np.frombuffer(zlib.decompress(payload[3:]), payload[:1].decode()).reshape(shape) * step
 
@@ -298,7 +298,7 @@ class Smooth(Codec):
     name, title, parameter, stronger, bounds = "smooth", "Smooth", "side", "lower", (1, 8)
     media = frozenset({"image"})
 
-    def encode(self, media: np.ndarray, level: float, rate: float = 0.0) -> Encoded:
+    def _encode(self, media: np.ndarray, medium: Medium, level: float, rate: float) -> Encoded:
         out = np.empty(media.shape)
         keep = np.zeros((8, 8))
         keep[: int(level), : int(level)] = 1
@@ -308,7 +308,7 @@ class Smooth(Codec):
         payload = np.clip(np.rint(out), 0, 255).astype(np.uint8).tobytes()
         return Encoded(payload, 8 * len(payload), 0)
 
-    def decode(self, payload: bytes, shape: tuple[int, ...], rate: float = 0.0) -> np.ndarray:
+    def _decode(self, payload: bytes, shape: tuple[int, ...], rate: float) -> np.ndarray:
         return np.frombuffer(payload, np.uint8).reshape(shape).copy()
 
     def version(self) -> str:

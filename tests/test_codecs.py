@@ -14,6 +14,7 @@ import pytest
 import scipy.signal
 import soundfile
 import soxr
+import torch
 from av.video.frame import PictureType
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -114,6 +115,8 @@ def test_labels_are_as_readers_write_them():
     "name, options, message",
     [
         ("jpg", {}, "did you mean 'jpeg'"),
+        (None, {}, "unknown codec None; known: .*jpeg"),
+        ("jpeg", {444: "chroma"}, "unknown option 444; known: chroma"),
         ("jpeg", {"chrome": "444"}, "did you mean 'chroma'"),
         ("jpeg", {"chroma": "422"}, "known: 420, 444"),
         ("h264", {"preset": "fats"}, "did you mean 'fast'"),
@@ -147,6 +150,38 @@ def test_what_is_not_media_is_refused(name):
     for medium in {"image", "audio", "video"} - codec.media:
         with pytest.raises(LossyBenchError, match=f"not for {medium}"):
             codec.encode(ITEMS[medium][0], codec.bounds[0], RATE[medium])
+        with pytest.raises(LossyBenchError, match="not for shape"):
+            codec.decode(b"anything", ITEMS[medium][0].shape, RATE[medium])
+
+
+@each_pair
+def test_a_wrong_argument_is_refused_in_words_whatever_its_type(name, medium):
+    codec, item, rate = codecs.get(name), ITEMS[medium][0], RATE[medium]
+    level = middle_level(codec, medium)
+    for other in (item.tolist(), torch.from_numpy(item), Image.new("RGB", (8, 8)), "picture.png", None):
+        with pytest.raises(LossyBenchError, match=f"of type {type(other).__name__}, not a numpy array"):
+            codec.roundtrip(other, level, rate)
+    for other in (str(level), None, [level], float("nan"), float("inf")):
+        with pytest.raises(LossyBenchError, match=r"is no number|out of range"):
+            codec.encode(item, other, rate)
+    for other in ("25", None, -1, float("nan"), float("inf")):
+        with pytest.raises(LossyBenchError, match="rate"):
+            codec.encode(item, level, other)
+    encoded = codec.encode(item, level, rate)
+    for other in (encoded, None, "text"):
+        with pytest.raises(LossyBenchError, match=f"the payload of what `encode` returns, not {type(other).__name__}"):
+            codec.decode(other, item.shape, rate)
+    for shape in (None, "ab", 9, (8, 8), (3, 8, 8), (-1, *item.shape[1:]), (*item.shape, 3, 3, 3, 3)):
+        with pytest.raises(LossyBenchError, match="not for shape"):
+            codec.decode(encoded.payload, shape, rate)
+
+
+@each_pair
+def test_levels_may_be_of_any_number_type(name, medium):
+    codec, item, rate = codecs.get(name), ITEMS[medium][0], RATE[medium]
+    level = round(middle_level(codec, medium))
+    for kind in (float, np.float32, np.int64):
+        assert codec.encode(item, kind(level), rate) == codec.encode(item, level, rate)
 
 
 # What holds for every codec

@@ -13,17 +13,34 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lossybench.errors import LossyBenchError
+from lossybench.errors import LossyBenchError, nearest
 
 META_KEY = b"lossybench"
 ROWS_PER_GROUP = 256
+
+# Units that more than one table has; in words, as users read them (results.py).
+RATE = "bits/pixel of images, kb/s of audio and video"
+LEVEL = "the codec's own: QF, QP, kb/s, ..."
+EPSILON = "by norm: full scale (linf, l2), dB (snr), share of the area (share)"
+
+
+def columns(*named: tuple[Any, ...]) -> pa.Schema:
+    """A table's columns, each (name, type) or, of numbers, (name, type, unit), "" for those that have none."""
+    fields = (pa.field(name, kind, metadata={"unit": unit[0]} if unit else None) for name, kind, *unit in named)
+    return pa.schema(list(fields))
+
+
+def units(schema: pa.Schema) -> dict[str, str]:
+    """The unit of each column; "" for none."""
+    return {field.name: (field.metadata or {}).get(b"unit", b"").decode() for field in schema}
+
 
 BOX = pa.struct(
     [
@@ -37,60 +54,52 @@ BOX = pa.struct(
 )
 
 # Items of one task, stored losslessly. meta: medium, kind, classes, card (source, licence, prior_compression).
-DATA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("split", pa.string()),  # train, val or test
-        ("group", pa.string()),  # what items may share: a speaker, a photograph, a track
-        ("media", pa.binary()),  # bitstream of the lossless codec `original`
-        ("shape", pa.list_(pa.int32())),  # decoded: (H, W, 3), (samples,) or (frames, H, W, 3)
-        ("rate", pa.float32()),  # Hz for audio, frames/s for video, 0 for images
-        ("label", pa.int32()),  # -1 in detection
-        ("boxes", pa.list_(BOX)),  # empty in classification
-    ]
+DATA = columns(
+    ("id", pa.string()),
+    ("split", pa.string()),  # train, val or test
+    ("group", pa.string()),  # what items may share: a speaker, a photograph, a track
+    ("media", pa.binary()),  # bitstream of the lossless codec `original`
+    ("shape", pa.list_(pa.int32())),  # decoded: (H, W, 3), (samples,) or (frames, H, W, 3)
+    ("rate", pa.float32(), "Hz or frames/s"),  # of audio or video; 0 for images
+    ("label", pa.int32(), ""),  # -1 in detection
+    ("boxes", pa.list_(BOX), "pixels"),  # empty in classification
 )
 
 # One codec at one level. meta: task, codec, level, options.
-COMPRESSED = pa.schema(
-    [
-        ("id", pa.string()),
-        ("split", pa.string()),
-        ("payload", pa.binary()),  # all that the decoder needs
-        ("payload_bits", pa.int64()),  # coded media alone
-        ("overhead_bits", pa.int64()),  # headers, tables, parameter sets, container
-        ("raw_bits", pa.int64()),  # of the uncompressed item: 8 a sub-pixel, 16 a sample
-        ("rate", pa.float64()),  # of payload_bits: bits/pixel for images, kb/s for audio and video
-        ("psnr", pa.float32()),  # dB, images and video; +inf when identical; null where not measured
-        ("ssim", pa.float32()),
-        ("snr", pa.float32()),  # dB, audio
-        ("spectral_distance", pa.float32()),  # dB, audio: log-spectral distance
-        ("encoder", pa.string()),
-    ]
+COMPRESSED = columns(
+    ("id", pa.string()),
+    ("split", pa.string()),
+    ("payload", pa.binary()),  # all that the decoder needs
+    ("payload_bits", pa.int64(), "bits"),  # coded media alone
+    ("overhead_bits", pa.int64(), "bits"),  # headers, tables, parameter sets, container
+    ("raw_bits", pa.int64(), "bits"),  # of the uncompressed item: 8 a sub-pixel, 16 a sample
+    ("rate", pa.float64(), RATE),  # of payload_bits
+    ("psnr", pa.float32(), "dB"),  # images and video; +inf when identical; null where not measured
+    ("ssim", pa.float32(), ""),
+    ("snr", pa.float32(), "dB"),  # audio
+    ("spectral_distance", pa.float32(), "dB"),  # audio: log-spectral distance
+    ("encoder", pa.string()),
 )
 
 # meta of both kinds of outcomes: task, arch, regime, seed, codec, classes.
-CLASSIFICATION_OUTCOMES = pa.schema(
-    [
-        ("id", pa.string()),
-        ("level", pa.float64()),
-        ("label", pa.int32()),
-        ("prediction", pa.int32()),
-        ("correct", pa.bool_()),
-        ("scores", pa.list_(pa.float32())),  # softmax, one a class; one more for an existing model's other classes
-    ]
+CLASSIFICATION_OUTCOMES = columns(
+    ("id", pa.string()),
+    ("level", pa.float64(), LEVEL),
+    ("label", pa.int32(), ""),
+    ("prediction", pa.int32(), ""),
+    ("correct", pa.bool_()),
+    ("scores", pa.list_(pa.float32())),  # softmax, one a class; one more for an existing model's other classes
 )
 
-DETECTION_OUTCOMES = pa.schema(
-    [
-        ("id", pa.string()),  # of the item: image or clip (the unit that is resampled)
-        ("frame", pa.int32()),
-        ("level", pa.float64()),
-        ("boxes", pa.list_(pa.float32())),  # predicted, flat x0 y0 x1 y1 ..., pixels of the item
-        ("labels", pa.list_(pa.int32())),
-        ("scores", pa.list_(pa.float32())),  # descending
-        ("true_boxes", pa.list_(pa.float32())),
-        ("true_labels", pa.list_(pa.int32())),
-    ]
+DETECTION_OUTCOMES = columns(
+    ("id", pa.string()),  # of the item: image or clip (the unit that is resampled)
+    ("frame", pa.int32(), ""),
+    ("level", pa.float64(), LEVEL),
+    ("boxes", pa.list_(pa.float32()), "pixels"),  # predicted, flat x0 y0 x1 y1 ..., of the item
+    ("labels", pa.list_(pa.int32())),
+    ("scores", pa.list_(pa.float32())),  # descending
+    ("true_boxes", pa.list_(pa.float32()), "pixels"),
+    ("true_labels", pa.list_(pa.int32())),
 )
 
 # One row per item, attack and condition. meta: task, arch, regime, seed, codec, classes, settings.
@@ -98,45 +107,41 @@ _ATTACK = [
     ("id", pa.string()),
     ("attack", pa.string()),  # pgd, pgd_doubled, pgd_l2, apgd, fgsm, square, noise, patch
     ("norm", pa.string()),  # linf, l2, snr; share in patches
-    ("epsilon", pa.float64()),  # linf, l2: full scale is 1.0; snr: dB; share: of the picture's area
+    ("epsilon", pa.float64(), EPSILON),
     ("goal", pa.string()),  # untargeted, targeted, trigger
     ("tier", pa.string()),  # T0 oblivious ... T4, and T3-EoT, to which the level is unknown (docs/attacks.md)
-    ("level", pa.float64()),  # of the meta's codec
+    ("level", pa.float64(), LEVEL),  # of the meta's codec
     ("target_rule", pa.string()),  # "" when not targeted
-    ("linf", pa.float32()),  # of the quantised perturbation, full scale is 1.0
-    ("l2", pa.float32()),
-    ("snr", pa.float32()),  # dB
-    ("zero_gradient", pa.float32()),  # share of zeros in the loss's gradient at the clean item; null: not looked at
+    ("linf", pa.float32(), "full scale"),  # of the quantised perturbation
+    ("l2", pa.float32(), "full scale"),
+    ("snr", pa.float32(), "dB"),
+    ("zero_gradient", pa.float32(), "share"),  # of zeros in the loss's gradient at the clean item; null: not looked at
     ("own", pa.bool_()),  # made by this attack in this tier; false: a weaker one's item, since that did more harm
     ("adversarial", pa.binary()),  # lossless bitstream; null where not `own`: the weaker tier has it
 ]
 
-ATTACKS = pa.schema(
-    [
-        *_ATTACK,
-        ("label", pa.int32()),
-        ("target", pa.int32()),  # -1 when not targeted
-        ("clean", pa.int32()),  # prediction on the clean item, no codec
-        ("clean_after", pa.int32()),  # prediction on the clean item after the codec
-        ("before", pa.int32()),  # prediction on the adversarial item, no codec
-        ("after", pa.int32()),  # prediction on the adversarial item after the codec
-    ]
+ATTACKS = columns(
+    *_ATTACK,
+    ("label", pa.int32(), ""),
+    ("target", pa.int32(), ""),  # -1 when not targeted
+    ("clean", pa.int32(), ""),  # prediction on the clean item, no codec
+    ("clean_after", pa.int32(), ""),  # prediction on the clean item after the codec
+    ("before", pa.int32(), ""),  # prediction on the adversarial item, no codec
+    ("after", pa.int32(), ""),  # prediction on the adversarial item after the codec
 )
 
 _FOUND = pa.struct(  # pixels of the attacked frame; `frame` counts the searched frames of a clip, 0 in images
     [("frame", pa.int32()), ("box", pa.list_(pa.float32(), 4)), ("label", pa.int32()), ("score", pa.float32())]
 )
 
-DETECTION_ATTACKS = pa.schema(
-    [
-        *_ATTACK,
-        ("truth", pa.list_(_FOUND)),  # score 1
-        ("targets", pa.list_(pa.int32())),  # the class each true object shall be read as; empty when not targeted
-        ("clean", pa.list_(_FOUND)),  # found in the clean item, no codec, and so on, as in ATTACKS
-        ("clean_after", pa.list_(_FOUND)),
-        ("before", pa.list_(_FOUND)),
-        ("after", pa.list_(_FOUND)),
-    ]
+DETECTION_ATTACKS = columns(
+    *_ATTACK,
+    ("truth", pa.list_(_FOUND)),  # score 1
+    ("targets", pa.list_(pa.int32())),  # the class each true object shall be read as; empty when not targeted
+    ("clean", pa.list_(_FOUND)),  # found in the clean item, no codec, and so on, as in ATTACKS
+    ("clean_after", pa.list_(_FOUND)),
+    ("before", pa.list_(_FOUND)),
+    ("after", pa.list_(_FOUND)),
 )
 
 
@@ -193,7 +198,7 @@ def damaged(path: Path | str, why: object) -> LossyBenchError:
 
     The file itself is moved out of the way: Snakemake then finds it missing, and the next run makes it again.
     """
-    path = Path(path)
+    path, why = Path(path), " ".join(str(why).split())  # Arrow's messages may have several lines
     kept = path.with_name(f"{path.name}.damaged")
     try:
         path.replace(kept)
@@ -282,10 +287,17 @@ def iter_rows(
                     yield row
 
 
-def read_table(path: Path | str, columns: list[str] | None = None) -> pa.Table:
-    """A whole table; for outcomes and summaries, which are small."""
+def read_table(path: Path | str, columns: Collection[str] | None = None, without: Collection[str] = ()) -> pa.Table:
+    """A whole table, or the named columns, or all but those `without`; for outcomes and summaries, which are small.
+
+    Raises LossyBenchError for a column that the table lacks.
+    """
     with _open(path) as file:
-        return file.read(columns=columns)
+        names = file.schema_arrow.names
+        for name in columns or ():
+            if name not in names:
+                raise LossyBenchError(f"{path}: no column {name!r}; {nearest(name, names)}")
+        return file.read(columns=[name for name in names if name not in without] if columns is None else columns)
 
 
 class Parts:

@@ -14,10 +14,10 @@ class LossyBenchError(Exception):
     """
 
 
-def nearest(wrong: str, right: Iterable[str]) -> str:
+def nearest(wrong: object, right: Iterable[str]) -> str:
     """A hint naming the nearest of the `right` names to a misspelled one, and all of them."""
     known = sorted(right)
-    match = difflib.get_close_matches(wrong, known, n=1, cutoff=0.5)
+    match = difflib.get_close_matches(str(wrong), known, n=1, cutoff=0.5)
     hint = f"did you mean {match[0]!r}? " if match else ""
     return f"{hint}known: {', '.join(known)}"
 

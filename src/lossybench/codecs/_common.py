@@ -5,24 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
-from lossybench.codecs.codec import Codec, Medium
+from lossybench.codecs.codec import Codec
 from lossybench.errors import LossyBenchError, nearest
 
 CHROMA = ("420", "444")
-
-
-def medium_of(media: np.ndarray) -> Medium:
-    """Which medium an array is, by dtype and shape. Raises LossyBenchError for any other array."""
-    if media.size and media.dtype == np.int16 and media.ndim == 1:
-        return "audio"
-    if media.size and media.dtype == np.uint8 and media.ndim in (3, 4) and media.shape[-1] == 3:
-        return "image" if media.ndim == 3 else "video"
-    raise LossyBenchError(
-        f"codec input is {media.dtype} of shape {media.shape}; it must be a non-empty image uint8 (H, W, 3), "
-        "video uint8 (frames, H, W, 3) or audio int16 (samples,)"
-    )
 
 
 def require(codec: Codec, option: str, allowed: Iterable[str]) -> None:

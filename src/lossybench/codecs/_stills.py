@@ -8,8 +8,8 @@ import re
 import cv2
 import numpy as np
 
-from lossybench.codecs._common import damaged, medium_of, pack, unpack
-from lossybench.codecs.codec import Codec, Encoded
+from lossybench.codecs._common import damaged, pack, unpack
+from lossybench.codecs.codec import Codec, Encoded, Medium
 
 cv2.setNumThreads(1)  # items are small and jobs run side by side
 
@@ -35,15 +35,13 @@ class StillCodec(Codec):
     def coded_bytes(bitstream: bytes) -> int:
         """Bytes of coded media in a whole bitstream; ValueError or IndexError when it is not whole."""
 
-    def encode(self, media: np.ndarray, level: float, rate: float = 0.0) -> Encoded:
-        medium = medium_of(media)
-        self.check(level, medium, rate)
+    def _encode(self, media: np.ndarray, medium: Medium, level: float, rate: float) -> Encoded:
         stills = [self.encode_still(frame, level) for frame in (media if medium == "video" else media[None])]
         payload = pack(stills) if medium == "video" else stills[0]
         coded = sum(map(self.coded_bytes, stills))
         return Encoded(payload, 8 * coded, 8 * (len(payload) - coded))
 
-    def decode(self, payload: bytes, shape: tuple[int, ...], rate: float = 0.0) -> np.ndarray:
+    def _decode(self, payload: bytes, shape: tuple[int, ...], rate: float) -> np.ndarray:
         try:
             stills = unpack(payload) if len(shape) == 4 else [payload]
             # Decoders fill in what is missing without a word; the structure tells whether anything is.

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 
-from lossybench.codecs._common import CHROMA, damaged, described, medium_of, require
+from lossybench.codecs._common import CHROMA, damaged, described, require
 from lossybench.codecs._ffmpeg import bare, decode_frames, encode_frames, ffmpeg_version
 from lossybench.codecs.codec import Codec, Encoded, Medium
 from lossybench.errors import LossyBenchError
@@ -128,16 +128,14 @@ class BlockCodec(Codec):
             parameters += ["ipratio=1"]
         return {"preset": self.preset, self.encoder.removeprefix("lib") + "-params": ":".join(parameters)}
 
-    def encode(self, media: np.ndarray, level: float, rate: float = 0.0) -> Encoded:
-        medium = medium_of(media)
-        self.check(level, medium, rate)
+    def _encode(self, media: np.ndarray, medium: Medium, level: float, rate: float) -> Encoded:
         video = pad(media if medium == "video" else media[None], self.smallest, 2 if self.chroma == "420" else 1)
         pixels = f"yuv{self.chroma}p"
         frames = [VideoFrame.from_ndarray(yuv, format=pixels) for yuv in to_yuv(video, self.chroma)]
         options = self._options(int(level), medium, *video.shape[1:3])
         return bare(encode_frames(self.encoder, frames, rate, options, full_range=True), self.standard)
 
-    def decode(self, payload: bytes, shape: tuple[int, ...], rate: float = 0.0) -> np.ndarray:
+    def _decode(self, payload: bytes, shape: tuple[int, ...], rate: float) -> np.ndarray:
         count, height, width = shape[:3] if len(shape) == 4 else (1, *shape[:2])
         try:
             yuv = np.stack([frame.to_ndarray() for frame in decode_frames(self.standard, payload, count)])

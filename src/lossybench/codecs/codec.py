@@ -8,6 +8,8 @@ from __future__ import annotations
 import abc
 import dataclasses
 import importlib
+import math
+import numbers
 import pkgutil
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +19,9 @@ from lossybench.conditions import level_text
 from lossybench.errors import LossyBenchError, nearest
 
 Medium = Literal["image", "audio", "video"]
+
+_MEDIA: dict[int, Medium] = {1: "audio", 3: "image", 4: "video"}  # by the number of axes
+_ITEMS = "image uint8 (H, W, 3), video uint8 (frames, H, W, 3) or audio int16 (samples,)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +40,8 @@ class Encoded:
 class Codec(abc.ABC):
     """An encoder and decoder pair with one strength parameter, its level.
 
-    Subclasses are frozen dataclasses; their fields are the options a study may set (chroma, preset, ...).
+    Subclasses are frozen dataclasses; their fields are the options a study may set (chroma, preset, ...). They define
+    `_encode`, `_decode` and `version`; the public `encode` and `decode` check for all of them what they are given.
     """
 
     name: ClassVar[str]
@@ -48,25 +54,50 @@ class Codec(abc.ABC):
     whole: ClassVar[bool] = True  # whether levels are whole numbers only
 
     @abc.abstractmethod
-    def encode(self, media: np.ndarray, level: float, rate: float = 0.0) -> Encoded:
-        """Encode one item. `rate`: Hz for audio, frames/s for video. Never modifies `media`."""
+    def _encode(self, media: np.ndarray, medium: Medium, level: float, rate: float) -> Encoded:
+        """What `encode` does with an item, level and rate that are checked."""
 
     @abc.abstractmethod
-    def decode(self, payload: bytes, shape: tuple[int, ...], rate: float = 0.0) -> np.ndarray:
-        """Decode one bitstream of `encode` into a new array of `shape`, of the medium's dtype.
-
-        Raises LossyBenchError when the payload is damaged.
-        """
+    def _decode(self, payload: bytes, shape: tuple[int, ...], rate: float) -> np.ndarray:
+        """What `decode` does with arguments of the right types."""
 
     @abc.abstractmethod
     def version(self) -> str:
         """Name and version of the real encoder and decoder, and the settings that matter."""
 
+    def encode(self, media: np.ndarray, level: float, rate: float = 0.0) -> Encoded:
+        """Encode one item, which stays as it is. rate: Hz of audio, frames/s of video; 0 where unknown.
+
+        Raises LossyBenchError for what is no array of one of the codec's media, and for a level or rate it cannot do.
+        """
+        medium = medium_of(media)
+        self.check(level, medium, rate)
+        return self._encode(media, medium, float(level), rate)
+
+    def decode(self, payload: bytes, shape: tuple[int, ...], rate: float = 0.0) -> np.ndarray:
+        """Decode one bitstream of `encode` into a new array of the item's `shape`, of the medium's dtype.
+
+        Raises LossyBenchError when the payload is damaged, or no bytes, and for the shape of no item of the codec.
+        """
+        if not isinstance(payload, bytes):
+            raise LossyBenchError(
+                f"codec {self.name!r} decodes bytes, the payload of what `encode` returns, not {type(payload).__name__}"
+            )
+        medium = _MEDIA.get(len(shape)) if isinstance(shape, (tuple, list)) and all(n > 0 for n in shape) else None
+        if medium not in self.media or (medium != "audio" and shape[-1] != 3):
+            able = " and ".join(sorted(self.media))
+            raise LossyBenchError(f"codec {self.name!r} is for {able}, not for shape {shape!r}; an item is {_ITEMS}")
+        _check_rate(rate)
+        return self._decode(payload, tuple(shape), rate)
+
     def check(self, level: float, medium: Medium, rate: float = 0.0) -> None:
-        """Raise LossyBenchError for a level or sample rate the codec cannot do, saying what it can."""
+        """Raise LossyBenchError for a level or rate (0: unknown) that the codec cannot do, saying what it can."""
         if medium not in self.media:
             raise LossyBenchError(f"codec {self.name!r} is for {' and '.join(sorted(self.media))}, not for {medium}")
+        _check_rate(rate)
         low, high = self.bounds
+        if not isinstance(level, numbers.Real):
+            raise LossyBenchError(f"codec {self.name!r}: {self.parameter} {level!r} is no number")
         if not low <= level <= high:
             raise LossyBenchError(
                 f"codec {self.name!r}: {self.parameter} {level_text(level)} is out of range; use {low:g} to {high:g}"
@@ -86,6 +117,25 @@ class Codec(abc.ABC):
         """As readers write it: "QF 10", "16 kb/s", "20:1"."""
         number = level_text(level)
         return f"{number}{' ' * (self.unit != ':1')}{self.unit}" if self.unit else f"{self.parameter} {number}"
+
+
+def medium_of(media: np.ndarray) -> Medium:
+    """Which medium an array is, by dtype and shape. Raises LossyBenchError for anything else."""
+    if isinstance(media, np.ndarray):
+        medium = _MEDIA.get(media.ndim) if media.size else None
+        if medium == "audio" and media.dtype == np.int16:
+            return medium
+        if medium in ("image", "video") and media.dtype == np.uint8 and media.shape[-1] == 3:
+            return medium
+        what = f"{media.dtype} of shape {media.shape}"
+    else:
+        what = f"of type {type(media).__name__}, not a numpy array"
+    raise LossyBenchError(f"codec input is {what}; it must be a non-empty {_ITEMS}")
+
+
+def _check_rate(rate: float) -> None:
+    if not isinstance(rate, numbers.Real) or not 0 <= rate < math.inf:
+        raise LossyBenchError(f"rate {rate!r} is none; give Hz for audio, frames/s for video, 0 where it is unknown")
 
 
 def names() -> list[str]:

@@ -9,7 +9,7 @@ import av
 import numpy as np
 
 from lossybench.codecs._audio import decode_packets, encode_packets, to_int16, whole_rate
-from lossybench.codecs._common import damaged, described, medium_of
+from lossybench.codecs._common import damaged, described
 from lossybench.codecs._ffmpeg import ffmpeg_version
 from lossybench.codecs.codec import Codec, Encoded, Medium
 from lossybench.conditions import level_text
@@ -55,14 +55,13 @@ class Mp3(Codec):
                 f"codec 'mp3' cannot do {level_text(level)} kb/s{where}; it can {', '.join(map(str, possible))} kb/s"
             )
 
-    def encode(self, media: np.ndarray, level: float, rate: float = 0.0) -> Encoded:
-        self.check(level, medium_of(media), rate)
+    def _encode(self, media: np.ndarray, medium: Medium, level: float, rate: float) -> Encoded:
         whole = whole_rate(self.name, rate)
         packets, _ = encode_packets("libmp3lame", media, whole, "s16p", int(level) * 1000, {})
         payload = b"".join(packets)
         return Encoded(payload, 8 * len(payload), 0)
 
-    def decode(self, payload: bytes, shape: tuple[int, ...], rate: float = 0.0) -> np.ndarray:
+    def _decode(self, payload: bytes, shape: tuple[int, ...], rate: float) -> np.ndarray:
         try:
             decoded = decode_packets("mp3float", _frames(payload))
             if len(decoded) < DELAY + shape[0]:

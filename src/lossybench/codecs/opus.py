@@ -9,9 +9,9 @@ import numpy as np
 import soxr
 
 from lossybench.codecs._audio import decode_packets, encode_packets, to_int16, whole_rate
-from lossybench.codecs._common import damaged, described, medium_of, pack, require, unpack
+from lossybench.codecs._common import damaged, described, pack, require, unpack
 from lossybench.codecs._ffmpeg import ffmpeg_version
-from lossybench.codecs.codec import Codec, Encoded
+from lossybench.codecs.codec import Codec, Encoded, Medium
 from lossybench.errors import LossyBenchError
 
 NATIVE = (8000, 12000, 16000, 24000, 48000)
@@ -45,8 +45,7 @@ class Opus(Codec):
         require(self, "vbr", ("on", "constrained", "off"))
         require(self, "application", ("audio", "voip"))
 
-    def encode(self, media: np.ndarray, level: float, rate: float = 0.0) -> Encoded:
-        self.check(level, medium_of(media), rate)
+    def _encode(self, media: np.ndarray, medium: Medium, level: float, rate: float) -> Encoded:
         whole = whole_rate(self.name, rate)
         samples = media.astype(np.float32) / 32768
         if whole not in NATIVE:
@@ -59,7 +58,7 @@ class Opus(Codec):
         payload, coded = pack([header, *packets]), sum(map(len, packets))
         return Encoded(payload, 8 * coded, 8 * (len(payload) - coded))
 
-    def decode(self, payload: bytes, shape: tuple[int, ...], rate: float = 0.0) -> np.ndarray:
+    def _decode(self, payload: bytes, shape: tuple[int, ...], rate: float) -> np.ndarray:
         whole = whole_rate(self.name, rate)
         try:
             header, *packets = unpack(payload)

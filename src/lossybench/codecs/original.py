@@ -13,10 +13,10 @@ import soundfile
 from av.video.frame import VideoFrame
 
 from lossybench.codecs._audio import whole_rate
-from lossybench.codecs._common import damaged, described, medium_of
+from lossybench.codecs._common import damaged, described
 from lossybench.codecs._ffmpeg import bare, decode_frames, encode_frames, ffmpeg_version
 from lossybench.codecs._stills import cv2_encode, cv2_version
-from lossybench.codecs.codec import Codec, Encoded
+from lossybench.codecs.codec import Codec, Encoded, Medium
 
 # A fifth of FFV1's size on natural clips, at three times its speed.
 _LOSSLESS = {"preset": "veryfast", "qp": "0", "x264-params": "keyint=infinite:threads=1"}
@@ -33,9 +33,7 @@ class Original(Codec):
     stronger = "higher"
     bounds = (0, 0)
 
-    def encode(self, media: np.ndarray, level: float = 0, rate: float = 0.0) -> Encoded:
-        medium = medium_of(media)
-        self.check(level, medium, rate)
+    def _encode(self, media: np.ndarray, medium: Medium, level: float, rate: float) -> Encoded:
         if medium == "image":
             payload = cv2_encode(".png", media, [cv2.IMWRITE_PNG_COMPRESSION, 6])
             coded = _png_coded_bytes(payload)
@@ -49,7 +47,7 @@ class Original(Codec):
             return bare(encode_frames("libx264rgb", frames, rate, _LOSSLESS), "h264")
         return Encoded(payload, 8 * coded, 8 * (len(payload) - coded))
 
-    def decode(self, payload: bytes, shape: tuple[int, ...], rate: float = 0.0) -> np.ndarray:
+    def _decode(self, payload: bytes, shape: tuple[int, ...], rate: float) -> np.ndarray:
         try:
             if len(shape) == 3:
                 _png_coded_bytes(payload)
