@@ -16,7 +16,7 @@ from snakemake.utils import min_version
 # This checkout's package comes first, installed or not: fingerprints and jobs must see the same code.
 sys.path.insert(0, str(Path(workflow.basedir, "src")))
 
-from lossybench import models, plan
+from lossybench import models, plan, sources
 from lossybench.errors import LossyBenchError
 from lossybench.fingerprint import fingerprint
 from lossybench.models.settings import identity
@@ -36,8 +36,28 @@ BESIDE = list(
 )
 sys.path.extend(BESIDE)
 
+SEEN = {}
+
+
+def seen(study, task):
+    """What a task's data are. Jobs read what this Snakemake has seen of them, and look at no file again."""
+    look = sources.look if workflow.is_main_process else sources.recall
+    own, root = study.tasks[task].data, Path(study.results)
+    SEEN[task] = look(
+        own.adapter,
+        own.options,
+        study.seed,
+        root / f"index/{task}.parquet",
+        root / f"data/{task}.parquet",
+    )
+    if changes := sources.tell(SEEN[task].changes):
+        told = f"{task}: data changed since they were fetched: {changes}"
+        print(told, file=sys.stderr)
+    return SEEN[task].description
+
+
 try:
-    STUDY = Study(config)
+    STUDY = Study(config, seen)
 except LossyBenchError as error:
     raise WorkflowError(f"The study's config is wrong. {error}") from None
 

@@ -36,7 +36,8 @@ BOX = pa.struct(
     ]
 )
 
-# Items of one task, stored losslessly. meta: medium, kind, classes, card (source, licence, prior_compression).
+# Items of one task, stored losslessly. meta: medium, kind, classes, card (source, licence, prior_compression),
+# sources (hash of the user's files; "": none).
 DATA = pa.schema(
     [
         ("id", pa.string()),

@@ -29,9 +29,13 @@ def _json(text: str) -> dict[str, Any]:
 
 
 def _fetch(a: argparse.Namespace) -> None:
-    from lossybench import data
+    from lossybench import data, sources
 
-    data.build(a.adapter, a.options, a.seed, a.out, a.task, a.scale)
+    def check() -> None:
+        if a.sources and a.index and a.index.exists():
+            sources.check(a.adapter, a.options, a.index, a.sources)
+
+    data.build(a.adapter, a.options, a.seed, a.out, a.task, a.scale, a.sources, check)
 
 
 def _compress(a: argparse.Namespace) -> None:
@@ -182,6 +186,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--seed", type=int, default=0, help="seed of what is generated and of splits (default 0)")
     options(one, "--options", "the adapter's options")
     options(one, "--scale", "resize, crop and interpolation of pictures; none: their own size")
+    one.add_argument("--sources", default="", metavar="DIGEST", help="hash of the user's files, kept with the table")
+    path(one, "--index", "index of these files: stop when they are no longer those", required=False)
     path(one, "--out", "table to write")
 
     one = stage("compress", _compress, "encode one split through one codec at one level")

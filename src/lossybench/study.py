@@ -11,7 +11,7 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -249,13 +249,22 @@ def level_name(level: float) -> str:
     return f"{level:g}"
 
 
+def _asked(config: StudyConfig, task: str) -> data.Description:
+    own = config.tasks[task].data
+    return data.describe(own.adapter, own.options, config.seed)
+
+
 class Study:
     """A checked config and everything it implies: models, conditions, files, job parameters.
 
+    describe: says what a task's data are; by asking its adapter when left out.
     Raises LossyBenchError, naming the key, on anything that could not run: before any job starts.
     """
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(
+        self, config: dict[str, Any], describe: Callable[[StudyConfig, str], data.Description] = _asked
+    ) -> None:
+        self._describe = describe
         self.config = _validate(config)
         self.root = Path(self.config.results)
         self._described: dict[str, data.Description] = {}
@@ -267,7 +276,7 @@ class Study:
         """The task's codecs, the lossless one first, after checking names and levels against each other."""
         where = f"tasks.{name}"
         with _At(f"{where}.data"):
-            described = self._described[name] = data.describe(task.data.adapter, task.data.options)
+            described = self._described[name] = self._describe(self.config, name)
         medium, kind = described.medium, described.kind
         if task.data.scale and (medium == "audio" or kind == "detection"):
             raise LossyBenchError(f"{where}.data.scale: is for classifying pictures, not for {medium} {kind}")

@@ -7,7 +7,7 @@ import dataclasses
 import importlib
 import pkgutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +63,14 @@ def build(
     out: Path,
     task: str,
     scale: dict[str, Any] | None = None,
+    sources: str = "",
+    check: Callable[[], None] = lambda: None,
 ) -> None:
     """Read or generate a data set and publish it losslessly as the artifact `out` (schema artifacts.DATA).
 
-    scale: see `pictures.Scale`; at their own size without. Items stream through, so memory stays flat. The same options
-    and seed give the same bytes.
+    scale: see `pictures.Scale`; at their own size without. sources: hash of the user's files that are read, for the
+    table's meta; check: called before and after they are read, to raise an error when they have changed. Items stream
+    through, so memory stays flat. The same options and seed give the same bytes.
     Raises LossyBenchError for an item that cannot be read (unless `on_error: skip`), for two items of one id, and
     when a split, or a class in the train or test split, is left without items; nothing is published then. A set to test
     on needs neither train nor val, and need not have items of all its classes.
@@ -78,8 +81,10 @@ def build(
     skipped: list[str] = []
     counts: collections.Counter[tuple[str, int]] = collections.Counter()
     total = sum(description.counts.values()) if description.counts else None
+    check()
     meta: dict[str, Any] = {
         "task": task,
+        "sources": sources,
         "medium": description.medium,
         "kind": description.kind,
         "classes": description.classes,
@@ -108,6 +113,7 @@ def build(
             meta["card"] = {**description.card, "skipped": f"{len(skipped)} unreadable: {'; '.join(skipped[:5])}"}
             artifacts.write_table(aside, artifacts.DATA, artifacts.iter_rows(aside), meta)
             warnings.warn(f"data set {name!r}: left out {meta['card']['skipped']}", stacklevel=2)
+        check()
 
 
 def _row(item: Item, payload: bytes) -> dict[str, Any]:
