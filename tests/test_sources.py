@@ -161,6 +161,17 @@ def test_only_what_the_adapter_reads_counts(watched):
     assert watched.look().digest != counted.digest
 
 
+def test_files_may_lie_anywhere(watched, monkeypatch):
+    """Paths that begin with .. or lie in a hidden folder are the user's own choice."""
+    photos = watched.photos.rename(watched.photos.with_name(".photos"))
+    (photos.parent / ".labels.csv").write_text("\n".join(f"{t}/{n},{t}" for t in ("cat", "dog") for n in range(10)))
+    (photos.parent / "below").mkdir()
+    monkeypatch.chdir(photos.parent / "below")
+    options = {"path": "../.photos", "labels": "../.labels.csv"}
+    found = [path for source in data.get("image_folder", options).sources() for path in source.files()]
+    assert len(set(found)) == 21 and all(path.is_file() for path in found)
+
+
 def test_results_beside_the_pictures_do_not_count(tmp_path):
     folder = tmp_path / "coco"
     names = coco(folder)

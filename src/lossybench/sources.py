@@ -9,6 +9,7 @@ which spares the jobs of a study any look at the files.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -25,7 +26,8 @@ from lossybench.data.base import Description, Source
 from lossybench.errors import LossyBenchError
 from lossybench.fingerprint import source_digest
 
-RACY_NS = 2_000_000_000  # file systems count in up to 2 s: two changes within it may leave the same times
+# File systems count in up to 2 s: a file that changes again so soon may keep its times.
+RACY_NS = 2_000_000_000
 
 
 class File(NamedTuple):
@@ -42,11 +44,6 @@ class File(NamedTuple):
     hashed_ns: int
     sha256: str | None
     fetched: str
-
-    @property
-    def racy(self) -> bool:
-        """Whether the file may have changed after it was hashed without its times telling."""
-        return self.ctime_ns > self.hashed_ns - RACY_NS or abs(self.mtime_ns - self.hashed_ns) < RACY_NS
 
 
 _TYPES = [pa.binary(), *[pa.int64()] * 4, *[pa.string()] * 2]
@@ -77,7 +74,9 @@ def look(adapter: str, options: dict[str, Any], seed: int, index: Path, table: P
     if not (sources := dataset.sources()):
         return Seen(dataset.describe(seed), "", {})
     before = stored = _load(index)
-    made_of = artifacts.read_meta(table).get("sources") if table.exists() else None
+    made_of = None
+    with contextlib.suppress(LossyBenchError):  # there is none yet, or a damaged one
+        made_of = artifacts.read_meta(table).get("sources")
     if made_of == _digest(before):
         before = _as_fetched(before)
     files = _listed(sources, before, index.parents[1])
@@ -137,11 +136,10 @@ def _listed(sources: list[Source], before: dict[str, File], results: Path) -> di
             seen = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         except OSError:
             seen = (-1, 0, 0)
-        old = before.get(name)
-        if old and old.sha256 and old[:3] == seen and not old.racy:
-            files[name] = old
-        else:
-            files[name] = File(*seen, now, None, old.fetched if old else "")
+        old = before.get(name, File(-1, 0, 0, 0, None, ""))
+        racy = old.ctime_ns > old.hashed_ns - RACY_NS or abs(old.mtime_ns - old.hashed_ns) < RACY_NS
+        same = old.sha256 and old[:3] == seen and not racy
+        files[name] = old if same else File(*seen, now, None, old.fetched)
     return files
 
 
@@ -179,10 +177,10 @@ def _changes(files: dict[str, File]) -> dict[str, list[str]]:
 
 
 def _load(index: Path) -> dict[str, File]:
-    if not index.exists():
-        return {}
-    paths, *columns = artifacts.read_table(index).to_pydict().values()
-    return dict(zip(map(os.fsdecode, paths), map(File, *columns), strict=True))
+    with contextlib.suppress(LossyBenchError):  # there is none yet, or a damaged one
+        paths, *columns = artifacts.read_table(index).to_pydict().values()
+        return dict(zip(map(os.fsdecode, paths), map(File, *columns), strict=True))
+    return {}
 
 
 def _asked(adapter: str, options: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -193,8 +191,9 @@ def _asked(adapter: str, options: dict[str, Any], seed: int) -> dict[str, Any]:
 
 def _noted(note: Path, asked: dict[str, Any]) -> Seen | None:
     """What the JSON file says; None when there is none, or of another adapter, options, seed or code."""
-    last = json.loads(note.read_text()) if note.exists() else {}
-    if {name: last.get(name) for name in asked} != asked:
-        return None
-    kept = last["description"]
-    return Seen(Description(**{**kept, "compressed_before": tuple(kept["compressed_before"])}), last["digest"], {})
+    with contextlib.suppress(OSError, ValueError):  # there is none yet, or a damaged one
+        last = json.loads(note.read_text())
+        if {name: last.get(name) for name in asked} == asked:
+            before = tuple(last["description"].pop("compressed_before"))
+            return Seen(Description(**last["description"], compressed_before=before), last["digest"], {})
+    return None

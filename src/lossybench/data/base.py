@@ -98,9 +98,10 @@ class Source:
 
         Links to folders are followed, except to one that the link itself lies in.
         """
+        if self.path.is_file():
+            yield self.path
         left_out = without and os.path.realpath(without)
-        found = [("", [], [str(self.path)])] if self.path.is_file() else os.walk(self.path, followlinks=True)
-        for at, folders, names in found:
+        for at, folders, names in os.walk(self.path, followlinks=True):
             here, real = os.path.realpath(at), {name: os.path.realpath(Path(at, name)) for name in folders}
             circles = {name for name, to in real.items() if to == left_out or f"{here}/".startswith(f"{to}/")}
             folders[:] = [name for name in folders if name[0] != "." and name not in circles]
