@@ -36,30 +36,16 @@ BESIDE = list(
 )
 sys.path.extend(BESIDE)
 
-SEEN = {}
-
-
-def seen(study, task):
-    """What a task's data are. Jobs read what this Snakemake has seen of them, and look at no file again."""
-    look = sources.look if workflow.is_main_process else sources.recall
-    own, root = study.tasks[task].data, Path(study.results)
-    SEEN[task] = look(
-        own.adapter,
-        own.options,
-        study.seed,
-        root / f"index/{task}.parquet",
-        root / f"data/{task}.parquet",
-    )
-    if changes := sources.tell(SEEN[task].changes):
-        told = f"{task}: data changed since they were fetched: {changes}"
-        print(told, file=sys.stderr)
-    return SEEN[task].description
-
-
 try:
-    STUDY = Study(config, seen)
+    # Jobs read what this Snakemake has seen of the tasks' data, and look at no file again.
+    STUDY = Study(config, sources.look if workflow.is_main_process else sources.recall)
 except LossyBenchError as error:
     raise WorkflowError(f"The study's config is wrong. {error}") from None
+
+for name, seen in STUDY.seen.items():
+    if seen.changes:
+        told = sources.tell(seen.changes)
+        print(f"{name}: data changed since they were fetched: {told}", file=sys.stderr)
 
 ROOT = str(STUDY.root)
 LOGS, BENCHMARKS = f"{ROOT}/logs", f"{ROOT}/benchmarks"

@@ -132,6 +132,15 @@ def test_an_edit_right_after_hashing_that_leaves_size_and_mtime_is_found(watched
     assert watched.look().digest != before
 
 
+def test_an_edit_long_after_hashing_that_leaves_size_and_mtime_is_found(watched):
+    file = watched.photos / "dog/0.bmp"
+    stat, before = file.stat(), watched.look().digest
+    watched.settle()
+    picture(file, 9)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert watched.look().digest != before and watched.read == [str(file)]
+
+
 def test_even_when_no_time_tells(watched):
     """The index is made to hold the edited file's times, as a file system that counts in coarse steps would give."""
     file = watched.photos / "dog/0.bmp"

@@ -62,6 +62,11 @@ class Seen(NamedTuple):
     changes: dict[str, list[str]]
 
 
+def ask(adapter: str, options: dict[str, Any], seed: int, index: Path, table: Path) -> Seen:
+    """The adapter's description alone, with neither files nor index looked at; arguments and errors as of `look`."""
+    return Seen(data.describe(adapter, options, seed), "", {})
+
+
 def look(adapter: str, options: dict[str, Any], seed: int, index: Path, table: Path, keep: bool = True) -> Seen:
     """List what the adapter reads, hash what has changed, and bring the index up to date.
 

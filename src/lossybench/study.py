@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import pydantic
 import yaml
 
-from lossybench import codecs, data, models
+from lossybench import codecs, data, models, sources
 from lossybench.attacks.settings import AttackSettings, Epsilon, check_epsilon
 from lossybench.codecs.base import Codec
 from lossybench.errors import LossyBenchError, nearest
@@ -249,25 +249,18 @@ def level_name(level: float) -> str:
     return f"{level:g}"
 
 
-def _asked(config: StudyConfig, task: str) -> data.Description:
-    own = config.tasks[task].data
-    return data.describe(own.adapter, own.options, config.seed)
-
-
 class Study:
     """A checked config and everything it implies: models, conditions, files, job parameters.
 
-    describe: says what a task's data are; by asking its adapter when left out.
+    look: how to see what the tasks' data are: `ask`, `look` or `recall` of lossybench.sources.
     Raises LossyBenchError, naming the key, on anything that could not run: before any job starts.
     """
 
-    def __init__(
-        self, config: dict[str, Any], describe: Callable[[StudyConfig, str], data.Description] = _asked
-    ) -> None:
-        self._describe = describe
+    def __init__(self, config: dict[str, Any], look: Callable[..., sources.Seen] = sources.ask) -> None:
+        self._look = look
         self.config = _validate(config)
         self.root = Path(self.config.results)
-        self._described: dict[str, data.Description] = {}
+        self.seen: dict[str, sources.Seen] = {}
         self.codecs = {name: self._check_task(name, task) for name, task in self.config.tasks.items()}
         for name in self.tasks:
             self._check_attacked(name)
@@ -276,7 +269,9 @@ class Study:
         """The task's codecs, the lossless one first, after checking names and levels against each other."""
         where = f"tasks.{name}"
         with _At(f"{where}.data"):
-            described = self._described[name] = self._describe(self.config, name)
+            index, asked = self.root / f"index/{name}.parquet", (task.data.adapter, task.data.options, self.config.seed)
+            self.seen[name] = self._look(*asked, index, self.data(name))
+        described = self.description(name)
         medium, kind = described.medium, described.kind
         if task.data.scale and (medium == "audio" or kind == "detection"):
             raise LossyBenchError(f"{where}.data.scale: is for classifying pictures, not for {medium} {kind}")
@@ -371,7 +366,7 @@ class Study:
 
     def description(self, task: str) -> data.Description:
         """Medium, kind and class names of a task's data set, as far as known without reading it."""
-        return self._described[task]
+        return self.seen[task].description
 
     def levels(self, task: str, codec: str) -> list[float]:
         """The codec's levels from the mildest to the strongest; [0] for the lossless one."""

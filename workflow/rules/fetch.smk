@@ -23,7 +23,7 @@ rule fetch:
         options=lambda w: json.dumps(STUDY.task(w.task).data.options),
         scale=lambda w: json.dumps(STUDY.scale(w.task) or {}),
         seed=STUDY.config.seed,
-        sources=lambda w: SEEN[w.task].digest,
+        sources=lambda w: STUDY.seen[w.task].digest,
         code=lambda w: fingerprint(
             "lossybench.data",
             f"lossybench.data.{STUDY.task(w.task).data.adapter}",
