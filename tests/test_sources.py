@@ -114,6 +114,18 @@ def test_changes_are_told_by_name_until_the_next_fetch(watched):
     assert not watched.look().changes  # nothing to compare with
 
 
+def test_the_index_is_written_only_when_something_changed(watched):
+    watched.fetch()
+    (watched.photos / "cat/1.bmp").unlink()
+    watched.settle()
+    files = list((watched.results / "index").iterdir())
+    before = [file.stat().st_mtime_ns for file in files]
+    assert watched.look().changes and [file.stat().st_mtime_ns for file in files] == before and len(files) == 2
+    (watched.photos / "cat/2.bmp").touch()
+    watched.look()
+    assert [file.stat().st_mtime_ns for file in files] != before
+
+
 def test_names_are_told_up_to_five():
     changes = {"added": [f"{n}.png" for n in range(7)], "edited": ["a.csv"]}
     assert sources.tell(changes) == "7 added (0.png, 1.png, 2.png, 3.png, 4.png and 2 more), 1 edited (a.csv)"
@@ -222,6 +234,7 @@ def test_a_file_that_cannot_be_read_is_the_adapters_affair(watched):
     (watched.photos / "cat/1.bmp").symlink_to("nowhere.bmp")
     other = watched.look()
     assert other.digest != seen.digest and other.description == seen.description
+    assert watched.look() == other
     watched.settle()
     (watched.photos / "cat/nowhere.bmp").write_bytes((watched.photos / "cat/2.bmp").read_bytes())
     assert watched.look().digest not in (seen.digest, other.digest)

@@ -133,7 +133,7 @@ def tell(changes: dict[str, list[str]], most: int = 5) -> str:
 def _listed(sources: list[Source], before: dict[str, File], results: Path) -> dict[str, File]:
     """The files that are there now, and those that were there when the data table was made."""
     now = time.time_ns()
-    files = {path: File(-1, 0, 0, now, "", file.fetched) for path, file in before.items() if file.fetched}
+    files = {path: File(-1, 0, 0, 0, "", file.fetched) for path, file in before.items() if file.fetched}
     for path in (path for source in sources for path in source.files(results)):
         name = str(path)
         try:
@@ -143,7 +143,7 @@ def _listed(sources: list[Source], before: dict[str, File], results: Path) -> di
             seen = (-1, 0, 0)
         old = before.get(name, File(-1, 0, 0, 0, None, ""))
         racy = old.ctime_ns > old.hashed_ns - RACY_NS or abs(old.mtime_ns - old.hashed_ns) < RACY_NS
-        same = old.sha256 and old[:3] == seen and not racy
+        same = old[:3] == seen and not racy and old.sha256 not in (None, "", "unreadable")
         files[name] = old if same else File(*seen, now, None, old.fetched)
     return files
 
