@@ -40,6 +40,10 @@ class Layout:
         """The task's items (artifacts.DATA)."""
         return self.root / "data" / f"{task}.parquet"
 
+    def index(self, task: str) -> Path:
+        """What is known of the user's files that the items are read from (lossybench.sources)."""
+        return self.root / "index" / f"{task}.parquet"
+
     def compressed(self, task: str, condition: Condition, part: Part) -> Path:
         """One condition's bitstreams (artifacts.COMPRESSED) of one part of the items."""
         return Path(f"{self.root}/compressed/{task}/{condition}/{part}.parquet")
