@@ -26,16 +26,16 @@ def bright_halves(count: int, size: int = 32, seed: int = 0) -> list[tuple[np.nd
     return items
 
 
-def data_row(name: str, split: str, media: np.ndarray, label: int = -1, boxes: Iterable[dict] = (), rate: float = 0.0):
+def data_row(name: str, split: str, media: np.ndarray, label: int = -1, boxes: Iterable[dict] = (), sampling_rate=0.0):
     """A row of a data table."""
-    payload = codecs.get("original").encode(media, 0, rate).payload
+    payload = codecs.get("original").encode(media, 0, sampling_rate).payload
     return {
         "id": name,
         "split": split,
         "group": name,
         "media": payload,
         "shape": list(media.shape),
-        "rate": rate,
+        "sampling_rate": sampling_rate,
         "label": label,
         "boxes": list(boxes),
     }
@@ -54,8 +54,8 @@ def write_compressed(path: Path, data: Path, codec: str, level: float, splits: t
 
     def rows():
         for row in artifacts.iter_rows(data, splits=splits):
-            media = original.decode(row["media"], tuple(row["shape"]), row["rate"])
-            encoded = lossy.encode(media, level, row["rate"])
+            media = original.decode(row["media"], tuple(row["shape"]), row["sampling_rate"])
+            encoded = lossy.encode(media, level, row["sampling_rate"])
             yield {
                 **dict.fromkeys(artifacts.COMPRESSED.names),
                 "id": row["id"],

@@ -107,8 +107,8 @@ class Study:
             root / "data.parquet",
             DATA,
             (
-                {"id": f"d{i:03d}", "split": "test", "group": f"d{i}", "shape": m.shape, "rate": 0.0, "label": y,
-                 "media": lossless.encode(m, 0).payload, "boxes": []}
+                {"id": f"d{i:03d}", "split": "test", "group": f"d{i}", "shape": m.shape, "label": y,
+                 "sampling_rate": 0.0, "media": lossless.encode(m, 0).payload, "boxes": []}
                 for i, (m, y) in enumerate(zip(digits.media, digits.labels, strict=True))
             ),
             {"task": "digits", "medium": "image", "kind": "classification"},
@@ -145,7 +145,7 @@ class Study:
 def study(tmp_path: Path, digits: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Study]:
     info = {"task": "digits", "arch": "pictures", "regime": "original", "seed": 0, "medium": "image",
             "kind": "classification", "classes": [str(i) for i in range(10)],
-            "input": {"shape": [SIDE, SIDE], "rate": 0}}  # fmt: skip
+            "input": {"shape": [SIDE, SIDE], "sampling_rate": 0}}  # fmt: skip
     monkeypatch.setattr(models, "load", lambda path, device: (digits.network, info))
     yield Study(tmp_path, digits)
     torch.set_flush_denormal(False)  # set by the stage for its process; hypothesis refuses to draw floats under it
@@ -377,7 +377,7 @@ def test_every_attack_keeps_its_bound_in_other_media(medium: str, behind: bool) 
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(math.prod(shape), 4)).requires_grad_(False)
     info = {"medium": medium, "kind": "classification", "classes": list("abcd"),
-            "input": {"shape": [400] if medium == "audio" else [3, 16, 16], "rate": 8000.0}}  # fmt: skip
+            "input": {"shape": [400] if medium == "audio" else [3, 16, 16], "sampling_rate": 8000.0}}  # fmt: skip
     through = [CodecPreprocessor(Coarse(), 8, medium, 8000.0)] if behind else []
     victim = ClassificationVictim(network, torch.device("cpu"), info, grid, 2, through)
     clean = np.random.default_rng(0).integers(grid.lowest // 2, grid.highest, (5, *shape))
@@ -590,7 +590,7 @@ def test_forward_is_the_codec_bit_for_bit_and_backward_is_the_identity(digits: S
 )
 @settings(max_examples=50, deadline=None)
 def test_audio_is_rounded_and_clipped_and_never_wraps(samples: list[float], step: int) -> None:
-    through = CodecPreprocessor(Coarse(), step, "audio", rate=8000)
+    through = CodecPreprocessor(Coarse(), step, "audio", sampling_rate=8000)
     x = torch.tensor([samples, samples[::-1]])
     integers = np.clip(np.rint(np.array(samples) * 32768), -32768, 32767).astype(np.int16)
     expected = Coarse().roundtrip(integers, step).astype(np.float32) / 32768
@@ -634,7 +634,7 @@ def test_integers_and_floats_and_layouts_are_inverse() -> None:
     media = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
     assert np.array_equal(GRIDS["image"].media(GRIDS["image"].layout(media)), media)
     prepared = prepare(media, {"medium": "image", "kind": "classification",
-                                             "input": {"shape": (4, 5), "rate": 0}})  # fmt: skip
+                                             "input": {"shape": (4, 5), "sampling_rate": 0}})  # fmt: skip
     assert np.array_equal(GRIDS["image"].floats(GRIDS["image"].layout(media)), prepared)
     clip = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
     assert GRIDS["video"].layout(clip).shape == (2, 3, 4, 5)

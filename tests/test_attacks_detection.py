@@ -72,7 +72,7 @@ def info(medium: str, window: int = 3) -> dict[str, Any]:
     settings = {"frame_stride": 4, "frames_per_clip": 2}
     return {
         "medium": medium, "kind": "detection", "classes": list("rgb"), "settings": settings,
-        "input": {"shape": shape, "rate": 0.0},
+        "input": {"shape": shape, "sampling_rate": 0.0},
     }  # fmt: skip
 
 
@@ -169,12 +169,12 @@ def test_the_attack_sees_what_the_real_codec_makes_of_the_whole_item(medium):
     _Searched(case.network.train(), case.victim.task, [through]).train()(x, _targets(case.items.truth))
     case.network.eval()
     for item, seen in zip(case.items.integers, case.network.seen.chunk(len(x)), strict=True):
-        decoded = codecs.get(through.codec.name).roundtrip(PIXELS.media(item), through.level, through.rate)
+        decoded = codecs.get(through.codec.name).roundtrip(PIXELS.media(item), through.level, through.sampling_rate)
         wanted = PIXELS.floats(PIXELS.layout(decoded))
         # Of a clip frames 0 and 4, each with the one before and the one after.
         assert np.array_equal(seen, wanted[[[0, 0, 1], [3, 4, 5]]] if medium == "video" else wanted[None])
         if medium == "video":  # coded as one, not picture by picture
-            alone = through.codec.roundtrip(PIXELS.media(item)[4:5], through.level, through.rate)
+            alone = through.codec.roundtrip(PIXELS.media(item)[4:5], through.level, through.sampling_rate)
             assert not np.array_equal(alone[0], decoded[4])
 
 

@@ -606,7 +606,7 @@ def test_mp3_bitrates_depend_on_the_sample_rate():
     with pytest.raises(LossyBenchError, match="96000 Hz; it can 8000, 11025"):
         codec.check(32, "audio", 96000)
     for name in SOUNDS:
-        with pytest.raises(LossyBenchError, match="sample rate"):
+        with pytest.raises(LossyBenchError, match="sampling rate"):
             codecs.get(name).encode(ITEMS["audio"][0], 32)
 
 

@@ -38,8 +38,8 @@ def test_same_seed_same_bytes_and_lossless(name, items, tmp_path):
     rows = list(artifacts.iter_rows(tmp_path / "0.parquet"))
     original = codecs.get("original")
     for row, item in zip(rows, items[name], strict=True):
-        assert (row["id"], row["split"], row["label"], row["rate"]) == (item.id, item.split, item.label, item.rate)
-        assert np.array_equal(original.decode(row["media"], tuple(row["shape"]), row["rate"]), item.media)
+        assert all(row[key] == getattr(item, key) for key in ("id", "split", "label", "sampling_rate"))
+        assert np.array_equal(original.decode(row["media"], tuple(row["shape"]), row["sampling_rate"]), item.media)
     meta = artifacts.read_meta(tmp_path / "0.parquet")
     described = data.describe(name, SMALL[name])
     assert (meta["medium"], meta["kind"], meta["classes"]) == (described.medium, described.kind, described.classes)
@@ -181,7 +181,7 @@ def test_speech_is_audible_bounded_and_of_the_rate(items):
         # 1 dB below full scale, within rounding
         assert abs(np.abs(item.media.astype(int)).max() - 32767 * 10 ** (-1 / 20)) < 3
     slow = next(iter(data.get("spoken_words", {"sample_rate": 8000, "train": 12, "val": 12, "test": 12}).items(0, [])))
-    assert (slow.media.shape, slow.rate) == ((8000,), 8000)
+    assert (slow.media.shape, slow.sampling_rate) == ((8000,), 8000)
 
 
 def test_a_refused_voice_is_an_error():

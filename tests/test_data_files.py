@@ -224,7 +224,7 @@ def test_audio_folder_names_what_it_cannot_read(tmp_path):
         for number in range(6):
             write_wav(root / title / f"{number}.wav", tone(hertz=300 + 20 * number))
     out = tmp_path / "out.parquet"
-    assert {row["rate"] for row in build("audio_folder", {"path": root, "sample_rate": 8000}, out)} == {8000}
+    assert {row["sampling_rate"] for row in build("audio_folder", {"path": root, "sample_rate": 8000}, out)} == {8000}
     bad = root / "no" / "bad.wav"
     whole = (root / "no" / "0.wav").read_bytes()
     for content, reason in ((whole[:-500], "cut short"), (whole[:40], "without samples"), (b"hello", "not audio")):
@@ -259,7 +259,7 @@ def test_video_folder_keeps_frames_and_rate(tmp_path):
             clips[f"{title}/{number}.mkv"] = frames
     out = tmp_path / "out.parquet"
     for row in build("video_folder", {"path": root, "max_frames": 4}, out):
-        assert row["rate"] == 10
+        assert row["sampling_rate"] == 10
         assert np.array_equal(codecs.get("original").decode(row["media"], (4, 32, 48, 3), 10), clips[row["id"]][:4])
 
     bad = root / "run" / "bad.mp4"

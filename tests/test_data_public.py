@@ -60,7 +60,7 @@ def avi(frames=6):
 
 
 def media(row):
-    return codecs.get("original").decode(row["media"], tuple(row["shape"]), row["rate"])
+    return codecs.get("original").decode(row["media"], tuple(row["shape"]), row["sampling_rate"])
 
 
 def splits(rows):
@@ -286,7 +286,7 @@ def speech_commands(folder):
         for row in rows:
             word, _, clip = row["id"].partition("/")
             assert classes("speech_commands")[row["label"]] == word
-            assert (row["split"], row["group"], row["rate"]) == (split_of[clip[0]], clip[:8], 16000)
+            assert (row["split"], row["group"], row["sampling_rate"]) == (split_of[clip[0]], clip[:8], 16000)
             assert media(row).tobytes() == members[f"./{row['id']}"][44:]
 
     return check
@@ -310,7 +310,7 @@ def esc50(folder):
         assert splits(rows) == {"train": 150, "val": 50, "test": 50}
         for row in rows:
             fold, source, _, target = row["id"].removesuffix(".wav").split("-")
-            assert (row["label"], row["group"], row["rate"]) == (int(target), source, 44100)
+            assert (row["label"], row["group"], row["sampling_rate"]) == (int(target), source, 44100)
             assert row["split"] == {"5": "test", "1": "val"}.get(fold, "train")
 
     return check
@@ -327,7 +327,7 @@ def fsdd(folder):
         assert splits(rows) == {"train": 40, "val": 100, "test": 100}
         for row in rows:
             digit, speaker, index = row["id"].removeprefix("recordings/").removesuffix(".wav").split("_")
-            assert (row["label"], row["group"], row["rate"]) == (int(digit), speaker, 8000)
+            assert (row["label"], row["group"], row["sampling_rate"]) == (int(digit), speaker, 8000)
             assert row["split"] == ("test" if int(index) < 5 else "val" if int(index) < 10 else "train")
 
     return check
@@ -357,7 +357,7 @@ def ucf101(folder):
         for row in rows:
             assert classes("ucf101")[row["label"]] == row["id"].split("/")[0]
             assert (row["split"] == "test") == ("_g01_" in row["id"])
-            assert (row["shape"], row["rate"]) == ([4, 32, 48, 3], 25)  # max_frames
+            assert (row["shape"], row["sampling_rate"]) == ([4, 32, 48, 3], 25)  # max_frames
             assert row["group"] == row["id"].split("/")[1].removeprefix("v_").removesuffix("_c01.avi")
 
     return check
@@ -444,7 +444,7 @@ def mot17det(folder):
         assert splits(rows) == {"train": 2 * 10, "val": 2 * 1, "test": 2 * 2}
         for row in rows:
             sequence, _, first = row["id"].partition("/")
-            assert (row["group"], row["rate"], row["shape"]) == (sequence, 15, [2, 16, 20, 3])
+            assert (row["group"], row["sampling_rate"], row["shape"]) == (sequence, 15, [2, 16, 20, 3])
             seen = [int(first), int(first) + 2]
             assert np.abs(media(row).mean((1, 2, 3)) - [4 * frame for frame in seen]).max() < 2
             assert corners(row) == [(i, f % 10, 3, f % 10 + 5, 16, 0) for i, f in enumerate(seen)]

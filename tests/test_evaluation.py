@@ -24,7 +24,7 @@ def _save(folder, arch, medium, kind, classes, shape, **settings):
         "medium": medium,
         "kind": kind,
         "classes": classes,
-        "input": {"shape": list(shape), "rate": 0.0},
+        "input": {"shape": list(shape), "sampling_rate": 0.0},
         "settings": {"frame_stride": 2, "frames_per_clip": 1, "label_smoothing": 0.0, **settings},
     }
     models.save(model, info, [], folder)
@@ -90,7 +90,7 @@ def test_detection_outcomes_are_in_item_coordinates(tmp_path):
     random = np.random.default_rng(0)
     clip = random.integers(0, 256, (5, 32, 48, 3)).astype(np.uint8)
     boxes = [{"frame": frame, "x0": 3.0, "y0": 4.0, "x1": 20.0, "y1": 30.0, "label": 1} for frame in range(5)]
-    rows = [media_tables.data_row("clip", "test", clip, boxes=boxes, rate=25.0)]
+    rows = [media_tables.data_row("clip", "test", clip, boxes=boxes, sampling_rate=25.0)]
     data = media_tables.write_data(tmp_path / "data.parquet", rows, "video", "detection", ["a", "b"])
     test = media_tables.write_compressed(tmp_path / "test.parquet", data, "original", 0, ("test",))
     folder = _save(tmp_path / "model", "fcos", "video", "detection", ["a", "b"], (1, 64, 64))

@@ -156,7 +156,7 @@ def _info(model: torch.nn.Module) -> dict:
         "medium": "image",
         "kind": "classification",
         "classes": ["a", "b", "c"],
-        "input": {"shape": [32, 32], "rate": 0.0},
+        "input": {"shape": [32, 32], "sampling_rate": 0.0},
         "settings": {},
     }
 
@@ -192,7 +192,7 @@ def test_damaged_or_foreign_weights_are_refused(tmp_path):
 
 
 def _prepared(medium: str, shape: tuple[int, ...], media: np.ndarray, kind: str = "classification") -> np.ndarray:
-    info = json.loads(json.dumps({"medium": medium, "kind": kind, "input": {"shape": shape, "rate": 8000}}))
+    info = json.loads(json.dumps({"medium": medium, "kind": kind, "input": {"shape": shape, "sampling_rate": 8000}}))
     return prepare(media, info)
 
 

@@ -703,7 +703,11 @@ def compressed_images(folder: Path, levels: list[float]) -> tuple[Path, list[Pat
     lossless = codecs.get("original")
     rows = [
         {"id": f"item{i}", "split": "test", "group": "", "media": lossless.encode(one, 0).payload, "shape": one.shape}
-        | {"rate": 0.0, "label": -1, "boxes": [{"frame": 0, "x0": 5.0, "y0": 5.0, "x1": 20.0, "y1": 25.0, "label": 0}]}
+        | {
+            "sampling_rate": 0.0,
+            "label": -1,
+            "boxes": [{"frame": 0, "x0": 5.0, "y0": 5.0, "x1": 20.0, "y1": 25.0, "label": 0}],
+        }
         for i, one in enumerate(media)
     ]
     meta = {"task": "noise", "medium": "image", "kind": "detection", "classes": ["box"]}

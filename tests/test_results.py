@@ -103,7 +103,7 @@ def test_every_frame_says_the_units_of_all_its_columns(root):
         "compressed": {"payload_bits": "bits", "level": artifacts.LEVEL, "part": ""},
         "outcomes": {"level": artifacts.LEVEL, "seed": "", "label": ""},
         "attacked": {"linf": "full scale", "snr": "dB"},
-        "items": {"rate": "Hz or frames/s"},
+        "items": {"sampling_rate": "Hz or frames/s"},
     }
     for name, units in wanted.items():
         assert units.items() <= frames[name].attrs["units"].items(), name

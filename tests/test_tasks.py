@@ -19,7 +19,7 @@ def _task(medium: str, kind: str, shape: tuple[int, ...], **settings):
             "medium": medium,
             "kind": kind,
             "classes": ["a", "b", "c"],
-            "input": {"shape": list(shape), "rate": 0.0},
+            "input": {"shape": list(shape), "sampling_rate": 0.0},
             "settings": {"frames_per_clip": 3, "frame_stride": 4, "label_smoothing": 0.0, **settings},
         }
     )

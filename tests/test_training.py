@@ -181,7 +181,9 @@ def test_perturbed_batches_stay_in_bounds_and_are_worse_than_noise(medium, arch,
     input = Input(shape, 8000.0 if medium == "audio" else 0.0)
     model = models.build(arch, medium, "classification", 3, input).train()
     info = {"medium": medium, "classes": ["a", "b", "c"], "settings": {"label_smoothing": 0.0}}
-    task = tasks.get({**info, "kind": "classification", "input": {"shape": shape, "rate": input.rate}})
+    task = tasks.get(
+        {**info, "kind": "classification", "input": {"shape": shape, "sampling_rate": input.sampling_rate}}
+    )
     frame = {"image": (3, *shape), "audio": shape, "video": (4, 3, *shape[1:])}[medium]
     batch = torch.empty(12, *frame).uniform_(*range_)
     batch.view(12, -1)[:, :50] = range_[0]
@@ -285,9 +287,9 @@ def test_each_payload_is_decoded_once(toy, tmp_path, monkeypatch):
         cls = codecs.codec_class(name)
         decode = cls.decode
 
-        def counted(self, payload, shape, rate=0.0, decode=decode):
+        def counted(self, payload, shape, sampling_rate=0.0, decode=decode):
             decoded.append(hash(payload))
-            return decode(self, payload, shape, rate)
+            return decode(self, payload, shape, sampling_rate)
 
         monkeypatch.setattr(cls, "decode", counted)
     _train(toy, tmp_path, [toy[1], toy[2]], "mixed", draws=2)
@@ -320,7 +322,7 @@ def test_a_detector_trains_on_video(tmp_path):
                 x, y = 10 + 4 * frame, 20
                 clip[frame, y : y + 20, x : x + 20] = 220
                 boxes.append({"frame": frame, "x0": x, "y0": y, "x1": x + 20, "y1": y + 20, "label": 0})
-            rows.append(media_tables.data_row(f"{split}{index}", split, clip, boxes=boxes, rate=25.0))
+            rows.append(media_tables.data_row(f"{split}{index}", split, clip, boxes=boxes, sampling_rate=25.0))
     data = media_tables.write_data(tmp_path / "data.parquet", rows, "video", "detection", ["square"])
     source = media_tables.write_compressed(tmp_path / "train.parquet", data, "original", 0, ("train", "val"))
     settings = {"epochs": 30, "batch_size": 4, "validate_every": 30, "frames_per_clip": 2, "device": "cpu"}

@@ -188,7 +188,7 @@ def test_it_fits_among_torchvisions_transforms_and_survives_pickling():
         (lambda: RandomCodec("mp3", [32]), "is for audio, not for image"),
         (lambda: RandomAudioCodec("jpeg", [32], 16000), "is for image and video, not for audio"),
         (lambda: RandomAudioCodec("mp3", [96], 8000), "cannot do 96 kb/s at 8000 Hz"),
-        (lambda: RandomAudioCodec("opus", [32], 0), "needs its sample rate"),
+        (lambda: RandomAudioCodec("opus", [32], 0), "needs its sampling rate"),
         (lambda: RandomAudioCodec("opus", [32], 22050.5), "whole number of Hz"),
         (lambda: RandomAudioCodec("opus", [32], "16000"), "give Hz for audio"),
     ],

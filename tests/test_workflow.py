@@ -118,7 +118,7 @@ def test_lossless_condition_differs_from_the_reference_by_exactly_zero(finished)
     model, info = models.load(finished / RESULTS / "models/digits/resnet/original/0")
     lossless = codecs.get("original")
     rows = list(artifacts.iter_rows(finished / RESULTS / "data/digits.parquet", splits=["test"]))
-    media = [prepare(lossless.decode(row["media"], tuple(row["shape"]), row["rate"]), info) for row in rows]
+    media = [prepare(lossless.decode(row["media"], tuple(row["shape"]), row["sampling_rate"]), info) for row in rows]
     with torch.inference_mode():
         predicted = [int(model(torch.from_numpy(one)[None]).argmax()) for one in media]
     outcomes = artifacts.read_table(

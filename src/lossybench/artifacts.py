@@ -61,7 +61,7 @@ DATA = columns(
     ("group", pa.string()),  # what items may share: a speaker, a photograph, a track
     ("media", pa.binary()),  # bitstream of the lossless codec `original`
     ("shape", pa.list_(pa.int32())),  # decoded: (H, W, 3), (samples,) or (frames, H, W, 3)
-    ("rate", pa.float32(), "Hz or frames/s"),  # of audio or video; 0 for images
+    ("sampling_rate", pa.float32(), "Hz or frames/s"),  # of audio or video; 0 for images
     ("label", pa.int32(), ""),  # -1 in detection
     ("boxes", pa.list_(BOX), "pixels"),  # empty in classification
 )

@@ -242,7 +242,7 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
                 raise LossyBenchError("the original condition is always there; leave it out")
             found[codec_name] = codecs.get(codec_name, codec.options)
             for level in codec.levels:
-                found[codec_name].check(level, medium, described.rate)
+                found[codec_name].check(level, medium, described.sampling_rate)
     for arch, own in task.models.items():
         with At(f"{where}.models.{arch}"):
             if own and is_existing(own):

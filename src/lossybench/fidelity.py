@@ -13,19 +13,21 @@ from lossybench.errors import LossyBenchError
 SSIM_FRAME_STEP = 4
 
 
-def rate_of(payload_bits: int, shape: tuple[int, ...], medium: str, rate: float) -> float:
+def rate_of(payload_bits: int, shape: tuple[int, ...], medium: str, sampling_rate: float) -> float:
     """The rate of a bitstream: bits per pixel for images, kb/s for audio and video.
 
-    shape: (H, W, 3), (samples,) or (frames, H, W, 3); rate: Hz or frames/s.
+    shape: (H, W, 3), (samples,) or (frames, H, W, 3); sampling_rate: Hz or frames/s.
     """
     if medium == "image":
         return payload_bits / (shape[0] * shape[1])
-    return payload_bits * rate / shape[0] / 1000
+    return payload_bits * sampling_rate / shape[0] / 1000
 
 
-def measure(original: np.ndarray, decoded: np.ndarray, medium: Medium, rate: float = 0.0) -> dict[str, float | None]:
+def measure(
+    original: np.ndarray, decoded: np.ndarray, medium: Medium, sampling_rate: float = 0.0
+) -> dict[str, float | None]:
     """The fidelity columns of a compressed item: psnr and ssim for images and video, snr and spectral_distance for
-    audio, None for those of the other media. `rate` is the sample rate of audio in Hz.
+    audio, None for those of the other media. `sampling_rate` is that of audio in Hz.
 
     Raises LossyBenchError when the two differ in shape or dtype.
     """
@@ -35,7 +37,7 @@ def measure(original: np.ndarray, decoded: np.ndarray, medium: Medium, rate: flo
             f"{original.shape}; fidelity needs them alike"
         )
     if medium == "audio":
-        distance = spectral_distance(original, decoded, rate)
+        distance = spectral_distance(original, decoded, sampling_rate)
         return {"psnr": None, "ssim": None, "snr": snr(original, decoded), "spectral_distance": distance}
     return {"psnr": psnr(original, decoded), "ssim": ssim(original, decoded), "snr": None, "spectral_distance": None}
 
@@ -75,21 +77,21 @@ def snr(original: np.ndarray, decoded: np.ndarray) -> float:
     return 10 * math.log10(signal / noise) if signal else -math.inf
 
 
-def spectral_distance(original: np.ndarray, decoded: np.ndarray, rate: float) -> float:
-    """Log-spectral distance in dB of int16 clips (samples,) at `rate` Hz; 0 when identical.
+def spectral_distance(original: np.ndarray, decoded: np.ndarray, sampling_rate: float) -> float:
+    """Log-spectral distance in dB of int16 clips (samples,) at `sampling_rate` Hz; 0 when identical.
 
     The root mean square over frequency of the difference of the log power spectra, averaged over frames: Gray and
     Markel, "Distance measures for speech processing", IEEE TASSP 1976. Hann windows of 32 ms, hop 16 ms. The power
     of 16-bit quantisation noise (1/12 in squared steps) is added to both spectra, so that digital silence, whose
     logarithm is infinite, counts no more than what 16 bits can tell from it.
     """
-    difference = _log_spectra(original, rate) - _log_spectra(decoded, rate)
+    difference = _log_spectra(original, sampling_rate) - _log_spectra(decoded, sampling_rate)
     return float(np.mean(np.sqrt(np.mean(difference**2, axis=1))))
 
 
-def _log_spectra(samples: np.ndarray, rate: float) -> np.ndarray:
+def _log_spectra(samples: np.ndarray, sampling_rate: float) -> np.ndarray:
     """Power spectra (frames, frequencies) in dB."""
-    hop = max(round(0.016 * rate), 1)
+    hop = max(round(0.016 * sampling_rate), 1)
     frames = max(math.ceil(len(samples) / hop) - 1, 1)
     padded = np.zeros((frames + 1) * hop)
     padded[: len(samples)] = samples

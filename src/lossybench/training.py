@@ -132,7 +132,7 @@ def perturb(
 
 
 def _rows(data: Path, split: str) -> list[dict[str, Any]]:
-    rows = list(artifacts.iter_rows(data, ["id", "shape", "rate", "label", "boxes"], splits=[split]))
+    rows = list(artifacts.iter_rows(data, ["id", "shape", "sampling_rate", "label", "boxes"], splits=[split]))
     if not rows:
         raise LossyBenchError(f"{data}: split {split!r} is empty; training needs items in train and in val")
     return rows
@@ -141,10 +141,10 @@ def _rows(data: Path, split: str) -> list[dict[str, Any]]:
 def _input(
     rows: Sequence[Mapping[str, Any]], settings: TrainingSettings, medium: str, kind: str, arch: str, where: str
 ) -> Input:
-    rates = {row["rate"] for row in rows}
+    rates = {row["sampling_rate"] for row in rows}
     if medium == "audio" and len(rates) > 1:
         raise LossyBenchError(f"{where}: clips have different sample rates ({sorted(rates)}); resample them to one")
-    rate = rows[0]["rate"] if medium == "audio" else 0.0
+    rate = rows[0]["sampling_rate"] if medium == "audio" else 0.0
     detects_video = (medium, kind) == ("video", "detection")
     shapes = [row["shape"][1:] if detects_video else row["shape"] for row in rows]
     axes = {"audio": 1, "image": 2, "video": 2 if detects_video else 3}[medium]
@@ -264,7 +264,7 @@ class _Loader:
 
         def decode(row: dict[str, Any]) -> tuple[str, list[Example]]:
             item = by_id[row["id"]]
-            decoded = codec.decode(row["payload"], tuple(item["shape"]), item["rate"])
+            decoded = codec.decode(row["payload"], tuple(item["shape"]), item["sampling_rate"])
             return row["id"], self.task.examples(decoded, item, training=True)
 
         return self.feed(decode, rows())

@@ -26,14 +26,25 @@ class _Drawn(torch.nn.Module):
     """A codec, the levels to draw from, and the probability of a call to be coded at all."""
 
     def __init__(
-        self, codec: str, levels: Iterable[float], options: Options, p: float, medium: codecs.Medium, rate: float = 0
+        self,
+        codec: str,
+        levels: Iterable[float],
+        options: Options,
+        p: float,
+        medium: codecs.Medium,
+        sampling_rate: float = 0,
     ) -> None:
         super().__init__()
-        self.codec, self.levels, self.p, self.rate = codecs.get(codec, options), tuple(levels), p, rate
+        self.codec, self.levels, self.p, self.sampling_rate = (
+            codecs.get(codec, options),
+            tuple(levels),
+            p,
+            sampling_rate,
+        )
         if not self.levels or not 0 <= p <= 1:
             raise LossyBenchError(f"levels {self.levels}, p {p:g}: give one level at least, and p from 0 to 1")
         for level in self.levels:
-            self.codec.check(level, medium, rate)
+            self.codec.check(level, medium, sampling_rate)
 
     def draw(self) -> float | None:
         """A level, each as likely as the others; None, with probability 1 - p, for no coding."""
@@ -48,7 +59,7 @@ class _Drawn(torch.nn.Module):
         """The round trips of all items of an array; an item has the last `axes` axes."""
         out = np.empty_like(media)
         for at in np.ndindex(media.shape[:-axes]):
-            out[at] = self.codec.roundtrip(media[at], level, self.rate)
+            out[at] = self.codec.roundtrip(media[at], level, self.sampling_rate)
         return out
 
 

@@ -19,7 +19,7 @@ class Items:
 
     integers: (N, ...) in the model's layout; truth: classes, or {boxes, labels, frame} each; targets: what each shall
     be read as; clean, clean_after: predictions on the clean item, bare and behind the codec; stored: integers of the
-    items that the table of the bare model holds; rate: of all items, Hz for audio, frames/s for video, 0 for images.
+    items that the table of the bare model holds; sampling_rate: Hz of audio, frames/s of video, else 0.
     """
 
     ids: np.ndarray
@@ -29,7 +29,7 @@ class Items:
     clean: np.ndarray
     clean_after: np.ndarray
     stored: Stored
-    rate: float
+    sampling_rate: float
 
     def at(self, part: slice | np.ndarray) -> Items:
         """Some of the items."""

@@ -37,10 +37,10 @@ class CodecPreprocessor(PreprocessorPyTorch):
     4.1.1): the gradient at an item is taken to be the model's gradient at the decoded item.
 
     codec, level: the round trip. medium: "image" (tensors (N, 3, H, W) in [0, 1]), "video" ((N, frames, 3, H, W)) or
-    "audio" ((N, samples) in [-1, 1]); values outside are clipped, as the integers that a codec takes do. rate: Hz of
-    audio, frames/s of video, else 0.
+    "audio" ((N, samples) in [-1, 1]); values outside are clipped, as the integers that a codec takes do.
+    sampling_rate: Hz of audio, frames/s of video, else 0.
     remember: how many of the latest round trips are kept. ART predicts on the clean and the finished items to log
-    a success rate, and whoever measures the finished items sends them through once more.
+    a success sampling_rate, and whoever measures the finished items sends them through once more.
     threads: round trips at a time; encoders and decoders work outside Python's lock. It changes no result.
     """
 
@@ -49,21 +49,21 @@ class CodecPreprocessor(PreprocessorPyTorch):
         codec: Codec,
         level: float,
         medium: Medium,
-        rate: float = 0.0,
+        sampling_rate: float = 0.0,
         remember: int = 0,
         surrogate: Surrogate | None = None,
         threads: int = 1,
     ) -> None:
         super().__init__(is_fitted=True, apply_fit=False, apply_predict=True)
-        codec.check(level, medium, rate)
-        self.codec, self.level, self.rate, self.grid = codec, level, rate, GRIDS[medium]
+        codec.check(level, medium, sampling_rate)
+        self.codec, self.level, self.sampling_rate, self.grid = codec, level, sampling_rate, GRIDS[medium]
         self.surrogate = surrogate
         self._remembered = functools.lru_cache(maxsize=remember)(self._roundtrip)
         self._map = ThreadPoolExecutor(threads).map if threads > 1 else map
 
     def _roundtrip(self, item: bytes, shape: tuple[int, ...]) -> np.ndarray:
         media = self.grid.media(np.frombuffer(item, self.grid.dtype).reshape(shape))
-        decoded = self.grid.layout(self.codec.roundtrip(media, self.level, self.rate))
+        decoded = self.grid.layout(self.codec.roundtrip(media, self.level, self.sampling_rate))
         decoded.flags.writeable = False
         return decoded
 

@@ -221,7 +221,7 @@ class Run:
 
     def _rows(self, tier: str, aim: Aim, items: Items, tried: Tried, judge: Victim) -> Iterator[dict[str, Any]]:
         how, grid = self.victim.how, self.victim.grid
-        bitstreams = _bitstreams(tried, grid, items.rate)
+        bitstreams = _bitstreams(tried, grid, items.sampling_rate)
         change = grid.floats(tried.integers.astype(np.int32) - items.integers)
         largest, l2 = np.abs(change).reshape(len(change), -1).max(1), lengths(change)
         with np.errstate(divide="ignore"):
@@ -268,17 +268,17 @@ def attacked_items(data: Path, victim: AttackedModel) -> Items:
     lossless, bare = codecs.get(ORIGINAL), victim.behind()
     whole = info["medium"] != "video" or len({shape[0] for shape in chosen.values()}) == 1
     names, integers, truths, rates = [], [], [], set()
-    for row in iter_rows(data, ["id", "media", "shape", "rate", "label", "boxes"], splits=["test"]):
+    for row in iter_rows(data, ["id", "media", "shape", "sampling_rate", "label", "boxes"], splits=["test"]):
         if row["id"] in chosen:
             try:
-                media = lossless.decode(row["media"], tuple(row["shape"]), row["rate"])
+                media = lossless.decode(row["media"], tuple(row["shape"]), row["sampling_rate"])
                 item, truth = bare.item(media, row, whole)
             except LossyBenchError as error:
                 raise LossyBenchError(f"{data}: item {row['id']}: {error}") from None
             names.append(row["id"])
             integers.append(item)
             truths.append(truth)
-            rates.add(row["rate"])
+            rates.add(row["sampling_rate"])
     if len(rates) > 1:
         raise LossyBenchError(f"{data}: items of different rates {sorted(rates)} in one task; resample them to one")
     stacked, known = np.stack(integers), objects(truths) if info["kind"] == "detection" else np.array(truths)
@@ -306,7 +306,7 @@ def with_stored(items: Items, path: Path, victim: AttackedModel) -> Items:
             raise LossyBenchError(f"{path}: attacks item {row['id']}, which is not chosen now; make the table again")
         if row["tier"] in ALONE:
             aim = Aim(row["attack"], row["norm"], row["epsilon"], row["goal"])
-            media = lossless.decode(row["adversarial"], shape, items.rate)
+            media = lossless.decode(row["adversarial"], shape, items.sampling_rate)
             stored[row["tier"], aim][place[row["id"]]] = victim.grid.layout(media)
         if row["goal"] == "targeted":
             targets[place[row["id"]]] = bare.target(row)

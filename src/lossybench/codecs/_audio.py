@@ -14,11 +14,13 @@ from av.audio.frame import AudioFrame
 from lossybench.errors import LossyBenchError
 
 
-def whole_rate(codec: str, rate: float) -> int:
-    """The sample rate as an integer; LossyBenchError for none or a broken one."""
-    if rate < 1 or rate != int(rate):
-        raise LossyBenchError(f"codec {codec!r}: audio needs its sample rate, a whole number of Hz, not {rate:g}")
-    return int(rate)
+def whole_rate(codec: str, sampling_rate: float) -> int:
+    """The sampling rate as an integer; LossyBenchError for none or a broken one."""
+    if sampling_rate < 1 or sampling_rate != int(sampling_rate):
+        raise LossyBenchError(
+            f"codec {codec!r}: audio needs its sampling rate, a whole number of Hz, not {sampling_rate:g}"
+        )
+    return int(sampling_rate)
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:
@@ -27,12 +29,12 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
 
 
 def encode_packets(
-    encoder: str, samples: np.ndarray, rate: int, sample_format: str, bit_rate: int, options: dict[str, str]
+    encoder: str, samples: np.ndarray, sampling_rate: int, sample_format: str, bit_rate: int, options: dict[str, str]
 ) -> tuple[list[bytes], bytes]:
     """The packets of mono `samples` (n,) of the dtype of `sample_format`, and the encoder's header (extradata)."""
     context = cast(AudioCodecContext, av.CodecContext.create(encoder, "w"))
-    context.sample_rate, context.layout, context.format = rate, "mono", sample_format
-    context.time_base = Fraction(1, rate)
+    context.sample_rate, context.layout, context.format = sampling_rate, "mono", sample_format
+    context.time_base = Fraction(1, sampling_rate)
     context.bit_rate = bit_rate
     context.thread_count = 1
     context.options = options
@@ -41,7 +43,7 @@ def encode_packets(
     for start in range(0, len(samples), context.frame_size):
         chunk = np.ascontiguousarray(samples[None, start : start + context.frame_size])
         frame = AudioFrame.from_ndarray(chunk, format=sample_format, layout="mono")
-        frame.sample_rate, frame.pts = rate, start
+        frame.sample_rate, frame.pts = sampling_rate, start
         packets += context.encode(frame)
     packets += context.encode(None)
     return [bytes(packet) for packet in packets], bytes(context.extradata or b"")

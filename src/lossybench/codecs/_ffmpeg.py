@@ -39,16 +39,16 @@ def ffmpeg_version() -> str:
 
 
 def encode_frames(
-    encoder: str, frames: list[VideoFrame], rate: float, options: dict[str, str], full_range: bool = False
+    encoder: str, frames: list[VideoFrame], sampling_rate: float, options: dict[str, str], full_range: bool = False
 ) -> bytes:
-    """The Annex B stream of `frames` (one size and pixel format) at `rate` frames/s (0: unknown), by one thread.
+    """The Annex B stream of `frames` (one size and pixel format) at so many frames/s (0: unknown), by one thread.
 
     full_range: the frames are BT.601 Y'CbCr at full range, and the stream shall say so.
     """
     context = cast(VideoCodecContext, av.CodecContext.create(encoder, "w"))
     context.width, context.height = frames[0].width, frames[0].height
     context.pix_fmt = frames[0].format.name
-    context.framerate = Fraction(rate or 25).limit_denominator(1001)
+    context.framerate = Fraction(sampling_rate or 25).limit_denominator(1001)
     context.time_base = 1 / context.framerate
     context.thread_count = 1
     context.options = options

@@ -35,13 +35,13 @@ class StillCodec(Codec):
     def coded_bytes(bitstream: bytes) -> int:
         """Bytes of coded media in a whole bitstream; ValueError or IndexError when it is not whole."""
 
-    def _encode(self, media: np.ndarray, medium: Medium, level: float, rate: float) -> Encoded:
+    def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
         stills = [self.encode_still(frame, level) for frame in (media if medium == "video" else media[None])]
         payload = pack(stills) if medium == "video" else stills[0]
         coded = sum(map(self.coded_bytes, stills))
         return Encoded(payload, 8 * coded, 8 * (len(payload) - coded))
 
-    def _decode(self, payload: bytes, shape: tuple[int, ...], rate: float) -> np.ndarray:
+    def _decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float) -> np.ndarray:
         try:
             stills = unpack(payload) if len(shape) == 4 else [payload]
             # Decoders fill in what is missing without a word; the structure tells whether anything is.

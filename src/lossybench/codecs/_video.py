@@ -128,14 +128,14 @@ class BlockCodec(Codec):
             parameters += ["ipratio=1"]
         return {"preset": self.preset, self.encoder.removeprefix("lib") + "-params": ":".join(parameters)}
 
-    def _encode(self, media: np.ndarray, medium: Medium, level: float, rate: float) -> Encoded:
+    def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
         video = pad(media if medium == "video" else media[None], self.smallest, 2 if self.chroma == "420" else 1)
         pixels = f"yuv{self.chroma}p"
         frames = [VideoFrame.from_ndarray(yuv, format=pixels) for yuv in to_yuv(video, self.chroma)]
         options = self._options(int(level), medium, *video.shape[1:3])
-        return bare(encode_frames(self.encoder, frames, rate, options, full_range=True), self.standard)
+        return bare(encode_frames(self.encoder, frames, sampling_rate, options, full_range=True), self.standard)
 
-    def _decode(self, payload: bytes, shape: tuple[int, ...], rate: float) -> np.ndarray:
+    def _decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float) -> np.ndarray:
         count, height, width = shape[:3] if len(shape) == 4 else (1, *shape[:2])
         try:
             yuv = np.stack([frame.to_ndarray() for frame in decode_frames(self.standard, payload, count)])

@@ -54,27 +54,27 @@ class Codec(abc.ABC):
     whole: ClassVar[bool] = True  # whether levels are whole numbers only
 
     @abc.abstractmethod
-    def _encode(self, media: np.ndarray, medium: Medium, level: float, rate: float) -> Encoded:
-        """What `encode` does with an item, level and rate that are checked."""
+    def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
+        """What `encode` does with an item, level and sampling rate that are checked."""
 
     @abc.abstractmethod
-    def _decode(self, payload: bytes, shape: tuple[int, ...], rate: float) -> np.ndarray:
+    def _decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float) -> np.ndarray:
         """What `decode` does with arguments of the right types."""
 
     @abc.abstractmethod
     def version(self) -> str:
         """Name and version of the real encoder and decoder, and the settings that matter."""
 
-    def encode(self, media: np.ndarray, level: float, rate: float = 0.0) -> Encoded:
-        """Encode one item, which stays as it is. rate: Hz of audio, frames/s of video; 0 where unknown.
+    def encode(self, media: np.ndarray, level: float, sampling_rate: float = 0.0) -> Encoded:
+        """Encode one item, which stays as it is. sampling_rate: Hz of audio, frames/s of video; 0 where unknown.
 
         Raises LossyBenchError for what is no array of one of the codec's media, and for a level or rate it cannot do.
         """
         medium = medium_of(media)
-        self.check(level, medium, rate)
-        return self._encode(media, medium, float(level), rate)
+        self.check(level, medium, sampling_rate)
+        return self._encode(media, medium, float(level), sampling_rate)
 
-    def decode(self, payload: bytes, shape: tuple[int, ...], rate: float = 0.0) -> np.ndarray:
+    def decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float = 0.0) -> np.ndarray:
         """Decode one bitstream of `encode` into a new array of the item's `shape`, of the medium's dtype.
 
         Raises LossyBenchError when the payload is damaged, or no bytes, and for the shape of no item of the codec.
@@ -87,14 +87,14 @@ class Codec(abc.ABC):
         if medium not in self.media or (medium != "audio" and shape[-1] != 3):
             able = " and ".join(sorted(self.media))
             raise LossyBenchError(f"codec {self.name!r} is for {able}, not for shape {shape!r}; an item is {_ITEMS}")
-        _check_rate(rate)
-        return self._decode(payload, tuple(shape), rate)
+        _check_rate(sampling_rate)
+        return self._decode(payload, tuple(shape), sampling_rate)
 
-    def check(self, level: float, medium: Medium, rate: float = 0.0) -> None:
-        """Raise LossyBenchError for a level or rate (0: unknown) that the codec cannot do, saying what it can."""
+    def check(self, level: float, medium: Medium, sampling_rate: float = 0.0) -> None:
+        """Raise LossyBenchError, saying what it can, for a level or sampling rate (0: unknown) that the codec cannot do."""
         if medium not in self.media:
             raise LossyBenchError(f"codec {self.name!r} is for {' and '.join(sorted(self.media))}, not for {medium}")
-        _check_rate(rate)
+        _check_rate(sampling_rate)
         low, high = self.bounds
         if not isinstance(level, numbers.Real):
             raise LossyBenchError(f"codec {self.name!r}: {self.parameter} {level!r} is no number")
@@ -109,9 +109,9 @@ class Codec(abc.ABC):
         """`levels` from the mildest to the strongest."""
         return sorted(levels, reverse=self.stronger == "lower")
 
-    def roundtrip(self, media: np.ndarray, level: float, rate: float = 0.0) -> np.ndarray:
+    def roundtrip(self, media: np.ndarray, level: float, sampling_rate: float = 0.0) -> np.ndarray:
         """What the receiver gets: decode(encode(media))."""
-        return self.decode(self.encode(media, level, rate).payload, media.shape, rate)
+        return self.decode(self.encode(media, level, sampling_rate).payload, media.shape, sampling_rate)
 
     def level_label(self, level: float) -> str:
         """As readers write it: "QF 10", "16 kb/s", "20:1"."""
@@ -133,9 +133,11 @@ def medium_of(media: np.ndarray) -> Medium:
     raise LossyBenchError(f"codec input is {what}; it must be a non-empty {_ITEMS}")
 
 
-def _check_rate(rate: float) -> None:
-    if not isinstance(rate, numbers.Real) or not 0 <= rate < math.inf:
-        raise LossyBenchError(f"rate {rate!r} is none; give Hz for audio, frames/s for video, 0 where it is unknown")
+def _check_rate(sampling_rate: float) -> None:
+    if not isinstance(sampling_rate, numbers.Real) or not 0 <= sampling_rate < math.inf:
+        raise LossyBenchError(
+            f"sampling rate {sampling_rate!r} is none; give Hz for audio, frames/s for video, 0 where it is unknown"
+        )
 
 
 def names() -> list[str]:

@@ -32,7 +32,7 @@ DELAY = 576 + 529
 class Mp3(Codec):
     """Level: the constant bitrate. The payload is bare MP3 frames, without a Xing/LAME frame; all of it counts as
     coded media, the frames that carry the encoder's delay (1105 samples) and padding too: on clips of a second
-    or less the measured rate is above the nominal one.
+    or less the measured sampling_rate is above the nominal one.
     """
 
     name = "mp3"
@@ -43,25 +43,25 @@ class Mp3(Codec):
     stronger = "lower"
     bounds = (8, 320)
 
-    def check(self, level: float, medium: Medium, rate: float = 0.0) -> None:
-        super().check(level, medium, rate)
-        if rate and rate not in BITRATES:
+    def check(self, level: float, medium: Medium, sampling_rate: float = 0.0) -> None:
+        super().check(level, medium, sampling_rate)
+        if sampling_rate and sampling_rate not in BITRATES:
             known = ", ".join(map(str, sorted(BITRATES)))
-            raise LossyBenchError(f"codec 'mp3' cannot do {rate:g} Hz; it can {known}")
-        possible = BITRATES[int(rate)] if rate else sorted({*_MPEG1, *_MPEG2})
+            raise LossyBenchError(f"codec 'mp3' cannot do {sampling_rate:g} Hz; it can {known}")
+        possible = BITRATES[int(sampling_rate)] if sampling_rate else sorted({*_MPEG1, *_MPEG2})
         if level not in possible:
-            where = f" at {rate:g} Hz" if rate else ""
+            where = f" at {sampling_rate:g} Hz" if sampling_rate else ""
             raise LossyBenchError(
                 f"codec 'mp3' cannot do {level_text(level)} kb/s{where}; it can {', '.join(map(str, possible))} kb/s"
             )
 
-    def _encode(self, media: np.ndarray, medium: Medium, level: float, rate: float) -> Encoded:
-        whole = whole_rate(self.name, rate)
+    def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
+        whole = whole_rate(self.name, sampling_rate)
         packets, _ = encode_packets("libmp3lame", media, whole, "s16p", int(level) * 1000, {})
         payload = b"".join(packets)
         return Encoded(payload, 8 * len(payload), 0)
 
-    def _decode(self, payload: bytes, shape: tuple[int, ...], rate: float) -> np.ndarray:
+    def _decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float) -> np.ndarray:
         try:
             decoded = decode_packets("mp3float", _frames(payload))
             if len(decoded) < DELAY + shape[0]:
@@ -83,8 +83,8 @@ def _frames(payload: bytes) -> Iterator[bytes]:
         if header >> 21 != 0x7FF or not 1 <= index <= 14 or rate_index == 3:
             raise ValueError(f"no frame header at byte {at}")
         bitrate = (_MPEG1 if mpeg1 else _MPEG2)[index - 1]
-        rate = (44100, 48000, 32000)[rate_index] >> {3: 0, 2: 1, 0: 2}.get(header >> 19 & 3, 0)
-        length = (144 if mpeg1 else 72) * bitrate * 1000 // rate + (header >> 9 & 1)
+        sampling_rate = (44100, 48000, 32000)[rate_index] >> {3: 0, 2: 1, 0: 2}.get(header >> 19 & 3, 0)
+        length = (144 if mpeg1 else 72) * bitrate * 1000 // sampling_rate + (header >> 9 & 1)
         if at + length > len(payload):
             raise ValueError("it is cut off within a frame")
         yield payload[at : at + length]

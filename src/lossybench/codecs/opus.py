@@ -45,8 +45,8 @@ class Opus(Codec):
         require(self, "vbr", ("on", "constrained", "off"))
         require(self, "application", ("audio", "voip"))
 
-    def _encode(self, media: np.ndarray, medium: Medium, level: float, rate: float) -> Encoded:
-        whole = whole_rate(self.name, rate)
+    def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
+        whole = whole_rate(self.name, sampling_rate)
         samples = media.astype(np.float32) / 32768
         if whole not in NATIVE:
             samples, whole = soxr.resample(samples, whole, CLOCK), CLOCK
@@ -58,8 +58,8 @@ class Opus(Codec):
         payload, coded = pack([header, *packets]), sum(map(len, packets))
         return Encoded(payload, 8 * coded, 8 * (len(payload) - coded))
 
-    def _decode(self, payload: bytes, shape: tuple[int, ...], rate: float) -> np.ndarray:
-        whole = whole_rate(self.name, rate)
+    def _decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float) -> np.ndarray:
+        whole = whole_rate(self.name, sampling_rate)
         try:
             header, *packets = unpack(payload)
             decoded = _decoded(header, packets)[_pre_skip(header) :].astype(np.float32)

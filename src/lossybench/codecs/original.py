@@ -33,21 +33,21 @@ class Original(Codec):
     stronger = "higher"
     bounds = (0, 0)
 
-    def _encode(self, media: np.ndarray, medium: Medium, level: float, rate: float) -> Encoded:
+    def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
         if medium == "image":
             payload = cv2_encode(".png", media, [cv2.IMWRITE_PNG_COMPRESSION, 6])
             coded = _png_coded_bytes(payload)
         elif medium == "audio":
             file = io.BytesIO()
-            soundfile.write(file, media, whole_rate(self.name, rate), format="FLAC", subtype="PCM_16")
+            soundfile.write(file, media, whole_rate(self.name, sampling_rate), format="FLAC", subtype="PCM_16")
             payload = file.getvalue()
             coded = len(payload) - _flac_header_bytes(payload)
         else:
             frames = [VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24") for frame in media]
-            return bare(encode_frames("libx264rgb", frames, rate, _LOSSLESS), "h264")
+            return bare(encode_frames("libx264rgb", frames, sampling_rate, _LOSSLESS), "h264")
         return Encoded(payload, 8 * coded, 8 * (len(payload) - coded))
 
-    def _decode(self, payload: bytes, shape: tuple[int, ...], rate: float) -> np.ndarray:
+    def _decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float) -> np.ndarray:
         try:
             if len(shape) == 3:
                 _png_coded_bytes(payload)

@@ -175,7 +175,7 @@ class ClassFolders(UserFiles):
         """What is odd about a file that can be read, from its header."""
 
     @property
-    def rate(self) -> float:
+    def sampling_rate(self) -> float:
         """Hz that all clips of audio are brought to; 0 for other media."""
         return 0.0
 
@@ -185,7 +185,7 @@ class ClassFolders(UserFiles):
         counts = dict(collections.Counter(entry.split for entry in entries))
         card = self.full_card(self.path.resolve().name, entries)
         before = compressed_before(self.card, entries)
-        return Description(self.medium, "classification", classes, card, counts, self.rate, before)
+        return Description(self.medium, "classification", classes, card, counts, self.sampling_rate, before)
 
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
         """See Dataset."""

@@ -37,7 +37,7 @@ class Sequence:
 
     folder: Path
     images: Path
-    rate: float
+    sampling_rate: float
     frames: int
     width: int
     height: int
@@ -122,7 +122,7 @@ class MotClips(FileDataset):
     def read_clip(self, entry: Entry) -> tuple[np.ndarray, float]:
         """Frames of a clip, uint8 (frames, H, W, 3) RGB, and frames/s."""
         assert isinstance(entry, Part) and entry.stop is not None
-        rate = read_sequence(entry.path.parent.parent).rate / self.every
+        rate = read_sequence(entry.path.parent.parent).sampling_rate / self.every
         numbers = range(entry.start + 1, entry.stop + 1, self.every)
         frames = [_images.read(entry.path.with_name(f"{number:06d}{entry.path.suffix}")) for number in numbers]
         if len({frame.shape for frame in frames}) > 1:

@@ -116,16 +116,16 @@ class PublishedDataset(FileDataset):
         """Media and rate of one item. Raises LossyBenchError, naming the file, when it cannot be read."""
 
     @property
-    def rate(self) -> float:
+    def sampling_rate(self) -> float:
         """Hz that all audio has; 0 for other media."""
         return 0.0
 
     @property
     def shape(self) -> tuple[int, ...]:
         """About that of an item with these options: what planning goes by before anything is downloaded."""
-        if not self.rate:
+        if not self.sampling_rate:
             return self.facts.shape
-        return (round(self.facts.shape[0] * self.rate / type(self).model_fields["sample_rate"].default),)
+        return (round(self.facts.shape[0] * self.sampling_rate / type(self).model_fields["sample_rate"].default),)
 
     @property
     def files(self) -> tuple[download.Remote, ...]:
@@ -141,7 +141,7 @@ class PublishedDataset(FileDataset):
             self.classes,
             {**self.facts.card, **self.card},
             {split: counts[split] for split in SPLITS if split in counts} or None,
-            self.rate,
+            self.sampling_rate,
             compressed_before({"compressed_before": ", ".join(self.facts.compressed_before)} | self.card, []),
         )
 

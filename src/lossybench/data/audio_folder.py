@@ -30,6 +30,6 @@ class AudioFolder(ClassFolders):
         return audio_io.look(path, self.sample_rate)
 
     @property
-    def rate(self) -> float:
+    def sampling_rate(self) -> float:
         """See ClassFolders."""
         return self.sample_rate

@@ -55,7 +55,7 @@ class Box:
 class Item:
     """One image, or clip of audio or video, with its label, or boxes and labels.
 
-    group: what items may share (speaker, photograph, track). rate: Hz for audio, frames/s for video, 0 for images.
+    group: what items may share (speaker, photograph, track). sampling_rate: Hz of audio, frames/s of video, else 0.
     label: index into the classes; -1 in detection.
     """
 
@@ -63,7 +63,7 @@ class Item:
     split: str
     group: str
     media: np.ndarray
-    rate: float = 0.0
+    sampling_rate: float = 0.0
     label: int = -1
     boxes: tuple[Box, ...] = ()
 
@@ -73,8 +73,8 @@ class Description:
     """What is known of a data set before its media are read.
 
     card: title, source, licence, citation, prior_compression. counts: items a split; None where only reading tells.
-    rate: Hz that all audio has; 0 where only reading tells. compressed_before: lossy codings that the media went
-    through before, in order, as far as known.
+    sampling_rate: Hz that all audio has; 0 where only reading tells. compressed_before: lossy codings that the media
+    went through before, in order, as far as known.
     """
 
     medium: Medium
@@ -82,7 +82,7 @@ class Description:
     classes: list[str]
     card: dict[str, str]
     counts: dict[str, int] | None
-    rate: float = 0.0
+    sampling_rate: float = 0.0
     compressed_before: tuple[str, ...] = ()
 
 

@@ -59,7 +59,7 @@ class Esc50(PublishedDataset):
     sample_rate: int = Field(44100, ge=8000, le=48000, description="Hz that clips get; their own is 44100")
 
     @property
-    def rate(self) -> float:
+    def sampling_rate(self) -> float:
         """See PublishedDataset."""
         return self.sample_rate
 

@@ -49,7 +49,7 @@ class Fsdd(PublishedDataset):
     sample_rate: int = Field(8000, ge=8000, le=48000, description="Hz that clips get; their own is 8000")
 
     @property
-    def rate(self) -> float:
+    def sampling_rate(self) -> float:
         """See PublishedDataset."""
         return self.sample_rate
 

@@ -46,7 +46,7 @@ class SpeechCommands(PublishedDataset):
     sample_rate: int = Field(16000, ge=8000, le=48000, description="Hz that clips get; their own is 16000")
 
     @property
-    def rate(self) -> float:
+    def sampling_rate(self) -> float:
         """See PublishedDataset."""
         return self.sample_rate
 

@@ -45,8 +45,10 @@ def build(name: str, classes: int, input: Input, weights: str | None) -> nn.Modu
     """Raises LossyBenchError for a model or weights that torchaudio does not have, and for another sample rate."""
     if name not in BUNDLES:
         raise LossyBenchError(f"torchaudio has no encoder {name!r}; {nearest(name, BUNDLES)}")
-    if input.rate != RATE:
-        raise LossyBenchError(f"torchaudio/{name} hears {RATE} Hz, not {input.rate:g}; set the data's sample_rate")
+    if input.sampling_rate != RATE:
+        raise LossyBenchError(
+            f"torchaudio/{name} hears {RATE} Hz, not {input.sampling_rate:g}; set the data's sample_rate"
+        )
     encoder = getattr(torchaudio.models, name)()
     if weights is not None:
         if weights not in ("DEFAULT", name.upper()):

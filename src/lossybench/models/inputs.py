@@ -18,13 +18,13 @@ class Input:
     """The shape of one item as a model sees it.
 
     shape: image (height, width); audio (samples,); video (frames, height, width), where a video detector's frames
-    are the window around the frame it searches. rate: Hz for audio, frames/s for video, 0 for images. resize: pixels
+    are the window around the frame it searches. sampling_rate: Hz of audio, frames/s of video, else 0. resize: pixels
     that a picture's shorter side is brought to before the centre of `shape` is cut out, by the filter `interpolation`;
     None: the largest centre of that shape is resized.
     """
 
     shape: tuple[int, ...]
-    rate: float = 0.0
+    sampling_rate: float = 0.0
     resize: int | None = None
     interpolation: Interpolation = "bilinear"
 

@@ -71,7 +71,9 @@ def draw(data: Path, compressed: list[Path], out: Path) -> None:
                         continue
                     cell = cells[j][item["id"]]
                     if meta["medium"] == "audio":
-                        _draw_spectrogram(ax, cell, item["rate"], loudest, leftmost=j == 0, last=i == len(rows) - 1)
+                        _draw_spectrogram(
+                            ax, cell, item["sampling_rate"], loudest, leftmost=j == 0, last=i == len(rows) - 1
+                        )
                     else:
                         _picture(ax, cell, item["boxes"], with_boxes=j == 0)
                 title = codecs.codec_class(codec).title
@@ -84,7 +86,7 @@ def draw(data: Path, compressed: list[Path], out: Path) -> None:
 def _samples(data: Path) -> list[dict[str, Any]]:
     """The first test items of different classes; in detection, where items have no one class, the first ones."""
     found: list[dict[str, Any]] = []
-    for row in iter_rows(data, columns=["id", "shape", "rate", "label", "boxes"], splits=["test"]):
+    for row in iter_rows(data, columns=["id", "shape", "sampling_rate", "label", "boxes"], splits=["test"]):
         if row["label"] < 0 or row["label"] not in [one["label"] for one in found]:
             found.append(row)
         if len(found) == ITEMS:
@@ -109,7 +111,7 @@ def _decode(
         for row in iter_rows(path, columns=["id", "payload", "rate", "psnr", "snr"]):
             item = wanted.pop(row["id"], None)
             if item:
-                media = codec.decode(row["payload"], tuple(item["shape"]), item["rate"])
+                media = codec.decode(row["payload"], tuple(item["shape"]), item["sampling_rate"])
                 decibels = row["snr"] if medium == "audio" else row["psnr"]
                 note = f"{amount(row['rate'])} {unit}, " + (
                     "identical" if decibels == math.inf else f"{decibels:.1f} dB"
@@ -164,7 +166,7 @@ def spectrogram(media: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray,
 def _loudest(sheet: dict[str, dict[float, dict[str, _Cell]]], samples: list[dict[str, Any]]) -> float:
     """The top of the common scale: the loudest point of the originals, in whole tens of dB."""
     (originals,) = sheet[ORIGINAL].values()
-    peak = max(spectrogram(originals[item["id"]].media, item["rate"])[2].max() for item in samples)
+    peak = max(spectrogram(originals[item["id"]].media, item["sampling_rate"])[2].max() for item in samples)
     return 10 * math.ceil(peak / 10)
 
 

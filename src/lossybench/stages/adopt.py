@@ -55,7 +55,7 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
     assert how.classes is not None
     known = existing_settings.named(how.classes)
     picked = existing_settings.outputs_of(known, classes)
-    rows = list(artifacts.iter_rows(data, ["id", "shape", "rate"], splits=["test"]))
+    rows = list(artifacts.iter_rows(data, ["id", "shape", "sampling_rate"], splits=["test"]))
     if not rows:
         raise LossyBenchError(f"{data}: no items in the split test")
     about: dict[str, Any] = {
@@ -69,7 +69,7 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
         "rest": [],
     }
     shape = how.input_size or common_shape([row["shape"] for row in rows], medium, str(data))
-    input = Input(tuple(shape), rows[0]["rate"] if medium == "audio" else 0.0, how.resize, how.interpolation)
+    input = Input(tuple(shape), rows[0]["sampling_rate"] if medium == "audio" else 0.0, how.resize, how.interpolation)
     info: dict[str, Any] = {
         "task": task,
         "regime": ORIGINAL,
@@ -108,8 +108,8 @@ def _first_items(data: Path, info: Mapping[str, Any]) -> torch.Tensor:
     """Two test items as model input; one twice, where there is no second."""
     original, task = codecs.get(ORIGINAL), tasks.get(info)
     media: list[np.ndarray] = []
-    for row in artifacts.iter_rows(data, ["id", "media", "shape", "rate", "label", "boxes"], splits=["test"]):
-        decoded = original.decode(row["media"], tuple(row["shape"]), row["rate"])
+    for row in artifacts.iter_rows(data, ["id", "media", "shape", "sampling_rate", "label", "boxes"], splits=["test"]):
+        decoded = original.decode(row["media"], tuple(row["shape"]), row["sampling_rate"])
         media += [example.media for example in task.examples(decoded, row, training=False)]
         if len(media) >= 2:
             break

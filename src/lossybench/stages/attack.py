@@ -104,7 +104,7 @@ def attack(
 
         def through(level: float) -> CodecPreprocessor:
             remember = 3 * how.batch_size
-            return CodecPreprocessor(coder, level, info["medium"], items.rate, remember, None, threads)
+            return CodecPreprocessor(coder, level, info["medium"], items.sampling_rate, remember, None, threads)
 
         def shaped(level: float) -> CodecPreprocessor:
             plain, some = through(level), items.integers[: how.batch_size]
@@ -138,7 +138,7 @@ def attack(
 def _identity(attacked: Sequence[AttackedModel], items: Items, levels: list[float], meta: Mapping[str, Any]) -> str:
     """A hash of all that the rows of an attack follow from. meta: of its table."""
     code = source_digest("stages/attack.py", "attacks", "codecs", "models", "tasks", "integers.py", "reading.py")
-    chosen = [items.ids, items.truth, items.targets, items.rate, [str(key) for key in items.stored]]
+    chosen = [items.ids, items.truth, items.targets, items.sampling_rate, [str(key) for key in items.stored]]
     said = json.dumps(
         [[model.info for model in attacked], levels, meta, code, chosen], default=lambda array: array.tolist()
     )

@@ -47,14 +47,16 @@ def compress(
 
     def rows() -> Iterator[dict[str, Any]]:
         for row in tqdm(iter_rows(data, splits=SPLITS[part]), str(Condition(codec, level)), unit="item", mininterval=2):
-            shape, rate = tuple(row["shape"]), row["rate"]
+            shape, sampling_rate = tuple(row["shape"]), row["sampling_rate"]
             try:
-                media = lossless.decode(row["media"], shape, rate)
-                coder.check(level, meta["medium"], rate)
-                encoded = coder.encode(media, level, rate)
+                media = lossless.decode(row["media"], shape, sampling_rate)
+                coder.check(level, meta["medium"], sampling_rate)
+                encoded = coder.encode(media, level, sampling_rate)
                 fidelity = dict.fromkeys(("psnr", "ssim", "snr", "spectral_distance"))
                 if part == "test":
-                    fidelity |= measure(media, coder.decode(encoded.payload, shape, rate), meta["medium"], rate)
+                    fidelity |= measure(
+                        media, coder.decode(encoded.payload, shape, sampling_rate), meta["medium"], sampling_rate
+                    )
             except LossyBenchError as error:
                 raise LossyBenchError(f"{data}: item {row['id']}: {error}") from None
             yield {
@@ -64,7 +66,7 @@ def compress(
                 "payload_bits": encoded.payload_bits,
                 "overhead_bits": encoded.overhead_bits,
                 "raw_bits": int(np.prod(shape)) * media.itemsize * 8,
-                "rate": rate_of(encoded.payload_bits, shape, meta["medium"], rate),
+                "rate": rate_of(encoded.payload_bits, shape, meta["medium"], sampling_rate),
                 "encoder": encoder,
                 **fidelity,
             }

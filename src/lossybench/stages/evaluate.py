@@ -44,7 +44,7 @@ def evaluate(
     feed = functools.partial(runtime.in_order, device=chosen, threads=threads)
     metas = [artifacts.read_meta(path) for path in compressed]
     _check(info, compressed, metas)
-    columns = ["id", "shape", "rate", "label", "boxes"]
+    columns = ["id", "shape", "sampling_rate", "label", "boxes"]
     truth = {row["id"]: row for row in artifacts.iter_rows(data, columns, splits=["test"])}
     task = tasks.get(info)
     meta = {key: info[key] for key in ("task", "arch", "regime", "seed", "classes", "kind")}
@@ -97,7 +97,7 @@ def level_outcomes(
 
     def decode(row: dict[str, Any]) -> list[tuple[str, Example]]:
         item = truth[row["id"]]
-        decoded = codec.decode(row["payload"], tuple(item["shape"]), item["rate"])
+        decoded = codec.decode(row["payload"], tuple(item["shape"]), item["sampling_rate"])
         return [(row["id"], example) for example in task.examples(decoded, item, training=False)]
 
     def predict() -> Iterator[dict[str, Any]]:

@@ -83,7 +83,7 @@ def fetch(
                     item = dataclasses.replace(item, media=scaled.apply(item.media))
                 counts[item.split, item.label] += 1
                 progress.update()
-                yield _row(item, original.encode(item.media, 0, item.rate).payload)
+                yield _row(item, original.encode(item.media, 0, item.sampling_rate).payload)
 
         artifacts.write_table(aside, artifacts.DATA, rows(), meta)
         _check_counts(adapter, description, counts)
@@ -102,7 +102,7 @@ def _row(item: Item, payload: bytes) -> dict[str, Any]:
         "group": item.group,
         "media": payload,
         "shape": list(item.media.shape),
-        "rate": item.rate,
+        "sampling_rate": item.sampling_rate,
         "label": item.label,
         "boxes": [vars(box) for box in item.boxes],
     }

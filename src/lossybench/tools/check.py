@@ -178,7 +178,7 @@ def _any(dataset: data.Dataset, report: Report, seed: int, severity: Any) -> Ite
     skipped: list[str] = []
     try:
         for item in tqdm(dataset.items(seed, skipped), desc="check", unit="item", mininterval=2):
-            yield item.id, item.split, item.label, item.media, item.rate
+            yield item.id, item.split, item.label, item.media, item.sampling_rate
     except LossyBenchError as error:
         report.findings.append(Finding("unusable", "error", report.title, str(error)))
     for text in skipped:

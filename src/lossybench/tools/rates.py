@@ -32,7 +32,7 @@ def measured(
     coder = codecs.get(codec, options)
     levels = coder.by_strength(list(dict.fromkeys(levels)))
     for level in levels:
-        coder.check(level, medium, folder.rate)
+        coder.check(level, medium, folder.sampling_rate)
     subfolders(path, "rates")  # complains if it is none
     files = folder.files(path, [])
     if not files:

@@ -118,7 +118,7 @@ def _training(info: dict[str, Any], data: Path, train: list[Path], threads: int)
 def _evaluation(model: Path, info: dict[str, Any], data: Path, test: Path, threads: int) -> tuple[int, float, float]:
     device = runtime.start("auto", runtime.deterministic(info))
     network = models.load(model)[0].to(device)
-    columns = ["id", "shape", "rate", "label", "boxes"]
+    columns = ["id", "shape", "sampling_rate", "label", "boxes"]
     truth = {row["id"]: row for row in artifacts.iter_rows(data, columns, splits=["test"])}
     meta, task = artifacts.read_meta(test), tasks.get(info)
 
@@ -155,7 +155,9 @@ def _attacks(model: Path, data: Path, codec: str, level: float, settings: dict[s
     lines[1] += f"{'seconds':>9}{'bound':>9}{'overhead':>9}{'codec':>8}"
 
     def through(spent: list[float]) -> CodecPreprocessor:
-        return _Timed(coder, level, victim.info["medium"], items.rate, 3 * how.batch_size, None, threads, spent=spent)
+        return _Timed(
+            coder, level, victim.info["medium"], items.sampling_rate, 3 * how.batch_size, None, threads, spent=spent
+        )
 
     def line(name: str, aim: Aim, behind: Callable[[list[float]], tuple[CodecPreprocessor, ...]], steps: int) -> str:
         passes = _forward if METHODS[aim.attack].access == "scores" else _forward_backward

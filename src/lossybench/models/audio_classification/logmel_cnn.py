@@ -34,7 +34,7 @@ class LogMel(nn.Module):
 def build(classes: int, input: Input) -> nn.Module:
     """See `lossybench.models.build`."""
     return nn.Sequential(
-        LogMel(input.rate),
+        LogMel(input.sampling_rate),
         nn.InstanceNorm2d(1),
         conv(1, 16, 5, stride=2),
         conv(16, 32, 3),
