@@ -16,11 +16,13 @@ from snakemake.utils import min_version
 # This checkout's package comes first, installed or not: fingerprints and jobs must see the same code.
 sys.path.insert(0, str(Path(workflow.basedir, "src")))
 
-from lossybench import models, plan
+from lossybench import models
+from lossybench.conditions import ORIGINAL, Condition, Model
 from lossybench.errors import LossyBenchError
 from lossybench.fingerprint import fingerprint
-from lossybench.models.settings import identity
-from lossybench.study import Condition, Model, Study
+from lossybench.models.existing_settings import identity
+from lossybench.study import Study
+from lossybench.tools import plan
 
 min_version("9.14")
 
@@ -41,8 +43,7 @@ try:
 except LossyBenchError as error:
     raise WorkflowError(f"The study's config is wrong. {error}") from None
 
-ROOT = str(STUDY.root)
-LOGS, BENCHMARKS = f"{ROOT}/logs", f"{ROOT}/benchmarks"
+LAYOUT = STUDY.layout
 
 # One thread a job: jobs run side by side, and results do not depend on the number of cores. Jobs run this checkout's
 # package with this Python, activated or not, or with that of their conda environment.
@@ -84,6 +85,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/compress.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/adopt.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/attack.smk"
 include: "workflow/rules/aggregate.smk"

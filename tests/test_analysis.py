@@ -10,7 +10,7 @@ from scipy.interpolate import Akima1DInterpolator
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 from statsmodels.stats.contingency_tables import mcnemar
 
-from lossybench.analysis import classification
+from lossybench.analysis import label_metrics as classification
 from lossybench.analysis.comparisons import Primary, paired
 from lossybench.analysis.intervals import (
     Interval,
@@ -22,7 +22,7 @@ from lossybench.analysis.intervals import (
     tango,
     wilson,
 )
-from lossybench.analysis.rates import bjontegaard_delta
+from lossybench.analysis.rate_curves import bjontegaard_delta
 from lossybench.analysis.verdicts import fixed_sequence, items_needed, verdict
 
 

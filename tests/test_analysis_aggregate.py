@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from lossybench.analysis import tables
-from lossybench.analysis.aggregate import aggregate
 from lossybench.artifacts import (
     CLASSIFICATION_OUTCOMES,
     COMPRESSED,
@@ -19,6 +18,7 @@ from lossybench.artifacts import (
     write_table,
 )
 from lossybench.errors import LossyBenchError
+from lossybench.stages.aggregate import aggregate
 
 LEVELS = {"original": [0.0], "jpeg": [10.0, 50.0, 90.0]}
 SETTINGS = {"deltas": [1, 2, 5], "bootstrap": 200, "seed": 0}
@@ -90,7 +90,7 @@ class Study:
 
     def summary(self):
         out = self.folder / "summary"
-        aggregate(self.data, self.compressed, self.outcomes, [], SETTINGS, out)
+        aggregate(self.data, self.compressed, self.outcomes, SETTINGS, out)
         return {name: read_table(out / f"{name}.parquet").to_pandas() for name in tables.SCHEMAS}
 
 
@@ -196,5 +196,5 @@ def test_refusals_name_the_file(tmp_path):
 
 
 def test_classification_needs_no_torch():
-    code = "import sys, lossybench.analysis.aggregate; sys.exit('torch' in sys.modules)"
+    code = "import sys, lossybench.stages.aggregate; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

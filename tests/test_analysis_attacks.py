@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from lossybench.analysis import tables
-from lossybench.analysis.attacks import attack_rows
+from lossybench.analysis.robustness import attack_rows
 from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, write_table
 from lossybench.errors import LossyBenchError
 
@@ -413,9 +413,9 @@ def test_an_item_without_any_gradient_marks_all_that_follow_it(tmp_path):
 def test_refuses_differing_items_and_unknown_levels(tmp_path):
     with pytest.raises(LossyBenchError, match="other items than on the bare model"):
         tables_of(tmp_path, rows([1, 1, 1]), behind([1, 1]))
-    with pytest.raises(LossyBenchError, match=r"jpeg\.parquet: jpeg at level 20 is no condition"):
+    with pytest.raises(LossyBenchError, match=r"jpeg\.parquet: jpeg/20 is no condition"):
         tables_of(tmp_path, rows([1, 1]), rows([1, 1], level=20.0))
-    with pytest.raises(LossyBenchError, match="attacks other items than the first"):
+    with pytest.raises(LossyBenchError, match="attacks other items than the file's first"):
         tables_of(tmp_path, rows([1, 1]) + rows([1, 1, 1], goal="targeted"))
     with pytest.raises(LossyBenchError, match="item item0 has no after"):
         tables_of(tmp_path, rows([None, 1], before=[1, 1]))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lossybench.analysis import detection
+from lossybench.analysis import box_metrics as detection
 from lossybench.analysis.intervals import Resamples
 
 

@@ -22,17 +22,17 @@ from skimage.data import astronaut
 from sklearn.datasets import load_digits
 
 from lossybench import codecs, models
-from lossybench.analysis.attacks import Attacked, gates
+from lossybench.analysis.robustness import Attacked, gates
 from lossybench.artifacts import COMPRESSED, DATA, read_meta, read_table, write_table
 from lossybench.attacks import surrogates
-from lossybench.attacks.classification import ClassificationVictim
+from lossybench.attacks.attack_settings import Aim, AttackSettings
+from lossybench.attacks.classifiers import ClassificationVictim
 from lossybench.attacks.preprocessor import CodecPreprocessor
-from lossybench.attacks.quantised import GRIDS
-from lossybench.attacks.run import attack
-from lossybench.attacks.settings import Aim, AttackSettings
-from lossybench.codecs.base import Codec, Encoded, Medium
+from lossybench.codecs.codec import Codec, Encoded, Medium
 from lossybench.errors import LossyBenchError
+from lossybench.integers import GRIDS
 from lossybench.models.inputs import prepare
+from lossybench.stages.attack import attack
 
 EPSILON = 32 / 255
 SIDE = 16
@@ -136,9 +136,8 @@ class Study:
         chosen = {"attacks": {"pgd": [EPSILON]}, "items": 60, "batch_size": 32, **settings}
         parts = self.compressed(codec, list(compressed or [0]))
         sources = [self.root / name for name in transfer]
-        attack(
-            self.root / "model", self.root / "data.parquet", parts, codec, {}, oblivious, chosen, path, sources, threads
-        )
+        model, data = self.root / "model", self.root / "data.parquet"
+        attack(model, data, parts, codec, path, {}, oblivious, sources, chosen, threads)
         return path
 
 
@@ -697,14 +696,16 @@ def test_tables_that_do_not_belong_together_are_refused(study: Study) -> None:
     with pytest.raises(LossyBenchError, match="no such artifact"):
         study.attack("jpeg", (50,))
     study.attack(steps=1)
-    with pytest.raises(LossyBenchError, match="jpeg 30 was not compressed; there is: 50"):
+    with pytest.raises(LossyBenchError, match="jpeg/30 was not compressed; there is: 50"):
         study.attack("jpeg", (50,), levels=[30])
     with pytest.raises(LossyBenchError, match="target_rule was 'next', is now 'random'"):
         study.attack("jpeg", (50,), target_rule="random")
     with pytest.raises(LossyBenchError, match="needs the attack table"):
-        attack(study.root, study.root / "data.parquet", [], "jpeg", {}, None, {}, study.root / "x.parquet")
+        attack(study.root, study.root / "data.parquet", [], "jpeg", study.root / "x.parquet")
     with pytest.raises(LossyBenchError, match="with options"):
-        attack(study.root, study.root / "data.parquet", study.compressed("jpeg", [50]), "jpeg", {"chroma": "444"},
-               study.root / "original.attacks.parquet", {"items": 60, "attacks": {"pgd": [EPSILON]}},
-               study.root / "x.parquet")  # fmt: skip
+        settings = {"items": 60, "attacks": {"pgd": [EPSILON]}}
+        attack(
+            study.root, study.root / "data.parquet", study.compressed("jpeg", [50]), "jpeg", study.root / "x.parquet",
+            {"chroma": "444"}, study.root / "original.attacks.parquet", settings=settings,
+        )  # fmt: skip
     assert not (study.root / "x.parquet").exists()

@@ -14,13 +14,13 @@ from lossybench import codecs, models
 from lossybench.analysis.attacked_objects import objects, robust_map
 from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, read_table, write_table
 from lossybench.attacks import surrogates
-from lossybench.attacks.detection import DetectionVictim, _Searched, _targets, least_covering, patch_side
+from lossybench.attacks.attack_settings import Aim, AttackSettings
+from lossybench.attacks.detectors import DetectionVictim, _Searched, _targets, least_covering, patch_side
 from lossybench.attacks.preprocessor import CodecPreprocessor
-from lossybench.attacks.quantised import GRIDS
-from lossybench.attacks.reading import NOTHING, read
-from lossybench.attacks.settings import Aim, AttackSettings
 from lossybench.errors import LossyBenchError
+from lossybench.integers import GRIDS
 from lossybench.models.inputs import Input
+from lossybench.reading import NOTHING, read
 from lossybench.tasks.detection import Detection
 
 SIDE, CELL, CLASSES, RATE = 32, 8, 3, 25.0

@@ -8,8 +8,10 @@ import pytest
 import soundfile
 from PIL import Image
 
-from lossybench import artifacts, check, cli, codecs, data
-from lossybench.compression import compress
+from lossybench import artifacts, cli, codecs, data
+from lossybench.stages.compress import compress
+from lossybench.stages.fetch import fetch
+from lossybench.tools import check
 
 RANDOM = np.random.default_rng(0)
 
@@ -42,7 +44,7 @@ def kinds(report):
 
 
 def test_nothing_is_found_where_nothing_is_wrong(whole):
-    report = check.check("image_folder", {"path": whole}, {})
+    report = check.examine("image_folder", {"path": whole}, {})
     assert report.findings == [] and not report.impossible
     assert {split: report.counts[split, 0] for split in ("train", "val", "test")} == {"train": 12, "val": 3, "test": 5}
     assert report.raw_bytes == 60 * 40 * 48 * 3 and set(report.sizes) == {(40, 48)}
@@ -120,8 +122,8 @@ def test_each_of_fourteen_kinds_of_defects_and_more_is_named(whole, tmp_path, ca
 
 def test_unreadable_files_that_may_be_skipped_do_not_stop_a_study(whole):
     (whole / "train" / "cat" / "bad.png").write_text("no picture")
-    assert check.check("image_folder", {"path": whole}, {}).impossible
-    report = check.check("image_folder", {"path": whole, "on_error": "skip"}, {})
+    assert check.examine("image_folder", {"path": whole}, {}).impossible
+    report = check.examine("image_folder", {"path": whole, "on_error": "skip"}, {})
     assert not report.impossible and kinds(report)["unreadable file"].severity == "warning"
 
 
@@ -143,7 +145,7 @@ def test_faults_of_sound_are_named(tmp_path):
     soundfile.write(at / "flac.wav", tone, rate, format="FLAC")
     whole = (at / "0.wav").read_bytes()
     (at / "cut.wav").write_bytes(whole[:-500])
-    report = check.check("audio_folder", {"path": root})
+    report = check.examine("audio_folder", {"path": root})
     expected = {
         "other sample rate": "fast.wav",
         "several channels": "stereo.wav",
@@ -177,7 +179,7 @@ def table(tmp_path):
 
 def test_labels_and_groups_come_from_a_table(table, tmp_path):
     path, options = table
-    data.build("image_folder", options, 0, tmp_path / "out.parquet", "task")
+    fetch("image_folder", "task", tmp_path / "out.parquet", options)
     rows = list(artifacts.iter_rows(tmp_path / "out.parquet"))
     assert artifacts.read_meta(tmp_path / "out.parquet")["classes"] == ["b10", "b9"]
     splits = {}
@@ -187,7 +189,7 @@ def test_labels_and_groups_come_from_a_table(table, tmp_path):
         assert splits.setdefault(row["group"], row["split"]) == row["split"]
     assert len(rows) == 24 and set(splits.values()) == {"train", "val", "test"}
     path.write_text(path.read_text().replace(",,", ",test,"))
-    data.build("image_folder", options, 0, tmp_path / "out.parquet", "task")
+    fetch("image_folder", "task", tmp_path / "out.parquet", options)
     assert {row["split"] for row in artifacts.iter_rows(tmp_path / "out.parquet")} == {"test"}
 
 
@@ -203,7 +205,7 @@ def test_faults_of_a_table_are_named_together(table, tmp_path):
     lines += ["nowhere.png,b9,,p1", "0.png,b10,,p1", "1,b9,,p1", "2,,,p1", "3,b9,tset,p1"]
     del lines[6]  # picture 5
     path.write_text("\n".join(lines))
-    report = check.check("image_folder", options, {})
+    report = check.examine("image_folder", options, {})
     found = kinds(report)
     expected = {"missing file": "nowhere.png", "file listed twice": "'0.png'", "row without a label": "'2'"}
     for kind, name in (expected | {"unknown split": "'tset'"}).items():
@@ -217,23 +219,23 @@ def test_faults_of_a_table_are_named_together(table, tmp_path):
 
 
 def test_a_set_to_test_on_needs_no_other_split(whole, tmp_path):
-    report = check.check("image_folder", {"path": whole / "test", "fractions": {"test": 1}}, {})
+    report = check.examine("image_folder", {"path": whole / "test", "fractions": {"test": 1}}, {})
     assert report.findings == [] and {split for split, _ in report.counts} == {"test"}
     shutil.rmtree(whole / "train")
     shutil.rmtree(whole / "val")
     assert data.describe("image_folder", {"path": whole}).counts == {"test": 15}
-    data.build("image_folder", {"path": whole}, 0, tmp_path / "t.parquet", "t", {"resize": 20, "crop": [16, 20]})
+    fetch("image_folder", "t", tmp_path / "t.parquet", {"path": whole}, {"resize": 20, "crop": [16, 20]})
     assert {tuple(row["shape"]) for row in artifacts.iter_rows(tmp_path / "t.parquet")} == {(16, 20, 3)}
 
 
 def test_costs_are_those_of_compressing(whole, tmp_path):
     """A set of 15 items is its own sample: the bytes must be those of the compress stage."""
     options = {"path": whole / "test", "fractions": {"test": 1}}
-    report = check.check("image_folder", options, {"jpeg": ({"chroma": "444"}, [10, 50])})
+    report = check.examine("image_folder", options, {"jpeg": ({"chroma": "444"}, [10, 50])})
     assert [cost.label for cost in report.costs] == ["QF 50", "QF 10"]
-    data.build("image_folder", options, 0, tmp_path / "d.parquet", "t")
+    fetch("image_folder", "t", tmp_path / "d.parquet", options)
     for cost, level in zip(report.costs, (50, 10), strict=True):
-        compress(tmp_path / "d.parquet", "jpeg", {"chroma": "444"}, level, "test", tmp_path / "c.parquet")
+        compress(tmp_path / "d.parquet", "jpeg", level, tmp_path / "c.parquet", options={"chroma": "444"})
         rows = list(artifacts.iter_rows(tmp_path / "c.parquet"))
         assert cost.bytes == pytest.approx(sum(row["payload_bits"] for row in rows) / 8)
         assert cost.rate == pytest.approx(np.mean([row["rate"] for row in rows])) and cost.seconds > 0
@@ -266,7 +268,7 @@ def test_all_faults_of_coco_annotations_are_listed(tmp_path):
     boxes[7]["bbox"], boxes[8]["bbox"] = [1, 1, 0, 9], [90, 1, 5, 5]
     content = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "cell"}]}
     (tmp_path / "a.json").write_text(json.dumps(content))
-    report = check.check("coco", {"annotations": tmp_path / "a.json", "images": tmp_path / "images"}, {})
+    report = check.examine("coco", {"annotations": tmp_path / "a.json", "images": tmp_path / "images"}, {})
     named = " ".join(finding.item + finding.text for finding in report.findings)
     for name in ("0.png", "1.png", "annotation 7", "annotation 8"):
         assert name in named
@@ -274,6 +276,6 @@ def test_all_faults_of_coco_annotations_are_listed(tmp_path):
 
 
 def test_other_adapters_are_checked_by_their_items():
-    report = check.check("digits", {"train": 10, "val": 10, "test": 10}, {"jpeg": ({}, [50])})
+    report = check.examine("digits", {"train": 10, "val": 10, "test": 10}, {"jpeg": ({}, [50])})
     assert not report.impossible and len(report.sizes) == 30 and len(report.costs) == 1
     assert codecs.get("jpeg").title == report.costs[0].codec

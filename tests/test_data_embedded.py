@@ -10,6 +10,7 @@ import pytest
 from lossybench import artifacts, codecs, data
 from lossybench.data import _digits, _espeak
 from lossybench.errors import LossyBenchError
+from lossybench.stages.fetch import fetch
 
 SMALL = {
     "digits": {"train": 60, "val": 20, "test": 40},
@@ -30,7 +31,7 @@ def test_same_seed_same_bytes_and_lossless(name, items, tmp_path):
     hashes = []
     for run, seed in enumerate((0, 0, 1)):
         out = tmp_path / f"{run}.parquet"
-        data.build(name, SMALL[name], seed, out, "task")
+        fetch(name, "task", out, SMALL[name], seed=seed)
         hashes.append(hashlib.sha256(out.read_bytes()).hexdigest())
     assert hashes[0] == hashes[1] != hashes[2]
 

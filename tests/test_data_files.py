@@ -15,6 +15,7 @@ from PIL import Image
 from lossybench import artifacts, codecs, data
 from lossybench.data import _images, _splits, audio_io
 from lossybench.errors import LossyBenchError
+from lossybench.stages.fetch import fetch
 
 RANDOM = np.random.default_rng(0)
 
@@ -48,7 +49,7 @@ def rows_of(path, columns=None):
 
 
 def build(name, options, out, seed=0):
-    data.build(name, options, seed, out, "task")
+    fetch(name, "task", out, options, seed=seed)
     return rows_of(out)
 
 

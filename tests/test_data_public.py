@@ -20,6 +20,7 @@ import pytest
 from lossybench import artifacts, cli, codecs, data
 from lossybench.data._published import PublishedDataset
 from lossybench.errors import LossyBenchError
+from lossybench.stages.fetch import fetch
 
 RANDOM = np.random.default_rng(0)
 PUBLISHED = sorted(name for name in data.names() if issubclass(data.dataset_class(name), PublishedDataset))
@@ -526,7 +527,7 @@ def test_no_more_items_than_asked_for(tmp_path):
     options = {"path": tmp_path, "limit": {"train": 150, "test": 90, "val": 999}}
     drawn = []
     for seed in (0, 0, 1):
-        data.build("fsdd", options, seed, tmp_path / "out.parquet", "task")
+        fetch("fsdd", "task", tmp_path / "out.parquet", options, seed=seed)
         rows = list(artifacts.iter_rows(tmp_path / "out.parquet", ["id", "split"]))
         assert splits(rows) == {"train": 150, "val": 100, "test": 90} == data.describe("fsdd", options, seed).counts
         drawn.append([row["id"] for row in rows])
@@ -544,9 +545,9 @@ def test_a_local_copy_that_is_none_is_named(tmp_path):
             with pytest.raises(LossyBenchError, match=f"data set '{name}'.*`path` is the folder that"):
                 data.describe(name, {"path": tmp_path})
     with pytest.raises(LossyBenchError, match=r"checksums: no file 'v1\.zip'; .*known: v1\.0\.9\.tar\.gz"):
-        data.build("fsdd", {"checksums": {"v1.zip": "md5:" + "0" * 32}}, 0, tmp_path / "out.parquet", "task")
+        fetch("fsdd", "task", tmp_path / "out.parquet", {"checksums": {"v1.zip": "md5:" + "0" * 32}})
     with pytest.raises(LossyBenchError, match=r"not published as an archive; get it from https://github\.com"):
-        data.build("imagenet_nips2017", {}, 0, tmp_path / "out.parquet", "task")
+        fetch("imagenet_nips2017", "task", tmp_path / "out.parquet", {})
 
 
 def test_facts_agree_with_torchvision_and_torchaudio():
@@ -602,7 +603,7 @@ def test_mot_cuts_clips_by_time_or_by_sequence(tmp_path):
         sequence(tmp_path / "in" / name)
     options = {"path": tmp_path / "in", "objects": ["car", "pedestrian"], "clip_frames": 4, "gap": 3}
     options["fractions"] = {"train": 0.5, "val": 0.25, "test": 0.25}
-    data.build("mot", options, 0, tmp_path / "out.parquet", "task")
+    fetch("mot", "task", tmp_path / "out.parquet", options)
     rows = list(artifacts.iter_rows(tmp_path / "out.parquet"))
     firsts = collections.defaultdict(set)
     for row in rows:
@@ -612,7 +613,7 @@ def test_mot_cuts_clips_by_time_or_by_sequence(tmp_path):
     # 20, 10 and 10 frames, the latter two less the gap.
     assert firsts == {"train": {1, 5, 9, 13, 17}, "val": {24}, "test": {34}}
     whole = {"train": ["a"], "val": ["c"], "test": ["b"]}
-    data.build("mot", {**options, "sequences": whole}, 0, tmp_path / "out.parquet", "task")
+    fetch("mot", "task", tmp_path / "out.parquet", {**options, "sequences": whole})
     rows = list(artifacts.iter_rows(tmp_path / "out.parquet"))
     assert {(row["split"], row["group"]) for row in rows} == {("train", "a"), ("val", "c"), ("test", "b")}
     assert splits(rows) == {"train": 10, "val": 10, "test": 10}
@@ -625,7 +626,7 @@ def test_mot_mistakes_are_named(tmp_path):
 
     def refuse(match, **changes):
         with pytest.raises(LossyBenchError, match=match):
-            data.build("mot", {**options, **changes}, 0, tmp_path / "out.parquet", "task")
+            fetch("mot", "task", tmp_path / "out.parquet", {**options, **changes})
 
     refuse("no MOT class 'cars'; did you mean 'car'", objects=["cars"])
     refuse("no clip of 30 frames, every 1, fits into split 'train'", clip_frames=30)
@@ -646,7 +647,7 @@ def real(name, adapter, tmp_path, **options):
     """Rows of a real set that lies beside the checkout."""
     if not (SHARED / name).is_dir():
         pytest.skip(f"{SHARED / name} is not there; LOSSYBENCH_TEST_DATA names the folder with real data sets")
-    data.build(adapter, options, 0, tmp_path / "out.parquet", "task")
+    fetch(adapter, "task", tmp_path / "out.parquet", options)
     return list(artifacts.iter_rows(tmp_path / "out.parquet"))
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from lossybench import artifacts, codecs, evaluation, models
+from lossybench import artifacts, codecs, models
 from lossybench.errors import LossyBenchError
 from lossybench.models.inputs import Input, prepare
+from lossybench.stages.evaluate import evaluate
 
 
 def _save(folder, arch, medium, kind, classes, shape, **settings):
@@ -43,7 +44,7 @@ def toy(tmp_path_factory):
 
 def test_outcomes_equal_the_model_on_each_item(toy, tmp_path):
     data, _, tests, folder = toy
-    evaluation.evaluate(folder, data, tests, tmp_path / "out.parquet", "cpu")
+    evaluate(folder, data, tests, tmp_path / "out.parquet", "cpu")
     rows = artifacts.read_table(tmp_path / "out.parquet").to_pylist()
     truth = {row["id"]: row for row in artifacts.iter_rows(data, splits=["test"])}
     assert [row["level"] for row in rows] == [90.0] * 20 + [10.0] * 20
@@ -62,25 +63,25 @@ def test_outcomes_equal_the_model_on_each_item(toy, tmp_path):
 
 def test_same_bytes_again(toy, tmp_path):
     for name in ("a", "b"):
-        evaluation.evaluate(toy[3], toy[0], [toy[1]], tmp_path / name, "cpu")
+        evaluate(toy[3], toy[0], [toy[1]], tmp_path / name, "cpu")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_tables_that_do_not_belong_together_are_refused(toy, tmp_path):
     data, original, tests, folder = toy
     with pytest.raises(LossyBenchError, match="codec 'jpeg'"):
-        evaluation.evaluate(folder, data, [original, tests[0]], tmp_path / "o", "cpu")
+        evaluate(folder, data, [original, tests[0]], tmp_path / "o", "cpu")
     other = tmp_path / "other.parquet"
     rows = list(artifacts.iter_rows(original))
     meta = artifacts.read_meta(original)
     artifacts.write_table(other, artifacts.COMPRESSED, rows, {**meta, "task": "another"})
     with pytest.raises(LossyBenchError, match="task 'another'"):
-        evaluation.evaluate(folder, data, [other], tmp_path / "o", "cpu")
+        evaluate(folder, data, [other], tmp_path / "o", "cpu")
     artifacts.write_table(other, artifacts.COMPRESSED, rows[:-2], meta)
     with pytest.raises(LossyBenchError, match="lacks 2 test items"):
-        evaluation.evaluate(folder, data, [other], tmp_path / "o", "cpu")
+        evaluate(folder, data, [other], tmp_path / "o", "cpu")
     with pytest.raises(LossyBenchError, match="no compressed tables"):
-        evaluation.evaluate(folder, data, [], tmp_path / "o", "cpu")
+        evaluate(folder, data, [], tmp_path / "o", "cpu")
     assert not (tmp_path / "o").exists()
 
 
@@ -95,7 +96,7 @@ def test_detection_outcomes_are_in_item_coordinates(tmp_path):
     folder = _save(tmp_path / "model", "fcos", "video", "detection", ["a", "b"], (1, 64, 64))
     model, _ = models.load(folder)
     model.detector.score_thresh = 0.0
-    evaluation.evaluate(folder, data, [test], tmp_path / "out.parquet", "cpu")
+    evaluate(folder, data, [test], tmp_path / "out.parquet", "cpu")
     found = artifacts.read_table(tmp_path / "out.parquet").to_pylist()
     assert [row["frame"] for row in found] == [0, 2, 4]
     for row in found:

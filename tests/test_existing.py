@@ -20,12 +20,15 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.transforms import v2
 
-from lossybench import artifacts, codecs, evaluation, models
-from lossybench.attacks.run import attack
+from lossybench import artifacts, codecs, models
 from lossybench.errors import LossyBenchError
-from lossybench.models import existing, from_torchaudio, settings
+from lossybench.models import existing, from_torchaudio
+from lossybench.models import existing_settings as settings
 from lossybench.models.inputs import Input, fit
 from lossybench.pictures import FILTERS, Scale, resize_and_crop
+from lossybench.stages.adopt import adopt
+from lossybench.stages.attack import attack
+from lossybench.stages.evaluate import evaluate
 
 ROOT = Path(__file__).parents[1]
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
@@ -115,8 +118,8 @@ def _save(net, form, folder):
 @pytest.mark.parametrize("form", ["safetensors", "pth", "ts", "pt2", "pt2 of one", "onnx", "onnx of one"])
 def test_every_form_answers_as_the_network_itself(net, task, tmp_path, form):
     data, test = task
-    existing.adopt(data, "toy", "own", 0, _said(**_save(net, form, tmp_path)), tmp_path / "out")
-    evaluation.evaluate(tmp_path / "out", data, [test], tmp_path / "o.parquet", "cpu")
+    adopt(data, "toy", "own", tmp_path / "out", _said(**_save(net, form, tmp_path)))
+    evaluate(tmp_path / "out", data, [test], tmp_path / "o.parquet", "cpu")
     rows = artifacts.read_table(tmp_path / "o.parquet").to_pylist()
     logits = _by_hand(net, data)
     names = np.array(OUTPUTS)[logits.argmax(1)]
@@ -131,7 +134,7 @@ def test_every_form_answers_as_the_network_itself(net, task, tmp_path, form):
 
 def test_a_mapping_may_leave_outputs_out(net, task, tmp_path):
     said = _said(**_save(net, "safetensors", tmp_path), classes={"left": 3, "right": 1})
-    existing.adopt(task[0], "toy", "own", 0, said, tmp_path / "out")
+    adopt(task[0], "toy", "own", tmp_path / "out", said)
     about = models.read_info(tmp_path / "out")["existing"]
     assert about["picked"] == [3, 1] and about["rest"] == [0, 2]
 
@@ -162,7 +165,7 @@ def test_a_mapping_may_leave_outputs_out(net, task, tmp_path):
 def test_what_does_not_fit_is_named(net, task, tmp_path, changes, message):
     said = {**_said(**_save(net, "safetensors", tmp_path)), **changes}
     with pytest.raises(LossyBenchError, match=message):
-        existing.adopt(task[0], "toy", "own", 0, said, tmp_path / "out")
+        adopt(task[0], "toy", "own", tmp_path / "out", said)
     assert not (tmp_path / "out").exists()
 
 
@@ -179,15 +182,15 @@ def test_files_that_are_something_else_are_named(net, task, tmp_path):
             (tmp_path / name).write_text("no model")
         own = {"class": "own_nets:Net", "arguments": {"outputs": 4}} if name.endswith(("pth", "tensors")) else {}
         with pytest.raises(LossyBenchError, match=message):
-            existing.adopt(task[0], "toy", "own", 0, _said(checkpoint=str(tmp_path / name), **own), tmp_path / "out")
+            adopt(task[0], "toy", "own", tmp_path / "out", _said(checkpoint=str(tmp_path / name), **own))
 
 
 def test_probabilities_are_recognised_and_taken_for_logits_never(net, task, tmp_path):
     torch.jit.trace(nn.Sequential(net, nn.Softmax(1)), torch.rand(1, 3, *SIZE)).save(tmp_path / "p.ts")
     said = _said(checkpoint=str(tmp_path / "p.ts"))
     with pytest.raises(LossyBenchError, match="set outputs: probabilities"):
-        existing.adopt(task[0], "toy", "own", 0, said, tmp_path / "out")
-    existing.adopt(task[0], "toy", "own", 0, {**said, "outputs": "probabilities"}, tmp_path / "out")
+        adopt(task[0], "toy", "own", tmp_path / "out", said)
+    adopt(task[0], "toy", "own", tmp_path / "out", {**said, "outputs": "probabilities"})
     model, _ = models.load(tmp_path / "out")
     x = torch.rand(3, 3, *SIZE)
     expected = net((x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)).log_softmax(1)
@@ -200,10 +203,10 @@ def test_programs_are_attacked_by_their_gradients(net, task, tmp_path, form):
     # The answer that the network most often gives shall be the right one: what is wrong already cannot be attacked.
     left = int(_by_hand(net, data)[::2].argmax(1).mode().values)  # every other item shows the left half
     said = _said(**_save(net, form, tmp_path), classes={"left": left, "right": (left + 1) % 4})
-    existing.adopt(data, "toy", "own", 0, said, tmp_path / "out")
+    adopt(data, "toy", "own", tmp_path / "out", said)
     how = {"items": 8, "steps": 3, "goals": ["untargeted", "targeted"], "queries": 2}
     how["attacks"] = {"pgd": ["8/255", "255/255"], "square": ["8/255"]}
-    attack(tmp_path / "out", data, [test], "original", {}, None, how, tmp_path / "a.parquet")
+    attack(tmp_path / "out", data, [test], "original", tmp_path / "a.parquet", settings=how)
     rows = artifacts.read_table(tmp_path / "a.parquet").to_pandas()
     rows = rows[(rows["attack"] == "pgd") & (rows["goal"] == "untargeted")]
     right = (rows["before"] == rows["label"]).groupby(rows["epsilon"]).mean()
@@ -230,7 +233,7 @@ def test_torchscript_of_video_and_audio_layouts(tmp_path):
             names = [f"c{i}" for i in range(len(expected[layout]))]
             data = media_tables.write_data(tmp_path / "d.parquet", rows, medium, "classification", names)
             said = {"checkpoint": str(tmp_path / "shape.ts"), "classes": names, "layout": layout}
-            existing.adopt(data, "toy", "own", 0, said, tmp_path / layout)
+            adopt(data, "toy", "own", tmp_path / layout, said)
             model, info = models.load(tmp_path / layout)
             shape = (1, *info["input"]["shape"]) if medium == "audio" else (1, 4, 3, 8, 10)
             assert model(torch.zeros(shape)).tolist() == [expected[layout]]
@@ -278,7 +281,7 @@ def test_published_weights_bring_their_names_and_preparation(tmp_path, monkeypat
     rows = [media_tables.data_row("a", "test", picture, 0)]
     data = media_tables.write_data(tmp_path / "d.parquet", rows, "image", "classification", ["tench", "goldfish"])
     said = {"checkpoint": "IMAGENET1K_V1"}
-    existing.adopt(data, "toy", "torchvision/resnet18", 0, said, tmp_path / "out")
+    adopt(data, "toy", "torchvision/resnet18", tmp_path / "out", said)
     model, info = models.load(tmp_path / "out")
     assert info["existing"]["picked"] == [0, 1] and len(info["existing"]["rest"]) == 998
     expected = own.eval()(weights.transforms()(Image.fromarray(picture))[None])
@@ -287,7 +290,7 @@ def test_published_weights_bring_their_names_and_preparation(tmp_path, monkeypat
     torch.testing.assert_close(found[:, :2], expected[:, :2], rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(found[:, 2], expected[:, 2:].amax(1), rtol=1e-3, atol=1e-4)
     with pytest.raises(LossyBenchError, match="unknown weights 'IMAGENET1K_V9'"):
-        existing.adopt(data, "toy", "torchvision/resnet18", 0, {"checkpoint": "IMAGENET1K_V9"}, tmp_path / "out")
+        adopt(data, "toy", "torchvision/resnet18", tmp_path / "out", {"checkpoint": "IMAGENET1K_V9"})
 
 
 def test_torchaudio_encoders_take_published_weights(monkeypatch):
@@ -347,8 +350,8 @@ def test_an_imagenet_model_in_a_package_knows_a_cat_and_a_cup(tmp_path):
     rows = [media_tables.data_row(name, "test", picture, label) for name, (picture, label) in items.items()]
     data = media_tables.write_data(tmp_path / "d.parquet", rows, "image", "classification", names)
     test = media_tables.write_compressed(tmp_path / "t.parquet", data, "original", 0, ("test",))
-    existing.adopt(data, "toy", "efficientnet_lite0", 0, said, tmp_path / "out")
-    evaluation.evaluate(tmp_path / "out", data, [test], tmp_path / "o.parquet", "cpu")
+    adopt(data, "toy", "efficientnet_lite0", tmp_path / "out", said)
+    evaluate(tmp_path / "out", data, [test], tmp_path / "o.parquet", "cpu")
     cat, cup = (row["prediction"] for row in artifacts.read_table(tmp_path / "o.parquet").to_pylist())
     assert cat in range(281, 286) and cup == 967  # ImageNet's five kinds of house cats; espresso
 

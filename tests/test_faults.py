@@ -22,7 +22,8 @@ import pytest
 import yaml
 
 from lossybench import artifacts, training
-from lossybench.attacks import run as attacks
+from lossybench.stages import attack as stage
+from lossybench.stages.train import train
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path("results/faults")
@@ -259,7 +260,7 @@ def victim(tmp_path_factory):
     data, part, _ = media_tables.image_task(folder)
     levels = [media_tables.write_compressed(folder / f"{q}.parquet", data, "jpeg", q, ("test",)) for q in (50, 5)]
     settings = {"epochs": 2, "batch_size": 8, "device": "cpu"}
-    training.train(data, [part], {"task": "toy", "regime": "original"}, "resnet", 0, settings, folder / "model")
+    train(data, [part], "toy", "resnet", "original", folder / "model", settings, 0)
     return data, levels, folder / "model"
 
 
@@ -284,7 +285,7 @@ def test_an_attack_goes_on_batch_by_batch_to_the_same_bytes(victim, tmp_path, mo
         monkeypatch.setattr(artifacts.Parts, "rows", rows)
         how = {**settings, **changed, "levels": [50, 5] if codec == "jpeg" else []}
         with contextlib.suppress(KeyboardInterrupt):
-            attacks.attack(model, data, levels if codec == "jpeg" else [], codec, {}, oblivious, how, out)
+            stage.attack(model, data, levels if codec == "jpeg" else [], codec, out, {}, oblivious, settings=how)
             return out.read_bytes()
 
     bare, whole, cut = (tmp_path / f"{name}.parquet" for name in ("bare", "whole", "cut"))

@@ -1,12 +1,15 @@
 """What changes a fingerprint, and what must not."""
 
 import importlib
+import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
+import lossybench
 from lossybench import fingerprint as module
 
 
@@ -70,10 +73,109 @@ def test_a_module_loaded_by_name_changes_only_its_own_branch(package):
 
 def test_nothing_is_imported():
     """A cluster's job starts three Pythons that ask for fingerprints before its own."""
-    ask = "import sys; from lossybench.fingerprint import fingerprint; fingerprint('lossybench.attacks.run'); "
+    ask = "import sys; from lossybench.fingerprint import fingerprint; fingerprint('lossybench.stages.attack'); "
     ask += "print([name for name in ('torch', 'art', 'pandas') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+TEXTS = """
+import logging, warnings
+from pydantic import Field
+class OwnError(Exception): pass
+def run(value, known):
+    hint = f"known: {', '.join(known)}"
+    if value not in known:
+        raise OwnError(f"{value} is not right; {hint}")
+    logging.info("checked %s", value)
+    warnings.warn(f"odd {value}", stacklevel=2)
+    return Field(1, ge=0, description="what it is")
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("is not right", "is wrong"),
+        ("{value} is not right; {hint}", "use one of {sorted(known)}, not {value}; {hint}"),
+        ("known: {', '.join(known)}", "there are {' and '.join(known)}"),
+        ("checked %s", "looked at %s"),
+        ("odd {value}", "{value} is odd"),
+        ("what it is", "what it is for"),
+    ],
+)
+def test_texts_of_errors_and_logs_do_not_count(package, old, new):
+    package("helper", TEXTS)
+    before = module.fingerprint("sample.stage")
+    assert old in TEXTS
+    package("helper", TEXTS.replace(old, new))
+    assert module.fingerprint("sample.stage") == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("if value not in", "if value in"),
+        ("raise OwnError(f", "return (f"),
+        ("OwnError(Exception)", "OwnError(ValueError)"),
+        ("Field(1, ge=0", "Field(2, ge=0"),
+        ("Field(1, ge=0", "Field(1, ge=1"),
+        ("def run(value, known)", "def run(value, known=())"),
+    ],
+)
+def test_what_decides_about_an_error_counts(package, old, new):
+    package("helper", TEXTS)
+    before = module.fingerprint("sample.stage")
+    assert old in TEXTS
+    package("helper", TEXTS.replace(old, new))
+    assert module.fingerprint("sample.stage") != before
+
+
+def test_a_variable_that_a_result_follows_from_counts_though_an_error_names_it(package):
+    code = "def run(x):\n    y = {0}\n    if x:\n        raise ValueError(f'{{y}}')\n    return y\n"
+    package("helper", code.format("x + 1"))
+    before = module.fingerprint("sample.stage")
+    package("helper", code.format("x + 2"))
+    assert module.fingerprint("sample.stage") != before
+
+
+def test_one_function_of_a_module_counts_alone(package):
+    package("stage", "def run():\n    from sample import left\n    return left\ndef other():\n    return 1\n")
+    one, other = module.fingerprint("sample.stage:run"), module.fingerprint("sample.stage:other")
+    package("left", "X = 3\n")
+    assert module.fingerprint("sample.stage:run") != one
+    assert module.fingerprint("sample.stage:other") == other
+    package("stage", "def run():\n    from sample import left\n    return left\ndef other():\n    return 2\n")
+    assert module.fingerprint("sample.stage:other") != other
+
+
+def test_an_argument_of_one_stage_reruns_that_stage(monkeypatch, tmp_path):
+    """Of a copy of this package: another default of `evaluate`, another order of its arguments."""
+    root = Path(lossybench.__file__).parent
+    shutil.copytree(root, tmp_path / "copied", ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (tmp_path / "copied").rglob("*.py"):
+        path.write_text(path.read_text().replace("lossybench.", "copied.").replace("from lossybench ", "from copied "))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(module, "TEXTS_ONLY", {"copied.errors"})
+    stages = ("fetch", "compress", "train", "adopt", "evaluate", "attack", "aggregate", "report")
+
+    def all_of_them():
+        _forget()
+        return {stage: module.fingerprint(f"copied.stages.{stage}") for stage in stages}
+
+    before = all_of_them()
+    path = tmp_path / "copied/stages/evaluate.py"
+    text = path.read_text()
+    path.write_text(text.replace('device: str = "auto"', 'device: str = "cpu"'))
+    assert path.read_text() != text
+    after = all_of_them()
+    assert {stage for stage in stages if before[stage] != after[stage]} == {"evaluate"}
+    path = tmp_path / "copied/errors.py"
+    path.write_text(path.read_text().replace("did you mean", "is it"))
+    path = tmp_path / "copied/artifacts.py"
+    text = path.read_text()
+    path.write_text(text.replace("no such artifact; run the stage", "there is no such artifact; run the stage"))
+    assert path.read_text() != text and all_of_them() == after
 
 
 def test_unknown_module_is_an_error(package):

@@ -14,7 +14,8 @@ import soxr
 from PIL import Image
 from skimage import data as photographs
 
-from lossybench import cli, codecs, plan, study
+from lossybench import cli, codecs, study
+from lossybench.tools import plan
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("LOSSYBENCH_TEST_DATA") or ROOT.parent / "shared" / "data")

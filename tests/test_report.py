@@ -16,11 +16,11 @@ import pytest
 from lossybench import codecs
 from lossybench.analysis import tables
 from lossybench.artifacts import COMPRESSED, DATA, iter_rows, read_meta, read_table, write_table
-from lossybench.compression import compress
 from lossybench.errors import LossyBenchError
-from lossybench.report import attack_page, contact_sheet, figures, recommendations
-from lossybench.report.names import figure_names
-from lossybench.report.summary import Summary
+from lossybench.reporting import attack_page, contact_sheet, figures, recommendations
+from lossybench.reporting.names import figure_names
+from lossybench.reporting.summary import Summary
+from lossybench.stages.compress import compress
 
 CODECS = {
     "jpeg": ("JPEG", "QF {:g}", [90, 75, 50, 30, 15, 5], "bpp"),
@@ -711,7 +711,7 @@ def compressed_images(folder: Path, levels: list[float]) -> tuple[Path, list[Pat
     paths = []
     for codec, level in [("original", 0.0), *(("jpeg", level) for level in levels)]:
         paths.append(folder / codec / f"{level:g}" / "test.parquet")
-        compress(folder / "noise.parquet", codec, {}, level, "test", paths[-1])
+        compress(folder / "noise.parquet", codec, level, paths[-1])
     return folder / "noise.parquet", paths
 
 

@@ -22,8 +22,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from lossybench import plan
-from lossybench.study import GPU_STAGES, MEMORY, Study
+from lossybench.config import GPU_STAGES, MEMORY
+from lossybench.study import Study
+from lossybench.tools import plan
 
 ROOT = Path(__file__).parents[1]
 PROFILE = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())

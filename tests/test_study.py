@@ -9,9 +9,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from lossybench import plan, study
+from lossybench import config as sections
+from lossybench import study
+from lossybench.conditions import Condition, Model
 from lossybench.errors import LossyBenchError
-from lossybench.study import Condition, Model, Study
+from lossybench.study import Study
+from lossybench.tools import plan
 
 ROOT = Path(__file__).parents[1]
 SMOKE = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
@@ -55,7 +58,7 @@ def test_default_study_has_five_tasks_and_six_levels_each():
 
 def test_schema_file_is_in_step():
     path = ROOT / "workflow/schemas/config.schema.json"
-    assert path.read_text() == study.schema(), f"run: lossybench schema > {path.relative_to(ROOT)}"
+    assert path.read_text() == sections.schema(), f"run: lossybench schema > {path.relative_to(ROOT)}"
     descriptions = json.dumps(json.loads(path.read_text())).count('"description"')
     assert descriptions > 20
 
@@ -152,7 +155,7 @@ def test_regimes_have_attack_settings_of_their_own_and_meet_each_others_items():
     assert loaded.transferred(original) == [mixed] and loaded.transferred(mixed) == [original]
     made = {path.name for path in loaded.all_attacks("digits")}
     assert made == {"original.parquet", "jpeg.parquet"}
-    assert loaded.attacks(original, "hevc") not in loaded.branch("hevc")
+    assert loaded.layout.attacks(original, "hevc") not in loaded.branch("hevc")
 
 
 def test_attacked_levels_are_the_middle_two_and_the_strongest():
@@ -208,7 +211,7 @@ def test_attacked_levels_are_the_middle_two_and_the_strongest():
         ({"tasks__digits__regimes__adversarial": {"epsilon": 8}}, r"adversarial\.epsilon: .*less than or equal to 1"),
         ({"tasks__digits__regimes__adversarial": {"epsilon": 0.1, "step": 3}}, r"did you mean 'steps'"),
         ({"tasks__digits__regimes__adversarial": {"epsilon": 0.1, "archs": ["resnt"]}}, r"did you mean 'resnet'"),
-        ({"tasks__digits__regimes__adversarial": {"epsilon": 0.1, "seeds": [7]}}, r"adversarial\.seeds: 7 is not"),
+        ({"tasks__digits__regimes__adversarial": {"epsilon": 0.1, "seeds": [7]}}, r"adversarial\.seeds: '7' is not"),
         (
             {"tasks__digits__training__adversarial": {"epsilon": 0.1, "steps": 3}},
             r"adversarial training is a regime; set regimes\.adversarial",

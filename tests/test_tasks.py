@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score
 from lossybench import tasks
 from lossybench.errors import LossyBenchError
 from lossybench.tasks import media as batches
-from lossybench.tasks import settings as training_settings
+from lossybench.tasks import training_settings as training_settings
 
 
 def _task(medium: str, kind: str, shape: tuple[int, ...], **settings):

@@ -17,8 +17,9 @@ import torch
 from lossybench import artifacts, models, tasks, training
 from lossybench.errors import LossyBenchError
 from lossybench.models.inputs import Input
-from lossybench.tasks import settings as training_settings
-from lossybench.tasks.settings import Adversary
+from lossybench.stages.train import train
+from lossybench.tasks import training_settings as training_settings
+from lossybench.tasks.training_settings import Adversary
 
 SETTINGS = {"epochs": 3, "batch_size": 8, "shift": 0.0, "device": "cpu"}
 FILES = (models.WEIGHTS, models.INFO, models.HISTORY)
@@ -34,7 +35,7 @@ def toy(tmp_path_factory):
 
 
 def _train(toy, out, sources, regime="original", seed=0, **settings):
-    training.train(toy[0], sources, {"task": "toy", "regime": regime}, "resnet", seed, {**SETTINGS, **settings}, out)
+    train(toy[0], sources, "toy", "resnet", regime, out, {**SETTINGS, **settings}, seed)
     return {name: (out / name).read_bytes() for name in FILES}
 
 
@@ -162,9 +163,7 @@ def test_checkpoints_are_saved_at_intervals(toy, tmp_path, monkeypatch):
 def test_threads_change_no_byte(toy, tmp_path):
     sources, settings = [toy[1], toy[2]], {**SETTINGS, "shift": 0.1, "flip": True}
     for threads in (1, 2, 5):
-        training.train(
-            toy[0], sources, {"task": "toy", "regime": "mixed"}, "resnet", 0, settings, tmp_path / str(threads), threads
-        )
+        train(toy[0], sources, "toy", "resnet", "mixed", tmp_path / str(threads), settings, 0, threads=threads)
     one, two, five = ([(tmp_path / n / name).read_bytes() for name in FILES] for n in "125")
     assert one == two == five
 
@@ -325,7 +324,7 @@ def test_a_detector_trains_on_video(tmp_path):
     data = media_tables.write_data(tmp_path / "data.parquet", rows, "video", "detection", ["square"])
     source = media_tables.write_compressed(tmp_path / "train.parquet", data, "original", 0, ("train", "val"))
     settings = {"epochs": 30, "batch_size": 4, "validate_every": 30, "frames_per_clip": 2, "device": "cpu"}
-    training.train(data, [source], {"task": "toy", "regime": "original"}, "fcos_temporal", 0, settings, tmp_path / "m")
+    train(data, [source], "toy", "fcos_temporal", "original", tmp_path / "m", settings, 0)
     info = models.read_info(tmp_path / "m")
     assert info["input"]["shape"] == [3, 64, 64]
     assert info["validation"]["own"] > 0.8

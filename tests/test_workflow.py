@@ -254,7 +254,8 @@ def test_plan_counts_the_jobs_of_shipped_studies(tmp_path, config):
 
 def _assert_planned(done: subprocess.CompletedProcess, config: Path) -> None:
     """The dry run counted the jobs that the plan does."""
-    from lossybench import plan, study
+    from lossybench import study
+    from lossybench.tools import plan
 
     counted = dict(line.split() for line in (done.stdout + done.stderr).splitlines() if len(line.split()) == 2)
     expected = {rule: n for rule, n in plan.jobs(study.load(config)).items() if n}

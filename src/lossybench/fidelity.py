@@ -1,4 +1,4 @@
-"""How faithful a decoded item still is: PSNR and SSIM of pictures, SNR and log-spectral distance of sound."""
+"""What a bitstream costs (its rate), and how faithful the decoded item still is: PSNR, SSIM, SNR, spectral distance."""
 
 from __future__ import annotations
 
@@ -7,10 +7,20 @@ import math
 
 import numpy as np
 
-from lossybench.codecs.base import Medium
+from lossybench.codecs.codec import Medium
 from lossybench.errors import LossyBenchError
 
 SSIM_FRAME_STEP = 4
+
+
+def rate_of(payload_bits: int, shape: tuple[int, ...], medium: str, rate: float) -> float:
+    """The rate of a bitstream: bits per pixel for images, kb/s for audio and video.
+
+    shape: (H, W, 3), (samples,) or (frames, H, W, 3); rate: Hz or frames/s.
+    """
+    if medium == "image":
+        return payload_bits / (shape[0] * shape[1])
+    return payload_bits * rate / shape[0] / 1000
 
 
 def measure(original: np.ndarray, decoded: np.ndarray, medium: Medium, rate: float = 0.0) -> dict[str, float | None]:

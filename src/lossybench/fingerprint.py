@@ -1,10 +1,11 @@
 """What code a job depends on, as one hash of content.
 
-Snakemake sees a rule's own text but not the package behind it. The fingerprint covers the modules that a stage
-imports from this package, followed through their imports; it ignores comments, docstrings, layout and time stamps,
-so that a fresh clone or a better comment reruns nothing. Modules loaded by name (a codec, a data set, an
-architecture) are named by the caller: that is how a codec's edit reruns its own branch only. A user's own module is
-followed in the same way, into its own package and, unless it is installed, into what lies beside it.
+Snakemake sees a rule's own text but not the package behind it. The fingerprint covers the modules that a stage imports
+from this package, followed through their imports. It ignores what changes no result: comments, docstrings, layout, time
+stamps, and the texts of errors, warnings and logs; so a fresh clone or a better message reruns nothing. Modules loaded
+by name (a codec, a data set, an architecture) are named by the caller: that is how a codec's edit reruns its own branch
+only. A user's own module is followed in the same way, into its own package and, unless it is installed, into what lies
+beside it.
 """
 
 from __future__ import annotations
@@ -16,13 +17,19 @@ import importlib.util
 import sys
 from pathlib import Path
 
+TEXTS_ONLY = {"lossybench.errors"}  # modules that make nothing but texts of errors
+_FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
+TEXT_CALLS = {"warnings.warn", "tqdm.write"}
+TEXT_KEYWORDS = {"description", "desc", "unit"}  # of fields of settings and of progress bars
+
 
 @functools.cache
 def fingerprint(*modules: str) -> str:
     """A short hash of the named modules and of all modules of their package that they import.
 
-    Nothing is imported for it: every job of a cluster starts by asking for fingerprints. Raises ModuleNotFoundError for
-    a name that is no module.
+    modules: their dotted names; "module:function" stands for one function and what is imported within it. None is
+    imported: every job of a cluster starts by asking for fingerprints. Raises ModuleNotFoundError for a name that is no
+    module.
     """
     seen: set[str] = set()
     queue = [name for module in modules for name in _with_parents(module) if name == module or _file(name)]
@@ -83,10 +90,15 @@ def _place(name: str) -> tuple[Path | None, Path | None]:
 
 
 def _source(name: str) -> tuple[Path, ast.Module]:
-    path = _file(name)
+    """A module's file and code; of "module:function" the code of that function alone."""
+    module, _, function = name.partition(":")
+    path = _file(module)
     if path is None:
-        raise ModuleNotFoundError(f"no module {name}")
-    return path, _parsed(path)
+        raise ModuleNotFoundError(f"no module {module}")
+    tree = _parsed(path)
+    if not function:
+        return path, tree
+    return path, ast.Module([one for one in tree.body if isinstance(one, _FUNCTION) and one.name == function], [])
 
 
 @functools.cache
@@ -96,21 +108,47 @@ def _parsed(path: Path) -> ast.Module:
 
 @functools.cache
 def _content(name: str) -> str:
-    tree = ast.parse(_source(name)[0].read_text())
+    tree = ast.parse(ast.unparse(_source(name)[1]))
     for node in ast.walk(tree):
         if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            isinstance(node, (ast.Module, ast.ClassDef, *_FUNCTION))
             and ast.get_docstring(node, clean=False) is not None
         ):
             node.body = node.body[1:]
+        elif isinstance(node, ast.Call) and _makes_text(node):
+            node.args, node.keywords = [], []
+        elif isinstance(node, ast.Call):
+            node.keywords = [one for one in node.keywords if one.arg not in TEXT_KEYWORDS]
+    for node in ast.walk(tree):
+        if isinstance(node, _FUNCTION):
+            _forget_parts_of_texts(node)
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _makes_text(call: ast.Call) -> bool:
+    """Whether a call makes an exception, which is told by its class's name, or says something to the user."""
+    called = call.func.id if isinstance(call.func, ast.Name) else ""
+    if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name):
+        called = f"{call.func.value.id}.{call.func.attr}"
+    return called.endswith(("Error", "Warning")) or called.startswith("logging.") or called in TEXT_CALLS
+
+
+def _forget_parts_of_texts(function: ast.AST) -> None:
+    """Blank what a function assigns to names that, without its texts, it never uses."""
+    nodes = list(ast.walk(function))
+    used = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    used |= {name for node in nodes if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names}
+    for node in nodes:
+        if isinstance(node, ast.Assign) and all(isinstance(to, ast.Name) and to.id not in used for to in node.targets):
+            node.value = ast.Constant(None)
 
 
 @functools.cache
 def _imports(name: str) -> list[str]:
     """The modules that a module imports, anywhere in it, and that are followed."""
     path, tree = _source(name)
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    module = name.partition(":")[0]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -123,8 +161,8 @@ def _imports(name: str) -> list[str]:
             )
             found.add(base or "")
             found.update(f"{base}.{alias.name}" for alias in node.names)
-    followed = (one for one in found if one and _together(name, one))
-    return [part for one in followed for part in _with_parents(one) if _file(part)]
+    followed = (one for one in found if one and _together(module, one))
+    return [part for one in followed for part in _with_parents(one) if part not in TEXTS_ONLY and _file(part)]
 
 
 def _together(name: str, other: str) -> bool:

@@ -1,252 +1,35 @@
-"""The study: what the config says, checked, and what it expands to.
+"""The study: what a config expands to.
 
-The config's keys are the fields of the models below; `workflow/schemas/config.schema.json` is generated from
-them. Snakemake's rules ask a `Study` for the files to make and the parameters of each job, so that a job
-depends on just the keys it uses.
+Snakemake's rules ask a `Study` for the jobs to run, the files these need and their parameters, so that a job depends
+on just the keys it uses.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
-import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any
 
-import pydantic
-import yaml
-
-from lossybench import codecs, data, models
-from lossybench.attacks.settings import AttackSettings, Epsilon, check_epsilon
-from lossybench.codecs.base import Codec
-from lossybench.errors import LossyBenchError, nearest
-from lossybench.models import settings as model_settings
-from lossybench.models.settings import is_existing
-from lossybench.pictures import Scale
-from lossybench.tasks import settings as training_settings
-
-ORIGINAL = "original"  # the lossless condition and the regime trained on it
-Part = Literal["train", "test"]
-Name = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
-
-# What a job asks of a cluster by stage, unless the config says otherwise. The two Snakemakes around it take 600 MB.
-Stage = Literal["fetch", "compress", "train", "evaluate", "attack", "aggregate", "report"]
-MEMORY: dict[Stage, int] = dict(
-    fetch=3000, compress=2000, train=6000, evaluate=4000, attack=6000, aggregate=6000, report=3000
+from lossybench import codecs, data
+from lossybench import config as sections
+from lossybench.attacks.attack_settings import AttackSettings
+from lossybench.conditions import ORIGINAL, REFERENCE, Condition, Model, Regime
+from lossybench.config import (
+    GPU_STAGES,
+    MEMORY,
+    MINUTES,
+    At,
+    Stage,
+    TaskConfig,
+    adversary,
+    attack_settings,
+    trained_archs,
 )
-MINUTES: dict[Stage, int] = dict(fetch=60, compress=30, train=480, evaluate=30, attack=720, aggregate=60, report=30)
-GPU_STAGES = ("train", "evaluate", "attack")
-
-
-def _listed(defaults: dict[Stage, int]) -> str:
-    return ", ".join(f"{stage} {amount}" for stage, amount in defaults.items())
-
-
-class _Section(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-
-class DataConfig(pydantic.BaseModel):
-    """Where a task's items come from: an adapter and its own options."""
-
-    model_config = pydantic.ConfigDict(extra="allow", frozen=True)
-    adapter: str = pydantic.Field(
-        description="A data set family: a module of lossybench.data, e.g. digits, image_folder."
-    )
-    scale: Scale | None = pydantic.Field(
-        default=None,
-        description="Bring pictures to another size as they are read, so that codecs and models see them at that size; "
-        "classification of images and video only. At their own size when left out.",
-    )
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The adapter's own options, as written."""
-        return dict(self.model_extra or {})
-
-
-class CodecConfig(_Section):
-    """One codec's levels and encoder options. In YAML a bare list is short for `levels`."""
-
-    levels: list[float] = pydantic.Field(
-        min_length=1, description="Levels in any order; the codec knows which is stronger."
-    )
-    options: dict[str, Any] = pydantic.Field(
-        default={}, description="Encoder options, e.g. {chroma: '444', preset: fast}."
-    )
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return {"levels": value} if isinstance(value, list) else value
-
-    @pydantic.field_validator("levels")
-    @classmethod
-    def _distinct(cls, levels: list[float]) -> list[float]:
-        if len(set(levels)) < len(levels):
-            raise ValueError("a level is listed twice")
-        return levels
-
-
-class Mixed(_Section):
-    """Training on the original and on compressed versions, drawn per item."""
-
-    codecs: list[str] | None = pydantic.Field(
-        default=None, description="Codecs to draw from; all of the task's when left out."
-    )
-    levels: dict[str, list[float]] = pydantic.Field(
-        default={}, description="Levels to draw from, per codec; all of the codec's when left out."
-    )
-
-
-class Matched(_Section):
-    """One model per level of one codec, trained on that level alone: the train-level x test-level matrix."""
-
-    codec: str = pydantic.Field(description="The codec.")
-    levels: list[float] | None = pydantic.Field(
-        default=None, description="Levels to train on, one model each; all of the codec when left out."
-    )
-    archs: list[str] | None = pydantic.Field(default=None, description="Architectures; the task's first when left out.")
-    seeds: list[int] | None = pydantic.Field(default=None, description="Seeds; the task's first when left out.")
-
-
-class Adversarial(_Section):
-    """Training on originals that are attacked in every step (PGD, Madry et al. 2018); classification only."""
-
-    epsilon: Epsilon = pydantic.Field(
-        description='L-infinity bound as a share of full scale ("8/255"); at least one step of the 8-bit or 16-bit '
-        "integers."
-    )
-    steps: int = pydantic.Field(
-        default=3, ge=1, description="Gradient steps an attack; an epoch costs as much as `steps` + 1 others."
-    )
-    archs: list[str] | None = pydantic.Field(default=None, description="Architectures; the task's first when left out.")
-    seeds: list[int] | None = pydantic.Field(default=None, description="Seeds; the task's first when left out.")
-
-
-class Regimes(_Section):
-    """What models are trained on. `original` always is: every limit is measured on it."""
-
-    mixed: Mixed | None = pydantic.Field(default=None, description="Train on a mixture of levels; `{}` for all codecs.")
-    matched: list[Matched] = pydantic.Field(default=[], description="Train on one level at a time.")
-    adversarial: Adversarial | None = pydantic.Field(default=None, description="Train on attacked originals.")
-
-
-AttackedRegime = Literal["original", "mixed", "adversarial"]
-
-
-class AttackConfig(pydantic.BaseModel):
-    """Which models and levels are attacked; every other key is a setting of the attack itself."""
-
-    model_config = pydantic.ConfigDict(extra="allow", frozen=True)
-    archs: list[str] | None = pydantic.Field(
-        default=None, description="Architectures; all of the task's when left out."
-    )
-    regimes: dict[AttackedRegime, dict[str, Any]] = pydantic.Field(
-        default={"original": {}},
-        min_length=1,
-        description="Regimes to attack, each with attack settings of its own; in YAML a list when there are none.",
-    )
-    seeds: list[int] | None = pydantic.Field(default=None, description="Seeds; the task's first when left out.")
-    codecs: list[str] | None = pydantic.Field(default=None, description="Codecs to attack through; all when left out.")
-    levels: dict[str, list[float]] = pydantic.Field(
-        default={}, description="Levels per codec; the strongest and the two middle ones when left out."
-    )
-
-    @pydantic.field_validator("regimes", mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return {name: {} for name in value} if isinstance(value, list) else value
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The attack's own settings, as written, without those of single regimes."""
-        return dict(self.model_extra or {})
-
-
-class TaskConfig(_Section):
-    """One data set, its codecs, its models and what is asked of them."""
-
-    data: DataConfig = pydantic.Field(description="The data set adapter and its options.")
-    codecs: dict[str, CodecConfig] = pydantic.Field(min_length=1, description="Codec name to levels.")
-    models: dict[str, dict[str, Any] | None] = pydantic.Field(
-        min_length=1,
-        description="Architecture name to training settings of its own, over `training`; or the name of a model that "
-        "exists already to its `checkpoint` and what it expects of its input.",
-    )
-    seeds: list[int] = pydantic.Field(default=[0], min_length=1, description="One model is trained per seed.")
-    regimes: Regimes = pydantic.Field(default=Regimes(), description="What models are trained on besides originals.")
-    training: dict[str, Any] = pydantic.Field(
-        default={}, description="Training settings; `minimum` is the clean validation metric below which the run fails."
-    )
-    attack: AttackConfig | None = pydantic.Field(default=None, description="Adversarial attacks; none when left out.")
-
-
-class ClusterConfig(_Section):
-    """What jobs ask of a cluster (docs/cluster.md). Nothing here changes a result or makes anything run again."""
-
-    account: str | None = pydantic.Field(default=None, description="Account to charge; the user's own when left out.")
-    partition: str | None = pydantic.Field(default=None, description="Partition; the cluster's own when left out.")
-    gpu: bool = pydantic.Field(
-        default=False, description="Whether train, evaluate and attack jobs ask for one GPU each; compress never does."
-    )
-    gpu_model: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-zA-Z0-9_.]+$")] | None = pydantic.Field(
-        default=None, description="Type of that GPU as Slurm names it, e.g. a100; any when left out."
-    )
-    gpu_partition: str | None = pydantic.Field(
-        default=None, description="Partition of jobs with a GPU; `partition` when left out."
-    )
-    memory: dict[Stage, pydantic.PositiveInt] = pydantic.Field(
-        default={}, description=f"MB a job by stage, over {_listed(MEMORY)}; each further try asks for as much again."
-    )
-    minutes: dict[Stage, pydantic.PositiveInt] = pydantic.Field(
-        default={}, description=f"Minutes a job by stage, over {_listed(MINUTES)}; each further try likewise."
-    )
-
-    @pydantic.model_validator(mode="after")
-    def _whole(self) -> ClusterConfig:
-        for name in ("gpu_model", "gpu_partition"):
-            if getattr(self, name) and not self.gpu:
-                raise ValueError(f"{name} is set but gpu is not; set gpu: true, or leave {name} out")
-        return self
-
-
-class StudyConfig(_Section):
-    """A whole study."""
-
-    results: str = pydantic.Field(default="results", description="Folder that everything is written to.")
-    seed: int = pydantic.Field(default=0, ge=0, description="Seed of the data; models have `seeds` of their own.")
-    deltas: list[Annotated[float, pydantic.Field(gt=0, lt=100)]] = pydantic.Field(
-        default=[1, 2, 5], min_length=1, description="Acceptable losses, in percentage points."
-    )
-    bootstrap: int = pydantic.Field(default=1000, ge=100, description="Bootstrap resamples behind each interval.")
-    tasks: dict[Name, TaskConfig] = pydantic.Field(min_length=1, description="Task name to task.")
-    cluster: ClusterConfig = pydantic.Field(
-        default=ClusterConfig(), description="What jobs ask of a cluster; read with `--profile slurm` alone."
-    )
-
-
-class Model(NamedTuple):
-    """One model of the study."""
-
-    task: str
-    arch: str
-    regime: str
-    seed: int
-
-
-class Condition(NamedTuple):
-    """One codec at one level; ("original", 0) is the lossless one."""
-
-    codec: str
-    level: float
-
-
-def level_name(level: float) -> str:
-    """A level as it stands in paths: 10, 0.5."""
-    return f"{level:g}"
+from lossybench.errors import LossyBenchError
+from lossybench.layout import Layout, Part
+from lossybench.models.existing_settings import is_existing
 
 
 class Study:
@@ -256,83 +39,16 @@ class Study:
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
-        self.config = _validate(config)
-        self.root = Path(self.config.results)
+        self.config = sections.validate(config)
+        self.layout = Layout(self.config.results)
         self._described: dict[str, data.Description] = {}
-        self.codecs = {name: self._check_task(name, task) for name, task in self.config.tasks.items()}
+        self.codecs: dict[str, dict[str, codecs.Codec]] = {}
+        for name, task in self.config.tasks.items():
+            with At(f"tasks.{name}.data"):
+                self._described[name] = data.describe(task.data.adapter, task.data.options)
+            self.codecs[name] = sections.check_task(name, task, self._described[name])
         for name in self.tasks:
             self._check_attacked(name)
-
-    def _check_task(self, name: str, task: TaskConfig) -> dict[str, Codec]:
-        """The task's codecs, the lossless one first, after checking names and levels against each other."""
-        where = f"tasks.{name}"
-        with _At(f"{where}.data"):
-            described = self._described[name] = data.describe(task.data.adapter, task.data.options)
-        medium, kind = described.medium, described.kind
-        if task.data.scale and (medium == "audio" or kind == "detection"):
-            raise LossyBenchError(f"{where}.data.scale: is for classifying pictures, not for {medium} {kind}")
-        found: dict[str, Codec] = {ORIGINAL: codecs.get(ORIGINAL)}
-        for codec_name, codec in task.codecs.items():
-            with _At(f"{where}.codecs.{codec_name}"):
-                if codec_name == ORIGINAL:
-                    raise LossyBenchError("the original condition is always there; leave it out")
-                found[codec_name] = codecs.get(codec_name, codec.options)
-                for level in codec.levels:
-                    found[codec_name].check(level, medium, described.rate)
-        for arch, own in task.models.items():
-            with _At(f"{where}.models.{arch}"):
-                if own and is_existing(own):
-                    if not re.fullmatch(r"[a-z][a-z0-9_]*|torchvision/[a-z0-9_]+", arch):
-                        raise LossyBenchError("name it in small letters, digits and _, or torchvision/NAME")
-                    model_settings.read(arch, own, medium, kind, described.classes)
-                    continue
-                models.module_name(arch, medium, kind)
-                settings = {**task.training, **(own or {})}
-                training_settings.read(settings, medium, kind)
-                if "adversarial" in settings:
-                    raise LossyBenchError("adversarial training is a regime; set regimes.adversarial instead")
-        trained = _trained(task)
-        if not trained and task.regimes != Regimes():
-            raise LossyBenchError(f"{where}.regimes: none of the models is trained, all exist already; leave it out")
-        if trained and described.counts is not None and not described.counts.get("train"):
-            raise LossyBenchError(
-                f"{where}.data: no items in split 'train', which training {trained[0]} needs; add some, or give models "
-                "that exist already (checkpoint)"
-            )
-        mixed = task.regimes.mixed
-        if mixed:
-            _among(f"{where}.regimes.mixed.codecs", mixed.codecs or [], task.codecs)
-            _levels_among(f"{where}.regimes.mixed.levels", mixed.levels, task.codecs)
-        for matched in task.regimes.matched:
-            _among(f"{where}.regimes.matched.codec", [matched.codec], task.codecs)
-            _levels_among(f"{where}.regimes.matched.levels", {matched.codec: matched.levels or []}, task.codecs)
-            _among(f"{where}.regimes.matched.archs", matched.archs or [], trained)
-            _among(f"{where}.regimes.matched.seeds", matched.seeds or [], task.seeds)
-        adversarial = task.regimes.adversarial
-        if adversarial:
-            with _At(f"{where}.regimes.adversarial"):
-                training_settings.read(_adversary(adversarial), medium, kind)
-            with _At(f"{where}.regimes.adversarial.epsilon"):
-                check_epsilon(adversarial.epsilon, medium)
-            _among(f"{where}.regimes.adversarial.archs", adversarial.archs or [], trained)
-            _among(f"{where}.regimes.adversarial.seeds", adversarial.seeds or [], task.seeds)
-        if task.attack:
-            with _At(f"{where}.attack"):
-                for own in task.attack.regimes.values():
-                    attack = AttackSettings.of(medium, kind, _attack_settings(task.attack, own, described))
-                    if len(described.classes) < 2 and "targeted" in attack.goals:
-                        raise LossyBenchError("goals: targeted needs a second class; use [untargeted], or leave it out")
-            _among(f"{where}.attack.archs", task.attack.archs or [], task.models)
-            _among(f"{where}.attack.seeds", task.attack.seeds or [], task.seeds)
-            _among(f"{where}.attack.codecs", task.attack.codecs or [], task.codecs)
-            _levels_among(f"{where}.attack.levels", task.attack.levels, task.codecs)
-            for arch in task.attack.archs or task.models:
-                if not model_settings.has_gradients(arch, task.models[arch]):
-                    raise LossyBenchError(
-                        f"{where}.attack: {arch} is an ONNX model, which gives no gradients, and attacks follow them; "
-                        "name others in attack.archs, or export it by torch.export or TorchScript"
-                    )
-        return found
 
     def _check_attacked(self, task: str) -> None:
         trained = self.models(task)
@@ -377,7 +93,7 @@ class Study:
     def models(self, task: str) -> list[Model]:
         """Every model of a task."""
         config = self.task(task)
-        trained = _trained(config)
+        trained = trained_archs(config)
         regimes = [ORIGINAL] + (["mixed"] if config.regimes.mixed else [])
         found = self.existing(task)
         found += [Model(task, *rest) for rest in itertools.product(trained, regimes, config.seeds)]
@@ -389,7 +105,8 @@ class Study:
             archs, seeds = matched.archs or trained[:1], matched.seeds or config.seeds[:1]
             levels = [lv for lv in self.levels(task, matched.codec) if lv in (matched.levels or [lv])]
             for arch, level, seed in itertools.product(archs, levels, seeds):
-                found.append(Model(task, arch, f"matched_{matched.codec}_{level_name(level)}", seed))
+                regime = Regime("matched", Condition(matched.codec, level))
+                found.append(Model(task, arch, str(regime), seed))
         return list(dict.fromkeys(found))
 
     def existing(self, task: str) -> list[Model]:
@@ -400,28 +117,27 @@ class Study:
 
     def training_conditions(self, model: Model) -> list[Condition]:
         """What a model of this regime is trained on; nothing, if it exists already."""
-        original = Condition(ORIGINAL, 0)
-        config = self.task(model.task)
+        config, regime = self.task(model.task), Regime.read(model.regime)
         if is_existing(config.models[model.arch]):
             return []
         if model.regime in (ORIGINAL, "adversarial"):
-            return [original]
+            return [REFERENCE]
         if model.regime == "mixed":
             mixed = config.regimes.mixed
             assert mixed is not None
-            return [original] + [
+            return [REFERENCE] + [
                 Condition(codec, level)
                 for codec in mixed.codecs or config.codecs
                 for level in self.levels(model.task, codec)
                 if level in mixed.levels.get(codec, [level])
             ]
-        _, codec, level = re.fullmatch(r"(matched)_(\w+)_([^_]+)", model.regime).groups()  # type: ignore[union-attr]
-        return [Condition(codec, float(level))]
+        assert regime.condition is not None
+        return [regime.condition]
 
     def tested_codecs(self, model: Model) -> list[str]:
         """The codecs a model is tested on: all, but for a matched model its own and the original."""
-        if model.regime.startswith("matched_"):
-            return [ORIGINAL, self.training_conditions(model)[0].codec]
+        if matched := Regime.read(model.regime).condition:
+            return [ORIGINAL, matched.codec]
         return list(self.codecs[model.task])
 
     def attacked(self, task: str) -> list[Model]:
@@ -453,36 +169,6 @@ class Study:
         middle = (len(levels) - 1) // 2
         return list(dict.fromkeys([*levels[middle : middle + 2], levels[-1]]))
 
-    # Files.
-
-    def data(self, task: str) -> Path:
-        """The task's items."""
-        return self.root / "data" / f"{task}.parquet"
-
-    def compressed(self, task: str, condition: Condition, part: Part) -> Path:
-        """One condition's bitstreams of the test split, or of the train and validation splits."""
-        return self.root / "compressed" / task / condition.codec / level_name(condition.level) / f"{part}.parquet"
-
-    def model(self, model: Model) -> Path:
-        """A model's folder."""
-        return self.root / "models" / model.task / model.arch / model.regime / str(model.seed)
-
-    def outcomes(self, model: Model, codec: str) -> Path:
-        """A model's outcomes on all levels of a codec."""
-        return self.root / "outcomes" / model.task / model.arch / model.regime / str(model.seed) / f"{codec}.parquet"
-
-    def attacks(self, model: Model, codec: str) -> Path:
-        """A model's attacked items and outcomes through a codec."""
-        return self.root / "attacks" / model.task / model.arch / model.regime / str(model.seed) / f"{codec}.parquet"
-
-    def summary(self, task: str) -> Path:
-        """The folder of a task's summary tables."""
-        return self.root / "summary" / task
-
-    def figures(self, task: str) -> Path:
-        """The folder of a task's figures."""
-        return self.root / "figures" / task
-
     # All files of a stage.
 
     def all_compressed(self, task: str, part: Part) -> list[Path]:
@@ -490,25 +176,25 @@ class Study:
         conditions: Iterator[Condition] | list[Condition] = self.conditions(task)
         if part == "train":
             conditions = itertools.chain.from_iterable(map(self.training_conditions, self.models(task)))
-        return [self.compressed(task, c, part) for c in dict.fromkeys(conditions)]
+        return [self.layout.compressed(task, c, part) for c in dict.fromkeys(conditions)]
 
     def all_outcomes(self, task: str) -> list[Path]:
         """Every model's outcomes on every codec it is tested on."""
-        return [self.outcomes(m, codec) for m in self.models(task) for codec in self.tested_codecs(m)]
+        return [self.layout.outcomes(m, codec) for m in self.models(task) for codec in self.tested_codecs(m)]
 
     def all_attacks(self, task: str) -> list[Path]:
         """Every attacked model's attack tables."""
-        return [self.attacks(m, codec) for m in self.attacked(task) for codec in self.attacked_codecs(task)]
+        return [self.layout.attacks(m, codec) for m in self.attacked(task) for codec in self.attacked_codecs(task)]
 
     def branch(self, codec: str) -> list[Path]:
         """All that is made with one codec: bitstreams, outcomes, attacks."""
         found = []
         for task in self.tasks:
             if codec in self.codecs[task]:
-                found += [self.compressed(task, Condition(codec, lv), "test") for lv in self.levels(task, codec)]
-                found += [self.outcomes(m, codec) for m in self.models(task) if codec in self.tested_codecs(m)]
+                found += [self.layout.compressed(task, Condition(codec, lv), "test") for lv in self.levels(task, codec)]
+                found += [self.layout.outcomes(m, codec) for m in self.models(task) if codec in self.tested_codecs(m)]
                 if codec in self.attacked_codecs(task):
-                    found += [self.attacks(m, codec) for m in self.attacked(task)]
+                    found += [self.layout.attacks(m, codec) for m in self.attacked(task)]
         return found
 
     @property
@@ -535,7 +221,7 @@ class Study:
             settings.pop("minimum", None)
         if model.regime == "adversarial":
             assert config.regimes.adversarial is not None
-            settings |= _adversary(config.regimes.adversarial)
+            settings |= adversary(config.regimes.adversarial)
         return settings
 
     def existing_settings(self, model: Model) -> dict[str, Any]:
@@ -555,7 +241,7 @@ class Study:
     def _attack_settings(self, model: Model) -> dict[str, Any]:
         attack = self.task(model.task).attack
         assert attack is not None
-        return _attack_settings(attack, attack.regimes[model.regime], self.description(model.task))  # type: ignore[index]
+        return attack_settings(attack, attack.regimes[model.regime], self.description(model.task))  # type: ignore[index]
 
     def requests(self, stage: Stage, attempt: int = 1) -> dict[str, int | str]:
         """What a job of a stage asks of a cluster at its n-th attempt, by the names of Snakemake's resources.
@@ -582,105 +268,7 @@ class Study:
 
 def load(path: Path | str) -> Study:
     """Read a study's YAML. A model's class may lie beside it. Raises LossyBenchError naming the file and key."""
-    config = _yaml(path)
+    config = sections.read_yaml(path)
     sys.path.append(str(Path(path).resolve().parent))
-    with _At(str(path)):
+    with At(str(path)):
         return Study(config)
-
-
-def read(path: Path | str) -> StudyConfig:
-    """A study's YAML, its keys checked but not its data. Raises LossyBenchError naming the file and key."""
-    with _At(str(path)):
-        return _validate(_yaml(path))
-
-
-def _yaml(path: Path | str) -> Any:
-    try:
-        return yaml.safe_load(Path(path).read_text())
-    except FileNotFoundError:
-        raise LossyBenchError(f"{path}: no such config file") from None
-    except yaml.YAMLError as error:
-        raise LossyBenchError(f"{path}: not YAML: {error}") from None
-
-
-def schema() -> str:
-    """The config's JSON schema, as text."""
-    return json.dumps(StudyConfig.model_json_schema(), indent=2) + "\n"
-
-
-class _At:
-    """Prefixes LossyBenchErrors with the place in the config that they come from."""
-
-    def __init__(self, where: str) -> None:
-        self.where = where
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, LossyBenchError):
-            raise LossyBenchError(f"{self.where}: {error}") from None
-
-
-def _attack_settings(attack: AttackConfig, own: Mapping[str, Any], about: data.Description) -> dict[str, Any]:
-    """Attack settings with a regime's own; of a single class, which has no other to aim at, untargeted by default."""
-    alone = {"goals": ["untargeted"]} if len(about.classes) < 2 else {}
-    return {**alone, **attack.settings, **own}
-
-
-def _trained(task: TaskConfig) -> list[str]:
-    """The architectures that are trained."""
-    return [arch for arch, own in task.models.items() if not is_existing(own)]
-
-
-def _adversary(regime: Adversarial) -> dict[str, Any]:
-    """What the regime adds to the training settings."""
-    return {"adversarial": {"epsilon": regime.epsilon, "steps": regime.steps}}
-
-
-def _among(where: str, chosen: list[Any], known: Any) -> None:
-    for one in chosen:
-        if one not in known:
-            text = level_name(one) if isinstance(one, float) else one
-            names = (level_name(other) if isinstance(other, float) else str(other) for other in known)
-            raise LossyBenchError(f"{where}: {text!r} is not in this task; {nearest(str(text), names)}")
-
-
-def _levels_among(where: str, chosen: dict[str, list[float]], known: dict[str, CodecConfig]) -> None:
-    _among(where, list(chosen), known)
-    for codec, levels in chosen.items():
-        _among(f"{where}.{codec}", levels, known[codec].levels)
-
-
-def _validate(config: Any) -> StudyConfig:
-    if not isinstance(config, dict):
-        raise LossyBenchError("the config is empty; it needs at least `tasks`")
-    try:
-        return StudyConfig.model_validate(config)
-    except pydantic.ValidationError as error:
-        raise LossyBenchError("; ".join(_explain(one) for one in error.errors())) from None
-
-
-def _explain(error: Any) -> str:
-    """One pydantic error as a sentence: the key's whole path, what is wrong, the nearest right key."""
-    path = ".".join(str(part) for part in error["loc"])
-    if error["type"] != "extra_forbidden":
-        return f"{path}: {error['msg'].lower()} (got {error['input']!r})"
-    section = StudyConfig
-    for part in error["loc"][:-1]:
-        section = _section_below(section, part)
-    return f"{path}: unknown key; {nearest(str(error['loc'][-1]), section.model_fields)}"
-
-
-def _section_below(section: Any, key: Any) -> Any:
-    """The model that `section.key` holds; keys of mappings and lists stay in their model."""
-    if key not in section.model_fields:
-        return section
-    annotation = section.model_fields[key].annotation
-    queue = [annotation]
-    while queue:
-        one = queue.pop()
-        if isinstance(one, type) and issubclass(one, pydantic.BaseModel):
-            return one
-        queue += getattr(one, "__args__", ())
-    return section

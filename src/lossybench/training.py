@@ -1,4 +1,4 @@
-"""The train stage: from compressed (or original) items to weights, resumable and bit for bit repeatable on the CPU."""
+"""Training: from compressed (or original) items to weights, resumable and bit for bit repeatable on the CPU."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from lossybench.fingerprint import source_digest
 from lossybench.models import runtime
 from lossybench.models.inputs import Input, common_shape
 from lossybench.tasks import media as batches
-from lossybench.tasks import settings as training_settings
-from lossybench.tasks.base import Example, Task
-from lossybench.tasks.settings import Adversary, TrainingSettings
+from lossybench.tasks import training_settings
+from lossybench.tasks.task_kind import Example, TaskKind
+from lossybench.tasks.training_settings import Adversary, TrainingSettings
 
 CHECKPOINT = ".checkpoint.pt"  # in the model's folder; Snakemake does not know of it, so it outlives a failed job
 INTERVAL = 60.0  # seconds between checkpoints, at least
@@ -43,51 +43,6 @@ WARM_UP = 0.25  # share of the steps in which the one-cycle schedule rises
 LARGEST_GRADIENT = 5.0  # norm; steadies the first steps of detectors and transformers
 VALIDATION_BATCH = 64
 STEP_RATIO = 2.5  # steps of an attack times the size of one, over epsilon; Madry et al. 2018
-
-
-def train(
-    data: Path,
-    sources: list[Path],
-    task_meta: Mapping[str, str],
-    arch: str,
-    seed: int,
-    settings: dict[str, Any],
-    out: Path,
-    threads: int = 1,
-) -> None:
-    """Train one model and write weights.safetensors, model.json and history.json into the folder `out`.
-
-    data: the task's data table (labels, boxes). sources: compressed tables (part train: splits train and val) to learn
-    from: one, or several for mixed training, where of each item `draws` versions are kept, from different sources as
-    far as there are so many, every source being used equally often; each epoch takes another of them.
-    task_meta: {task, regime}. settings: see `tasks.settings.TrainingSettings`. threads: of the CPU, to decode and
-    prepare batches ahead; they change no result.
-
-    The weights kept are those of the epoch with the best validation accuracy or mAP50, measured on the regime's own
-    media: in adversarial training on attacked items.
-
-    A checkpoint is saved at intervals, and on SIGTERM or SIGINT, which then end the run (SystemExit, 128 + signal). The
-    same run goes on from there, within an epoch too, and ends with the same weights: on the CPU bit for bit. A
-    checkpoint of other inputs, settings or code is not used. It is removed when the model is whole.
-    Raises LossyBenchError for a wrong setting, sources that lack items, a loss that is not finite, a full disk, or a
-    model below `minimum`; nothing is published then.
-    """
-    with prepared(data, sources, task_meta, arch, seed, settings, out, threads) as run:
-        model, validation, history = run.run()
-    chosen, metric, info = run.settings, run.task.metric, dict(run.task.info)
-    reached = validation["original"]
-    if chosen.minimum is not None and reached is not None and reached < chosen.minimum:
-        _forget(out / CHECKPOINT)
-        raise LossyBenchError(
-            f"{out}: {arch} reached a validation {metric} of {reached:.3f} on original items, below the minimum "
-            f"of {chosen.minimum:g}; train it longer (epochs: {chosen.epochs}) or on more items "
-            f"({len(run.examples.train.targets)}), or lower `minimum` if the task is that hard"
-        )
-    info["validation"] = {"metric": metric, **validation}
-    info["parameters"] = sum(parameter.numel() for parameter in model.parameters())
-    info["environment"] = runtime.environment(run.device)
-    models.save(model, info, history, out)
-    _forget(out / CHECKPOINT)
 
 
 @contextlib.contextmanager
@@ -101,7 +56,10 @@ def prepared(
     out: Path,
     threads: int = 1,
 ) -> Iterator[Run]:
-    """All that `train`, whose arguments these are, does before its first step; the media are there within it."""
+    """All that the train stage does before its first step; the media are there within it.
+
+    task_meta: {task, regime}. sources: the train parts; the other arguments are those of `stages.train.train`.
+    """
     meta = artifacts.read_meta(data)
     medium, kind, classes = meta["medium"], meta["kind"], meta["classes"]
     chosen = training_settings.read(settings, medium, kind, models.default_settings(arch, medium, kind))
@@ -125,11 +83,6 @@ def prepared(
         yield Run(task, chosen, examples, seed, device, feed, out)
 
 
-def _forget(checkpoint: Path) -> None:
-    artifacts.sweep(checkpoint)
-    checkpoint.unlink(missing_ok=True)
-
-
 def draw_sources(items: int, sources: int, draws: int, generator: np.random.Generator) -> np.ndarray:
     """Which sources each item is taken from: (items, min(draws, sources)), distinct within an item.
 
@@ -144,7 +97,7 @@ def draw_sources(items: int, sources: int, draws: int, generator: np.random.Gene
 
 
 def perturb(
-    task: Task,
+    task: TaskKind,
     model: nn.Module,
     batch: torch.Tensor,
     targets: Sequence[Any],
@@ -236,10 +189,13 @@ class _Examples:
     digest: str  # of media and targets
 
 
+Feed = Callable[..., Iterator[Any]]  # prepares items ahead: see models.runtime.in_order
+
+
 class _Loader:
     """Decodes each payload that training needs once, into a scratch file: memory stays flat, the page cache is fast."""
 
-    def __init__(self, task: Task, sources: list[Path], scratch: BinaryIO, feed: Callable[..., Iterator[Any]]) -> None:
+    def __init__(self, task: TaskKind, sources: list[Path], scratch: BinaryIO, feed: Feed) -> None:
         self.task, self.sources, self.scratch, self.feed = task, sources, scratch, feed
         self.metas = [artifacts.read_meta(source) for source in sources]
         self.digest = hashlib.blake2b()
@@ -352,12 +308,12 @@ class Run:
 
     def __init__(
         self,
-        task: Task,
+        task: TaskKind,
         settings: TrainingSettings,
         examples: _Examples,
         seed: int,
         device: torch.device,
-        feed: Callable[..., Iterator[Any]],
+        feed: Feed,
         out: Path,
     ) -> None:
         self.task, self.settings, self.examples, self.seed, self.device = task, settings, examples, seed, device

@@ -7,20 +7,20 @@ Why apart from the report: delta or a statistic can change without anything bein
 
 rule aggregate:
     input:
-        data=f"{ROOT}/data/{{task}}.parquet",
+        data=LAYOUT.data("{task}"),
         compressed=lambda w: STUDY.all_compressed(w.task, "test"),
         outcomes=lambda w: STUDY.all_outcomes(w.task),
         attacks=lambda w: STUDY.all_attacks(w.task),
     output:
-        expand(
-            f"{ROOT}/summary/{{{{task}}}}/{{table}}.{{form}}",
-            table=SCHEMAS,
-            form=["parquet", "csv"],
-        ),
+        [
+            LAYOUT.summary("{task}", table, form)
+            for table in SCHEMAS
+            for form in ("parquet", "csv")
+        ],
     log:
-        f"{LOGS}/aggregate/{{task}}.log",
+        LAYOUT.log("aggregate", "{task}"),
     benchmark:
-        f"{BENCHMARKS}/aggregate/{{task}}.tsv"
+        LAYOUT.benchmark("aggregate", "{task}")
     conda:
         "../../envs/lossybench.yaml"
     resources:
@@ -29,9 +29,7 @@ rule aggregate:
         folder=lambda w, output: Path(output[0]).parent,
         attacks=lambda w, input: f"--attacks {input.attacks}" if input.attacks else "",
         settings=json.dumps(STUDY.analysis_settings()),
-        code=lambda w: fingerprint(
-            "lossybench.analysis.aggregate", *codec_code(*STUDY.codecs[w.task])
-        ),
+        code=lambda w: code("aggregate", *codec_code(*STUDY.codecs[w.task])),
     message:
         "Aggregating {wildcards.task}"
     shell:

@@ -9,17 +9,17 @@ Why by codec: the same oblivious items go through every codec; the adaptive ones
 
 rule attack:
     input:
-        model=[f"{MODEL}/{file}" for file in MODEL_FILES],
-        data=f"{ROOT}/data/{{task}}.parquet",
+        model=LAYOUT.model_files(MODEL),
+        data=LAYOUT.data("{task}"),
         compressed=lambda w: test_parts(w, STUDY.attacked_levels(w.task, w.codec)),
         oblivious=oblivious,
         transfer=transferred,
     output:
-        f"{ROOT}/attacks/{{task}}/{{arch}}/{{regime}}/{{seed}}/{{codec}}.parquet",
+        LAYOUT.attacks(MODEL, "{codec}"),
     log:
-        f"{LOGS}/attack/{{task}}/{{arch}}/{{regime}}/{{seed}}/{{codec}}.log",
+        LAYOUT.log("attack", *MODEL, "{codec}"),
     benchmark:
-        f"{BENCHMARKS}/attack/{{task}}/{{arch}}/{{regime}}/{{seed}}/{{codec}}.tsv"
+        LAYOUT.benchmark("attack", *MODEL, "{codec}")
     priority: 30
     conda:
         "../../envs/lossybench.yaml"
@@ -33,15 +33,13 @@ rule attack:
             f"--oblivious {input.oblivious}" if input.oblivious else ""
         ),
         transfer=lambda w, input: (
-            f"--transfer {' '.join(map(str, map(STUDY.model, transferred_models(w))))}"
+            f"--transfer {' '.join(map(str, map(LAYOUT.model, transferred_models(w))))}"
             if input.transfer
             else ""
         ),
         options=lambda w: json.dumps(STUDY.codec_options(w.task, w.codec)),
         settings=lambda w: json.dumps(STUDY.attack_settings(model_of(w), w.codec)),
-        code=lambda w: fingerprint(
-            "lossybench.attacks.run", *model_code(w), *codec_code("original", w.codec)
-        ),
+        code=lambda w: code("attack", *model_code(w), *codec_code(ORIGINAL, w.codec)),
     message:
         "Attacking {wildcards.arch} ({wildcards.regime}, seed {wildcards.seed}) of {wildcards.task} through {wildcards.codec}"
     shell:

@@ -4,7 +4,10 @@ import functools
 import re
 
 from lossybench.analysis.tables import SCHEMAS
-from lossybench.report.names import figure_names
+from lossybench.reporting.names import figure_names
+
+# The paths of one job's files, with its wildcards.
+MODEL = Model("{task}", "{arch}", "{regime}", "{seed}")
 
 
 def model_of(wildcards):
@@ -36,6 +39,11 @@ def adoption(model):
     return re.sub(r"\W", "_", f"adopt_{model.task}_{model.arch}")
 
 
+def code(stage, *others):
+    """A fingerprint of the code behind a job: its stage, what reads the stage's arguments, modules loaded by name."""
+    return fingerprint(f"lossybench.stages.{stage}", "lossybench.commands", *others)
+
+
 def codec_code(*names):
     """The modules of codecs, each with its own file only."""
     return [f"lossybench.codecs.{name}" for name in names]
@@ -44,7 +52,7 @@ def codec_code(*names):
 def test_parts(wildcards, levels):
     """Test parts of a codec at these levels."""
     return [
-        STUDY.compressed(wildcards.task, Condition(wildcards.codec, level), "test")
+        LAYOUT.compressed(wildcards.task, Condition(wildcards.codec, level), "test")
         for level in levels
     ]
 
@@ -63,39 +71,32 @@ resource_scopes:
     lane="local",
 
 
-MODEL = f"{ROOT}/models/{{task}}/{{arch}}/{{regime}}/{{seed}}"
-MODEL_FILES = ("weights.safetensors", "model.json", "history.json")
-
-
 def training_parts(w):
     """What a model learns from."""
     return [
-        STUDY.compressed(w.task, c, "train")
+        LAYOUT.compressed(w.task, c, "train")
         for c in STUDY.training_conditions(model_of(w))
     ]
 
 
-def training_code(w):
-    """The code behind a model."""
-    used = {c.codec for c in STUDY.training_conditions(model_of(w))}
-    return fingerprint("lossybench.training", *model_code(w), *codec_code(*used))
+def training_codecs(w):
+    """The codecs of what a model learns from."""
+    return {c.codec for c in STUDY.training_conditions(model_of(w))}
 
 
 def oblivious(w):
     """The attacks on the bare model, which go through every codec."""
-    return [] if w.codec == "original" else [STUDY.attacks(model_of(w), "original")]
+    return [] if w.codec == ORIGINAL else [LAYOUT.attacks(model_of(w), ORIGINAL)]
 
 
 def transferred_models(w):
     """The models whose adversarial items a bare model meets."""
-    return STUDY.transferred(model_of(w)) if w.codec == "original" else []
+    return STUDY.transferred(model_of(w)) if w.codec == ORIGINAL else []
 
 
 def transferred(w):
     """Their files."""
-    return [
-        STUDY.model(m) / file for m in transferred_models(w) for file in MODEL_FILES
-    ]
+    return [path for m in transferred_models(w) for path in LAYOUT.model_files(m)]
 
 
 def title(task):
@@ -120,21 +121,20 @@ def artifacts(tasks):
     """All that later stages read: one that has gone is made again, even where what was made from it is still there."""
     found = []
     for task in tasks:
-        found.append(f"{ROOT}/data/{task}.parquet")
+        found.append(LAYOUT.data(task))
         for part in ("test", "train"):
             found += STUDY.all_compressed(task, part)
-        found += [
-            STUDY.model(m) / file for m in STUDY.models(task) for file in MODEL_FILES
-        ]
+        for model in STUDY.models(task):
+            found += LAYOUT.model_files(model)
         found += [*STUDY.all_outcomes(task), *STUDY.all_attacks(task)]
-        found += [f"{ROOT}/summary/{task}/{name}.parquet" for name in SCHEMAS]
+        found += [LAYOUT.summary(task, name) for name in SCHEMAS]
     return found
 
 
 def all_figures(tasks):
     """Every picture of the report."""
     return [
-        f"{ROOT}/figures/{task}/{name}.png"
+        LAYOUT.figure(task, name)
         for task in tasks
         for name in [*figures(task), "contact_sheet"]
     ]

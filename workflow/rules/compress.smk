@@ -7,13 +7,13 @@ Why by level and part: adding a level or a regime compresses nothing a second ti
 
 rule compress:
     input:
-        f"{ROOT}/data/{{task}}.parquet",
+        LAYOUT.data("{task}"),
     output:
-        f"{ROOT}/compressed/{{task}}/{{codec}}/{{level}}/{{part}}.parquet",
+        LAYOUT.compressed("{task}", Condition("{codec}", "{level}"), "{part}"),
     log:
-        f"{LOGS}/compress/{{task}}/{{codec}}/{{level}}/{{part}}.log",
+        LAYOUT.log("compress", "{task}", "{codec}", "{level}", "{part}"),
     benchmark:
-        f"{BENCHMARKS}/compress/{{task}}/{{codec}}/{{level}}/{{part}}.tsv"
+        LAYOUT.benchmark("compress", "{task}", "{codec}", "{level}", "{part}")
     # Training waits for the training parts: make them first.
     priority: lambda w: 60 if w.part == "train" else 20
     group:
@@ -25,9 +25,7 @@ rule compress:
         lane=1,
     params:
         options=lambda w: json.dumps(STUDY.codec_options(w.task, w.codec)),
-        code=lambda w: fingerprint(
-            "lossybench.compression", *codec_code("original", w.codec)
-        ),
+        code=lambda w: code("compress", *codec_code(ORIGINAL, w.codec)),
     message:
         "Compressing {wildcards.task} ({wildcards.part}): {wildcards.codec} at {wildcards.level}"
     shell:

@@ -8,15 +8,15 @@ Why by codec: a job that imports torch costs seconds before it does anything, an
 
 rule evaluate:
     input:
-        model=[f"{MODEL}/{file}" for file in MODEL_FILES],
-        data=f"{ROOT}/data/{{task}}.parquet",
+        model=LAYOUT.model_files(MODEL),
+        data=LAYOUT.data("{task}"),
         compressed=lambda w: test_parts(w, STUDY.levels(w.task, w.codec)),
     output:
-        f"{ROOT}/outcomes/{{task}}/{{arch}}/{{regime}}/{{seed}}/{{codec}}.parquet",
+        LAYOUT.outcomes(MODEL, "{codec}"),
     log:
-        f"{LOGS}/evaluate/{{task}}/{{arch}}/{{regime}}/{{seed}}/{{codec}}.log",
+        LAYOUT.log("evaluate", *MODEL, "{codec}"),
     benchmark:
-        f"{BENCHMARKS}/evaluate/{{task}}/{{arch}}/{{regime}}/{{seed}}/{{codec}}.tsv"
+        LAYOUT.benchmark("evaluate", *MODEL, "{codec}")
     priority: 10
     group:
         "evaluate-{task}-{arch}-{regime}-{seed}"
@@ -27,9 +27,7 @@ rule evaluate:
         lane=1,
     params:
         folder=lambda w, input: Path(input.model[0]).parent,
-        code=lambda w: fingerprint(
-            "lossybench.evaluation", *model_code(w), *codec_code(w.codec)
-        ),
+        code=lambda w: code("evaluate", *model_code(w), *codec_code(w.codec)),
     message:
         "Testing {wildcards.arch} ({wildcards.regime}, seed {wildcards.seed}) of {wildcards.task} on {wildcards.codec}"
     shell:

@@ -7,11 +7,11 @@ Why one job: every later stage reads this table alone, so that splits are fixed 
 
 rule fetch:
     output:
-        f"{ROOT}/data/{{task}}.parquet",
+        LAYOUT.data("{task}"),
     log:
-        f"{LOGS}/fetch/{{task}}.log",
+        LAYOUT.log("fetch", "{task}"),
     benchmark:
-        f"{BENCHMARKS}/fetch/{{task}}.tsv"
+        LAYOUT.benchmark("fetch", "{task}")
     priority: 100
     conda:
         "../../envs/lossybench.yaml"
@@ -22,10 +22,10 @@ rule fetch:
         options=lambda w: json.dumps(STUDY.task(w.task).data.options),
         scale=lambda w: json.dumps(STUDY.scale(w.task) or {}),
         seed=STUDY.config.seed,
-        code=lambda w: fingerprint(
-            "lossybench.data",
+        code=lambda w: code(
+            "fetch",
             f"lossybench.data.{STUDY.task(w.task).data.adapter}",
-            *codec_code("original"),
+            *codec_code(ORIGINAL),
         ),
     message:
         "Fetching the items of {wildcards.task}"

@@ -12,22 +12,22 @@ for task in STUDY.tasks:
         name:
             f"figures_{task}"
         input:
-            expand(f"{ROOT}/summary/{task}/{{table}}.parquet", table=SCHEMAS),
+            [LAYOUT.summary(task, table) for table in SCHEMAS],
         output:
             [
                 report(
-                    f"{ROOT}/figures/{task}/{name}.png",
+                    LAYOUT.figure(task, name),
                     caption=f"../report/{name}.rst",
                     category=title(task),
                     labels=figure_labels(name),
                 )
                 for name in figures(task)
             ],
-            [f"{ROOT}/figures/{task}/{name}.svg" for name in figures(task)],
+            [LAYOUT.figure(task, name, "svg") for name in figures(task)],
         log:
-            f"{LOGS}/figures/{task}.log",
+            LAYOUT.log("figures", task),
         benchmark:
-            f"{BENCHMARKS}/figures/{task}.tsv"
+            LAYOUT.benchmark("figures", task)
         conda:
             "../../envs/lossybench.yaml"
         resources:
@@ -35,7 +35,7 @@ for task in STUDY.tasks:
         params:
             summary=lambda w, input: Path(input[0]).parent,
             folder=lambda w, output: Path(output[0]).parent,
-            code=lambda w: fingerprint("lossybench.report.figures"),
+            code=lambda w: code("report:figures"),
         message:
             f"Drawing the figures of {task}"
         shell:
@@ -44,27 +44,25 @@ for task in STUDY.tasks:
 
 rule contact_sheet:
     input:
-        data=f"{ROOT}/data/{{task}}.parquet",
+        data=LAYOUT.data("{task}"),
         compressed=lambda w: STUDY.all_compressed(w.task, "test"),
     output:
         report(
-            f"{ROOT}/figures/{{task}}/contact_sheet.png",
+            LAYOUT.figure("{task}", "contact_sheet"),
             caption="../report/contact_sheet.rst",
             category=lambda w: title(w.task),
             labels=lambda w: figure_labels("contact_sheet"),
         ),
     log:
-        f"{LOGS}/contact_sheet/{{task}}.log",
+        LAYOUT.log("contact_sheet", "{task}"),
     benchmark:
-        f"{BENCHMARKS}/contact_sheet/{{task}}.tsv"
+        LAYOUT.benchmark("contact_sheet", "{task}")
     conda:
         "../../envs/lossybench.yaml"
     resources:
         **cluster("report"),
     params:
-        code=lambda w: fingerprint(
-            "lossybench.report.contact_sheet", *codec_code(*STUDY.codecs[w.task])
-        ),
+        code=lambda w: code("report:contact_sheet", *codec_code(*STUDY.codecs[w.task])),
     message:
         "Drawing what each codec does to samples of {wildcards.task}"
     shell:
@@ -74,29 +72,25 @@ rule contact_sheet:
 
 rule recommend:
     input:
-        expand(
-            f"{ROOT}/summary/{{task}}/{{table}}.parquet",
-            task=STUDY.tasks,
-            table=SCHEMAS,
-        ),
+        [LAYOUT.summary(task, table) for task in STUDY.tasks for table in SCHEMAS],
     output:
-        text=f"{ROOT}/recommendations.md",
+        text=LAYOUT.report("text"),
         html=report(
-            f"{ROOT}/limits.html",
+            LAYOUT.report("html"),
             caption="../report/limits_table.rst",
             category="Limits of all tasks",
             labels={"figure": "table of limits"},
         ),
         attacks=report(
-            f"{ROOT}/attacks.html",
+            LAYOUT.report("attacks"),
             caption="../report/attacks_page.rst",
             category="Under attack",
             labels={"figure": "what a codec buys under attack"},
         ),
     log:
-        f"{LOGS}/recommend.log",
+        LAYOUT.log("recommend"),
     benchmark:
-        f"{BENCHMARKS}/recommend.tsv"
+        LAYOUT.benchmark("recommend")
     conda:
         "../../envs/lossybench.yaml"
     resources:
@@ -105,7 +99,7 @@ rule recommend:
         summaries=lambda w, input: list(
             dict.fromkeys(Path(path).parent for path in input)
         ),
-        code=lambda w: fingerprint("lossybench.report.recommendations"),
+        code=lambda w: code("report:recommend"),
     message:
         "Writing recommendations"
     shell:

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lossybench.analysis.detection import Frames, coco_map
+from lossybench.analysis.box_metrics import Frames, coco_map
 from lossybench.artifacts import ATTACKS
-from lossybench.attacks.reading import read
+from lossybench.reading import read
 
 CONDITIONS = ("clean", "clean_after", "before", "after")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import combinations
@@ -21,9 +20,10 @@ from lossybench.analysis.intervals import (
     paired_score,
     percentile,
 )
-from lossybench.analysis.outcomes import ORIGINAL, REFERENCE, Condition, Model, Row
-from lossybench.analysis.rates import bjontegaard_delta
+from lossybench.analysis.outcomes import Row, Trained
+from lossybench.analysis.rate_curves import bjontegaard_delta
 from lossybench.analysis.verdicts import fixed_sequence, items_needed, verdict
+from lossybench.conditions import ORIGINAL, REFERENCE, Condition, Regime
 from lossybench.errors import LossyBenchError
 
 LEAST_LOSS = 0.01  # to speak of a share of it that is recovered
@@ -53,7 +53,7 @@ class Primary:
         return Primary(tuple(self.seeds[i] for i in at), self.values[at], self.samples[at], right)
 
 
-Results = dict[Model, dict[Condition, Primary]]
+Results = dict[Trained, dict[Condition, Primary]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +106,7 @@ def to_original(of_condition: dict[Condition, Primary], resamples: Resamples) ->
 
 
 def difference_rows(
-    model: Model,
+    model: Trained,
     of_condition: dict[Condition, Primary],
     found: dict[Condition, Difference],
     conditions: dict[Condition, Row],
@@ -136,7 +136,7 @@ def difference_rows(
 
 
 def verdict_rows(
-    model: Model, found: dict[Condition, Difference], conditions: dict[Condition, Row], deltas: list[float], n: int
+    model: Trained, found: dict[Condition, Difference], conditions: dict[Condition, Row], deltas: list[float], n: int
 ) -> list[Row]:
     """Rows of the table `verdicts` of one model: codec by codec, margin by margin, mildest level first."""
     rows = []
@@ -169,7 +169,7 @@ def limit_rows(verdicts: list[Row], conditions: dict[Condition, Row], results: R
     rows = []
     for (arch, regime, codec, delta), sequence in sequences.items():
         passed, _ = fixed_sequence([row["verdict"] for row in sequence])
-        limit = conditions[codec, sequence[passed - 1]["level"]] if passed else {}
+        limit = conditions[Condition(codec, sequence[passed - 1]["level"])] if passed else {}
         stop = sequence[passed] if passed < len(sequence) else {}
         rows.append(
             {
@@ -197,14 +197,14 @@ def transfer_rows(overall: list[Row]) -> list[Row]:
         for row in overall:
             if row["codec"] not in (codec, ORIGINAL) or (row["arch"], row["regime"]) not in models:
                 continue
-            matched = re.fullmatch(r"matched_(.+)_([^_]+)", row["regime"])
+            name, matched = Regime.read(row["regime"])
             rows.append(
                 {
                     "arch": row["arch"],
                     "codec": codec,
-                    "train": "matched" if matched else row["regime"],
-                    "train_codec": matched[1] if matched else "",
-                    "train_level": float(matched[2]) if matched else None,
+                    "train": name,
+                    "train_codec": matched.codec if matched else "",
+                    "train_level": matched.level if matched else None,
                     "test_level": None if row["codec"] == ORIGINAL else row["level"],
                     **{key: row[key] for key in ("value", "low", "high")},
                 }
@@ -219,9 +219,9 @@ def recovery_rows(results: Results, conditions: dict[Condition, Row], resamples:
     """
     rows = []
     for arch in dict.fromkeys(arch for arch, _ in results):
-        if (arch, "original") not in results or (arch, "mixed") not in results:
+        if (arch, ORIGINAL) not in results or (arch, "mixed") not in results:
             continue
-        plain, mixed = results[arch, "original"], results[arch, "mixed"]
+        plain, mixed = results[arch, ORIGINAL], results[arch, "mixed"]
         seeds = [seed for seed in plain[REFERENCE].seeds if seed in mixed[REFERENCE].seeds]
         if not seeds:
             raise LossyBenchError(f"{arch}: regimes original and mixed share no seed, so none can be paired; train one")
@@ -245,7 +245,7 @@ def recovery_rows(results: Results, conditions: dict[Condition, Row], resamples:
     return rows
 
 
-def bd_rows(model: Model, of_condition: dict[Condition, Primary], conditions: dict[Condition, Row]) -> list[Row]:
+def bd_rows(model: Trained, of_condition: dict[Condition, Primary], conditions: dict[Condition, Row]) -> list[Row]:
     """Rows of the table `bd` of one model, one a pair of codecs."""
     curves: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for condition, one in of_condition.items():
@@ -274,5 +274,5 @@ def bd_rows(model: Model, of_condition: dict[Condition, Primary], conditions: di
     return rows
 
 
-def _where(model: Model, condition: Row) -> Row:
+def _where(model: Trained, condition: Row) -> Row:
     return {"arch": model[0], "regime": model[1], **{key: condition[key] for key in ("codec", "level", "strength")}}

@@ -17,22 +17,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lossybench import codecs
-from lossybench.analysis.detection import Frames
+from lossybench.analysis.box_metrics import Frames
 from lossybench.artifacts import read_meta, read_table
+from lossybench.conditions import ORIGINAL, REFERENCE, Condition, level_text
 from lossybench.errors import LossyBenchError
 
-ORIGINAL = "original"
-REFERENCE = (ORIGINAL, 0.0)
 FIDELITY = ("psnr", "ssim", "snr", "spectral_distance")
 
 Row = dict[str, Any]
-Condition = tuple[str, float]  # codec, level
-Model = tuple[str, str]  # architecture, regime
+Trained = tuple[str, str]  # architecture, regime: the models that differ in their seeds alone
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
-    """A task's test items. labels: int (n,), -1 in detection; data: the file, for errors."""
+class TestSet:
+    """The test items of a task. labels: int (n,), -1 in detection; data: the file, for errors."""
 
     name: str
     medium: str
@@ -43,7 +41,7 @@ class Task:
     data: Path
 
 
-def read_task(data: Path) -> Task:
+def read_task(data: Path) -> TestSet:
     """The test split of artifacts.DATA. Raises LossyBenchError when it is empty."""
     meta = read_meta(data)
     table = read_table(data, ["id", "split", "label"])
@@ -51,10 +49,10 @@ def read_task(data: Path) -> Task:
     if not len(test):
         raise LossyBenchError(f"{data}: no items in the split test")
     labels = test["label"].to_numpy()
-    return Task(meta["task"], meta["medium"], meta["kind"], meta["classes"], test["id"].to_pylist(), labels, data)
+    return TestSet(meta["task"], meta["medium"], meta["kind"], meta["classes"], test["id"].to_pylist(), labels, data)
 
 
-def read_conditions(compressed: list[Path], task: Task) -> dict[Condition, Row]:
+def read_conditions(compressed: list[Path], task: TestSet) -> dict[Condition, Row]:
     """Rows of the table `conditions`: the original first, then codec by codec from the mildest level on.
 
     Raises LossyBenchError for other items than the task's and when the original is missing.
@@ -63,7 +61,7 @@ def read_conditions(compressed: list[Path], task: Task) -> dict[Condition, Row]:
     by_codec: dict[str, codecs.Codec] = {}
     for path in compressed:
         meta = read_meta(path)
-        condition = (meta["codec"], float(meta["level"]))
+        condition = Condition(meta["codec"], float(meta["level"]))
         codec = by_codec.setdefault(meta["codec"], codecs.get(meta["codec"], meta["options"]))
         columns = ["id", "payload_bits", "overhead_bits", "raw_bits", "rate", *FIDELITY, "encoder"]
         table = read_table(path, columns).to_pandas()
@@ -90,7 +88,7 @@ def read_conditions(compressed: list[Path], task: Task) -> dict[Condition, Row]:
     for name in sorted({name for name, _ in found}):
         levels = by_codec[name].by_strength([level for other, level in found if other == name])
         for strength, level in enumerate(levels, start=1):
-            ordered[name, level] = found[name, level] | {"strength": strength}
+            ordered[Condition(name, level)] = found[Condition(name, level)] | {"strength": strength}
     return ordered
 
 
@@ -103,13 +101,13 @@ def _mean_fidelity(values: pd.Series) -> float | None:
     return float(finite.mean()) if len(finite) else math.inf
 
 
-def outcome_files(outcomes: list[Path], task: Task) -> dict[Model, dict[str, dict[int, Path]]]:
+def outcome_files(outcomes: list[Path], task: TestSet) -> dict[Trained, dict[str, dict[int, Path]]]:
     """Outcome files by model, codec and seed.
 
     Raises LossyBenchError for a file of another task, and for a model without the original or with codecs that not
     all of its seeds have.
     """
-    found: dict[Model, dict[str, dict[int, Path]]] = defaultdict(lambda: defaultdict(dict))
+    found: dict[Trained, dict[str, dict[int, Path]]] = defaultdict(lambda: defaultdict(dict))
     for path in sorted(outcomes):
         meta = read_meta(path)
         if meta["task"] != task.name:
@@ -128,7 +126,7 @@ def outcome_files(outcomes: list[Path], task: Task) -> dict[Model, dict[str, dic
     return found
 
 
-def read_classification(path: Path, levels: list[float], task: Task) -> dict[float, np.ndarray]:
+def read_classification(path: Path, levels: list[float], task: TestSet) -> dict[float, np.ndarray]:
     """Predictions int (n,) in the order of the task's items, by level.
 
     Raises LossyBenchError unless the file holds exactly these levels, each with the task's items and labels, no NaN.
@@ -137,7 +135,7 @@ def read_classification(path: Path, levels: list[float], task: Task) -> dict[flo
     _refuse_nan(path, table, "scores")
     by_level = {}
     for level, rows in _by_level(path, table.drop_columns(["scores"]).to_pandas(), levels).items():
-        check_items(path, rows["id"].tolist(), task, f"level {level:g}")
+        check_items(path, rows["id"].tolist(), task, f"level {level_text(level)}")
         ordered = rows.set_index("id").loc[task.ids]
         if (ordered["label"].to_numpy() != task.labels).any():
             raise LossyBenchError(f"{path}: labels differ from those of {task.data}; evaluate again")
@@ -145,7 +143,7 @@ def read_classification(path: Path, levels: list[float], task: Task) -> dict[flo
     return by_level
 
 
-def read_detection(path: Path, levels: list[float], task: Task) -> dict[float, Frames]:
+def read_detection(path: Path, levels: list[float], task: TestSet) -> dict[float, Frames]:
     """Detections and true boxes by level.
 
     Raises LossyBenchError unless the file holds exactly these levels, each with the task's items and the same frames
@@ -158,12 +156,12 @@ def read_detection(path: Path, levels: list[float], task: Task) -> dict[float, F
     place = {name: i for i, name in enumerate(task.ids)}
     by_level: dict[float, Frames] = {}
     for level, rows in _by_level(path, index, levels).items():
-        check_items(path, rows["id"].unique().tolist(), task, f"level {level:g}")
+        check_items(path, rows["id"].unique().tolist(), task, f"level {level_text(level)}")
         item = rows["id"].map(place).to_numpy()
         order = np.lexsort((rows["frame"].to_numpy(), item))
         frames = _frames(table.take(rows.index.to_numpy()[order]), item[order])
         if (frames.boxes[:, :2] > frames.boxes[:, 2:]).any():
-            raise LossyBenchError(f"{path}: level {level:g}: boxes with x1 < x0 or y1 < y0; write x0 y0 x1 y1")
+            raise LossyBenchError(f"{path}: level {level_text(level)}: boxes with x1 < x0 or y1 < y0")
         if not len(frames.true_boxes):
             raise LossyBenchError(f"{path}: no true box in the test split, so nothing can be measured")
         check_truth(path, frames, next(iter(by_level.values()), frames))
@@ -201,12 +199,12 @@ def _frames(rows: pa.Table, item: np.ndarray) -> Frames:
 def _by_level(path: Path, rows: pd.DataFrame, levels: list[float]) -> dict[float, pd.DataFrame]:
     parts = {level: rows[rows["level"] == level] for level in rows["level"].unique().tolist()}
     if wrong := sorted(set(parts) ^ set(levels)):
-        what = ", ".join(f"{level:g} ({'missing' if level in levels else 'not compressed'})" for level in wrong)
+        what = ", ".join(f"{level_text(one)} ({'missing' if one in levels else 'not compressed'})" for one in wrong)
         raise LossyBenchError(f"{path}: levels differ from the compressed ones: {what}; evaluate again")
     return parts
 
 
-def check_items(path: Path, ids: list[str], task: Task, what: str) -> None:
+def check_items(path: Path, ids: list[str], task: TestSet, what: str) -> None:
     """Raises LossyBenchError unless `ids` are the task's items, each once; `what` of the file holds them."""
     if len(ids) == len(task.ids) and set(ids) == set(task.ids):
         return

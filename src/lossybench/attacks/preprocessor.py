@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,9 +12,22 @@ import numpy as np
 import torch
 from art.preprocessing.preprocessing import PreprocessorPyTorch
 
-from lossybench.attacks.quantised import GRIDS
-from lossybench.attacks.surrogates import Surrogate
-from lossybench.codecs.base import Codec, Medium
+from lossybench.codecs.codec import Codec, Medium
+from lossybench.integers import GRIDS
+
+# (items as the model gets them, the same decoded, gradient of a loss at the latter) -> gradient at the former
+Backward = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Surrogate:
+    """A stand-in for a codec, of which only the gradient is used; all tensors (N, ...) in the model's layout.
+
+    effort: factor on the steps of an attack, for gradients that are worth following further.
+    """
+
+    backward: Backward
+    effort: int = 1
 
 
 class CodecPreprocessor(PreprocessorPyTorch):

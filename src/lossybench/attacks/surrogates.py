@@ -6,39 +6,20 @@ JPEG has one of its own; for every other codec one is measured.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy.fft import dct
 from torch.nn import functional
 
-if TYPE_CHECKING:
-    from lossybench.attacks.preprocessor import CodecPreprocessor
+from lossybench.attacks.preprocessor import Backward, CodecPreprocessor, Surrogate
 
 PROBES = 4  # round trips an item by which a stand-in is measured
 BLOCK = {"picture": (8, 8), "audio": (1, 512)}  # 512 samples at 16 kHz: 32 ms, about what coders take
 # Y'CbCr from RGB without its offsets, ITU-R BT.601-7.
 YCBCR = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
-
-
-# (items as the model gets them, the same decoded, gradient of a loss at the latter) -> gradient at the former
-Backward = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-
-
-@dataclasses.dataclass(frozen=True)
-class Surrogate:
-    """A stand-in for a codec, of which only the gradient is used; all tensors (N, ...) in the model's layout.
-
-    effort: factor on the steps of an attack, for gradients that are worth following further.
-    """
-
-    backward: Backward
-    effort: int = 1
 
 
 def of(through: CodecPreprocessor, items: np.ndarray, amplitude: float, seed: int) -> Surrogate:

@@ -1,5 +1,5 @@
 """Codec round trips: one file a codec; shared parts start with an underscore."""
 
-from lossybench.codecs.base import Codec, Encoded, Medium, codec_class, get, names
+from lossybench.codecs.codec import Codec, Encoded, Medium, codec_class, get, names
 
 __all__ = ["Codec", "Encoded", "Medium", "codec_class", "get", "names"]

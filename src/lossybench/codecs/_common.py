@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from lossybench.codecs.base import Codec
+from lossybench.codecs.codec import Codec
 from lossybench.errors import LossyBenchError, nearest
 
 CHROMA = ("420", "444")

@@ -11,7 +11,7 @@ import av
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
-from lossybench.codecs.base import Encoded
+from lossybench.codecs.codec import Encoded
 
 FULL_RANGE, BT601 = 2, 6  # AVCOL_RANGE_JPEG, AVCOL_SPC_SMPTE170M
 

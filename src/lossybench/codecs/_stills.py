@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from lossybench.codecs._common import damaged, pack, unpack
-from lossybench.codecs.base import Codec, Encoded, Medium
+from lossybench.codecs.codec import Codec, Encoded, Medium
 
 cv2.setNumThreads(1)  # items are small and jobs run side by side
 

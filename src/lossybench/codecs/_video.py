@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 
 from lossybench.codecs._common import CHROMA, damaged, described, require
 from lossybench.codecs._ffmpeg import bare, decode_frames, encode_frames, ffmpeg_version
-from lossybench.codecs.base import Codec, Encoded, Medium
+from lossybench.codecs.codec import Codec, Encoded, Medium
 from lossybench.errors import LossyBenchError
 
 cv2.setNumThreads(1)  # items are small and jobs run side by side

@@ -11,7 +11,8 @@ import numpy as np
 from lossybench.codecs._audio import decode_packets, encode_packets, to_int16, whole_rate
 from lossybench.codecs._common import damaged, described
 from lossybench.codecs._ffmpeg import ffmpeg_version
-from lossybench.codecs.base import Codec, Encoded, Medium
+from lossybench.codecs.codec import Codec, Encoded, Medium
+from lossybench.conditions import level_text
 from lossybench.errors import LossyBenchError
 
 _MPEG1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
@@ -51,7 +52,7 @@ class Mp3(Codec):
         if level not in possible:
             where = f" at {rate:g} Hz" if rate else ""
             raise LossyBenchError(
-                f"codec 'mp3' cannot do {level:g} kb/s{where}; it can {', '.join(map(str, possible))} kb/s"
+                f"codec 'mp3' cannot do {level_text(level)} kb/s{where}; it can {', '.join(map(str, possible))} kb/s"
             )
 
     def _encode(self, media: np.ndarray, medium: Medium, level: float, rate: float) -> Encoded:

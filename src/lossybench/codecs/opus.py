@@ -11,7 +11,7 @@ import soxr
 from lossybench.codecs._audio import decode_packets, encode_packets, to_int16, whole_rate
 from lossybench.codecs._common import damaged, described, pack, require, unpack
 from lossybench.codecs._ffmpeg import ffmpeg_version
-from lossybench.codecs.base import Codec, Encoded, Medium
+from lossybench.codecs.codec import Codec, Encoded, Medium
 from lossybench.errors import LossyBenchError
 
 NATIVE = (8000, 12000, 16000, 24000, 48000)

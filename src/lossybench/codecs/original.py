@@ -16,7 +16,7 @@ from lossybench.codecs._audio import whole_rate
 from lossybench.codecs._common import damaged, described
 from lossybench.codecs._ffmpeg import bare, decode_frames, encode_frames, ffmpeg_version
 from lossybench.codecs._stills import cv2_encode, cv2_version
-from lossybench.codecs.base import Codec, Encoded, Medium
+from lossybench.codecs.codec import Codec, Encoded, Medium
 
 # A fifth of FFV1's size on natural clips, at three times its speed.
 _LOSSLESS = {"preset": "veryfast", "qp": "0", "x264-params": "keyint=infinite:threads=1"}

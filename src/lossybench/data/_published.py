@@ -21,7 +21,7 @@ from pydantic import Field, field_validator
 
 from lossybench.data import _splits, download
 from lossybench.data._files import Entry, FileDataset, compressed_before
-from lossybench.data.base import SPLITS, Description, Item, Kind, Medium
+from lossybench.data.dataset import SPLITS, Description, Item, Kind, Medium
 from lossybench.errors import LossyBenchError, nearest
 
 VAL_SHARE = 0.1  # of the published training items, where no validation split is published

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lossybench.data.base import SPLITS
+from lossybench.data.dataset import SPLITS
 
 
 def assign(labels: Sequence[int], groups: Sequence[str], fractions: dict[str, float], seed: int) -> list[str]:

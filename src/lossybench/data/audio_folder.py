@@ -10,7 +10,7 @@ from pydantic import Field
 
 from lossybench.data import audio_io
 from lossybench.data._files import ClassFolders
-from lossybench.data.base import Finding, Medium
+from lossybench.data.dataset import Finding, Medium
 
 
 class AudioFolder(ClassFolders):

@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from lossybench.data.base import Finding
+from lossybench.data.dataset import Finding
 from lossybench.errors import LossyBenchError
 
 with warnings.catch_warnings():

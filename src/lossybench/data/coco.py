@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from lossybench.data import _images
 from lossybench.data._files import Entry, UserFiles, compressed_before
-from lossybench.data.base import SPLITS, Box, Description, Item, needed
+from lossybench.data.dataset import SPLITS, Box, Description, Item, needed
 from lossybench.errors import LossyBenchError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from lossybench.data import _digits
-from lossybench.data.base import Box, Item
+from lossybench.data.dataset import Box, Item
 
 _TRIES = 30  # places tried for a digit before it is left out
 _OVERLAP = 0.15  # of the smaller box, at most

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from lossybench.data import _digits
-from lossybench.data.base import Item
+from lossybench.data.dataset import Item
 
 
 class Digits(_digits.DigitDataset):

@@ -9,7 +9,7 @@ import numpy as np
 
 from lossybench.data import _images
 from lossybench.data._files import ClassFolders
-from lossybench.data.base import Finding, Medium
+from lossybench.data.dataset import Finding, Medium
 
 
 class ImageFolder(ClassFolders):

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from lossybench.data import _mot
 from lossybench.data._files import Entry, compressed_before
-from lossybench.data.base import SPLITS, Description, Item
+from lossybench.data.dataset import SPLITS, Description, Item
 from lossybench.errors import nearest
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from lossybench.data import _digits
-from lossybench.data.base import Item
+from lossybench.data.dataset import Item
 
 # Offset of the centre (in units of `reach`: right, down) and change of extent, at time t in 0..1.
 _Path = Callable[[float], tuple[float, float, float]]

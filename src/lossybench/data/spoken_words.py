@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from lossybench.data import _espeak, audio_io
-from lossybench.data.base import SPLITS, Dataset, Description, Item
+from lossybench.data.dataset import SPLITS, Dataset, Description, Item
 
 # Two of the rhyming sets that the Modified Rhyme Test measures speech coders with (House et al., J. Acoust. Soc. Am.
 # 37, 1965; ANSI/ASA S3.2): words differ by their first consonant only, which is what codecs blur first.

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from lossybench.data._files import ClassFolders
-from lossybench.data.base import Finding, Medium
+from lossybench.data.dataset import Finding, Medium
 from lossybench.errors import LossyBenchError
 
 _SAME = {"mov,mp4,m4a,3gp,3g2,mj2": {"m4v", "mov"}, "matroska,webm": {"webm"}, "mpeg": {"mpg", "mpeg"}, "asf": {"wmv"}}

@@ -10,7 +10,7 @@ import numpy as np
 
 from lossybench.data import _images
 from lossybench.data._published import Entry, Facts, PublishedDataset, one
-from lossybench.data.base import Box
+from lossybench.data.dataset import Box
 from lossybench.data.download import Remote
 from lossybench.errors import LossyBenchError
 

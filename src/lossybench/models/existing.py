@@ -1,33 +1,27 @@
 """Models that exist already: taken over as they came, behind the same interface as those trained here.
 
-`adopt` writes the folder that training would have written. A state dict is stored as it is; a program (TorchScript,
-torch.export, ONNX) is stored as its bytes, the one tensor `program` of the weights file. Checkpoints are loaded
-weights-only; the class and the program are the user's own code, which runs.
+The adopt stage writes the folder that training would have written. A state dict is stored as it is; a
+program (TorchScript, torch.export, ONNX) is stored as its bytes, the one tensor `program` of the weights file.
+Checkpoints are loaded weights-only; the class and the program are the user's own code, which runs.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import io
 import pickle
-import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
-from lossybench import artifacts, codecs, models, tasks
+from lossybench import models
 from lossybench.errors import LossyBenchError
-from lossybench.models import from_torchvision, runtime, settings
-from lossybench.models.inputs import Input, common_shape
-from lossybench.models.settings import ExistingSettings
-from lossybench.tasks import settings as training_settings
-from lossybench.tasks.media import to_float
+from lossybench.models import existing_settings as settings
+from lossybench.models import from_torchvision
+from lossybench.models.existing_settings import ExistingSettings
 
 PROGRAM = "program"
 _NESTED = ("state_dict", "model_state_dict", "model", "weights")  # where checkpoints of training keep their state dict
@@ -147,7 +141,7 @@ class _TorchScript(_Program):
         try:
             self.module = torch.jit.load(io.BytesIO(content), map_location="cpu").eval()
         except RuntimeError as error:
-            raise LossyBenchError(f"not TorchScript ({_first(error)}); a state dict needs `class`") from None
+            raise LossyBenchError(f"not TorchScript ({first_line(error)}); a state dict needs `class`") from None
 
     def run(self, x: torch.Tensor) -> Any:
         return self.module(x)
@@ -159,7 +153,7 @@ class _Exported(_Program):
         try:
             program = torch.export.load(io.BytesIO(content))
         except Exception as error:  # whatever a damaged archive raises
-            raise LossyBenchError(f"not a program of torch.export ({_first(error)})") from None
+            raise LossyBenchError(f"not a program of torch.export ({first_line(error)})") from None
         self.module = program.module()
         (name, *_) = program.graph_signature.user_inputs
         (node,) = (node for node in program.graph.nodes if node.name == name)
@@ -182,7 +176,7 @@ class _Onnx(_Program):
         try:
             self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has no common class for what it raises
-            raise LossyBenchError(f"not an ONNX model that onnxruntime can run ({_first(error)})") from None
+            raise LossyBenchError(f"not an ONNX model that onnxruntime can run ({first_line(error)})") from None
         about = self.session.get_inputs()[0]
         self.input = about.name
         self.batch = about.shape[0] if about.shape and isinstance(about.shape[0], int) else None
@@ -195,7 +189,8 @@ class _Onnx(_Program):
 _PROGRAMS: dict[str, type[_Program]] = {"torchscript": _TorchScript, "exported": _Exported, "onnx": _Onnx}
 
 
-def _first(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, at most 300 characters; its type where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
@@ -265,7 +260,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError) as error:
         raise LossyBenchError(
-            f"{path}: not a state dict that can be loaded weights-only ({_first(error)}); save model.state_dict()"
+            f"{path}: not a state dict that can be loaded weights-only ({first_line(error)}); save model.state_dict()"
         ) from None
     for key in _NESTED:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
@@ -276,135 +271,3 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     if all(name.startswith(prefix) for name in found):
         found = {name.removeprefix(prefix): value for name, value in found.items()}
     return {name: value.detach().clone() for name, value in found.items()}  # safetensors refuses shared memory
-
-
-def adopt(data: Path, task: str, arch: str, seed: int, chosen: Mapping[str, Any], out: Path) -> None:
-    """Take over an existing model as the folder `out` (see `models.save`), tried on the first test items.
-
-    data: the task's data table. chosen: see `ExistingSettings`.
-    Raises LossyBenchError when the checkpoint does not load, does not fit its class, refuses the items, or returns
-    something else than one finite output for each class that `classes` names; nothing is published then.
-    """
-    meta = artifacts.read_meta(data)
-    medium, kind, classes = meta["medium"], meta["kind"], meta["classes"]
-    how = settings.read(arch, chosen, medium, kind, classes)
-    form, total = settings.form(arch, how), 0
-    runtime.start("cpu")
-    if form == "published":
-        how, state, total = _published(arch, how, medium, kind)
-    elif form == "state":
-        state = read_state(settings.checkpoint_file(how.checkpoint))
-    else:
-        content = settings.checkpoint_file(how.checkpoint).read_bytes()
-        state = {PROGRAM: torch.frombuffer(bytearray(content), dtype=torch.uint8)}
-    assert how.classes is not None
-    known = settings.named(how.classes)
-    picked = settings.outputs_of(known, classes)
-    rows = list(artifacts.iter_rows(data, ["id", "shape", "rate"], splits=["test"]))
-    if not rows:
-        raise LossyBenchError(f"{data}: no items in the split test")
-    about: dict[str, Any] = {
-        "settings": how.model_dump(mode="json", by_alias=True),
-        "form": form,
-        "layout": how.layout or settings.LAYOUTS[medium][0],
-        "normalise": how.normalise.model_dump(mode="json") if how.normalise else None,
-        "outputs": how.outputs,
-        "total": total,
-        "picked": picked,
-        "rest": [],
-    }
-    shape = how.input_size or common_shape([row["shape"] for row in rows], medium, str(data))
-    input = Input(tuple(shape), rows[0]["rate"] if medium == "audio" else 0.0, how.resize, how.interpolation)
-    info: dict[str, Any] = {
-        "task": task,
-        "regime": "original",
-        "arch": arch,
-        "seed": seed,
-        "medium": medium,
-        "kind": kind,
-        "classes": classes,
-        "input": dataclasses.asdict(input),
-        "settings": training_settings.read({"input_size": shape}, medium, kind).model_dump(mode="json"),
-        "existing": about,
-    }
-    try:
-        model = rebuild(info, state)
-        batch = _first_items(data, info)
-        if kind == "classification":
-            assert isinstance(model, Classifier)
-            about["rest"] = _rest(model.eval(), batch, known, not isinstance(how.classes, dict))
-        else:
-            with torch.inference_mode():
-                model.eval()(batch)
-    except LossyBenchError as error:
-        raise LossyBenchError(f"{arch}: {error}") from None
-    except Exception as error:  # the user's own code may raise anything
-        raise LossyBenchError(
-            f"{arch}: fails on a batch of {medium}s {list(batch.shape)} ({_first(error)}); are input_size and "
-            "layout right?"
-        ) from error
-    info["others"] = int(bool(about["rest"]))
-    info["parameters"] = sum(value.numel() for value in state.values() if form != "onnx")
-    info["environment"] = {"python": platform.python_version(), "torch": torch.__version__}
-    models.save_state(state, info, [], out)
-
-
-def _first_items(data: Path, info: Mapping[str, Any]) -> torch.Tensor:
-    """Two test items as model input; one twice, where there is no second."""
-    original, task = codecs.get("original"), tasks.get(info)
-    media: list[np.ndarray] = []
-    for row in artifacts.iter_rows(data, ["id", "media", "shape", "rate", "label", "boxes"], splits=["test"]):
-        decoded = original.decode(row["media"], tuple(row["shape"]), row["rate"])
-        media += [example.media for example in task.examples(decoded, row, training=False)]
-        if len(media) >= 2:
-            break
-    return to_float(torch.from_numpy(np.stack((media * 2)[:2])), info["medium"], torch.device("cpu"))
-
-
-def _rest(model: Classifier, batch: torch.Tensor, known: Mapping[str, int], listed: bool) -> list[int]:
-    """The outputs that are of none of the data set's classes, after a look at what the model returns."""
-    with torch.inference_mode():
-        found = model.all_outputs(batch)
-    if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != len(batch):
-        what = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
-        raise LossyBenchError(f"returns {what} for a batch of {len(batch)}; a classifier returns (batch, outputs)")
-    if not found.isfinite().all():
-        raise LossyBenchError("its outputs on the first items are not finite; is normalise right?")
-    total, highest = found.shape[1], max(known.values())
-    if highest >= total or (listed and len(known) != total):
-        raise LossyBenchError(
-            f"has {total} outputs, but `classes` names {len(known)}, up to output {highest}; list the name of every "
-            "output, in order, or map the data set's classes: {name: output}"
-        )
-    sums = found.float().sum(1)
-    probable = bool((found >= 0).all() and functional.mse_loss(sums, torch.ones_like(sums)) < 1e-6)
-    if probable != (model.outputs == "probabilities"):
-        now = "probabilities" if probable else "logits"
-        raise LossyBenchError(f"its outputs are {now}, as it seems; set outputs: {now}")
-    return [index for index in range(total) if index not in set(model.picked)]
-
-
-def _published(
-    arch: str, how: ExistingSettings, medium: str, kind: str
-) -> tuple[ExistingSettings, dict[str, torch.Tensor], int]:
-    """The settings, with what torchvision says of its weights where the study says nothing; the weights; the number of
-    outputs.
-    """
-    weights = from_torchvision.published(arch.removeprefix(settings.PUBLISHED), medium, kind, how.checkpoint)
-    preset, given = weights.transforms(), set(how.model_fields_set)
-    names = list(weights.meta["categories"])
-    # ImageNet has two cranes, and COCO gaps that are called "N/A": a name that is there twice says nothing.
-    said: dict[str, Any] = {"classes": {name: i for i, name in enumerate(names) if names.count(name) == 1}}
-    if kind == "classification":
-        size = tuple(preset.crop_size * 2)[:2]  # [224] means a square
-        if medium == "video":
-            size = (how.input_size[0] if how.input_size else 16, *size)
-        shorter = preset.resize_size
-        said |= {
-            "input_size": size,
-            "resize": min(shorter) if isinstance(shorter, list | tuple) else shorter,
-            "interpolation": preset.interpolation.value,
-            "normalise": {"mean": preset.mean, "std": preset.std},
-        }
-    kept = {key: value for key, value in how.model_dump(by_alias=False).items() if key in given}
-    return ExistingSettings(**{**said, **kept}), weights.get_state_dict(progress=True, check_hash=True), len(names)

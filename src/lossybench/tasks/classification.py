@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from lossybench import artifacts
 from lossybench.models.inputs import fit
-from lossybench.tasks.base import Example, Task
+from lossybench.tasks.task_kind import Example, TaskKind
 
 
-class Classification(Task):
+class Classification(TaskKind):
     """Targets are class numbers; predictions are softmax scores (classes,)."""
 
     metric = "accuracy"

@@ -10,12 +10,12 @@ import torch
 
 from lossybench import artifacts
 from lossybench.models.inputs import Input, fit, spread
-from lossybench.tasks.base import Example, Task
+from lossybench.tasks.task_kind import Example, TaskKind
 
 SMALLEST = 2.0  # pixels: what a shift leaves of a box below this is no object to learn
 
 
-class Detection(Task):
+class Detection(TaskKind):
     """Targets and predictions are {boxes (K, 4) x0 y0 x1 y1 in pixels of the model's input, labels (K,)[, scores]}."""
 
     metric = "map50"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from lossybench.analysis import attacks as attacked
-from lossybench.analysis import classification, detection, tables
+from lossybench.analysis import box_metrics, label_metrics, robustness, tables
 from lossybench.analysis.comparisons import (
     Primary,
     Results,
@@ -24,11 +23,9 @@ from lossybench.analysis.comparisons import (
 )
 from lossybench.analysis.intervals import Z_TWO_SIDED, Resamples, all_agree, quantiles, wilson
 from lossybench.analysis.outcomes import (
-    ORIGINAL,
-    Condition,
-    Model,
     Row,
-    Task,
+    TestSet,
+    Trained,
     check_truth,
     outcome_files,
     read_classification,
@@ -37,6 +34,7 @@ from lossybench.analysis.outcomes import (
     read_task,
 )
 from lossybench.artifacts import read_meta
+from lossybench.conditions import ORIGINAL, Condition
 from lossybench.errors import LossyBenchError
 
 ALL_SEEDS = -1
@@ -46,24 +44,30 @@ def aggregate(
     data: Path,
     compressed: list[Path],
     outcomes: list[Path],
-    attacks: list[Path],
     settings: dict[str, Any],
     out: Path,
+    attacks: Sequence[Path] = (),
 ) -> None:
-    """Write all tables of `tables.SCHEMAS` for one task to the folder `out`; those without rows are written empty.
+    """Turn the outcomes of a task into metrics, intervals, limits and attack tables.
 
-    data: artifacts.DATA. compressed: test parts, one a codec and level; they say which conditions the study has.
-    outcomes: all models, each with a file for every codec that it was evaluated with, `original` always among them.
-    attacks: artifacts.ATTACKS or, of detectors, DETECTION_ATTACKS; may be none. settings: deltas (points), bootstrap
-    (resamples), seed.
+    All tables of `tables.SCHEMAS` are written; those without rows are empty.
 
-    Raises LossyBenchError, naming the file, for outcomes that lack a level or an item, hold NaN or other items than
-    the data's test split, and for models that lack an outcome.
+    Args:
+        data: the table that fetch made
+        compressed: all test parts, one a codec and level; they say which conditions the study has
+        outcomes: all tables that evaluate made: of every model one for each codec, `original` always among them
+        settings: deltas (points), bootstrap (resamples) and seed
+        out: the folder to write
+        attacks: all tables that attack made
+
+    Raises:
+        LossyBenchError: naming the file, for outcomes that lack a level or an item, hold NaN or other items than the
+            data's test split, and for models that lack an outcome.
     """
     task = read_task(data)
     resamples = Resamples.draw(len(task.ids), settings["bootstrap"], settings["seed"])
     conditions = read_conditions(compressed, task)
-    metric = classification.PRIMARY if task.kind == "classification" else detection.PRIMARY
+    metric = label_metrics.PRIMARY if task.kind == "classification" else box_metrics.PRIMARY
 
     rows: dict[str, list[Row]] = {name: [] for name in tables.SCHEMAS}
     rows["conditions"] += conditions.values()
@@ -87,7 +91,7 @@ def aggregate(
     rows["transfer"] += transfer_rows([r for r in rows["metrics"] if (r["seed"], r["metric"], r["class"]) == overall])
     rows["recovery"] += recovery_rows(results, conditions, resamples)
     strengths = {condition: row["strength"] for condition, row in conditions.items()}
-    rows["attacks"], rows["gates"] = attacked.attack_rows(attacks, strengths, len(task.classes), task.kind, settings)
+    rows["attacks"], rows["gates"] = robustness.attack_rows(attacks, strengths, len(task.classes), task.kind, settings)
 
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
     about = read_meta(data)
@@ -103,41 +107,41 @@ Measured = tuple[Condition, tuple[int, ...], list[tuple[str, str]], np.ndarray, 
 
 
 def _classifier(
-    of_codec: dict[str, dict[int, Path]], conditions: dict[Condition, Row], task: Task, resamples: Resamples
+    of_codec: dict[str, dict[int, Path]], conditions: dict[Condition, Row], task: TestSet, resamples: Resamples
 ) -> Iterator[Measured]:
     """All conditions of one classification model."""
-    names = classification.names(task.labels, task.classes)
+    names = label_metrics.names(task.labels, task.classes)
     for condition, seeds, predictions in _loaded(of_codec, conditions, task, read_classification):
-        each = [classification.measure(task.labels, one, resamples) for one in predictions]
+        each = [label_metrics.measure(task.labels, one, resamples) for one in predictions]
         right = np.stack(predictions) == task.labels
         yield condition, seeds, names, np.stack([v for v, _ in each]), np.stack([s for _, s in each]), right
 
 
 def _detector(
-    of_codec: dict[str, dict[int, Path]], conditions: dict[Condition, Row], task: Task, resamples: Resamples
+    of_codec: dict[str, dict[int, Path]], conditions: dict[Condition, Row], task: TestSet, resamples: Resamples
 ) -> Iterator[Measured]:
     """All conditions of one detection model; the original comes first and sets each seed's score threshold."""
     thresholds: list[float] = []
-    original: detection.Frames | None = None
+    original: box_metrics.Frames | None = None
     for condition, seeds, frames in _loaded(of_codec, conditions, task, read_detection):
-        matches = [detection.match(one, len(task.ids)) for one in frames]
+        matches = [box_metrics.match(one, len(task.ids)) for one in frames]
         original = original or frames[0]
-        thresholds = thresholds or [detection.best_threshold(one) for one in matches]
+        thresholds = thresholds or [box_metrics.best_threshold(one) for one in matches]
         for seed, one in zip(seeds, frames, strict=True):
             check_truth(of_codec[condition[0]][seed], one, original)
         each = [
-            detection.measure(one, match, threshold, resamples)
+            box_metrics.measure(one, match, threshold, resamples)
             for one, match, threshold in zip(frames, matches, thresholds, strict=True)
         ]
-        names = detection.names(matches[0].classes, task.classes)
+        names = box_metrics.names(matches[0].classes, task.classes)
         yield condition, seeds, names, np.stack([v for v, _ in each]), np.stack([s for _, s in each]), None
 
 
 def _loaded(
     of_codec: dict[str, dict[int, Path]],
     conditions: dict[Condition, Row],
-    task: Task,
-    read: Callable[[Path, list[float], Task], dict[float, Any]],
+    task: TestSet,
+    read: Callable[[Path, list[float], TestSet], dict[float, Any]],
 ) -> Iterator[tuple[Condition, tuple[int, ...], list[Any]]]:
     """Condition, seeds, and what `read` made of each seed's outcomes; the original first."""
     for codec in sorted(of_codec, key=lambda name: (name != ORIGINAL, name)):
@@ -149,17 +153,17 @@ def _loaded(
             )
         by_seed = {seed: read(path, levels, task) for seed, path in sorted(of_codec[codec].items())}
         for level in levels:
-            yield (codec, level), tuple(by_seed), [of_level[level] for of_level in by_seed.values()]
+            yield Condition(codec, level), tuple(by_seed), [of_level[level] for of_level in by_seed.values()]
 
 
 def _metric_rows(
-    model: Model,
+    model: Trained,
     condition: Row,
     seeds: tuple[int, ...],
     names: list[tuple[str, str]],
     values: np.ndarray,
     samples: np.ndarray,
-    task: Task,
+    task: TestSet,
     resamples: Resamples,
 ) -> Iterator[Row]:
     """Rows of the table `metrics`: of each seed, then of all. For the arrays see `Measured`."""

@@ -17,9 +17,10 @@ from scipy import signal
 
 from lossybench import codecs
 from lossybench.artifacts import iter_rows, read_meta
+from lossybench.conditions import ORIGINAL
 from lossybench.errors import LossyBenchError
-from lossybench.report import style
-from lossybench.report.summary import ORIGINAL, amount
+from lossybench.reporting import style
+from lossybench.reporting.summary import amount
 
 ITEMS = 2
 LARGEST_CROP = 128  # pixels; of more, blocks would be too small to see

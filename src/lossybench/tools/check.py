@@ -18,11 +18,13 @@ import numpy as np
 from tqdm import tqdm
 
 from lossybench import codecs, data
-from lossybench.compression import rate_of
+from lossybench.artifacts import write_json
+from lossybench.conditions import ORIGINAL
+from lossybench.config import read
 from lossybench.data._files import LOSSY, ClassFolders, FileDataset
-from lossybench.data.base import SPLITS, Finding
+from lossybench.data.dataset import SPLITS, Finding
 from lossybench.errors import LossyBenchError
-from lossybench.fidelity import measure
+from lossybench.fidelity import measure, rate_of
 from lossybench.pictures import Scale
 
 SAMPLE = 16  # items that are compressed to tell the cost
@@ -68,7 +70,7 @@ class Report:
         return any(finding.severity == "error" for finding in self.findings)
 
 
-def check(
+def examine(
     adapter: str,
     options: Mapping[str, Any] | None = None,
     levels: Mapping[str, tuple[Mapping[str, Any], list[float]]] | None = None,
@@ -262,7 +264,7 @@ def _costs(
     raw = sum(media.nbytes for media, _ in sample)
     medium: Any = report.medium
     if levels is None:
-        others = (name for name in codecs.names() if name != "original")
+        others = (name for name in codecs.names() if name != ORIGINAL)
         levels = {name: ({}, _three(name, medium, sample[0][1])) for name in others}
     costs = []
     for name, (options, of_codec) in levels.items():
@@ -385,26 +387,43 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def main(
-    config: Path | None, task: str | None, adapter: str | None, options: dict[str, Any], out: Path | None, seed: int
+def check(
+    config: Path = Path("config.yaml"),
+    /,
+    task: str | None = None,
+    adapter: str | None = None,
+    path: Path | None = None,
+    options: dict[str, Any] | None = None,
+    seed: int = 0,
+    out: Path | None = None,
 ) -> int:
-    """Check the tasks of a config, or one task, or an adapter with its options; print it, and write JSON to `out`.
+    """Say what is in a data set, what is wrong with it and what it costs to compress.
 
-    Returns the exit status: 1 when some data set makes a study impossible. Raises LossyBenchError for a wrong config.
+    Prints it, and returns the exit status: 1 when some data set makes a study impossible.
+
+    Args:
+        config: the study whose data to check
+        task: check this task alone
+        adapter: check this data set family instead of a study's; image_folder when only `path` is given
+        path: the adapter's option `path`: check this folder
+        options: the adapter's other options
+        seed: the seed of splits and of the sample
+        out: a JSON to write, with all findings
+
+    Raises:
+        LossyBenchError: for a wrong config, task or option.
     """
-    from lossybench import study
-    from lossybench.artifacts import write_json
-
     reports = {}
-    if adapter:
-        reports[adapter] = check(adapter, options, None, seed)
+    if adapter or path:
+        adapter = adapter or "image_folder"
+        reports[adapter] = examine(adapter, ({"path": str(path)} if path else {}) | (options or {}), None, seed)
     else:
-        found = study.read(config or Path("config.yaml"))
+        found = read(config)
         for name, one in found.tasks.items():
             if task in (None, name):
                 levels = {codec: (of.options, of.levels) for codec, of in one.codecs.items()}
                 scale = one.data.scale.model_dump() if one.data.scale else None
-                reports[name] = check(one.data.adapter, one.data.options, levels, found.seed, scale)
+                reports[name] = examine(one.data.adapter, one.data.options, levels, found.seed, scale)
         if not reports:
             raise LossyBenchError(f"{config}: no task {task!r}; it has {', '.join(found.tasks)}")
     print("\n\n".join(map(text, reports.values())))

@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from lossybench.artifacts import publish
-from lossybench.report.attack_page import defences
-from lossybench.report.summary import (
+from lossybench.conditions import ORIGINAL
+from lossybench.reporting.attack_page import defences
+from lossybench.reporting.summary import (
     METRIC_TITLES,
-    ORIGINAL,
     REGIME_TITLES,
     VERDICT_SYMBOLS,
     Summary,

@@ -11,14 +11,15 @@ from tqdm import tqdm
 
 from lossybench import codecs, data
 from lossybench.artifacts import publish
-from lossybench.codecs.base import Medium
-from lossybench.compression import rate_of
+from lossybench.codecs.codec import Medium
 from lossybench.data._files import ClassFolders, subfolders
 from lossybench.errors import LossyBenchError
-from lossybench.fidelity import measure
+from lossybench.fidelity import measure, rate_of
 
 
-def rates(path: Path, codec: str, levels: list[float], options: dict[str, Any], medium: Medium) -> list[dict[str, Any]]:
+def measured(
+    path: Path, codec: str, levels: list[float], options: dict[str, Any], medium: Medium
+) -> list[dict[str, Any]]:
     """One row a level, from the mildest: means over all files of the medium below `path`, each weighing the same.
 
     Columns: codec, encoder, level, items; rate (coded media alone) and file_rate (with all that the encoder wrote), in
@@ -60,21 +61,39 @@ def rates(path: Path, codec: str, levels: list[float], options: dict[str, Any], 
     ]
 
 
-def main(
-    path: Path, codec: str, levels: list[float], options: dict[str, Any], medium: Medium, out: Path | None
-) -> None:
-    """Print the table, and write it as CSV to `out`."""
-    rows = rates(path, codec, levels, options, medium)
+def rates(
+    folder: Path,
+    /,
+    codec: str,
+    levels: list[float],
+    options: dict[str, Any] | None = None,
+    medium: Medium = "image",
+    out: Path | None = None,
+) -> str:
+    """Say what rate and fidelity a codec gives the files of a folder; no model is needed.
+
+    Args:
+        folder: all files of the medium below it are taken
+        codec: the codec; `lossybench codecs` lists them
+        levels: its levels
+        options: the options of the encoder
+        medium: which files to take
+        out: a CSV to write
+
+    Raises:
+        LossyBenchError: see `measured`.
+    """
+    rows = measured(folder, codec, levels, options or {}, medium)
     unit = "bpp" if medium == "image" else "kb/s"
     label = codecs.get(codec, options).level_label
     lines = [["", unit, f"{unit}, file", *list(rows[0])[-2:]]]
     lines += [[label(row["level"]), *(f"{value:.4g}" for value in list(row.values())[-4:])] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    print(f"{rows[0]['encoder']}: means of {rows[0]['items']} items of {path}")
-    for line in lines:
-        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+    text = [f"{rows[0]['encoder']}: means of {rows[0]['items']} items of {folder}"]
+    text += ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
     if out:
         with publish(out) as aside, aside.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
+    return "\n".join(text)

@@ -11,8 +11,8 @@ import pydantic
 from pydantic import Field
 
 from lossybench.attacks.methods import METHODS, Method
-from lossybench.attacks.quantised import GRIDS
 from lossybench.errors import LossyBenchError, explain, nearest
+from lossybench.integers import GRIDS
 
 Goal = Literal["untargeted", "targeted", "trigger"]
 Tier = Literal["T0", "T1", "T2", "T3", "T4"]

@@ -7,18 +7,22 @@ import math
 import time
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lossybench import data
+from lossybench.attacks.attack_settings import AttackSettings
 from lossybench.attacks.methods import METHODS
-from lossybench.attacks.settings import AttackSettings
+from lossybench.conditions import ORIGINAL, Condition, Model
+from lossybench.config import GPU_STAGES, Stage
 from lossybench.data._published import PublishedDataset
-from lossybench.data.base import SPLITS
-from lossybench.models.settings import ExistingSettings
-from lossybench.study import GPU_STAGES, ORIGINAL, Condition, Model, Part, Stage, Study
-from lossybench.tasks import settings as training_settings
+from lossybench.data.dataset import SPLITS
+from lossybench.layout import Part
+from lossybench.models.existing_settings import ExistingSettings
+from lossybench.study import Study, load
+from lossybench.tasks import training_settings as training_settings
 
 # CPU seconds on a 2-core virtual machine, rounded from benchmark files of the default study, for items of its sizes;
 # others take more or less in proportion. This is an order, not a promise.
@@ -63,6 +67,17 @@ GPU_SPEEDUP = 20  # of learning and attacking over one core: assumed, not measur
 REFERENCE = 0.019  # seconds that `_calibrate` takes on that machine
 
 
+def plan(config: Path = Path("config.yaml"), /, cores: int = 1) -> str:
+    """Say what a study will do, about how long it takes and what it stores.
+
+    Args:
+        config: the study
+        cores: how many CPU cores there are
+    """
+    study = load(config)
+    return f"{describe(study, cores)}\n\n{table(study)}"
+
+
 def jobs(study: Study) -> dict[str, int]:
     """Jobs of a whole study from nothing, by rule; the same numbers that Snakemake counts."""
     stages = ("fetch", "compress", "train", "adopt", "evaluate", "attack", "aggregate", "contact_sheet", "recommend")
@@ -104,7 +119,7 @@ def describe(study: Study, cores: int) -> str:
         if known
         else f"how long depends on the number of items; {per_core} runs one job at a time"
     )
-    return "\n".join([f"The study in {study.root}: {total} jobs from nothing, {duration}", *lines])
+    return "\n".join([f"The study in {study.layout.root}: {total} jobs from nothing, {duration}", *lines])
 
 
 class Job(NamedTuple):

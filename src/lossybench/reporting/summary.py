@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from lossybench.artifacts import read_meta, read_table
+from lossybench.conditions import ORIGINAL
 from lossybench.errors import LossyBenchError
 
-ORIGINAL = "original"
 METRIC_TITLES = {
     "accuracy": "accuracy",
     "precision": "precision",

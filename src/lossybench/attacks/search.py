@@ -1,6 +1,6 @@
-"""The attack stage: crafts adversarial items on a model, bare or through a codec, and records what became of them.
+"""The search for adversarial items, bare or through a codec, tier by tier; see docs/attacks.md.
 
-Tiers (design, section 7; docs/attacks.md), by what the attacker knows:
+Tiers, by what the attacker knows:
 
 * T0, oblivious: crafted on the bare model; the codec is put in front afterwards.
 * T1, transfer: crafted on models of other regimes.
@@ -23,36 +23,28 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
-import json
-import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
-from tqdm import tqdm
 
 from lossybench import codecs, models
-from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, Parts, iter_rows, read_meta, write_table
-from lossybench.attacks import surrogates
-from lossybench.attacks.classification import ClassificationVictim
-from lossybench.attacks.detection import DetectionVictim, objects
+from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, Parts, iter_rows, read_meta
+from lossybench.attacks.attack_settings import Aim, AttackSettings, Budget
+from lossybench.attacks.classifiers import ClassificationVictim
+from lossybench.attacks.detectors import DetectionVictim, objects
+from lossybench.attacks.items import Items, Stored, Tried
 from lossybench.attacks.methods import METHODS
 from lossybench.attacks.preprocessor import CodecPreprocessor
-from lossybench.attacks.quantised import GRIDS, Grid, lengths
-from lossybench.attacks.settings import Aim, AttackSettings, Budget
+from lossybench.conditions import ORIGINAL, level_text
 from lossybench.errors import LossyBenchError
-from lossybench.fingerprint import source_digest
+from lossybench.integers import GRIDS, Grid, lengths
 from lossybench.models import runtime
 
-logging.getLogger("art").setLevel(logging.WARNING)  # it tells of every estimator that is made
-
-ORIGINAL = "original"
 ALONE = ("T0", "T1")  # tiers whose rows are that tier's items and no other's
 # Settings that an attack through a codec must share with the attack on the bare model whose items it reads.
 SHARED = ("items", "attacks", "goals", "target_rule", "seed")
@@ -62,63 +54,11 @@ VICTIMS: dict[str, type[Victim]] = {"classification": ClassificationVictim, "det
 SCHEMAS = {"classification": ATTACKS, "detection": DETECTION_ATTACKS}
 _EXPECTED = pa.schema([("item", pa.binary())])  # integers of one item, kept of those that are made for all levels
 
-Stored = dict[tuple[str, Aim], np.ndarray]  # tier and attack -> integers (N, ...)
 Schedule = dict[Aim, list[str]]  # attack -> the tiers it is tried in, weaker ones first
 
 
 @dataclasses.dataclass(frozen=True)
-class Items:
-    """Attacked items; all arrays along the same N.
-
-    integers: (N, ...) in the model's layout; truth: classes, or {boxes, labels, frame} each; targets: what each shall
-    be read as; clean, clean_after: predictions on the clean item, bare and behind the codec; stored: integers of the
-    items that the table of the bare model holds; rate: of all items, Hz for audio, frames/s for video, 0 for images.
-    """
-
-    ids: np.ndarray
-    integers: np.ndarray
-    truth: np.ndarray
-    targets: np.ndarray
-    clean: np.ndarray
-    clean_after: np.ndarray
-    stored: Stored
-    rate: float
-
-    def at(self, part: slice | np.ndarray) -> Items:
-        """Some of the items."""
-        mine = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        changes: dict[str, Any] = {name: value[part] for name, value in mine.items() if isinstance(value, np.ndarray)}
-        changes["stored"] = {key: value[part] for key, value in self.stored.items()}
-        return dataclasses.replace(self, **changes)
-
-    def batches(self, size: int) -> Iterator[Items]:
-        """The items in their order, `size` at a time."""
-        return (self.at(slice(i, i + size)) for i in range(0, len(self.ids), size))
-
-
-@dataclasses.dataclass(frozen=True)
-class Tried:
-    """Adversarial items.
-
-    integers: (N, ...); before, after: predictions without and behind the codec; own: False where a weaker tier made it.
-    """
-
-    integers: np.ndarray
-    before: np.ndarray
-    after: np.ndarray
-    own: np.ndarray
-
-    def at(self, part: np.ndarray) -> Tried:
-        """Some of the items."""
-        return Tried(*(getattr(self, f.name)[part] for f in dataclasses.fields(self)))
-
-    def borrowed(self) -> Tried:
-        """The same items in the hands of another tier."""
-        return dataclasses.replace(self, own=np.zeros_like(self.own))
-
-
-@dataclasses.dataclass(frozen=True)
-class Model:
+class AttackedModel:
     """A model to attack: what `models.load` gives, on its device, with the settings it is attacked by."""
 
     network: torch.nn.Module
@@ -128,7 +68,7 @@ class Model:
     threads: int
 
     @classmethod
-    def load(cls, folder: Path, settings: dict[str, Any], threads: int) -> Model:
+    def load(cls, folder: Path, settings: dict[str, Any], threads: int) -> AttackedModel:
         """From a folder made by training; `settings` are AttackSettings as a study writes them."""
         network, info = models.load(folder, "cpu")
         device = runtime.start("auto", runtime.deterministic(info))
@@ -147,109 +87,8 @@ class Model:
         return VICTIMS[self.info["kind"]](self.network, self.device, self.info, self.grid, self.how.batch_size, through)
 
 
-def attack(
-    model: Path,
-    data: Path,
-    compressed: list[Path],
-    codec: str,
-    options: dict[str, Any],
-    oblivious: Path | None,
-    settings: dict[str, Any],
-    out: Path,
-    transfer: Sequence[Path] = (),
-    threads: int = 1,
-) -> None:
-    """Attack one model: bare (codec "original": tiers T0, T1, T4) or through one codec.
-
-    model: folder made by training. data: artifacts.DATA. compressed: the codec's test parts, which say what levels and
-    options there are. oblivious: the table of the bare model's attack; needed for, and only for, a real codec.
-    settings: see `AttackSettings`. out: artifacts.ATTACKS; without a codec its `level` is 0 and `after` is `before`.
-    transfer: folders of models whose adversarial items the bare model shall meet (T1). threads: codec round trips at a
-    time. The same arguments write the same bytes on the same kind of processor, whatever `threads` is.
-
-    Each batch of items is kept beside `out` as soon as it is attacked; an interrupted attack goes on after it and
-    writes the same bytes. What was kept for other inputs, settings or code is not used; all of it goes in the end.
-
-    Raises LossyBenchError for an unknown setting, a level that was not compressed, tables that do not belong together,
-    and an item that cannot be decoded, naming it.
-    """
-    victim = Model.load(model, settings, threads)
-    how, info = victim.how, victim.info
-    coder = codecs.get(codec, options)
-    meta = {
-        **{key: info[key] for key in ("task", "arch", "regime", "seed", "classes", "kind")},
-        "codec": codec,
-        "options": options,
-        "settings": how.model_dump(mode="json"),
-        "versions": {name: version(name) for name in ("adversarial-robustness-toolbox", "kornia", "torch", "numpy")}
-        | {"codec": coder.version()},
-        "environment": runtime.environment(victim.device),
-    }
-    items = attacked_items(data, victim)
-    runs: Iterable[_Run]
-    if codec == ORIGINAL:
-        if oblivious:
-            raise LossyBenchError(f"{oblivious}: not needed; the attack on the bare model is what makes such a table")
-        levels = [0.0]
-        others = [Model.load(folder, settings, threads) for folder in transfer if "T1" in how.tiers]
-        kept = Parts(out, _identity([victim, *others], items, levels, meta))
-        sources = [other.behind() for other in others]
-        schedule = _bare_schedule(how, bool(sources))
-        runs = [_Run(0.0, {"T0": [victim.behind()], "T1": sources, "T4": [victim.behind()]}, victim)]
-    else:
-        if not oblivious:
-            raise LossyBenchError(f"codec {codec!r}: needs the attack table of codec {ORIGINAL!r}; make that first")
-        levels = _levels(compressed, codec, options, how)
-        items = _with_stored(items, oblivious, victim)
-        kept = Parts(out, _identity([victim], items, levels, meta))
-
-        def through(level: float) -> CodecPreprocessor:
-            remember = 3 * how.batch_size
-            return CodecPreprocessor(coder, level, info["medium"], items.rate, remember, None, threads)
-
-        def shaped(level: float) -> CodecPreprocessor:
-            plain, some = through(level), items.integers[: how.batch_size]
-            moved = surrogates.amplitude(how.main.norm, victim.grid.radius(*how.main, some), some[0].size)
-            plain.surrogate = surrogates.of(through(level), some, moved, how.seed)
-            return plain
-
-        schedule = _schedule(how, items.stored, len(levels) > 1)
-        if any("T3-EoT" in tiers for tiers in schedule.values()):
-            anyone = victim.behind(*map(shaped, levels))
-            items = dataclasses.replace(items, stored=items.stored | _expected(anyone, schedule, items, how, kept))
-        runs = (
-            _Run(
-                level,
-                {
-                    "T2": [victim.behind(through(level))],
-                    "T3": [victim.behind(shaped(level))],
-                    "T4": [victim.behind(through(level))],
-                },
-                victim,
-            )
-            for level in levels
-        )
-
-    total = len(levels) * len(items.ids) * sum(map(len, schedule.values()))
-    rows = (row for run in runs for row in run.rows(items, schedule, kept))
-    write_table(out, SCHEMAS[info["kind"]], tqdm(rows, f"attack {codec}", total, unit="row", mininterval=2), meta)
-    kept.discard()
-
-
-def _identity(attacked: Sequence[Model], items: Items, levels: list[float], meta: Mapping[str, Any]) -> str:
-    """A hash of all that the rows of an attack follow from. meta: of its table."""
-    code = source_digest("attacks", "codecs", "models", "tasks")
-    chosen = [items.ids, items.truth, items.targets, items.rate, [str(key) for key in items.stored]]
-    said = json.dumps(
-        [[model.info for model in attacked], levels, meta, code, chosen], default=lambda array: array.tolist()
-    )
-    digest = hashlib.blake2b(said.encode())
-    for array in (items.integers, *items.stored.values()):
-        digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
-def _bare_schedule(how: AttackSettings, sources: bool) -> Schedule:
+def bare_schedule(how: AttackSettings, sources: bool) -> Schedule:
+    """On the bare model. sources: whether there are models of other regimes."""
     found: Schedule = {}
     for aim in how.aims:
         if METHODS[aim.attack].access == "scores":
@@ -259,7 +98,7 @@ def _bare_schedule(how: AttackSettings, sources: bool) -> Schedule:
     return {aim: tiers for aim, tiers in found.items() if tiers}
 
 
-def _schedule(how: AttackSettings, stored: Stored, several: bool) -> Schedule:
+def schedule(how: AttackSettings, stored: Stored, several: bool) -> Schedule:
     """Behind a codec. The weaker gradients are shown for the main attack; the rest follows the best one there is."""
     best = [tier for tier in ("T2", "T3") if tier in how.tiers][-1:]
     found: Schedule = {}
@@ -280,7 +119,7 @@ def _is_main(aim: Aim, how: AttackSettings) -> bool:
     return (aim.attack, aim.norm, aim.epsilon) == how.aims[0][:3]
 
 
-def _expected(anyone: Victim, schedule: Schedule, items: Items, how: AttackSettings, kept: Parts) -> Stored:
+def expected(anyone: Victim, schedule: Schedule, items: Items, how: AttackSettings, kept: Parts) -> Stored:
     """Items made against all levels at once: they are made once, and tried at each."""
 
     def made(aim: Aim, number: int, batch: Items) -> np.ndarray:
@@ -301,18 +140,19 @@ def _expected(anyone: Victim, schedule: Schedule, items: Items, how: AttackSetti
 
 
 @dataclasses.dataclass(frozen=True)
-class _Run:
+class Run:
     """All attacks at one level. attackers: per tier the models that its items are crafted on."""
 
     level: float
     attackers: Mapping[str, Sequence[Victim]]
-    victim: Model
+    victim: AttackedModel
 
     def rows(self, items: Items, schedule: Schedule, kept: Parts) -> Iterator[dict[str, Any]]:
+        """The rows of the attack table at this level, batch by batch; `kept` holds those of an interrupted job."""
         schema = SCHEMAS[self.victim.info["kind"]]
         for number, batch in enumerate(items.batches(self.victim.how.batch_size)):
             attacked = functools.partial(self._attacked, number, batch, schedule)
-            yield from kept.rows(f"{self.level:g}-{number}", schema, attacked)
+            yield from kept.rows(f"{level_text(self.level)}-{number}", schema, attacked)
 
     def _attacked(self, number: int, batch: Items, schedule: Schedule) -> Iterator[dict[str, Any]]:
         """One batch; it needs nothing of those before."""
@@ -417,7 +257,7 @@ def _bitstreams(tried: Tried, grid: Grid, rate: float) -> list[bytes | None]:
     return [lossless.encode(m, 0, rate).payload if own else None for m, own in zip(media, tried.own, strict=True)]
 
 
-def attacked_items(data: Path, victim: Model) -> Items:
+def attacked_items(data: Path, victim: AttackedModel) -> Items:
     """The items to attack, in file order."""
     info, how = victim.info, victim.how
     described = [(row["id"], row["shape"]) for row in iter_rows(data, ["id", "shape"], splits=["test"])]
@@ -446,24 +286,7 @@ def attacked_items(data: Path, victim: Model) -> Items:
     return Items(np.array(names), stacked, known, bare.targets(stacked, known, how), clean, clean, {}, rates.pop())
 
 
-def _levels(compressed: Iterable[Path], codec: str, options: dict[str, Any], how: AttackSettings) -> list[float]:
-    """The levels to attack, checked against what was compressed."""
-    there = []
-    for path in compressed:
-        meta = read_meta(path)
-        if (meta["codec"], meta["options"]) != (codec, options):
-            raise LossyBenchError(
-                f"{path}: made by {meta['codec']} with options {meta['options']}, not by {codec} with {options}"
-            )
-        there.append(float(meta["level"]))
-    for level in how.levels:
-        if level not in there:
-            known = ", ".join(f"{one:g}" for one in there) or "none"
-            raise LossyBenchError(f"attack setting levels: {codec} {level:g} was not compressed; there is: {known}")
-    return how.levels or there
-
-
-def _with_stored(items: Items, path: Path, victim: Model) -> Items:
+def with_stored(items: Items, path: Path, victim: AttackedModel) -> Items:
     """`items` with the adversarial items and targets of the bare model's table, which must belong to this attack."""
     meta, info, how = read_meta(path), victim.info, victim.how
     for key, wanted in {**{key: info[key] for key in ("task", "arch", "regime", "seed")}, "codec": ORIGINAL}.items():

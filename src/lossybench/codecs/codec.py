@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from lossybench.conditions import level_text
 from lossybench.errors import LossyBenchError, nearest
 
 Medium = Literal["image", "audio", "video"]
@@ -99,10 +100,10 @@ class Codec(abc.ABC):
             raise LossyBenchError(f"codec {self.name!r}: {self.parameter} {level!r} is no number")
         if not low <= level <= high:
             raise LossyBenchError(
-                f"codec {self.name!r}: {self.parameter} {level:g} is out of range; use {low:g} to {high:g}"
+                f"codec {self.name!r}: {self.parameter} {level_text(level)} is out of range; use {low:g} to {high:g}"
             )
         if self.whole and level != int(level):
-            raise LossyBenchError(f"codec {self.name!r}: {self.parameter} {level:g} must be a whole number")
+            raise LossyBenchError(f"codec {self.name!r}: {self.parameter} {level_text(level)} must be a whole number")
 
     def by_strength(self, levels: list[float]) -> list[float]:
         """`levels` from the mildest to the strongest."""
@@ -114,11 +115,8 @@ class Codec(abc.ABC):
 
     def level_label(self, level: float) -> str:
         """As readers write it: "QF 10", "16 kb/s", "20:1"."""
-        return (
-            f"{level:g}{self.unit if self.unit == ':1' else ' ' + self.unit}"
-            if self.unit
-            else (f"{self.parameter} {level:g}")
-        )
+        number = level_text(level)
+        return f"{number}{' ' * (self.unit != ':1')}{self.unit}" if self.unit else f"{self.parameter} {number}"
 
 
 def medium_of(media: np.ndarray) -> Medium:
@@ -145,7 +143,7 @@ def names() -> list[str]:
     import lossybench.codecs as package
 
     modules = (module.name for module in pkgutil.iter_modules(package.__path__))
-    return sorted(name for name in modules if not name.startswith("_") and name != "base")
+    return sorted(name for name in modules if not name.startswith("_") and name != "codec")
 
 
 def codec_class(name: str) -> type[Codec]:

@@ -12,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 
 from lossybench.artifacts import publish
-from lossybench.report.summary import (
+from lossybench.conditions import ORIGINAL
+from lossybench.reporting.summary import (
     ALL,
     METRIC_TITLES,
     OBLIVIOUS,
-    ORIGINAL,
     REGIME_TITLES,
     WORST,
     Summary,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +13,12 @@ from art.estimators.classification import PyTorchClassifier
 from torch import nn
 from torch.nn import functional
 
+from lossybench.attacks.attack_settings import Aim, AttackSettings
+from lossybench.attacks.items import Items, Tried
 from lossybench.attacks.methods import METHODS, Effort
 from lossybench.attacks.preprocessor import CodecPreprocessor, effort_of
-from lossybench.attacks.quantised import Grid
-from lossybench.attacks.settings import Aim, AttackSettings
+from lossybench.integers import Grid
 from lossybench.models.inputs import Input, fit, spread
-
-if TYPE_CHECKING:
-    from lossybench.attacks.run import Items, Tried
 
 
 class ClassificationVictim:

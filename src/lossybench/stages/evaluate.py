@@ -14,8 +14,8 @@ from tqdm import tqdm
 from lossybench import artifacts, codecs, models, tasks
 from lossybench.errors import LossyBenchError
 from lossybench.models import runtime
-from lossybench.tasks.base import Example, Task
 from lossybench.tasks.media import stage, to_float
+from lossybench.tasks.task_kind import Example, TaskKind
 
 BATCH = 32  # examples; more is no faster on a CPU core
 
@@ -23,12 +23,20 @@ BATCH = 32  # examples; more is no faster on a CPU core
 def evaluate(
     model: Path, data: Path, compressed: list[Path], out: Path, device: str = "auto", threads: int = 1
 ) -> None:
-    """Write the outcomes of a model (its folder) on the test items, one level after the other, to the file `out`.
+    """Test one model on all levels of one codec, item by item.
 
-    data: the task's data table, for labels and boxes. compressed: tables of part test, all of one codec, in the order
-    in which the levels shall be written. device: "auto", "cpu" or "cuda". threads: of the CPU, to decode items ahead;
-    they change no result. Items are streamed.
-    Raises LossyBenchError when the tables are of different codecs or tasks, or lack test items.
+    Items are streamed.
+
+    Args:
+        model: the folder that train or adopt made
+        data: the table that fetch made, for labels and boxes
+        compressed: test parts, all of one codec, in the order in which the levels shall be written
+        out: the table to write (artifacts.*_OUTCOMES)
+        device: auto, cpu or cuda
+        threads: CPU threads that decode items ahead; they change no result
+
+    Raises:
+        LossyBenchError: when the tables are of different codecs or tasks, or lack test items.
     """
     network, info = models.load(model)
     chosen = runtime.start(device, runtime.deterministic(info))
@@ -66,7 +74,7 @@ def _check(info: Mapping[str, Any], compressed: list[Path], metas: list[dict[str
 
 
 def level_outcomes(
-    task: Task,
+    task: TaskKind,
     network: torch.nn.Module,
     device: torch.device,
     feed: Callable[..., Iterator[Any]],

@@ -18,13 +18,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from lossybench.report import style
-from lossybench.report.names import figure_names
-from lossybench.report.summary import (
+from lossybench.conditions import ORIGINAL, level_text
+from lossybench.reporting import style
+from lossybench.reporting.names import figure_names
+from lossybench.reporting.summary import (
     ALL,
     METRIC_TITLES,
     OBLIVIOUS,
-    ORIGINAL,
     REGIME_TITLES,
     VERDICT_SYMBOLS,
     Summary,
@@ -628,7 +628,7 @@ class _Steps(NamedTuple):
 
     def axis(self, ax: Axes, last: bool) -> None:
         """Name the levels below the panel, and say what they are when it is the last of its column."""
-        names = ["orig." if level == -1 else f"{level:g}" for level in self.levels]
+        names = ["orig." if level == -1 else level_text(level) for level in self.levels]
         ax.set_xticks(range(len(names)), names)
         ax.set_xlim(-0.4, len(names) - 0.6)
         ax.yaxis.set_major_locator(MaxNLocator(5))
@@ -639,7 +639,7 @@ class _Steps(NamedTuple):
 def _steps(tables: Summary, codec: str, with_original: bool, only: set[float] | None = None) -> _Steps:
     levels = tables.levels(codec)
     row = levels.iloc[0]
-    unit = str(row["label"]).replace(f"{row['level']:g}", "", 1).strip()
+    unit = str(row["label"]).replace(level_text(row["level"]), "", 1).strip()
     shown = [level for level in levels["level"] if only is None or level in only]
     return _Steps([-1.0] * with_original + shown, "ratio" if unit == ":1" else unit)
 

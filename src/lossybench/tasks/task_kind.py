@@ -27,7 +27,7 @@ class Example:
     frame: int = 0
 
 
-class Task(abc.ABC):
+class TaskKind(abc.ABC):
     """A kind of prediction for one model; `info` holds medium, classes, input and settings as in model.json."""
 
     metric: ClassVar[str]  # by which epochs are compared

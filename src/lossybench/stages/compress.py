@@ -4,42 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from tqdm import tqdm
 
 from lossybench import codecs
 from lossybench.artifacts import COMPRESSED, iter_rows, read_meta, write_table
+from lossybench.conditions import ORIGINAL, Condition
 from lossybench.errors import LossyBenchError
-from lossybench.fidelity import measure
+from lossybench.fidelity import measure, rate_of
 
 SPLITS = {"train": ("train", "val"), "test": ("test",)}
 
 
-def rate_of(payload_bits: int, shape: tuple[int, ...], medium: str, rate: float) -> float:
-    """The rate of a bitstream: bits per pixel for images, kb/s for audio and video.
+def compress(
+    data: Path,
+    codec: str,
+    level: float,
+    out: Path,
+    part: Literal["train", "test"] = "test",
+    options: dict[str, Any] | None = None,
+) -> None:
+    """Encode one part of the items through one codec at one level.
 
-    shape: (H, W, 3), (samples,) or (frames, H, W, 3); rate: Hz or frames/s.
+    Args:
+        data: the table that fetch made
+        codec: the name of the codec; `lossybench codecs` lists them
+        level: the codec's strength parameter
+        out: the table to write (artifacts.COMPRESSED)
+        part: "test" is the test split, with fidelity; "train" is the splits train and val, whose fidelity is left null,
+            since nothing reports it and measuring it costs as much as encoding
+        options: the options of the encoder
+
+    Raises:
+        LossyBenchError: naming the item, when it cannot be encoded or decoded.
     """
-    if medium == "image":
-        return payload_bits / (shape[0] * shape[1])
-    return payload_bits * rate / shape[0] / 1000
-
-
-def compress(data: Path, codec: str, options: dict[str, Any], level: float, part: str, out: Path) -> None:
-    """Encode the items of `data` into `out` (schema `artifacts.COMPRESSED`).
-
-    part: "test" (the test split, with fidelity) or "train" (the train and val splits; their fidelity is left null,
-    since nothing reports it and measuring it costs as much as encoding).
-    Raises LossyBenchError naming the item when it cannot be encoded or decoded.
-    """
+    options = options or {}
     meta = read_meta(data)
-    coder, lossless = codecs.get(codec, options), codecs.get("original")
+    coder, lossless = codecs.get(codec, options), codecs.get(ORIGINAL)
     encoder = coder.version()
 
     def rows() -> Iterator[dict[str, Any]]:
-        for row in tqdm(iter_rows(data, splits=SPLITS[part]), desc=f"{codec} {level:g}", unit="item", mininterval=2):
+        for row in tqdm(iter_rows(data, splits=SPLITS[part]), str(Condition(codec, level)), unit="item", mininterval=2):
             shape, rate = tuple(row["shape"]), row["rate"]
             try:
                 media = lossless.decode(row["media"], shape, rate)

@@ -1,6 +1,6 @@
 """What attacks achieve before and after a codec, and the gates that say whether to believe it.
 
-Definitions (design, sections 2 and 7). Robust accuracy: share of all attacked items still right, those wrong when
+Definitions (docs/attacks.md). Robust accuracy: share of all attacked items still right, those wrong when
 clean included. TASR: share of the items whose label is not the target that are predicted as the target. An item is
 `beaten` when an untargeted attack makes it wrong, a targeted one makes it the target, or one that wants a trigger has
 it right without the codec and wrong behind it.
@@ -15,7 +15,7 @@ In detection the unit is the true object (`attacked_objects`), and the intervals
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,9 +34,9 @@ from lossybench.analysis.intervals import (
     wilson,
 )
 from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, read_meta, read_table
+from lossybench.conditions import ORIGINAL, Condition, level_text
 from lossybench.errors import LossyBenchError
 
-BARE = "original"  # the codec in whose table the attacks on the bare model are
 OBLIVIOUS = "T0"
 TRANSFER = "T1"
 ADAPTIVE = ("T2", "T3-EoT", "T3")  # gradients through the codec; of these the second does not know the level
@@ -225,12 +225,12 @@ def groups(rows: pd.DataFrame, name: str) -> Groups:
     for key, one in result.items():
         if not one.index.is_unique:
             raise LossyBenchError(
-                f"{name}: {key} at level {key.level:g} holds an item twice; delete it and attack again"
+                f"{name}: {key} at level {level_text(key.level)} holds an item twice; delete it and attack again"
             )
         if not one.index.equals(first):
             raise LossyBenchError(
-                f"{name}: {key} at level {key.level:g} attacks other items than the first attack of the file; all must "
-                "attack the same; delete it and attack again"
+                f"{name}: {key} at level {level_text(key.level)} attacks other items than the file's first "
+                "attack; all must attack the same; delete it and attack again"
             )
     return result
 
@@ -328,7 +328,7 @@ def unreliable(of: list[Gate]) -> dict[Key, list[str]]:
 
 def _by_gradients(here: Groups, codec: str) -> list[Key]:
     """Attacks that follow the gradient of all that they attack (of T3-EoT: as far as it is known)."""
-    tiers = (OBLIVIOUS,) if codec == BARE else ADAPTIVE
+    tiers = (OBLIVIOUS,) if codec == ORIGINAL else ADAPTIVE
     return [key for key in here if key.tier in tiers and key.attack != NOISE]
 
 
@@ -340,7 +340,7 @@ def _white_box(here: Groups, codec: str) -> list[Key]:
 def strongest_tier(keys: list[Key], codec: str) -> str | None:
     """The tier of the best-informed attacks by gradients among `keys`; None if there is none."""
     tiers = {key.tier for key in keys if key.attack != NOISE}
-    known = (OBLIVIOUS,) if codec == BARE else WHITE_BOX_ADAPTIVE
+    known = (OBLIVIOUS,) if codec == ORIGINAL else WHITE_BOX_ADAPTIVE
     return next((tier for tier in reversed(known) if tier in tiers), None)
 
 
@@ -369,7 +369,7 @@ def _adaptive(here: Groups, codec: str) -> Gate:
         for key in here
         if key.tier in ADAPTIVE and key._replace(tier=OBLIVIOUS) in here
     ]
-    absent = "no codec, so nothing to adapt to" if codec == BARE else "no adaptive attack was run"
+    absent = "no codec, so nothing to adapt to" if codec == ORIGINAL else "no adaptive attack was run"
     return _compare("adaptive beats oblivious", pairs, here, absent)
 
 
@@ -548,7 +548,7 @@ def worst_keys(here: Groups, codec: str) -> dict[Key, list[Key]]:
     for key in here:
         worst = key._replace(attack=WORST, tier=ALL)
         found.setdefault(worst, []).append(key)
-        if codec != BARE and key.tier == OBLIVIOUS:
+        if codec != ORIGINAL and key.tier == OBLIVIOUS:
             found.setdefault(worst._replace(tier=OBLIVIOUS), []).append(key)
     return found
 
@@ -566,8 +566,8 @@ def _worst_doubts(worst: Key, over: list[Key], codec: str, reasons: dict[Key, li
 
 
 def attack_rows(
-    paths: list[Path],
-    strengths: dict[tuple[str, float], int],
+    paths: Sequence[Path],
+    strengths: dict[Condition, int],
     classes: int,
     kind: str,
     settings: dict[str, Any],
@@ -589,16 +589,16 @@ def attack_rows(
     def order(path: Path) -> tuple[Any, ...]:
         meta = metas[path]
         # The bare model first: the others are compared with it.
-        return meta["arch"], meta["regime"], int(meta["seed"]), meta["codec"] != BARE, meta["codec"]
+        return meta["arch"], meta["regime"], int(meta["seed"]), meta["codec"] != ORIGINAL, meta["codec"]
 
     for path in sorted(paths, key=order):
         codec = metas[path]["codec"]
         model = (metas[path]["arch"], metas[path]["regime"], int(metas[path]["seed"]))
         of = Attacked.read(path, kind, settings)
         for level in {key.level for key in of.groups}:
-            if (codec, level) not in strengths:
-                raise LossyBenchError(f"{path}: {codec} at level {level:g} is no condition of the study; attack again")
-        for level in sorted({key.level for key in of.groups}, key=lambda level: strengths[codec, level]):
+            if Condition(codec, level) not in strengths:
+                raise LossyBenchError(f"{path}: {Condition(codec, level)} is no condition of the study; attack again")
+        for level in sorted({key.level for key in of.groups}, key=lambda level: strengths[Condition(codec, level)]):
             where = dict(zip(("arch", "regime", "seed", "codec", "level"), (*model, codec, level), strict=True))
             checked = gates(of, codec, level, chance)
             reasons = unreliable(checked)
@@ -611,24 +611,24 @@ def attack_rows(
             found |= {key: of.worst(over) for key, over in worst.items()}
             doubts = {key: [f"failed: {name}" for name in reasons.get(key, [])] for key in found}
             doubts |= {key: _worst_doubts(key, over, codec, reasons) for key, over in worst.items()}
-            if codec == BARE:
+            if codec == ORIGINAL:
                 bare[model] = {key: one for key, (one, _) in found.items()}
                 doubted[model] = {key: each for key, each in doubts.items() if each}
             for key, (group, pictures) in found.items():
                 same = key._replace(level=0.0)
                 if key.tier != SCORES:  # which has its own on the bare model
                     same = same._replace(tier=ALL if key.attack == WORST else OBLIVIOUS)
-                undefended = None if codec == BARE else bare.get(model, {}).get(same)
+                undefended = None if codec == ORIGINAL else bare.get(model, {}).get(same)
                 try:
                     content = summarise(group, undefended, key.goal, of.units)
                 except LossyBenchError as error:
-                    raise LossyBenchError(f"{path}: {key} at level {level:g} {error}") from None
+                    raise LossyBenchError(f"{path}: {key} at level {level_text(level)} {error}") from None
                 why = list(doubts[key])
-                if codec != BARE and key.tier == OBLIVIOUS:  # these items were made on the bare model
+                if codec != ORIGINAL and key.tier == OBLIVIOUS:  # these items were made on the bare model
                     why += [f"on the bare model {each}" for each in doubted.get(model, {}).get(same, [])]
                 rows.append(
                     where
-                    | {"strength": strengths[codec, level]}
+                    | {"strength": strengths[Condition(codec, level)]}
                     | {name: getattr(key, name) for name in ("attack", "norm", "epsilon", "goal", "tier")}
                     | {"main": key.budget == of.main.budget}
                     | content

@@ -18,24 +18,22 @@ import contextlib
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from art.estimators.object_detection import PyTorchObjectDetector
 from torch import nn
 
+from lossybench.attacks.attack_settings import Aim, AttackSettings
+from lossybench.attacks.items import Items, Tried
 from lossybench.attacks.methods import METHODS, Effort
 from lossybench.attacks.preprocessor import CodecPreprocessor, effort_of
-from lossybench.attacks.quantised import Grid
-from lossybench.attacks.reading import read
-from lossybench.attacks.settings import Aim, AttackSettings
 from lossybench.errors import LossyBenchError
+from lossybench.integers import Grid
 from lossybench.models.inputs import Input, fit
+from lossybench.reading import read
 from lossybench.tasks.detection import Detection
-
-if TYPE_CHECKING:
-    from lossybench.attacks.run import Items, Tried
 
 FRAMES_AT_ONCE = 32  # through the detector; more is no faster on a CPU core, and takes 20 MB a frame of 128 x 128
 GREY = 0.5  # where the search for a patch begins: within as much of every colour

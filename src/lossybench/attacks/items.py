@@ -1,0 +1,64 @@
+"""The items of an attack: as they are chosen, and as an attack leaves them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from lossybench.attacks.attack_settings import Aim
+
+Stored = dict[tuple[str, Aim], np.ndarray]  # tier and attack -> integers (N, ...)
+
+
+@dataclasses.dataclass(frozen=True)
+class Items:
+    """Attacked items; all arrays along the same N.
+
+    integers: (N, ...) in the model's layout; truth: classes, or {boxes, labels, frame} each; targets: what each shall
+    be read as; clean, clean_after: predictions on the clean item, bare and behind the codec; stored: integers of the
+    items that the table of the bare model holds; rate: of all items, Hz for audio, frames/s for video, 0 for images.
+    """
+
+    ids: np.ndarray
+    integers: np.ndarray
+    truth: np.ndarray
+    targets: np.ndarray
+    clean: np.ndarray
+    clean_after: np.ndarray
+    stored: Stored
+    rate: float
+
+    def at(self, part: slice | np.ndarray) -> Items:
+        """Some of the items."""
+        mine = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        changes: dict[str, Any] = {name: value[part] for name, value in mine.items() if isinstance(value, np.ndarray)}
+        changes["stored"] = {key: value[part] for key, value in self.stored.items()}
+        return dataclasses.replace(self, **changes)
+
+    def batches(self, size: int) -> Iterator[Items]:
+        """The items in their order, `size` at a time."""
+        return (self.at(slice(i, i + size)) for i in range(0, len(self.ids), size))
+
+
+@dataclasses.dataclass(frozen=True)
+class Tried:
+    """Adversarial items.
+
+    integers: (N, ...); before, after: predictions without and behind the codec; own: False where a weaker tier made it.
+    """
+
+    integers: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    own: np.ndarray
+
+    def at(self, part: np.ndarray) -> Tried:
+        """Some of the items."""
+        return Tried(*(getattr(self, f.name)[part] for f in dataclasses.fields(self)))
+
+    def borrowed(self) -> Tried:
+        """The same items in the hands of another tier."""
+        return dataclasses.replace(self, own=np.zeros_like(self.own))

@@ -1,0 +1,76 @@
+"""A function as a command: its signature says which arguments there are, its docstring what they mean.
+
+Positional-only parameters become positional arguments, all others flags. A dict is given as a JSON object, a list as
+several words. Nothing else wires the arguments of a stage, so every job's fingerprint covers this module.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections.abc
+import inspect
+import json
+import re
+import types
+import typing
+from collections.abc import Callable
+from typing import Any
+
+
+def run(function: Callable[..., Any], name: str, words: list[str]) -> Any:
+    """Call `function` with the arguments that the command line `words` of the command `name` give.
+
+    Returns what it returns. Exits with status 2, saying why, for words that do not fit.
+    """
+    parser = argparse.ArgumentParser(prog=f"lossybench {name}", description=inspect.cleandoc(function.__doc__ or ""))
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    about, hints, positional = _about(function), typing.get_type_hints(function), []
+    for parameter in inspect.signature(function).parameters.values():
+        required = parameter.default is parameter.empty
+        how = _how(hints[parameter.name]) | {"help": about.get(parameter.name)}
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            positional.append(parameter.name)
+            many = how.get("nargs", None if required else "?")
+            parser.add_argument(parameter.name, **how | {"nargs": many, "default": parameter.default})
+        else:
+            flag = f"--{parameter.name.replace('_', '-')}"
+            parser.add_argument(flag, required=required, **how | {"default": None if required else parameter.default})
+    given = vars(parser.parse_args(words))
+    first = [given.pop(one) for one in positional]
+    return function(*first, **given)
+
+
+def summary(doc: str) -> str:
+    """The first sentence of a docstring."""
+    return " ".join(doc.strip().split("\n\n")[0].split()).rstrip(".")
+
+
+def _about(function: Callable[..., Any]) -> dict[str, str]:
+    """What the docstring's section "Args" says of each parameter."""
+    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", inspect.getdoc(function) or "", re.S | re.M)
+    found = re.findall(r"^    (\w+): (.*?)(?=^    \w|\Z)", section[1] if section else "", re.S | re.M)
+    return {name: " ".join(text.split()).replace("%", "%%") for name, text in found}
+
+
+def _how(hint: Any) -> dict[str, Any]:
+    """How argparse reads a parameter of this type."""
+    origin, within = typing.get_origin(hint), [one for one in typing.get_args(hint) if one is not type(None)]
+    if origin in (typing.Union, types.UnionType):
+        return _how(within[0])
+    if origin is typing.Literal:
+        return {"choices": within}
+    if origin is dict:
+        return {"type": _json, "metavar": "JSON"}
+    if origin in (list, collections.abc.Sequence):
+        return _how(within[0]) | {"nargs": "+" if origin is list else "*"}
+    return {"type": hint, "metavar": hint.__name__.upper()}
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not JSON ({error}): {text}") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"not a JSON object: {text}")
+    return value

@@ -1,0 +1,66 @@
+"""What identifies a condition, a regime and a model: one type for each, with one text for it and the way back.
+
+Paths, tables, attacks, analysis and figures all use these texts.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+ORIGINAL = "original"  # the codec that loses nothing, and the regime that trains on what it gives
+
+
+def level_text(level: float) -> str:
+    """The shortest decimal text that reads back as exactly this level: "10", "0.5", "12.3456789".
+
+    A wildcard of Snakemake, which is a text already, stays.
+    """
+    return level if isinstance(level, str) else np.format_float_positional(level, trim="-")
+
+
+class Condition(NamedTuple):
+    """A codec at a level. Within a task the codec's name stands for its options too."""
+
+    codec: str
+    level: float
+
+    def __str__(self) -> str:
+        """As in paths: "jpeg/10"."""
+        return f"{self.codec}/{level_text(self.level)}"
+
+
+REFERENCE = Condition(ORIGINAL, 0.0)  # what all other conditions are compared with
+
+
+class Regime(NamedTuple):
+    """What a model is trained on.
+
+    name: "original", "mixed", "adversarial", or "matched", which trains on one `condition` alone.
+    """
+
+    name: str
+    condition: Condition | None = None
+
+    def __str__(self) -> str:
+        """As in paths and tables: "mixed", "matched_jpeg_10"."""
+        if self.condition is None:
+            return self.name
+        return f"{self.name}_{self.condition.codec}_{level_text(self.condition.level)}"
+
+    @classmethod
+    def read(cls, text: str) -> Regime:
+        """The regime that has this text."""
+        matched = re.fullmatch(r"(matched)_(.+)_([^_]+)", text)
+        return cls(matched[1], Condition(matched[2], float(matched[3]))) if matched else cls(text)
+
+
+class Model(NamedTuple):
+    """One model of a study: `regime` is the text of a `Regime`."""
+
+    task: str
+    arch: str
+    regime: str
+    seed: int

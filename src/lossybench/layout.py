@@ -1,0 +1,73 @@
+"""Where every result lies: each path is spelt here alone, for the package and for the rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from lossybench.conditions import Condition, Model
+from lossybench.models import HISTORY, INFO, WEIGHTS
+
+Part = Literal["train", "test"]  # "train" holds the splits train and val
+REPORTS = {"text": "recommendations.md", "html": "limits.html", "attacks": "attacks.html"}
+
+
+class Layout:
+    """The paths below a results folder. Every argument may also be a wildcard of Snakemake, such as "{task}".
+
+    Texts are joined, not paths, because a large study asks for 100,000 of them and that is twice as fast.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    def data(self, task: str) -> Path:
+        """The task's items (artifacts.DATA)."""
+        return self.root / "data" / f"{task}.parquet"
+
+    def compressed(self, task: str, condition: Condition, part: Part) -> Path:
+        """One condition's bitstreams (artifacts.COMPRESSED) of one part of the items."""
+        return Path(f"{self.root}/compressed/{task}/{condition}/{part}.parquet")
+
+    def model(self, model: Model) -> Path:
+        """A model's folder."""
+        return self._of_model("models", model)
+
+    def model_files(self, model: Model) -> list[Path]:
+        """The files in it."""
+        return [self.model(model) / name for name in (WEIGHTS, INFO, HISTORY)]
+
+    def outcomes(self, model: Model, codec: str) -> Path:
+        """A model's outcomes on all levels of a codec (artifacts.*_OUTCOMES)."""
+        return self._of_model("outcomes", model) / f"{codec}.parquet"
+
+    def attacks(self, model: Model, codec: str) -> Path:
+        """A model's attacked items and their outcomes through a codec (artifacts.ATTACKS or DETECTION_ATTACKS)."""
+        return self._of_model("attacks", model) / f"{codec}.parquet"
+
+    def summary(self, task: str, table: str = "", form: str = "parquet") -> Path:
+        """The folder of a task's summary tables; or one of them as `form` parquet or csv."""
+        folder = self.root / "summary" / task
+        return folder / f"{table}.{form}" if table else folder
+
+    def figure(self, task: str, name: str, form: str = "png") -> Path:
+        """One figure of a task, as `form` png or svg."""
+        return self.root / "figures" / task / f"{name}.{form}"
+
+    def report(self, name: str) -> Path:
+        """One of `REPORTS`, which are about all tasks."""
+        return self.root / REPORTS[name]
+
+    def log(self, *job: str) -> Path:
+        """What a job printed. job: its rule, then what tells it from the rule's others."""
+        return self._beside("logs", "log", *job)
+
+    def benchmark(self, *job: str) -> Path:
+        """What a job took, likewise."""
+        return self._beside("benchmarks", "tsv", *job)
+
+    def _of_model(self, kind: str, model: Model) -> Path:
+        return Path(f"{self.root}/{kind}/{'/'.join(map(str, model))}")
+
+    def _beside(self, folder: str, form: str, *job: str) -> Path:
+        return self.root.joinpath(folder, *job[:-1], f"{job[-1]}.{form}")

@@ -1,0 +1,107 @@
+"""The fetch stage: a task's items, read or generated, into one lossless table."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from lossybench import artifacts, codecs, data
+from lossybench.conditions import ORIGINAL
+from lossybench.data.dataset import Description, Item, needed
+from lossybench.errors import LossyBenchError
+from lossybench.pictures import Scale
+
+
+def fetch(
+    adapter: str,
+    task: str,
+    out: Path,
+    options: dict[str, Any] | None = None,
+    scale: dict[str, Any] | None = None,
+    seed: int = 0,
+) -> None:
+    """Read or generate a data set into one lossless table.
+
+    Items stream through, so memory stays flat. The same options and seed write the same bytes. A set to test on alone
+    needs neither train nor val, and need not have items of all its classes.
+
+    Args:
+        adapter: the data set family: a module of lossybench.data
+        task: the name of the task
+        out: the table to write (artifacts.DATA)
+        options: the adapter's own options
+        scale: how pictures are resized and cropped (pictures.Scale); they keep their size when it is left out
+        seed: the seed of what is generated and of splits
+
+    Raises:
+        LossyBenchError: for an item that cannot be read (unless `on_error: skip`), for two items of one id, and for a
+            split, or a class in the train or test split, that is left without items; nothing is published then.
+    """
+    dataset = data.get(adapter, options)
+    description = dataset.describe(seed)
+    scaled = Scale(**scale) if scale else None
+    skipped: list[str] = []
+    counts: collections.Counter[tuple[str, int]] = collections.Counter()
+    total = sum(description.counts.values()) if description.counts else None
+    meta: dict[str, Any] = {
+        "task": task,
+        "medium": description.medium,
+        "kind": description.kind,
+        "classes": description.classes,
+        "card": description.card,
+        "compressed_before": list(description.compressed_before),
+    }
+    with artifacts.publish(out) as aside, tqdm(total=total, desc=f"fetch {task}", unit="item") as progress:
+
+        def rows() -> Iterator[dict[str, Any]]:
+            original = codecs.get(ORIGINAL)
+            seen: set[str] = set()
+            for item in dataset.items(seed, skipped):
+                if item.id in seen:
+                    raise LossyBenchError(f"data set {adapter!r}: two items share the id {item.id!r}")
+                seen.add(item.id)
+                if scaled:
+                    item = dataclasses.replace(item, media=scaled.apply(item.media))
+                counts[item.split, item.label] += 1
+                progress.update()
+                yield _row(item, original.encode(item.media, 0, item.rate).payload)
+
+        artifacts.write_table(aside, artifacts.DATA, rows(), meta)
+        _check_counts(adapter, description, counts)
+        if skipped:
+            # Only now is the number known; Parquet keeps metadata with the schema, so the file is copied.
+            meta["card"] = {**description.card, "skipped": f"{len(skipped)} unreadable: {'; '.join(skipped[:5])}"}
+            artifacts.write_table(aside, artifacts.DATA, artifacts.iter_rows(aside), meta)
+            warnings.warn(f"data set {adapter!r}: left out {meta['card']['skipped']}", stacklevel=2)
+
+
+def _row(item: Item, payload: bytes) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "split": item.split,
+        "group": item.group,
+        "media": payload,
+        "shape": list(item.media.shape),
+        "rate": item.rate,
+        "label": item.label,
+        "boxes": [vars(box) for box in item.boxes],
+    }
+
+
+def _check_counts(adapter: str, description: Description, counts: collections.Counter[tuple[str, int]]) -> None:
+    present = {split for split, _ in counts}
+    wanted = needed({*present, *(description.counts or ())})
+    for split in wanted:
+        if split not in present:
+            raise LossyBenchError(f"data set {adapter!r}: no items in split {split!r}")
+    if description.kind == "classification" and "train" in wanted:
+        for label, title in enumerate(description.classes):
+            for split in ("train", "test"):
+                if not counts[split, label]:
+                    raise LossyBenchError(f"data set {adapter!r}: class {title!r} has no items in split {split!r}")

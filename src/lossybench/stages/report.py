@@ -1,0 +1,55 @@
+"""The report stage: a task's figures and contact sheet; recommendations, limits and attacks of all tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def figures(summary: Path, out: Path) -> None:
+    """Draw the figures of a task from its summary tables.
+
+    Args:
+        summary: the folder that aggregate made
+        out: the folder to write
+
+    Raises:
+        LossyBenchError: naming the file, when a table is missing.
+    """
+    from lossybench.reporting import figures
+
+    figures.draw(summary, out)
+
+
+def contact_sheet(data: Path, compressed: list[Path], out: Path) -> None:
+    """Show what each codec does to sample items at each level.
+
+    Args:
+        data: the table that fetch made
+        compressed: all test parts, those of the original among them
+        out: the PNG to write
+
+    Raises:
+        LossyBenchError: when an item or the original is missing, or a payload is damaged.
+    """
+    from lossybench.reporting import contact_sheet
+
+    contact_sheet.draw(data, compressed, out)
+
+
+def recommend(summaries: list[Path], out: Path, html: Path, attacks: Path) -> None:
+    """Write recommendations, the table of limits and the page on attacks.
+
+    Args:
+        summaries: the folders that aggregate made
+        out: the Markdown to write
+        html: the table of limits to write, as HTML
+        attacks: the page on attacks to write, as HTML
+
+    Raises:
+        LossyBenchError: naming the file, when a table is missing.
+    """
+    from lossybench.reporting import attack_page, recommendations
+
+    recommendations.write(summaries, out)
+    recommendations.write_html(summaries, html)
+    attack_page.write(summaries, attacks)

@@ -1,0 +1,45 @@
+"""What there is: a study's headline, the config's schema, the public data sets, the codecs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def headline(config: Path = Path("config.yaml"), /) -> str:
+    """Print the limits of a finished study.
+
+    Args:
+        config: the study
+    """
+    from lossybench import study
+    from lossybench.reporting import recommendations
+
+    loaded = study.load(config)
+    return recommendations.headline([loaded.layout.summary(task) for task in loaded.tasks])
+
+
+def schema() -> str:
+    """Print the JSON schema of a study's config."""
+    from lossybench import config
+
+    return config.schema()
+
+
+def datasets() -> str:
+    """Print what is known of the public data sets: docs/datasets.md."""
+    from lossybench.data import _cards
+
+    return _cards.markdown()
+
+
+def codecs() -> str:
+    """List the codecs, their levels and the real encoders behind them."""
+    from lossybench import codecs
+
+    lines = []
+    for name in codecs.names():
+        codec = codecs.get(name)
+        low, high = codec.bounds
+        media, levels = "/".join(sorted(codec.media)), f"{codec.level_label(low)} to {codec.level_label(high)}"
+        lines.append(f"{name:10} {media:17} {levels} ({codec.stronger} is stronger)  {codec.version()}")
+    return "\n".join(lines)
