@@ -9,22 +9,24 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from lossybench.analysis.tables import SCHEMAS
 from lossybench.artifacts import LEVEL, columns, read_meta, read_table, units
+from lossybench.conditions import Condition, Model, level_text
 from lossybench.errors import LossyBenchError, nearest
+from lossybench.layout import Layout
 
-# What the parts of a path say of a file's rows, and the types of that.
-_OF_MODEL = ("task", "arch", "regime", "seed", "codec")
-_PATHS = {
-    "data": ("task",),
-    "compressed": ("task", "codec", "level", "part"),
-    "outcomes": _OF_MODEL,
-    "attacks": _OF_MODEL,
-    "summary": ("task", "table"),
+# Of each kind of files the pattern of their paths below the folder, and what the wildcards in it stand for.
+_ANY: Any = "*"
+_MODEL, _LAYOUT = Model(_ANY, _ANY, _ANY, _ANY), Layout(".")
+_KINDS = {
+    "data": (_LAYOUT.data(_ANY), ("task",)),
+    "compressed": (_LAYOUT.compressed(_ANY, Condition(_ANY, _ANY), _ANY), ("task", "codec", "level", "part")),
+    "outcomes": (_LAYOUT.outcomes(_MODEL, _ANY), (*Model._fields, "codec")),
+    "attacks": (_LAYOUT.attacks(_MODEL, _ANY), (*Model._fields, "codec")),
+    "summary": (_LAYOUT.summary(_ANY, _ANY), ("task", "table")),
 }
 _TEXTS = ((key, pa.string()) for key in ("task", "arch", "regime", "codec", "part"))
 _KEYS = columns(*_TEXTS, ("seed", pa.int64(), ""), ("level", pa.float64(), LEVEL))
@@ -42,13 +44,13 @@ class Results:
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
-        if not any((self.folder / kind).is_dir() for kind in _PATHS):
-            raise LossyBenchError(f"{folder}: no results folder; give one that holds some of {', '.join(_PATHS)}")
+        if not any((self.folder / kind).is_dir() for kind in _KINDS):
+            raise LossyBenchError(f"{folder}: no results folder; give one that holds some of {', '.join(_KINDS)}")
 
     @property
     def tasks(self) -> list[str]:
         """The tasks that have any file, by name."""
-        return sorted({parts[0] for kind in _PATHS for parts in self._files(kind)})
+        return sorted({parts[0] for kind in _KINDS for parts in self._files(kind)})
 
     conditions = _table("conditions", "Rate, ratio and mean fidelity of each codec and level.")
     metrics = _table("metrics", "Every metric of each model at each condition; seed -1 is the mean over seeds.")
@@ -72,7 +74,7 @@ class Results:
 
     def meta(self, task: str) -> dict[str, Any]:
         """What holds for a whole task: its medium, kind, classes, data card and settings of the analysis."""
-        return read_meta(self.folder / "summary" / task / "conditions.parquet")
+        return read_meta(Layout(self.folder).summary(task, "conditions"))
 
     def outcomes(self, task: str, columns: list[str] | None = None, **chosen: str | float) -> pd.DataFrame:
         """Every prediction for every test item: artifacts.CLASSIFICATION_OUTCOMES or DETECTION_OUTCOMES.
@@ -101,17 +103,17 @@ class Results:
 
     def _files(self, kind: str) -> dict[tuple[str, ...], Path]:
         """The files of one kind by what their paths say. Hidden ones are still being written."""
-        root = self.folder / kind
-        found = sorted(root.glob("/".join("*" * len(_PATHS[kind])) + ".parquet"))
-        return {path.relative_to(root).with_suffix("").parts: path for path in found if path.name[0] != "."}
+        found = sorted(self.folder.glob(str(_KINDS[kind][0])))
+        known = (path for path in found if path.name[0] != ".")
+        return {path.relative_to(self.folder / kind).with_suffix("").parts: path for path in known}
 
-    def _frame(self, kind: str, names: list[str] | None, chosen: dict[str, str | float]) -> pd.DataFrame:
+    def _frame(self, kind: str, names: list[str] | None, chosen: dict[str, Any]) -> pd.DataFrame:
         """The rows of all files that fit, after columns of what their paths say."""
-        keys, files = _PATHS[kind], self._files(kind)
+        keys, files = _KINDS[kind][1], self._files(kind)
         for key, value in chosen.items():
             if key not in keys:
                 raise LossyBenchError(f"{kind} cannot be chosen by {key!r}; {nearest(key, keys)}")
-            wanted = value if isinstance(value, str) else np.format_float_positional(value, trim="-")
+            wanted = level_text(value)
             known = {parts[keys.index(key)] for parts in files}
             files = {parts: path for parts, path in files.items() if fnmatchcase(parts[keys.index(key)], wanted)}
             if not files:
