@@ -16,7 +16,7 @@ from snakemake.utils import min_version
 # This checkout's package comes first, installed or not: fingerprints and jobs must see the same code.
 sys.path.insert(0, str(Path(workflow.basedir, "src")))
 
-from lossybench import models
+from lossybench import models, sources
 from lossybench.conditions import ORIGINAL, Condition, Model
 from lossybench.errors import LossyBenchError
 from lossybench.fingerprint import fingerprint
@@ -39,9 +39,15 @@ BESIDE = list(
 sys.path.extend(BESIDE)
 
 try:
-    STUDY = Study(config)
+    # Jobs read what this Snakemake has seen of the tasks' data, and look at no file again.
+    STUDY = Study(config, sources.look if workflow.is_main_process else sources.recall)
 except LossyBenchError as error:
     raise WorkflowError(f"The study's config is wrong. {error}") from None
+
+for name, seen in STUDY.seen.items():
+    if seen.changes:
+        told = sources.tell(seen.changes)
+        print(f"{name}: data changed since they were fetched: {told}", file=sys.stderr)
 
 LAYOUT = STUDY.layout
 

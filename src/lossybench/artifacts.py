@@ -53,7 +53,8 @@ BOX = pa.struct(
     ]
 )
 
-# Items of one task, stored losslessly. meta: medium, kind, classes, card (source, licence, prior_compression).
+# Items of one task, stored losslessly. meta: medium, kind, classes, card (source, licence, prior_compression),
+# sources (one hash of the user's files; "" where there are none).
 DATA = columns(
     ("id", pa.string()),
     ("split", pa.string()),  # train, val or test

@@ -9,6 +9,15 @@ from lossybench.conditions import Condition, Model
 from lossybench.models import HISTORY, INFO, WEIGHTS
 
 Part = Literal["train", "test"]  # "train" holds the splits train and val
+_MODEL = ("task", "arch", "regime", "seed")
+# The kinds of tables: what the parts of a path below the folder of its kind say, as far as the last, `PART.parquet`.
+TABLES = {
+    "data": ("task",),
+    "compressed": ("task", "codec", "level", "part"),
+    "outcomes": (*_MODEL, "codec"),
+    "attacks": (*_MODEL, "codec"),
+    "summary": ("task", "table"),
+}
 REPORTS = {"text": "recommendations.md", "html": "limits.html", "attacks": "attacks.html"}
 
 
@@ -21,9 +30,19 @@ class Layout:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
 
+    def tables(self, kind: str) -> dict[tuple[str, ...], Path]:
+        """The tables of one kind that are there, by the parts of their paths. Hidden ones are still being written."""
+        root = self.root / kind
+        found = sorted(root.glob("/".join("*" * len(TABLES[kind])) + ".parquet"))
+        return {path.relative_to(root).with_suffix("").parts: path for path in found if path.name[0] != "."}
+
     def data(self, task: str) -> Path:
         """The task's items (artifacts.DATA)."""
         return self.root / "data" / f"{task}.parquet"
+
+    def index(self, task: str) -> Path:
+        """What is known of the user's files that the items are read from (lossybench.sources)."""
+        return self.root / "index" / f"{task}.parquet"
 
     def compressed(self, task: str, condition: Condition, part: Part) -> Path:
         """One condition's bitstreams (artifacts.COMPRESSED) of one part of the items."""

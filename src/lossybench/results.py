@@ -14,20 +14,11 @@ import pyarrow as pa
 
 from lossybench.analysis.tables import SCHEMAS
 from lossybench.artifacts import LEVEL, columns, read_meta, read_table, units
-from lossybench.conditions import Condition, Model, level_text
+from lossybench.conditions import level_text
 from lossybench.errors import LossyBenchError, nearest
-from lossybench.layout import Layout
+from lossybench.layout import TABLES, Layout
 
-# Of each kind of files the pattern of their paths below the folder, and what the wildcards in it stand for.
-_ANY: Any = "*"
-_MODEL, _LAYOUT = Model(_ANY, _ANY, _ANY, _ANY), Layout(".")
-_KINDS = {
-    "data": (_LAYOUT.data(_ANY), ("task",)),
-    "compressed": (_LAYOUT.compressed(_ANY, Condition(_ANY, _ANY), _ANY), ("task", "codec", "level", "part")),
-    "outcomes": (_LAYOUT.outcomes(_MODEL, _ANY), (*Model._fields, "codec")),
-    "attacks": (_LAYOUT.attacks(_MODEL, _ANY), (*Model._fields, "codec")),
-    "summary": (_LAYOUT.summary(_ANY, _ANY), ("task", "table")),
-}
+# The types of what the parts of a path say.
 _TEXTS = ((key, pa.string()) for key in ("task", "arch", "regime", "codec", "part"))
 _KEYS = columns(*_TEXTS, ("seed", pa.int64(), ""), ("level", pa.float64(), LEVEL))
 
@@ -43,14 +34,14 @@ class Results:
     """
 
     def __init__(self, folder: Path | str) -> None:
-        self.folder = Path(folder)
-        if not any((self.folder / kind).is_dir() for kind in _KINDS):
-            raise LossyBenchError(f"{folder}: no results folder; give one that holds some of {', '.join(_KINDS)}")
+        self.folder, self.layout = Path(folder), Layout(folder)
+        if not any((self.folder / kind).is_dir() for kind in TABLES):
+            raise LossyBenchError(f"{folder}: no results folder; give one that holds some of {', '.join(TABLES)}")
 
     @property
     def tasks(self) -> list[str]:
         """The tasks that have any file, by name."""
-        return sorted({parts[0] for kind in _KINDS for parts in self._files(kind)})
+        return sorted({parts[0] for kind in TABLES for parts in self.layout.tables(kind)})
 
     conditions = _table("conditions", "Rate, ratio and mean fidelity of each codec and level.")
     metrics = _table("metrics", "Every metric of each model at each condition; seed -1 is the mean over seeds.")
@@ -74,7 +65,7 @@ class Results:
 
     def meta(self, task: str) -> dict[str, Any]:
         """What holds for a whole task: its medium, kind, classes, data card and settings of the analysis."""
-        return read_meta(Layout(self.folder).summary(task, "conditions"))
+        return read_meta(self.layout.summary(task, "conditions"))
 
     def outcomes(self, task: str, columns: list[str] | None = None, **chosen: str | float) -> pd.DataFrame:
         """Every prediction for every test item: artifacts.CLASSIFICATION_OUTCOMES or DETECTION_OUTCOMES.
@@ -101,19 +92,13 @@ class Results:
         """The task's items of all splits (artifacts.DATA), without their media."""
         return self._frame("data", columns, {"task": task})
 
-    def _files(self, kind: str) -> dict[tuple[str, ...], Path]:
-        """The files of one kind by what their paths say. Hidden ones are still being written."""
-        found = sorted(self.folder.glob(str(_KINDS[kind][0])))
-        known = (path for path in found if path.name[0] != ".")
-        return {path.relative_to(self.folder / kind).with_suffix("").parts: path for path in known}
-
-    def _frame(self, kind: str, names: list[str] | None, chosen: dict[str, Any]) -> pd.DataFrame:
+    def _frame(self, kind: str, names: list[str] | None, chosen: dict[str, str | float]) -> pd.DataFrame:
         """The rows of all files that fit, after columns of what their paths say."""
-        keys, files = _KINDS[kind][1], self._files(kind)
+        keys, files = TABLES[kind], self.layout.tables(kind)
         for key, value in chosen.items():
             if key not in keys:
                 raise LossyBenchError(f"{kind} cannot be chosen by {key!r}; {nearest(key, keys)}")
-            wanted = level_text(value)
+            wanted = value if isinstance(value, str) else level_text(value)
             known = {parts[keys.index(key)] for parts in files}
             files = {parts: path for parts, path in files.items() if fnmatchcase(parts[keys.index(key)], wanted)}
             if not files:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lossybench import codecs, data
+from lossybench import codecs, data, sources
 from lossybench import config as sections
 from lossybench.attacks.attack_settings import AttackSettings
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition, Model, Regime
@@ -35,18 +35,20 @@ from lossybench.models.existing_settings import is_existing
 class Study:
     """A checked config and everything it implies: models, conditions, files, job parameters.
 
+    look: how to see what the tasks' data are: `ask`, `look` or `recall` of lossybench.sources.
     Raises LossyBenchError, naming the key, on anything that could not run: before any job starts.
     """
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: dict[str, Any], look: Callable[..., sources.Seen] = sources.ask) -> None:
         self.config = sections.validate(config)
         self.layout = Layout(self.config.results)
-        self._described: dict[str, data.Description] = {}
+        self.seen: dict[str, sources.Seen] = {}
         self.codecs: dict[str, dict[str, codecs.Codec]] = {}
         for name, task in self.config.tasks.items():
             with At(f"tasks.{name}.data"):
-                self._described[name] = data.describe(task.data.adapter, task.data.options)
-            self.codecs[name] = sections.check_task(name, task, self._described[name])
+                of, places = task.data, (self.layout.index(name), self.layout.data(name))
+                self.seen[name] = look(of.adapter, of.options, self.config.seed, *places)
+            self.codecs[name] = sections.check_task(name, task, self.description(name))
         for name in self.tasks:
             self._check_attacked(name)
 
@@ -78,7 +80,7 @@ class Study:
 
     def description(self, task: str) -> data.Description:
         """Medium, kind and class names of a task's data set, as far as known without reading it."""
-        return self._described[task]
+        return self.seen[task].description
 
     def levels(self, task: str, codec: str) -> list[float]:
         """The codec's levels from the mildest to the strongest; [0] for the lossless one."""

@@ -1,6 +1,7 @@
 """Fetch: a task's items, read or generated, into one lossless table.
 
-Inputs: the user's media or installed packages. Output: data/{task}.parquet (artifacts.DATA).
+Inputs: the user's media or installed packages. The media are in no `input`, since their content decides, not their
+times: `sources` is one hash of them (lossybench.sources). Output: data/{task}.parquet (artifacts.DATA).
 Why one job: every later stage reads this table alone, so that splits are fixed once.
 """
 
@@ -22,6 +23,8 @@ rule fetch:
         options=lambda w: json.dumps(STUDY.task(w.task).data.options),
         scale=lambda w: json.dumps(STUDY.scale(w.task) or {}),
         seed=STUDY.config.seed,
+        sources=lambda w: STUDY.seen[w.task].digest,
+        index=lambda w: LAYOUT.index(w.task),
         code=lambda w: code(
             "fetch",
             f"lossybench.data.{STUDY.task(w.task).data.adapter}",
@@ -31,4 +34,5 @@ rule fetch:
         "Fetching the items of {wildcards.task}"
     shell:
         "exec python -m lossybench fetch --adapter {params.adapter} --task {wildcards.task} --seed {params.seed}"
-        " --options {params.options:q} --scale {params.scale:q} --out {output} > {log} 2>&1"
+        " --options {params.options:q} --scale {params.scale:q} --sources={params.sources} --index {params.index}"
+        " --out {output} > {log} 2>&1"

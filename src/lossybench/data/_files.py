@@ -6,7 +6,6 @@ import abc
 import collections
 import csv
 import dataclasses
-import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from lossybench.data import _splits
-from lossybench.data.dataset import SPLITS, Box, Dataset, Description, Finding, Item, Medium, needed
+from lossybench.data.dataset import SPLITS, Box, Dataset, Description, Finding, Item, Medium, Source, needed
 from lossybench.errors import LossyBenchError, nearest
 
 DEFAULT_FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
@@ -192,6 +191,10 @@ class ClassFolders(UserFiles):
         """See Dataset."""
         yield from self.read(self._entries(seed)[1], self.decode, skipped)
 
+    def sources(self) -> list[Source]:
+        """See Dataset."""
+        return [Source(self.path, self.extensions), *([Source(self.labels)] if self.labels else [])]
+
     def _entries(self, seed: int) -> tuple[list[str], list[Entry]]:
         """Class names and all entries, in splits, from the listing alone. Raises the first error that is found."""
         classes, entries, findings = self.survey(seed)
@@ -342,7 +345,7 @@ class ClassFolders(UserFiles):
 
     def files(self, folder: Path, findings: list[Finding]) -> list[Path]:
         """The files below a folder that are of the medium; of others it is noted that they are left out."""
-        found = sorted(Path(at) / name for at, _, names in os.walk(folder) for name in names if name[0] != ".")
+        found = sorted(Source(folder).files())
         findings += [
             Finding("file of another kind", "note", str(file), f"is no {self.medium} by its name and is left out")
             for file in found

@@ -21,7 +21,7 @@ from pydantic import Field, field_validator
 
 from lossybench.data import _splits, download
 from lossybench.data._files import Entry, FileDataset, compressed_before
-from lossybench.data.dataset import SPLITS, Description, Item, Kind, Medium
+from lossybench.data.dataset import SPLITS, Description, Item, Kind, Medium, Source
 from lossybench.errors import LossyBenchError, nearest
 
 VAL_SHARE = 0.1  # of the published training items, where no validation split is published
@@ -149,6 +149,10 @@ class PublishedDataset(FileDataset):
         """See Dataset."""
         for entry in self._all(self._fetch(), seed):
             yield from self.read([entry], lambda _, entry=entry: self.decode(entry), skipped)  # type: ignore[misc]
+
+    def sources(self) -> list[Source]:
+        """See Dataset."""
+        return [Source(self.path)] if self.path else []
 
     def _counts(self, seed: int) -> dict[str, int]:
         """Items by split of a local copy."""

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+from PIL import Image
 from pydantic import Field, model_validator
 
 from lossybench.data import _images
 from lossybench.data._files import Entry, UserFiles, compressed_before
-from lossybench.data.dataset import SPLITS, Box, Description, Item, needed
+from lossybench.data.dataset import SPLITS, Box, Description, Item, Source, needed
 from lossybench.errors import LossyBenchError
 
 
@@ -62,6 +63,12 @@ class Coco(UserFiles):
                     "annotations say; they must belong to this very file"
                 )
             yield item
+
+    def sources(self) -> list[Source]:
+        """See Dataset. Which pictures are read, only the long JSON tells: those are taken that Pillow knows by name."""
+        files, folders = (list(x.values()) if isinstance(x, dict) else [x] for x in (self.annotations, self.images))
+        suffixes = ("", *Image.registered_extensions())
+        return [Source(file) for file in files] + [Source(folder, suffixes) for folder in dict.fromkeys(folders)]
 
     def _entries(self, seed: int) -> tuple[list[str], list[Entry], int, list[str]]:
         """Class names, all entries in splits, the number of crowds, and what boxes were dropped as broken."""

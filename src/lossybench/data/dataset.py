@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -84,6 +86,29 @@ class Description:
     compressed_before: tuple[str, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What an adapter reads from: a file, or the files below a folder that have these lower-case suffixes, or all."""
+
+    path: Path
+    suffixes: tuple[str, ...] = ()
+
+    def files(self, without: Path | None = None) -> Iterator[Path]:
+        """The files, in no order; none that is hidden or lies in a hidden folder or in the folder `without`.
+
+        Links to folders are followed, except to one that the link itself lies in.
+        """
+        if self.path.is_file():
+            yield self.path
+        left_out = without and os.path.realpath(without)
+        for at, folders, names in os.walk(self.path, followlinks=True):
+            here, real = os.path.realpath(at), {name: os.path.realpath(Path(at, name)) for name in folders}
+            circles = {name for name, to in real.items() if to == left_out or f"{here}/".startswith(f"{to}/")}
+            folders[:] = [name for name in folders if name[0] != "." and name not in circles]
+            paths = (Path(at, name) for name in names if name[0] != ".")
+            yield from (path for path in paths if not self.suffixes or path.suffix.lower() in self.suffixes)
+
+
 class Dataset(pydantic.BaseModel, abc.ABC):
     """A source of items. The fields of a subclass are the options that a study may set."""
 
@@ -93,6 +118,13 @@ class Dataset(pydantic.BaseModel, abc.ABC):
     @abc.abstractmethod
     def describe(self, seed: int) -> Description:
         """Say what it is without reading any media. Raises LossyBenchError when a file or folder is missing."""
+
+    def sources(self) -> list[Source]:
+        """The user's files that it reads; none for what is generated, or downloaded and checked.
+
+        Raises LossyBenchError when they cannot be named, since a file or folder is missing.
+        """
+        return []
 
     @abc.abstractmethod
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:

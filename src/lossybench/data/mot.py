@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from lossybench.data import _mot
 from lossybench.data._files import Entry, compressed_before
-from lossybench.data.dataset import SPLITS, Description, Item
+from lossybench.data.dataset import SPLITS, Description, Item, Source
 from lossybench.errors import nearest
 
 
@@ -49,6 +49,12 @@ class Mot(_mot.MotClips):
         """See Dataset."""
         for entry in self._entries():
             yield from self.read([entry], lambda _, entry=entry: self.read_clip(entry), skipped)  # type: ignore[misc]
+
+    def sources(self) -> list[Source]:
+        """See Dataset."""
+        read = [_mot.read_sequence(folder) for folder in _mot.find_sequences(self.path, self.name)]
+        notes = [Source(one.folder / name) for one in read for name in ("seqinfo.ini", "gt/gt.txt")]
+        return notes + [Source(one.images, (one.suffix.lower(),)) for one in read]
 
     def _entries(self) -> list[Entry]:
         entries = self.clips(_mot.find_sequences(self.path, self.name), self.objects)

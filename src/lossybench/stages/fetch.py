@@ -16,6 +16,7 @@ from lossybench.conditions import ORIGINAL
 from lossybench.data.dataset import Description, Item, needed
 from lossybench.errors import LossyBenchError
 from lossybench.pictures import Scale
+from lossybench.sources import check
 
 
 def fetch(
@@ -25,6 +26,8 @@ def fetch(
     options: dict[str, Any] | None = None,
     scale: dict[str, Any] | None = None,
     seed: int = 0,
+    sources: str = "",
+    index: Path | None = None,
 ) -> None:
     """Read or generate a data set into one lossless table.
 
@@ -38,10 +41,13 @@ def fetch(
         options: the adapter's own options
         scale: how pictures are resized and cropped (pictures.Scale); they keep their size when it is left out
         seed: the seed of what is generated and of splits
+        sources: one hash of the user's files that are read, which is kept with the table
+        index: the index of these files
 
     Raises:
-        LossyBenchError: for an item that cannot be read (unless `on_error: skip`), for two items of one id, and for a
-            split, or a class in the train or test split, that is left without items; nothing is published then.
+        LossyBenchError: when the files are, before or after they were read, not those of the index; for an item that
+            cannot be read (unless `on_error: skip`); for two items of one id; and for a split, or a class in the train
+            or test split, that is left without items. Nothing is published then.
     """
     dataset = data.get(adapter, options)
     description = dataset.describe(seed)
@@ -49,8 +55,15 @@ def fetch(
     skipped: list[str] = []
     counts: collections.Counter[tuple[str, int]] = collections.Counter()
     total = sum(description.counts.values()) if description.counts else None
+
+    def unchanged() -> None:
+        if sources and index and index.exists():
+            check(adapter, options or {}, index, sources)
+
+    unchanged()
     meta: dict[str, Any] = {
         "task": task,
+        "sources": sources,
         "medium": description.medium,
         "kind": description.kind,
         "classes": description.classes,
@@ -79,6 +92,7 @@ def fetch(
             meta["card"] = {**description.card, "skipped": f"{len(skipped)} unreadable: {'; '.join(skipped[:5])}"}
             artifacts.write_table(aside, artifacts.DATA, artifacts.iter_rows(aside), meta)
             warnings.warn(f"data set {adapter!r}: left out {meta['card']['skipped']}", stacklevel=2)
+        unchanged()
 
 
 def _row(item: Item, payload: bytes) -> dict[str, Any]:
