@@ -149,7 +149,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("goal", _TEXT),  # untargeted, targeted, trigger
         ("tier", _TEXT),  # T0 .. T4, T3-EoT; all
         ("main", _FLAG),  # at the main attack's own budget
-        ("n", _WHOLE, "items"),  # attacked items (detection: true objects): all, also those wrong when clean
+        ("n", _WHOLE, "items; true objects in detection"),  # all attacked, also those wrong when clean
         ("clean", _REAL, "share"),  # accuracy on clean items, no codec
         ("clean_after", _REAL, "share"),  # on clean items after the codec
         ("robust_before", _REAL, "share"),  # on adversarial items, no codec
