@@ -91,7 +91,7 @@ class Codec(abc.ABC):
         return self._decode(payload, tuple(shape), sampling_rate)
 
     def check(self, level: float, medium: Medium, sampling_rate: float = 0.0) -> None:
-        """Raise LossyBenchError, saying what it can, for a level or sampling rate (0: unknown) that the codec cannot do."""
+        """Raise LossyBenchError, saying what it can, for a level or sampling rate (0: unknown) that it cannot do."""
         if medium not in self.media:
             raise LossyBenchError(f"codec {self.name!r} is for {' and '.join(sorted(self.media))}, not for {medium}")
         _check_rate(sampling_rate)
