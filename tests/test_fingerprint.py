@@ -14,14 +14,7 @@ from lossybench import fingerprint as module
 
 
 def _forget():
-    for cached in (
-        module.fingerprint,
-        module._place,
-        module._parsed,
-        module._root,
-        module._content,
-        module._imports,
-    ):
+    for cached in (module.fingerprint, module._place, module._parsed, module._root, module._content, module._imports):
         cached.cache_clear()
     importlib.invalidate_caches()
 

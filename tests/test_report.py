@@ -312,11 +312,7 @@ def test_each_kind_of_task_gets_the_promised_figures_and_they_show_something(tas
     summary = synthetic.write(tmp_path / task)
     paths = figures.draw(summary, tmp_path / "figures")
     promised = figure_names(
-        kind,
-        has_attacks=rich,
-        has_matched=rich,
-        has_mixed=not bare,
-        has_attacked_regimes=len(attacked) > 1,
+        kind, has_attacks=rich, has_matched=rich, has_mixed=not bare, has_attacked_regimes=len(attacked) > 1
     )
     assert [path.name for path in paths] == [f"{name}{end}" for name in promised for end in (".png", ".svg")]
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(path.name for path in paths)

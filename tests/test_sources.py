@@ -315,10 +315,7 @@ STUDY = {
         "photos": task({"resnet": {"input_size": [8, 8]}}, adapter="image_folder", path="photos"),
         "listed": task({"resnet": {"input_size": [8, 8]}}, adapter="image_folder", path="photos", labels="labels.csv"),
         "boxes": task({"fcos": {}}, adapter="coco", annotations="coco/boxes.json", images="coco"),
-        "street": {
-            **task({"fcos": {}}, adapter="mot", path="street", clip_frames=2, gap=0),
-            "codecs": {"h264": [30]},
-        },
+        "street": {**task({"fcos": {}}, adapter="mot", path="street", clip_frames=2, gap=0), "codecs": {"h264": [30]}},
     }
 }
 STUDY["tasks"]["street"]["data"]["fractions"] = {"train": 0.5, "val": 0.25, "test": 0.25}

@@ -189,10 +189,7 @@ def test_attacked_levels_are_the_middle_two_and_the_strongest():
         ({"tasks__digits__attack__epsilon": 3}, r"unknown attack setting 'epsilon'"),
         ({"tasks__digits__attack__levels": {"jpeg": [7]}}, r"attack\.levels\.jpeg: '7' is not in this task"),
         ({"tasks__motion__attack": {"codecs": ["hevc"]}}, r"tasks\.motion\.attack\.codecs: 'hevc' is not in this task"),
-        (
-            {"tasks__digits__attack__regimes": ["mixed"], "tasks__digits__regimes": {}},
-            r"attack\.regimes: no mixed",
-        ),
+        ({"tasks__digits__attack__regimes": ["mixed"], "tasks__digits__regimes": {}}, r"attack\.regimes: no mixed"),
         (
             {"tasks__digits__data": {"adapter": "digit_scenes"}, "tasks__digits__models": {"fcos": {}}}
             | {"tasks__digits__attack": None, "tasks__digits__regimes": {"adversarial": {"epsilon": "8/255"}}},
@@ -202,10 +199,7 @@ def test_attacked_levels_are_the_middle_two_and_the_strongest():
             {"tasks__digits__regimes__adversarial": {"epsilon": 0.003}},
             r"digits\.regimes\.adversarial\.epsilon: 0\.003 is less than one step of the image's integers.*use 1/255",
         ),
-        (
-            {"tasks__motion__regimes__adversarial": {"epsilon": 0.003}},
-            r"one step of the video's integers.*1/255",
-        ),
+        ({"tasks__motion__regimes__adversarial": {"epsilon": 0.003}}, r"one step of the video's integers.*1/255"),
         ({"tasks__words__regimes__adversarial": {"epsilon": 1e-5}}, r"one step of the audio's integers.*use 1/32768"),
         ({"tasks__digits__regimes__adversarial": {}}, r"tasks\.digits\.regimes\.adversarial\.epsilon: field required"),
         ({"tasks__digits__regimes__adversarial": {"epsilon": 8}}, r"adversarial\.epsilon: .*less than or equal to 1"),
@@ -380,18 +374,12 @@ def test_existing_and_trained_models_stand_side_by_side(own):
     [
         ({"models": {"resnet": {}}}, r"photos\.data: no items in split 'train', which training resnet needs"),
         ({"regimes": {"mixed": {}}}, r"photos\.regimes: none of the models is trained"),
-        (
-            {"attack": {}},
-            r"photos\.attack: onnx is an ONNX model, which gives no gradients.*attack\.archs",
-        ),
+        ({"attack": {}}, r"photos\.attack: onnx is an ONNX model, which gives no gradients.*attack\.archs"),
         ({"models": {"Net": {"checkpoint": "net.pt2", "classes": ["cat", "dog"]}}}, r"models\.Net: name it in small"),
         ({"models": {"n": {"checkpoint": "net.pt2", "classes": ["cat", "dgo"]}}}, r"'dog'; did you mean 'dgo'"),
         ({"models": {"n": {"checkpoint": "gone.pt2", "classes": ["cat", "dog"]}}}, r"gone\.pt2: no such file"),
         ({"models": {"n": {"checkpoint": "net.pt2", "epochs": 3}}}, r"unknown model setting 'epochs'"),
-        (
-            {"models": {"torchvision/resnet18": {"checkpoint": "DEFAULT", "class": "a:B"}}},
-            r"knows its class",
-        ),
+        ({"models": {"torchvision/resnet18": {"checkpoint": "DEFAULT", "class": "a:B"}}}, r"knows its class"),
     ],
 )
 def test_mistakes_about_existing_models_are_named(own, change, message):

@@ -286,10 +286,7 @@ class _Loader:
         return self.written - 1
 
     def _split(
-        self,
-        name: str,
-        rows: Sequence[Mapping[str, Any]],
-        places: Mapping[tuple[str, str, int], list[tuple[int, Any]]],
+        self, name: str, rows: Sequence[Mapping[str, Any]], places: Mapping[tuple[str, str, int], list[tuple[int, Any]]]
     ) -> _Split:
         targets: list[Any] = []
         records: list[list[int]] = []

@@ -65,9 +65,7 @@ def _frames(truth: Sequence[Sequence[Mapping[str, Any]]], found: Sequence[Sequen
     lengths = [1 + max((one["frame"] for one in (*a, *b)), default=0) for a, b in zip(truth, found, strict=True)]
     starts = np.cumsum([0, *lengths[:-1]])
 
-    def columns(
-        items: Sequence[Sequence[Mapping[str, Any]]],
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def columns(items: Sequence[Sequence[Mapping[str, Any]]]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         flat = [(start + one["frame"], one) for start, item in zip(starts, items, strict=True) for one in item]
         flat.sort(key=lambda each: each[0])  # stable: equal scores stay in the order in which they were found
         return (

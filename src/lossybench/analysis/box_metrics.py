@@ -164,9 +164,7 @@ def coco_map(frames: Frames) -> tuple[float, float]:
         return torch.from_numpy(values).split(np.bincount(of, minlength=len(frames.item)).tolist())
 
     metric = MeanAveragePrecision(
-        backend="faster_coco_eval",
-        iou_thresholds=IOU_THRESHOLDS.tolist(),
-        rec_thresholds=RECALL_THRESHOLDS.tolist(),
+        backend="faster_coco_eval", iou_thresholds=IOU_THRESHOLDS.tolist(), rec_thresholds=RECALL_THRESHOLDS.tolist()
     )
     metric.warn_on_many_detections = False
     found = zip(*(split(each, frames.frame) for each in (frames.boxes, frames.labels, frames.scores)), strict=True)

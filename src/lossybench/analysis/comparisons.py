@@ -12,14 +12,7 @@ import numpy as np
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from lossybench.analysis.intervals import (
-    Interval,
-    Resamples,
-    discordant,
-    paired_guarded,
-    paired_score,
-    percentile,
-)
+from lossybench.analysis.intervals import Interval, Resamples, discordant, paired_guarded, paired_score, percentile
 from lossybench.analysis.outcomes import Row, Trained
 from lossybench.analysis.rate_curves import bjontegaard_delta
 from lossybench.analysis.verdicts import fixed_sequence, items_needed, verdict

@@ -566,11 +566,7 @@ def _worst_doubts(worst: Key, over: list[Key], codec: str, reasons: dict[Key, li
 
 
 def attack_rows(
-    paths: Sequence[Path],
-    strengths: dict[Condition, int],
-    classes: int,
-    kind: str,
-    settings: dict[str, Any],
+    paths: Sequence[Path], strengths: dict[Condition, int], classes: int, kind: str, settings: dict[str, Any]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows of the tables `attacks` and `gates` from artifacts.ATTACKS files, or DETECTION_ATTACKS if `kind` says so.
 

@@ -156,11 +156,10 @@ class AttackSettings(pydantic.BaseModel):
     attacks: Annotated[dict[str, list[Budget]], pydantic.BeforeValidator(_attacks)] = Field(
         description="attacks by name, each with its budgets: a number is a bound in the attack's own norm (L-infinity; "
         'L2 of pgd_l2) as a share of full scale, "30 dB" one on the signal-to-noise ratio. The first attack at its '
-        "first budget is the main one: it meets every goal and is the one transferred; all others are untargeted",
+        "first budget is the main one: it meets every goal and is the one transferred; all others are untargeted"
     )
     tiers: Annotated[list[Tier], Distinct] = Field(
-        ["T0", "T1", "T2", "T3", "T4"],
-        description="what attackers know (see docs/attacks.md); T0 always is",
+        ["T0", "T1", "T2", "T3", "T4"], description="what attackers know (see docs/attacks.md); T0 always is"
     )
     goals: Annotated[list[Goal], Distinct] = Field(
         ["untargeted", "targeted"],

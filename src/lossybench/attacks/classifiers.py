@@ -138,11 +138,7 @@ class ClassificationVictim:
         return np.eye(self.outputs, dtype=np.float32)[classes]
 
     def _estimator(
-        self,
-        items: Items,
-        goal: str,
-        fold: _Fold | None = None,
-        kind: type[PyTorchClassifier] = PyTorchClassifier,
+        self, items: Items, goal: str, fold: _Fold | None = None, kind: type[PyTorchClassifier] = PyTorchClassifier
     ) -> PyTorchClassifier:
         network, shape = self.network, items.integers.shape[1:]
         loss: nn.Module = nn.CrossEntropyLoss()

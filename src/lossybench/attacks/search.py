@@ -201,13 +201,7 @@ class Run:
         return _worst(candidates if tier in ALONE else [*candidates, *known], batch, aim, judge)
 
     def _without_gradients(
-        self,
-        aim: Aim,
-        batch: Items,
-        number: int,
-        known: list[Tried],
-        judge: Victim,
-        tried: Callable[..., Tried],
+        self, aim: Aim, batch: Items, number: int, known: list[Tried], judge: Victim, tried: Callable[..., Tried]
     ) -> Tried:
         """The worst of `known`, and where that left an item unharmed, what a search on the scores finds."""
         worst = _worst(known, batch, aim, judge) if known else tried(batch.integers, own=False)

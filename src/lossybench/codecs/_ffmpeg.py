@@ -28,10 +28,7 @@ class _Nal(NamedTuple):
     end: bytes  # the end-of-bitstream unit, whole
 
 
-NAL = {
-    "h264": _Nal(0, 31, range(1, 6), (7, 8), b"\x0b"),
-    "hevc": _Nal(1, 63, range(32), (32, 33, 34), b"\x4a\x01"),
-}
+NAL = {"h264": _Nal(0, 31, range(1, 6), (7, 8), b"\x0b"), "hevc": _Nal(1, 63, range(32), (32, 33, 34), b"\x4a\x01")}
 
 
 def ffmpeg_version() -> str:

@@ -37,12 +37,7 @@ from lossybench.reporting.summary import (
 )
 
 Share = bool | Literal["row", "col"]
-FIDELITY = {
-    "psnr": "PSNR (dB)",
-    "ssim": "SSIM",
-    "snr": "SNR (dB)",
-    "spectral_distance": "log-spectral distance (dB)",
-}
+FIDELITY = {"psnr": "PSNR (dB)", "ssim": "SSIM", "snr": "SNR (dB)", "spectral_distance": "log-spectral distance (dB)"}
 
 
 def draw(summary: Path, out: Path) -> list[Path]:

@@ -44,10 +44,7 @@ def headline(summaries: list[Path]) -> str:
     text = ["Strongest acceptable compression, trained on originals, worst of the architectures:", "", *text]
     for tables in tasks:
         if not tables.worst.empty:
-            text += [
-                "",
-                f"{tables.task} under attack ({_size(tables)}), gains of a codec in points:",
-            ]
+            text += ["", f"{tables.task} under attack ({_size(tables)}), gains of a codec in points:"]
             text += _defences(tables)
     return "\n".join(text)
 
