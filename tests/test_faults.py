@@ -1,6 +1,7 @@
 """Faults on a real Snakemake and its real jobs: killed, out of disk, damaged files. After one rerun all is right.
 
-The twenty random kill points take a quarter of an hour: `make faults`; one of them is in the suite.
+The twenty random kill points take a quarter of an hour: `make faults`. In the suite, test_workflow.py kills a larger
+study half-way.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ MODEL = "models/digits/resnet/original/0"
 WEIGHTS = f"{MODEL}/weights.safetensors"
 OUTCOMES = "outcomes/digits/resnet/original/0/hevc.parquet"
 ATTACKS = "attacks/digits/resnet/original/0/hevc.parquet"
+LIMITS = "summary/digits/limits.parquet"  # what all of these lead to
 SEED = 17  # of all moments and steps that are drawn here
 
 
@@ -246,9 +248,9 @@ def test_a_full_disk_is_named_and_leaves_nothing(finished, study, stage):
 def test_a_file_cut_short_is_named_and_made_again(finished, study, target):
     path = study / RESULTS / target
     os.truncate(path, path.stat().st_size * 2 // 3)
-    said = _run(study, fails=True, more=("--show-failed-logs",))
+    said = _run(study, LIMITS, fails=True, more=("--show-failed-logs",))
     assert f"{RESULTS / target}: damaged" in said and f"moved to {path.name}.damaged, so run again" in said
-    _run(study)
+    _run(study, LIMITS)
     path.with_name(f"{path.name}.damaged").unlink()
     _assert_same(finished, study)
 
@@ -305,10 +307,8 @@ _moment = random.Random(SEED)
 POINTS = [(_moment.uniform(0.05, 0.9), _moment.uniform(0, 1)) for _ in range(20)]
 
 
-@pytest.mark.parametrize(
-    "begun, after",
-    [pytest.param(*point, marks=[] if number < 1 else pytest.mark.faults) for number, point in enumerate(POINTS)],
-)
+@pytest.mark.faults
+@pytest.mark.parametrize("begun, after", POINTS)
 def test_killed_at_some_point_the_study_ends_the_same(finished, project, tmp_path, begun, after):
     """Snakemake and all of its jobs at once. By jobs and not by time alone, since a machine is now fast, now slow."""
 
