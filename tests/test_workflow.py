@@ -108,8 +108,9 @@ def test_a_level_of_many_digits_stays_the_same_in_every_stage(finished):
     assert levels("summary/motion/transfer", "train_level") == {LEVEL}
     assert levels("summary/motion/transfer", "test_level", train="matched") == {LEVEL, 60}
     # Matplotlib notes in an SVG the text that it draws as outlines.
-    for figure in ("attacks", "transfer"):
-        assert f"{LEVEL_TEXT}:1" in (root / f"figures/motion/{figure}.svg").read_text()
+    drawn = [f"figures/motion/{figure}.svg" for figure in ("attacks", "attack_curves", "metrics", "transfer")]
+    for page in (*drawn, "limits.html", "attacks.html", "recommendations.md"):
+        assert LEVEL_TEXT in (root / page).read_text(), page
 
 
 def test_lossless_condition_differs_from_the_reference_by_exactly_zero(finished):
