@@ -9,20 +9,21 @@ import pytest
 import small_study
 from filelock import FileLock
 
-# Several processes of pytest share the cores: each computes on one, instead of waiting for the others' threads. This
-# is set before torch is imported.
+# The name of this process among several of pytest (pytest-xdist). They share the cores, so each computes on one instead
+# of waiting for the others' threads; this is set before torch is imported.
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 if WORKER:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# The files that take longest, longest first. The processes of `make test` take whole files in this order, so that they
-# end at about the same time.
-FIRST = ["workflow", "faults", "slurm", "report", "existing", "attacks", "data_public", "data_embedded", "training"]
+# The files that take longest, longest first. Processes take whole files in the order in which tests were collected
+# (`--no-loadscope-reorder` in the Makefile), so that with these first they end at about the same time.
+FIRST = ["workflow", "faults", "slurm", "existing", "report", "attacks", "data_public", "training", "data_embedded"]
 
 
 def pytest_collection_modifyitems(items):
     places = {f"test_{name}": place for place, name in enumerate(FIRST)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(FIRST)))
+    if WORKER:
+        items.sort(key=lambda item: places.get(item.path.stem, len(FIRST)))
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,6 @@ MODEL = "models/digits/resnet/original/0"
 WEIGHTS = f"{MODEL}/weights.safetensors"
 OUTCOMES = "outcomes/digits/resnet/original/0/hevc.parquet"
 ATTACKS = "attacks/digits/resnet/original/0/hevc.parquet"
-LIMITS = "summary/digits/limits.parquet"  # what all of these lead to
 SEED = 17  # of all moments and steps that are drawn here
 
 
@@ -248,9 +247,9 @@ def test_a_full_disk_is_named_and_leaves_nothing(finished, study, stage):
 def test_a_file_cut_short_is_named_and_made_again(finished, study, target):
     path = study / RESULTS / target
     os.truncate(path, path.stat().st_size * 2 // 3)
-    said = _run(study, LIMITS, fails=True, more=("--show-failed-logs",))
+    said = _run(study, fails=True, more=("--show-failed-logs",))
     assert f"{RESULTS / target}: damaged" in said and f"moved to {path.name}.damaged, so run again" in said
-    _run(study, LIMITS)
+    _run(study)
     path.with_name(f"{path.name}.damaged").unlink()
     _assert_same(finished, study)
 
