@@ -17,7 +17,7 @@ study: environment
 	@echo "Report: $(REPORT) (open it in a browser); recommendations and figures lie beside it."
 
 test: environment check
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests
 
 # Kills a small study at twenty random moments, and harms its jobs on a Slurm; each must end with the same results.
 faults: environment

@@ -522,12 +522,12 @@ def test_threads_change_nothing(study: Study) -> None:
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(study: Study) -> None:
-    study.attack()
+    study.attack(items=20)
     for codec, levels in [("original", ()), ("jpeg", (20,))]:
-        first = study.attack(codec, levels, out="first.parquet").read_bytes()
+        first = study.attack(codec, levels, out="first.parquet", items=20).read_bytes()
         np.random.rand(3), torch.rand(3)
-        assert study.attack(codec, levels, out="second.parquet").read_bytes() == first
-    one, other = rows(study.attack(out="0.parquet")), rows(study.attack(out="1.parquet", seed=1))
+        assert study.attack(codec, levels, out="second.parquet", items=20).read_bytes() == first
+    one, other = rows(study.attack(out="0.parquet", items=20)), rows(study.attack(out="1.parquet", items=20, seed=1))
     assert set(one.index) != set(other.index)
 
 

@@ -1,6 +1,7 @@
 """Faults on a real Snakemake and its real jobs: killed, out of disk, damaged files. After one rerun all is right.
 
-The twenty random kill points take a quarter of an hour: `make faults`; one of them is in the suite.
+The twenty random kill points take a quarter of an hour: `make faults`. In the suite, test_workflow.py kills a larger
+study half-way.
 """
 
 from __future__ import annotations
@@ -305,10 +306,8 @@ _moment = random.Random(SEED)
 POINTS = [(_moment.uniform(0.05, 0.9), _moment.uniform(0, 1)) for _ in range(20)]
 
 
-@pytest.mark.parametrize(
-    "begun, after",
-    [pytest.param(*point, marks=[] if number < 1 else pytest.mark.faults) for number, point in enumerate(POINTS)],
-)
+@pytest.mark.faults
+@pytest.mark.parametrize("begun, after", POINTS)
 def test_killed_at_some_point_the_study_ends_the_same(finished, project, tmp_path, begun, after):
     """Snakemake and all of its jobs at once. By jobs and not by time alone, since a machine is now fast, now slow."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import one_node_slurm
 import psutil
 import pyarrow.parquet as pq
 import pytest
+import small_study
 import yaml
 
 from lossybench.config import GPU_STAGES, MEMORY
@@ -30,9 +30,11 @@ ROOT = Path(__file__).parents[1]
 PROFILE = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
 PYTHON = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
-SMOKE = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
 # What the virtual node can give; the defaults are for real ones.
 CLUSTER = {"gpu": True, "memory": dict.fromkeys(MEMORY, 1500)}
+# One task of the small study, which has two models, four codecs' worth of conditions and attacks.
+TASK = "motion"
+SMALL = {**small_study.config(), "tasks": {TASK: small_study.config()["tasks"][TASK]}}
 FAULTS = {
     "results": "results",
     "deltas": [5],
@@ -68,12 +70,7 @@ def slurm(tmp_path_factory):
 
 def _project(folder: Path, config: dict) -> Path:
     """A working copy of the project with this study as its config.yaml."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("Snakefile", "envs", "slurm", "src", "workflow"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, folder / name)
-    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    return folder
+    return small_study.project(folder, config, "config.yaml")
 
 
 def _command(how: str, *more: str) -> list[str]:
@@ -104,15 +101,14 @@ def _submitted(said: str) -> dict[str, list[str]]:
 
 
 def _results(folder: Path) -> set[str]:
-    """All results but logs and benchmarks, hidden files too."""
-    root = folder / yaml.safe_load((folder / "config.yaml").read_text())["results"]
-    names = {str(path.relative_to(folder)) for path in root.rglob("*") if path.is_file()}
+    """The files of all tasks in the folder's results, hidden ones too; no logs and benchmarks."""
+    names = {str(path.relative_to(folder)) for path in (folder / "results").rglob("*") if path.is_file()}
     return {name for name in names if "/logs/" not in name and "/benchmarks/" not in name}
 
 
-def _assert_same(one: Path, other: Path) -> None:
-    """The same files; data, bitstreams and models byte for byte, other tables row for row."""
-    assert _results(one) == _results(other)
+def _assert_same(one: Path, other: Path, names: set[str] | None = None) -> None:
+    """The same files, or these of `other`; data, bitstreams and models byte for byte, other tables row for row."""
+    assert _results(one) == (names or _results(other))
     for name in _results(one):
         first, second = one / name, other / name
         if name.endswith(".safetensors") or re.search("/(data|compressed)/", name):
@@ -186,29 +182,23 @@ def test_profile_keeps_out_of_known_traps():
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory):
-    """The smoke study, run without a cluster."""
-    folder = _project(tmp_path_factory.mktemp("local"), SMOKE)
-    _run(folder, "local", "--scheduler", "greedy", "--quiet", "all")
-    return folder
-
-
-@pytest.fixture(scope="module")
 def ran(slurm, tmp_path_factory):
-    """The smoke study, run by Slurm with exactly the README's command, while a job of each stage is lost.
+    """One task of the small study, run by Slurm with exactly the README's command, while a job of each stage is lost.
 
     The folder, what Snakemake said, and the stages that lost a job.
     """
     cluster = {**CLUSTER, "memory": {**CLUSTER["memory"], "fetch": 280}}  # too little for a first try
-    folder = _project(tmp_path_factory.mktemp("ran"), {**SMOKE, "cluster": cluster})
+    folder = _project(tmp_path_factory.mktemp("ran"), {**SMALL, "cluster": cluster})
     killing = _Saboteur(folder, psutil.Process.kill, "compress", "evaluate", "attack")
     with killing as killer, _Saboteur(folder, _cancel, "train") as canceller:
         said = _run(folder, "slurm", timeout=900)
     return folder, said, killer.done + canceller.done
 
 
-def test_a_study_on_slurm_ends_with_the_results_of_a_local_run(ran, local):
-    _assert_same(ran[0], local)
+def test_a_study_on_slurm_ends_with_the_results_of_a_local_run(ran, finished):
+    """The local run was of all tasks."""
+    pages = {str(small_study.RESULTS / name) for name in ("recommendations.md", "limits.html", "attacks.html")}
+    _assert_same(ran[0], finished, {name for name in _results(finished) if re.search(rf"/{TASK}[/.]", name)} | pages)
 
 
 def test_jobs_run_under_slurm_and_ask_for_what_they_need(ran):
@@ -224,10 +214,11 @@ def test_jobs_run_under_slurm_and_ask_for_what_they_need(ran):
 
 
 def test_short_jobs_travel_together(ran):
-    study, submitted = Study(SMOKE), _submitted(ran[1])
-    models = sum(len(study.models(task)) for task in study.tasks)
+    study, submitted = Study(SMALL), _submitted(ran[1])
+    models, parts = len(study.models(TASK)), (*study.all_compressed(TASK, "train"), *study.all_compressed(TASK, "test"))
     assert len(submitted["evaluate"]) == models + 1 < plan.jobs(study)["evaluate"]  # one of them twice
-    assert len(submitted["compress"]) == 12 + 1 < plan.jobs(study)["compress"]  # a codec's levels of a part
+    levels = {(path.parts[-3], path.name) for path in parts}  # a codec's of a part travel together
+    assert len(submitted["compress"]) == len(levels) + 1 < len(parts) == plan.jobs(study)["compress"]
 
 
 def test_lost_jobs_and_those_that_lack_memory_are_tried_again(ran):
@@ -244,7 +235,7 @@ def test_lost_jobs_and_those_that_lack_memory_are_tried_again(ran):
 
 
 def test_a_promised_gpu_that_is_none_leaves_jobs_on_the_cpu_and_they_say_so(ran):
-    logs = [path for stage in GPU_STAGES for path in (ran[0] / "results/smoke/logs" / stage).rglob("*.log")]
+    logs = [path for stage in GPU_STAGES for path in (ran[0] / small_study.RESULTS / "logs" / stage).rglob("*.log")]
     assert logs
     for log in logs:
         assert "torch sees no CUDA device; going on without" in log.read_text(), log
@@ -258,7 +249,7 @@ def test_what_jobs_ask_of_a_cluster_reruns_nothing(ran):
     other = {"partition": "other", "account": "lab", "memory": {"train": 9000}, "minutes": {"attack": 7}}
     try:
         for cluster in (CLUSTER, other):
-            config.write_text(yaml.safe_dump({**SMOKE, "cluster": cluster}, sort_keys=False))
+            config.write_text(yaml.safe_dump({**SMALL, "cluster": cluster}, sort_keys=False))
             for how in ("slurm", "local"):
                 assert "Nothing to be done" in _run(folder, how, "-n")
     finally:

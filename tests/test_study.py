@@ -229,6 +229,21 @@ def test_mistakes_are_named_with_what_is_right(change, message):
         Study(_changed(**change))
 
 
+@pytest.mark.parametrize(("levels", "level"), [("[10, 10.0]", "10"), ("[12.3456789, 12.34567890]", "12.3456789")])
+def test_a_level_written_twice_is_refused_in_one_line(levels, level):
+    key = rf"tasks\.motion\.codecs\.jpeg2000\.levels: .*level {level} is listed twice"
+    with pytest.raises(LossyBenchError, match=key) as refusal:
+        Study(_changed(tasks__motion__codecs={"jpeg2000": yaml.safe_load(levels)}, tasks__motion__attack=None))
+    assert "\n" not in str(refusal.value)
+
+
+def test_levels_that_differ_in_the_last_digit_have_paths_of_their_own():
+    levels = yaml.safe_load("[12.34567, 12.345674]")
+    loaded = Study(_changed(tasks__motion__codecs={"jpeg2000": levels}, tasks__motion__attack=None))
+    folders = [path.parent for path in loaded.all_compressed("motion", "test")]
+    assert [folder.name for folder in folders if folder.parent.name == "jpeg2000"] == ["12.34567", "12.345674"]
+
+
 def test_missing_and_broken_config_files_are_named(tmp_path):
     with pytest.raises(LossyBenchError, match="no such config file"):
         study.load(tmp_path / "none.yaml")

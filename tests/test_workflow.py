@@ -1,4 +1,4 @@
-"""Real Snakemake runs of the smoke study: what reruns, that results repeat, that a killed run recovers.
+"""Real Snakemake runs of the small study: what reruns, that results repeat, that a killed run recovers.
 
 Which jobs ran is read from the files: a job that ran has replaced its outputs.
 """
@@ -14,31 +14,16 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import small_study
 import yaml
+from small_study import LEVEL, LEVEL_TEXT, RESULTS, ROOT
 
-ROOT = Path(__file__).parents[1]
-RESULTS = Path("results/smoke")
-
-
-def _snakemake(folder: Path, *arguments: str, check: bool = True, **more) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "snakemake", "--configfile", "config/smoke.yaml", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, **more)
-    if check and done.returncode:
-        pytest.fail(f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
-    return done
-
-
-def _project(folder: Path) -> Path:
-    """A working copy of the project, without results."""
-    for name in ("Snakefile", "config.yaml", "config", "envs", "slurm", "src", "workflow"):
-        source = ROOT / name
-        copy = shutil.copytree if source.is_dir() else shutil.copy
-        copy(source, folder / name)
-    return folder
+from lossybench import artifacts, conditions, study
+from lossybench.tools import plan
 
 
 def _edit(folder: Path, change) -> None:
-    path = folder / "config/smoke.yaml"
+    path = folder / small_study.CONFIG
     config = yaml.safe_load(path.read_text())
     change(config)
     path.write_text(yaml.safe_dump(config, sort_keys=False))
@@ -56,15 +41,6 @@ def _remade(before: dict[str, int], after: dict[str, int]) -> set[str]:
     return {name for name, when in after.items() if before.get(name) != when}
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """The smoke study, run once."""
-    folder = _project(tmp_path_factory.mktemp("finished"))
-    done = _snakemake(folder, "--cores", "2", "--scheduler", "greedy", "--verbose")
-    (folder / "run.log").write_text(done.stdout + done.stderr)
-    return folder
-
-
 @pytest.fixture
 def copy(finished, tmp_path):
     """A finished study of one's own, time stamps kept."""
@@ -75,7 +51,7 @@ def copy(finished, tmp_path):
 
 def _rerun(folder: Path) -> set[str]:
     before = _artifacts(folder)
-    _snakemake(folder, "--cores", "2", "--scheduler", "greedy")
+    small_study.run(folder, "--cores", "2", "--scheduler", "greedy")
     return _remade(before, _artifacts(folder))
 
 
@@ -85,8 +61,7 @@ def _match(names: set[str], *prefixes: str) -> set[str]:
 
 def test_second_run_does_nothing(finished):
     before = _artifacts(finished)
-    done = _snakemake(finished, "--cores", "2")
-    assert "Nothing to be done" in done.stdout + done.stderr
+    assert "Nothing to be done" in small_study.run(finished, "--cores", "2")
     assert _artifacts(finished) == before
 
 
@@ -108,11 +83,41 @@ def test_nothing_is_missing_or_constant(finished):
     assert set(original["verdict"]) == {"inconclusive"}
 
 
+def test_a_level_of_many_digits_stays_the_same_in_every_stage(finished):
+    root, model = finished / RESULTS, "motion/frame_tcn"
+    matched = f"{model}/matched_jpeg2000_{LEVEL_TEXT}/0"
+    assert conditions.level_text(LEVEL) == LEVEL_TEXT
+    for part in ("train", "test"):
+        compressed = root / f"compressed/motion/jpeg2000/{LEVEL_TEXT}/{part}.parquet"
+        assert artifacts.read_meta(compressed)["level"] == LEVEL
+    assert (root / f"models/{matched}/weights.safetensors").exists()
+
+    def levels(name, column="level", **where):
+        table = pq.read_table(root / f"{name}.parquet").to_pandas()
+        for key, value in where.items():
+            table = table[table[key] == value]
+        return set(table[column].dropna())
+
+    for tested in (f"{model}/original/0", matched):
+        assert levels(f"outcomes/{tested}/jpeg2000") == {LEVEL, 60}
+    assert levels(f"attacks/{model}/original/0/jpeg2000") == {LEVEL}
+    for table in ("conditions", "metrics", "differences", "verdicts"):
+        assert levels(f"summary/motion/{table}", codec="jpeg2000") == {LEVEL, 60}
+    assert levels("summary/motion/limits", "stopped_at", codec="jpeg2000", regime="original") == {LEVEL}
+    assert levels("summary/motion/attacks", codec="jpeg2000") == {LEVEL}
+    assert levels("summary/motion/transfer", "train_level") == {LEVEL}
+    assert levels("summary/motion/transfer", "test_level", train="matched") == {LEVEL, 60}
+    # Matplotlib notes in an SVG the text that it draws as outlines.
+    drawn = [f"figures/motion/{figure}.svg" for figure in ("attacks", "attack_curves", "metrics", "transfer")]
+    for page in (*drawn, "limits.html", "attacks.html", "recommendations.md"):
+        assert LEVEL_TEXT in (root / page).read_text(), page
+
+
 def test_lossless_condition_differs_from_the_reference_by_exactly_zero(finished):
     """The reference is predicted here from the data table itself, past the compress stage."""
     import torch
 
-    from lossybench import artifacts, codecs, models
+    from lossybench import codecs, models
     from lossybench.models.inputs import prepare
 
     model, info = models.load(finished / RESULTS / "models/digits/resnet/original/0")
@@ -150,8 +155,7 @@ def test_new_level_reruns_its_branch_only(copy):
 def test_edited_codec_reruns_its_branch_only(copy):
     source = copy / "src/lossybench/codecs/mp3.py"
     source.write_text(source.read_text() + "\n# A comment reruns nothing.\n")
-    done = _snakemake(copy, "--cores", "2", "-n")
-    assert "Nothing to be done" in done.stdout + done.stderr
+    assert "Nothing to be done" in small_study.run(copy, "--cores", "2", "-n")
     source.write_text(source.read_text() + "\nEDITED = True\n")
     remade = _rerun(copy)
     assert _match(remade, "compressed/") == {f"compressed/words/mp3/{level}/test.parquet" for level in (64, 8)}
@@ -174,97 +178,117 @@ def test_delta_reruns_analysis_only(copy):
     }
 
 
-def test_results_do_not_depend_on_the_number_of_cores(finished, tmp_path):
-    other = _project(tmp_path)
-    _snakemake(other, "--cores", "1", "--scheduler", "greedy")
-    _assert_same_results(finished, other)
+@pytest.fixture(scope="module")
+def resumed(finished, tmp_path_factory):
+    """The study on one core, killed half-way by SIGKILL with its jobs, then run again.
+
+    The folder, and the artifacts as they were when it was killed.
+    """
+    folder = small_study.project(tmp_path_factory.mktemp("resumed"))
+
+    def begun(study: Path) -> int:
+        return sum(1 for _ in (study / RESULTS / "logs").rglob("*.log"))
+
+    one_core = ("--cores", "1", "--scheduler", "greedy")
+    victim = subprocess.Popen(
+        small_study.command(*one_core),
+        cwd=folder,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 600
+    while begun(folder) < begun(finished) / 2:
+        assert victim.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
+        time.sleep(0.2)
+    os.killpg(victim.pid, signal.SIGKILL)
+    victim.wait()
+    killed = {name: when for name, when in _artifacts(folder).items() if ".part" not in name}
+    small_study.run(folder, "--unlock")
+    said = small_study.run(folder, *one_core, "--rerun-incomplete")
+    assert "Provided cores: 1 " in said
+    return folder, killed
+
+
+def test_results_do_not_depend_on_the_number_of_cores(finished, resumed):
+    assert "Provided cores: 2" in (finished / "run.log").read_text()
+    _assert_same_results(finished, resumed[0])
 
 
 def _assert_same_results(one: Path, other: Path) -> None:
+    """Data, bitstreams, models, figures and pages are the same byte for byte, other tables row for row."""
     names = set(_artifacts(one))
     assert names == set(_artifacts(other))
     for name in sorted(names):
         first, second = one / RESULTS / name, other / RESULTS / name
-        if name.startswith(("data/", "compressed/", "models/")) and not name.endswith("json"):
+        exact = name.startswith(("data/", "compressed/", "models/")) and not name.endswith("json")
+        if exact or name.endswith((".png", ".svg", ".md", ".html")):
             assert first.read_bytes() == second.read_bytes(), name
         elif name.endswith(".parquet"):
             assert pq.read_table(first).equals(pq.read_table(second)), name
 
 
-def test_killed_run_recovers(finished, tmp_path):
-    """SIGKILL of Snakemake and all its children half-way; the next run ends with the same results."""
-    folder = _project(tmp_path)
-    command = [sys.executable, "-m", "snakemake", "--configfile", "config/smoke.yaml", "--cores", "2"]
-    victim = subprocess.Popen(
-        command, cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 300
-    while not list((folder / RESULTS).rglob("outcomes/*/*/*/*/*.parquet")):
-        assert victim.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
-        time.sleep(0.2)
-    os.killpg(victim.pid, signal.SIGKILL)
-    victim.wait()
-    made = {name for name in _artifacts(folder) if ".part" not in name}
-    assert made and made < set(_artifacts(finished))
-    _snakemake(folder, "--unlock")
-    _snakemake(folder, "--cores", "2", "--rerun-incomplete", "--scheduler", "greedy")
+def test_killed_run_recovers(finished, resumed):
+    """SIGKILL of Snakemake and all its children half-way; the next run makes what is missing, and once."""
+    folder, killed = resumed
+    assert killed and set(killed) < set(_artifacts(finished))
     _assert_same_results(finished, folder)
     assert not list((folder / RESULTS).rglob("*.part*"))
+    after = _artifacts(folder)
+    again = {Path(name).parent for name, when in killed.items() if after[name] != when}
+    assert len(again) <= 1  # of the job that was at work
 
 
 def test_config_error_is_one_clear_message(tmp_path):
-    folder = _project(tmp_path)
+    folder = small_study.project(tmp_path)
     _edit(folder, lambda config: config["tasks"]["digits"]["codecs"].update(jepg=[50]))
-    done = _snakemake(folder, "-n", check=False)
-    text = done.stdout + done.stderr
-    assert done.returncode == 1
+    text = small_study.run(folder, "-n", check=False)
     assert "tasks.digits.codecs.jepg: unknown codec 'jepg'; did you mean 'jpeg'?" in text
     assert "Traceback" not in text
 
 
-def test_slurm_profile_parses(tmp_path):
-    folder = _project(tmp_path)
-    done = _snakemake(folder, "--cores", "8", "--profile", "slurm", "-n", "--quiet")
-    assert done.returncode == 0
+def test_targets(tmp_path):
+    """A codec's branch, and a file outside of it."""
+    file = f"{RESULTS}/compressed/motion/jpeg2000/{LEVEL_TEXT}/test.parquet"
+    text = small_study.run(small_study.project(tmp_path), "--cores", "2", "-n", "branch_jpeg", file)
+    made = set(re.findall(r"^ {4}output: (\S+?),?(?: |$)", text, re.M))
+    assert file in made and f"{RESULTS}/compressed/digits/jpeg/5/test.parquet" in made
+    assert f"{RESULTS}/attacks/digits/resnet/original/0/jpeg.parquet" in made
+    assert "mp3" not in text and "/h264/" not in text
 
 
-@pytest.mark.parametrize("target", ["branch_jpeg", "results/smoke/compressed/digits/jpeg/5/test.parquet"])
-def test_targets(tmp_path, target):
-    done = _snakemake(_project(tmp_path), "--cores", "2", "-n", target)
-    text = done.stdout + done.stderr
-    assert "compress" in text and "mp3" not in text
+def test_plan_counts_the_jobs_of_a_run(finished):
+    _assert_planned((finished / "run.log").read_text(), finished / small_study.CONFIG)
 
 
 def test_plan_counts_the_jobs_of_the_dry_run(tmp_path):
-    folder = _project(tmp_path)
+    """On a cluster too, where jobs that travel together are counted one by one."""
+    folder = small_study.project(tmp_path)
     _edit(folder, lambda config: config["tasks"]["digits"]["regimes"].update(adversarial={"epsilon": "8/255"}))
     _edit(folder, lambda config: config["tasks"]["digits"]["attack"].update(regimes=["original", "adversarial"]))
-    _assert_planned(_snakemake(folder, "--cores", "2", "-n", "--quiet", "rules"), folder / "config/smoke.yaml")
+    said = small_study.run(folder, "--cores", "8", "--profile", "slurm", "-n", "--quiet", "rules")
+    _assert_planned(said, folder / small_study.CONFIG)
 
 
-@pytest.mark.parametrize("config", ["config.yaml", "config/full.yaml"])
+@pytest.mark.parametrize("config", ["config.yaml", "config/full.yaml", "config/smoke.yaml"])
 def test_plan_counts_the_jobs_of_shipped_studies(tmp_path, config):
-    """On a cluster too, where jobs that travel together are counted one by one."""
     command = [sys.executable, "-m", "snakemake", "--configfile", config, "-n", "--quiet", "rules"]
     command += ["--cores", "8", "--profile", "slurm", "--directory", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    _assert_planned(done, ROOT / config)
+    _assert_planned(done.stdout + done.stderr, ROOT / config)
 
 
-def _assert_planned(done: subprocess.CompletedProcess, config: Path) -> None:
-    """The dry run counted the jobs that the plan does."""
-    from lossybench import study
-    from lossybench.tools import plan
-
-    counted = dict(line.split() for line in (done.stdout + done.stderr).splitlines() if len(line.split()) == 2)
+def _assert_planned(said: str, config: Path) -> None:
+    """Snakemake counted the jobs that the plan does."""
+    counted = dict(re.findall(r"^(\w+) +(\d+)$", said, re.M))
     expected = {rule: n for rule, n in plan.jobs(study.load(config)).items() if n}
     assert {rule: int(counted[rule]) for rule in expected} == expected
     assert int(counted["total"]) == sum(expected.values())
 
 
 def test_report_is_one_offline_page(finished):
-    _snakemake(finished, "--report", "report.html")
+    small_study.run(finished, "--report", "report.html")
     text = (finished / "report.html").read_text()
     for figure in ("limits", "rate_accuracy", "contact_sheet"):
         assert re.search(rf"data:image/png;[^,]*filename={figure}\.png;base64,", text)
