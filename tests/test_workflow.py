@@ -49,6 +49,12 @@ def copy(finished, tmp_path):
     return folder
 
 
+def _replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
 def _rerun(folder: Path) -> set[str]:
     before = _artifacts(folder)
     small_study.run(folder, "--cores", "2", "--scheduler", "greedy")
@@ -155,6 +161,9 @@ def test_new_level_reruns_its_branch_only(copy):
 def test_edited_codec_reruns_its_branch_only(copy):
     source = copy / "src/lossybench/codecs/mp3.py"
     source.write_text(source.read_text() + "\n# A comment reruns nothing.\n")
+    # Nor does a mended text of an error, though every stage imports the module.
+    _replace(copy / "src/lossybench/artifacts.py", "no such artifact", "there is no such artifact")
+    _replace(copy / "src/lossybench/errors.py", "did you mean", "is it perhaps")
     assert "Nothing to be done" in small_study.run(copy, "--cores", "2", "-n")
     source.write_text(source.read_text() + "\nEDITED = True\n")
     remade = _rerun(copy)
@@ -163,6 +172,17 @@ def test_edited_codec_reruns_its_branch_only(copy):
     assert _match(remade, "attacks/") == {"attacks/words/logmel_cnn/original/0/mp3.parquet"}
     assert not _match(remade, "data/", "models/")
     assert {name.split("/")[1] for name in _match(remade, "summary/", "figures/")} == {"words"}
+
+
+def test_edited_argument_of_a_stage_reruns_that_stage_and_what_follows(copy):
+    _replace(copy / "src/lossybench/stages/evaluate.py", "threads: int = 1", "threads: int = 2")
+    text = small_study.run(copy, "--cores", "2", "-n")
+    changed = text[text.index("params have changed") :].split(":\n")[1].splitlines()[0]
+    assert changed.strip() == "evaluate"
+    assert {
+        name for name in ("fetch", "compress", "train", "attack") if re.search(rf"^{name} +\d", text, re.M)
+    } == set()
+    assert len(re.findall(r"^evaluate +(\d+)", text, re.M)) and re.search(r"^aggregate +3", text, re.M)
 
 
 def test_delta_reruns_analysis_only(copy):
