@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from lossybench.data._published import Entry, Part, PublishedDataset, one
+from lossybench.data._published import Entry, PublishedDataset, one
 from lossybench.errors import LossyBenchError
 
 PIXELS = 3 * 32 * 32
@@ -27,13 +28,11 @@ class Cifar(PublishedDataset):
     names: ClassVar[str]  # file with the class names
     label_bytes: ClassVar[int]  # the last of them is the class
 
-    def entries(self, root: Path) -> list[Entry]:
-        """See PublishedDataset."""
+    def entries(self, root: Path) -> Iterator[Entry]:
         folder = one(root, self.folder, self.name)
         titles = one(folder, self.names, self.name).read_text().split()
         if titles != self.classes:
             raise LossyBenchError(f"{folder / self.names}: its classes are not those of {self.facts.title}")
-        found: list[Entry] = []
         for file in sorted(folder.glob("*.bin")):
             split = "test" if file.stem.startswith("test") else "train"
             size = self.label_bytes + PIXELS
@@ -45,12 +44,9 @@ class Cifar(PublishedDataset):
                 raise LossyBenchError(f"{file}: label {labels.max()} is none of the {len(self.classes)} classes")
             for index, label in enumerate(labels.tolist()):
                 id = f"{file.stem}/{index:05d}"
-                found.append(Part(id, file, split, id, label, start=index, stop=index + 1))
-        return found
+                yield Entry(id, file, split, id, label, (), index, index + 1)
 
     def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
-        """See PublishedDataset."""
-        assert isinstance(entry, Part)
         with entry.path.open("rb") as file:
             file.seek(entry.start * (self.label_bytes + PIXELS) + self.label_bytes)
             planes = np.frombuffer(file.read(PIXELS), np.uint8).reshape(3, 32, 32)

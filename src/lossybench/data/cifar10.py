@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from lossybench.data import _cifar
 from lossybench.data._published import Facts
-from lossybench.data.download import Remote
+from lossybench.data.download import remotes
 
 
 class Cifar10(_cifar.Cifar):
@@ -17,17 +17,8 @@ class Cifar10(_cifar.Cifar):
     names = "batches.meta.txt"
     label_bytes = 1
     classes: ClassVar[list[str]] = [
-        "airplane",
-        "automobile",
-        "bird",
-        "cat",
-        "deer",
-        "dog",
-        "frog",
-        "horse",
-        "ship",
-        "truck",
-    ]
+        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+    ]  # fmt: skip
     facts = Facts(
         title="CIFAR-10",
         source="https://www.cs.toronto.edu/~kriz/cifar.html",
@@ -38,12 +29,8 @@ class Cifar10(_cifar.Cifar):
         splits="train and test as published; val is cut from train",
         items={"train": 50_000, "test": 10_000},
         shape=(32, 32, 3),
-        files=(
-            Remote(
-                "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-                ("sha256:c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",),
-                170_052_171,
-                "TensorFlow Datasets",
-            ),
-        ),
+        files=remotes("""
+            https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz 170052171
+            sha256:c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd by TensorFlow Datasets
+        """),
     )

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from lossybench.data import _cifar
 from lossybench.data._published import Facts
-from lossybench.data.download import Remote
+from lossybench.data.download import remotes
 
 
 class Cifar100(_cifar.Cifar):
@@ -38,12 +38,8 @@ class Cifar100(_cifar.Cifar):
         splits="train and test as published; val is cut from train",
         items={"train": 50_000, "test": 10_000},
         shape=(32, 32, 3),
-        files=(
-            Remote(
-                "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
-                ("sha256:58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",),
-                168_513_733,
-                "TensorFlow Datasets",
-            ),
-        ),
+        files=remotes("""
+            https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz 168513733
+            sha256:58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec by TensorFlow Datasets
+        """),
     )

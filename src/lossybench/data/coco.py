@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from PIL import Image
 from pydantic import Field, model_validator
@@ -26,7 +26,9 @@ class Coco(UserFiles):
     category ids in ascending order. Images without boxes are kept: they show what is none.
     """
 
-    name: ClassVar[str] = "coco"
+    name = "coco"
+    medium = "image"
+    kind = "detection"
     annotations: Path | dict[str, Path] = Field(description="COCO JSON file, or one each for train, (val,) test")
     images: Path | dict[str, Path] = Field(description="folder that file_name counts from, or one for each split")
 
@@ -42,25 +44,23 @@ class Coco(UserFiles):
         return self
 
     def describe(self, seed: int) -> Description:
-        """See Dataset."""
         classes, entries, crowds, _ = self._entries(seed)
         counts = dict(collections.Counter(entry.split for entry in entries))
         folder = self.images if isinstance(self.images, Path) else next(iter(self.images.values()))
         card = self.full_card(folder.resolve().name, entries)
         if crowds:
             card["crowds"] = f"{crowds} boxes of crowds left out"
-        return Description("image", "detection", classes, card, counts, 0.0, compressed_before(self.card, entries))
+        return Description(self.medium, self.kind, classes, card, counts, 0.0, compressed_before(self.card, entries))
 
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
-        """See Dataset."""
         _, entries, _, dropped = self._entries(seed)
         skipped.extend(dropped)
-        for item in self.read(entries, lambda path: (_images.read(path), 0.0), skipped):
-            boxes = item.boxes
-            if any(box.x1 > item.media.shape[1] or box.y1 > item.media.shape[0] for box in boxes):
+        for item in self.read(entries, lambda entry: (_images.read(entry.path), 0.0), skipped):
+            height, width, _ = item.media.shape
+            if any(box.x1 > width or box.y1 > height for box in item.boxes):
                 raise LossyBenchError(
-                    f"image {item.id!r} is {item.media.shape[1]} x {item.media.shape[0]} pixels, smaller than the "
-                    "annotations say; they must belong to this very file"
+                    f"image {item.id!r} is {width} x {height} pixels, smaller than the annotations say; these "
+                    "must be of this very file"
                 )
             yield item
 
@@ -71,7 +71,7 @@ class Coco(UserFiles):
         return [Source(file) for file in files] + [Source(folder, suffixes) for folder in dict.fromkeys(folders)]
 
     def _entries(self, seed: int) -> tuple[list[str], list[Entry], int, list[str]]:
-        """Class names, all entries in splits, the number of crowds, and what boxes were dropped as broken."""
+        """Class names, all entries in their splits, the number of crowds, and which boxes were dropped as broken."""
         files = self.annotations if isinstance(self.annotations, dict) else {"": self.annotations}
         classes: list[str] = []
         entries: list[Entry] = []
@@ -96,19 +96,18 @@ class Coco(UserFiles):
                 f"{missing[0]}: no such image ({len(missing)} of {len(entries)} are missing); set `images` to the "
                 "folder that file_name counts from, or set on_error: skip"
             )
-        return classes, self._all_splits(entries, seed), crowds, dropped
-
-    def _all_splits(self, entries: list[Entry], seed: int) -> list[Entry]:
         entries = self.with_splits(entries, seed)
-        for split in needed({entry.split for entry in entries}):
-            if not any(entry.split == split for entry in entries):
+        splits = {entry.split for entry in entries}
+        for split in needed(splits):
+            if split not in splits:
                 raise LossyBenchError(f"data set 'coco': no images in split {split!r}; add images, groups or a file")
-        return entries
+        return classes, entries, crowds, dropped
 
 
 def parse(file: Path, folder: Path, split: str) -> tuple[list[str], list[Entry], int, list[str]]:
-    """Class names, entries (each its own group), the number of crowds, and what boxes were dropped as broken.
+    """Class names, entries (each its own group), the number of crowds, and which boxes were dropped as broken.
 
+    file: the COCO JSON. folder: where its images lie. split: of all entries; "" where it is still to be assigned.
     Raises LossyBenchError, naming the place, for what is no COCO JSON.
     """
     content = _load(file)
@@ -175,7 +174,6 @@ def _clip(bbox: Any, width: int, height: int, label: int) -> Box | None:
         x, y, wide, high = (float(side) for side in bbox)
     except (TypeError, ValueError):
         return None
-    if not all(map(math.isfinite, (x, y, wide, high))):
-        return None
     x0, y0, x1, y1 = max(x, 0.0), max(y, 0.0), min(x + wide, width), min(y + high, height)
-    return Box(x0, y0, x1, y1, label) if x0 < x1 and y0 < y1 else None
+    finite = all(map(math.isfinite, (x, y, wide, high)))
+    return Box(x0, y0, x1, y1, label) if finite and x0 < x1 and y0 < y1 else None

@@ -25,7 +25,6 @@ class DigitScenes(_digits.DigitDataset):
     size: int = Field(128, ge=96, le=512, description="height and width in pixels; digits are 16 to 44 pixels long")
 
     def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:
-        """See DigitDataset."""
         region, image = _digits.background(random, split, self.size, self.size, contrast=0.6)
         boxes: list[Box] = []
         for _ in range(random.integers(2, 6)):

@@ -22,7 +22,6 @@ class Digits(_digits.DigitDataset):
     size: int = Field(48, ge=32, le=256, description="height and width in pixels; digits are 0.5 to 0.7 of it")
 
     def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:
-        """See DigitDataset."""
         label, number = _digits.label_and_number(seed, split, index)
         source, ink = _digits.digit(seed, split, label, number)
         ink = _digits.resize_ink(ink, self.size * random.uniform(0.5, 0.7))

@@ -26,7 +26,6 @@ class MovingDigitScenes(_digits.DigitDataset):
     frames: int = Field(16, ge=2, le=250, description="frames a clip, at 25 a second")
 
     def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:
-        """See DigitDataset."""
         camera = _digits.Camera(random, split, self.size, self.frames, contrast=0.6)
         media = np.stack([camera.frame(frame) for frame in range(self.frames)])
         courses: list[list[Box]] = []

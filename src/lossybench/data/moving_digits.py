@@ -55,7 +55,6 @@ class MovingDigits(_digits.DigitDataset):
     frames: int = Field(16, ge=8, le=250, description="frames a clip, at 25 a second")
 
     def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:
-        """See DigitDataset."""
         motion, _ = _digits.label_and_number(seed, split, index, len(_MOTIONS))
         source, ink = _digits.digit(seed, split, index % 10, index // 10)
         camera = _digits.Camera(random, split, self.size, self.frames)

@@ -37,7 +37,6 @@ class SpokenWords(Dataset):
     sample_rate: int = Field(16000, ge=8000, le=48000, description="samples a second (Hz)")
 
     def describe(self, seed: int) -> Description:
-        """See Dataset."""
         card = {
             "title": "Spoken words in noise",
             "source": f"synthesised by eSpeak NG (espeakng-loader): {len(_VOICES)} voices, {len(_ACCENTS)} accents, "
@@ -50,7 +49,6 @@ class SpokenWords(Dataset):
         return Description("audio", "classification", _WORDS, card, counts, self.sample_rate)
 
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
-        """See Dataset."""
         for split in SPLITS:
             plans = [self._plan(seed, split, index) for index in range(getattr(self, split))]
             # One process a split, so that the number of training clips does not change the test clips.
