@@ -8,25 +8,38 @@ from typing import ClassVar
 
 import numpy as np
 
-from lossybench.data._published import Entry, PublishedDataset, one
+from lossybench.data._published import Entry, Facts, PublishedDataset, one
+from lossybench.data.download import remotes
 from lossybench.errors import LossyBenchError
 
 PIXELS = 3 * 32 * 32
-PRIOR = (
-    "photographs from the web, as a rule JPEG, scaled down to 32 x 32 since, which leaves little of it; published as "
-    "raw pixels"
-)
-CITATION = "Krizhevsky, Learning Multiple Layers of Features from Tiny Images, University of Toronto, 2009"
+
+
+def facts(title: str, files: str) -> Facts:
+    """The facts of a set by its title. files: the listing of its archive, see download.remotes."""
+    return Facts(
+        title=title,
+        source="https://www.cs.toronto.edu/~kriz/cifar.html",
+        licence="not stated",
+        citation="Krizhevsky, Learning Multiple Layers of Features from Tiny Images, University of Toronto, 2009",
+        prior_compression="photographs from the web, as a rule JPEG, scaled down to 32 x 32 since, which leaves little "
+        "of it; published as raw pixels",
+        compressed_before=("JPEG",),
+        splits="train and test as published; val is cut from train",
+        items={"train": 50_000, "test": 10_000},
+        shape=(32, 32, 3),
+        files=remotes(files),
+    )
 
 
 class Cifar(PublishedDataset):
-    """Records are read one at a time. The binary version, because the other one is of pickles, which can run code."""
+    """Records are read one at a time, of the binary version: the other one consists of pickles, which can run code."""
 
     medium = "image"
     kind = "classification"
     folder: ClassVar[str]
-    names: ClassVar[str]  # file with the class names
-    label_bytes: ClassVar[int]  # the last of them is the class
+    names: ClassVar[str]  # the file with the class names
+    label_bytes: ClassVar[int]  # at the start of a record; the last of them is the class
 
     def entries(self, root: Path) -> Iterator[Entry]:
         folder = one(root, self.folder, self.name)

@@ -2,8 +2,8 @@
 
     sequence/seqinfo.ini, sequence/img1/000001.jpg ..., sequence/gt/gt.txt
 
-A line of gt.txt is frame, track, left, top, width, height, whether it counts, class, visibility; those of 2015 end with
--1, -1, -1 and are pedestrians.
+A line of gt.txt states frame, track, left, top, width, height, whether the object counts, class and visibility. The
+lines of 2015 end with -1, -1, -1 instead, and all objects are pedestrians.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lossybench.data._files import SHARES, Entry, FileDataset
 from lossybench.data.dataset import SPLITS, Box
 from lossybench.errors import LossyBenchError
 
-# Numbers of the 2016 and later challenges.
+# The classes by their numbers in the challenges of 2016 and later.
 OBJECTS = {
     "pedestrian": 1, "person_on_vehicle": 2, "car": 3, "bicycle": 4, "motorbike": 5, "non_motorised_vehicle": 6,
     "static_person": 7, "distractor": 8, "occluder": 9, "occluder_on_ground": 10, "occluder_full": 11, "reflection": 12,
@@ -106,7 +106,7 @@ class MotClips(FileDataset):
         return found
 
     def _spans(self, sequence: Sequence) -> list[tuple[str, int, int]]:
-        """Split, first frame and one past the last, counted from 0."""
+        """The split, first frame and one past the last, counted from 0, of each part of a sequence."""
         if self.sequences:
             return [(s, 0, sequence.frames) for s, names in self.sequences.items() if sequence.folder.name in names]
         ends = np.rint(np.cumsum([self.fractions[split] for split in SPLITS]) * sequence.frames).astype(int).tolist()
@@ -141,16 +141,10 @@ def read_sequence(folder: Path) -> Sequence:
     parser = configparser.ConfigParser()
     try:
         parser.read_string(file.read_text())
-        known = parser["Sequence"]
-        return Sequence(
-            folder,
-            folder / known["imDir"],
-            float(known["frameRate"]),
-            int(known["seqLength"]),
-            int(known["imWidth"]),
-            int(known["imHeight"]),
-            known["imExt"],
-        )
+        stated = parser["Sequence"]
+        images, rate, suffix = folder / stated["imDir"], float(stated["frameRate"]), stated["imExt"]
+        frames, width, height = (int(stated[key]) for key in ("seqLength", "imWidth", "imHeight"))
+        return Sequence(folder, images, rate, frames, width, height, suffix)
     except (OSError, KeyError, ValueError, configparser.Error) as error:
         raise LossyBenchError(f"{file}: not the seqinfo.ini of a MOT sequence ({error})") from None
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from lossybench.data import _cifar
-from lossybench.data._published import Facts
-from lossybench.data.download import remotes
 
 
 class Cifar100(_cifar.Cifar):
@@ -28,18 +26,10 @@ class Cifar100(_cifar.Cifar):
         "sweet_pepper", "table", "tank", "telephone", "television", "tiger", "tractor", "train", "trout", "tulip",
         "turtle", "wardrobe", "whale", "willow_tree", "wolf", "woman", "worm",
     ]  # fmt: skip
-    facts = Facts(
-        title="CIFAR-100",
-        source="https://www.cs.toronto.edu/~kriz/cifar.html",
-        licence="not stated",
-        citation=_cifar.CITATION,
-        prior_compression=_cifar.PRIOR,
-        compressed_before=("JPEG",),
-        splits="train and test as published; val is cut from train",
-        items={"train": 50_000, "test": 10_000},
-        shape=(32, 32, 3),
-        files=remotes("""
-            https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz 168513733
-            sha256:58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec by TensorFlow Datasets
-        """),
+    facts = _cifar.facts(
+        "CIFAR-100",
+        """
+        https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz 168513733
+        sha256:58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec by TensorFlow Datasets
+        """,
     )

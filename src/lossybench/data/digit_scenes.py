@@ -8,8 +8,8 @@ from pydantic import Field
 from lossybench.data import _digits
 from lossybench.data.dataset import Box, Item
 
-_TRIES = 30  # places tried for a digit before it is left out
-_OVERLAP = 0.15  # of the smaller box, at most
+_TRIES = 30  # places that are tried for a digit before it is left out
+_OVERLAP = 0.15  # share of the smaller box that two digits may share
 
 
 class DigitScenes(_digits.DigitDataset):
@@ -38,8 +38,7 @@ class DigitScenes(_digits.DigitDataset):
                 box = Box(left + x0, top + y0, left + x1, top + y1, label)
                 if all(_digits.overlap(box, other) <= _OVERLAP for other in boxes):
                     under = image[top : top + height, left : left + width]
-                    by = _digits.shift(random, under, 110, 180)
-                    image[top : top + height, left : left + width] = _digits.blend(under, ink, by)
+                    under[:] = _digits.blend(under, ink, _digits.shift(random, under, 110, 180))
                     boxes.append(box)
                     break
         return Item(id, split, region, image, boxes=tuple(boxes))

@@ -27,9 +27,7 @@ class Digits(_digits.DigitDataset):
         ink = _digits.resize_ink(ink, self.size * random.uniform(0.5, 0.7))
         height, width = ink.shape
         _, image = _digits.background(random, split, self.size, self.size, contrast=0.3)
-        top = int(random.integers(self.size - height + 1))
-        left = int(random.integers(self.size - width + 1))
+        top, left = (int(random.integers(self.size - side + 1)) for side in (height, width))
         under = image[top : top + height, left : left + width]
-        by = _digits.shift(random, under, 80, 130)
-        image[top : top + height, left : left + width] = _digits.blend(under, ink, by)
+        under[:] = _digits.blend(under, ink, _digits.shift(random, under, 80, 130))
         return Item(id, split, source, image, label=label)

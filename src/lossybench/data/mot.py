@@ -1,4 +1,4 @@
-"""A user's video for detection, annotated in the layout of the MOT challenges."""
+"""A user's video to detect objects in, annotated in the layout of the MOT challenges."""
 
 from __future__ import annotations
 

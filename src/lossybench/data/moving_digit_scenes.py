@@ -8,8 +8,8 @@ from pydantic import Field
 from lossybench.data import _digits
 from lossybench.data.dataset import Box, Item
 
-_TRIES = 30  # courses tried for a digit before it is left out
-_OVERLAP = 0.15  # of the smaller box, at most, in every frame
+_TRIES = 30  # courses that are tried for a digit before it is left out
+_OVERLAP = 0.15  # share of the smaller box that two digits may share in any frame
 
 
 class MovingDigitScenes(_digits.DigitDataset):
@@ -48,7 +48,9 @@ class MovingDigitScenes(_digits.DigitDataset):
         return Item(id, split, camera.region, media, 25.0, boxes=boxes)
 
     def _bounce(self, random: np.random.Generator, margin: float) -> np.ndarray:
-        """Centres x, y of each frame: straight on at 0.5 to 2.5 pixels a frame, reflected `margin` from the edges."""
+        """The centre (x, y) in each frame: it goes straight on at 0.5 to 2.5 pixels a frame, and is reflected `margin`
+        pixels from the edges.
+        """
         room = self.size - 1 - 2 * margin
         angle = random.uniform(0, 2 * np.pi)
         step = random.uniform(0.5, 2.5) * np.array([np.cos(angle), np.sin(angle)])
