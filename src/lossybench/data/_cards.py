@@ -1,4 +1,4 @@
-"""The page on public data sets, from the adapters' own facts: docs/datasets.md is what `lossybench datasets` prints."""
+"""The page on public data sets, from the adapters' own facts: what `lossybench datasets` prints, docs/datasets.md."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ media are raw or were scaled down a lot since.
 
 
 def markdown() -> str:
-    """All cards, in alphabetical order of the adapters."""
+    """The page: a table of all public data sets, and a card for each, in alphabetical order of the adapters."""
     classes = [data.dataset_class(name) for name in data.names()]
     sets = [one for one in classes if issubclass(one, PublishedDataset)]
     options = [f"| `{name}` | {field.description} |" for name, field in PublishedDataset.model_fields.items()]

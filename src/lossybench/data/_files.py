@@ -1,4 +1,4 @@
-"""What the adapters for users' own files share: options, splits, groups, and what happens to unreadable files."""
+"""What the adapters of users' own files share: options, splits, groups, and what happens to unreadable files."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class UserFiles(FileDataset):
         SHARES,
         description="shares of train, val and test where the data come without splits; {test: 1} to train nothing",
     )
-    group: str | None = Field(
+    group: re.Pattern[str] | None = Field(
         None,
         description="regular expression on an item's id; its first group (or whole match) names the source, "
         "such as a speaker or track, that must not be in two splits",
@@ -97,15 +97,6 @@ class UserFiles(FileDataset):
             raise ValueError("give train, val and test, each above 0 and together 1, or {test: 1}")
         return fractions
 
-    @field_validator("group")
-    @classmethod
-    def _expression(cls, group: str | None) -> str | None:
-        try:
-            re.compile(group or "")
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from None
-        return group
-
     def group_of(self, id: str) -> str:
         """The source of the item `id`: what the option `group` finds in it, or else the item itself.
 
@@ -113,9 +104,10 @@ class UserFiles(FileDataset):
         """
         if self.group is None:
             return id
-        match = re.search(self.group, id)
+        match = self.group.search(id)
         if not match:
-            raise LossyBenchError(f"data set {self.name!r}: option 'group': {self.group!r} does not match {id!r}")
+            pattern = self.group.pattern
+            raise LossyBenchError(f"data set {self.name!r}: option 'group': {pattern!r} does not match {id!r}")
         return match.group(1) if match.re.groups else match.group(0)
 
     def with_splits(self, entries: list[Entry], seed: int) -> list[Entry]:
@@ -171,8 +163,9 @@ def shared_groups(entries: Sequence[Entry]) -> list[Finding]:
 
 
 class ClassFolders(UserFiles):
-    """One folder a class, with or without train, val and test folders above: root[/split]/class/**/file; or files
-    anywhere below the root and a CSV of labels.
+    """One folder for each class, with or without train, val and test folders above: root[/split]/class/**/file.
+
+    Or else files anywhere below the root, and a CSV of labels.
     """
 
     kind = "classification"
@@ -289,7 +282,7 @@ class ClassFolders(UserFiles):
         return classes, entries
 
     def _from_table(self, findings: list[Finding]) -> tuple[list[str], list[Entry]]:
-        subfolders(self.path, f"data set {self.name!r}")  # complains if it is none
+        subfolders(self.path, f"data set {self.name!r}")  # raises the error when it is no folder
         rows = self._rows()
         there = {file.relative_to(self.path).as_posix(): file for file in self.files(self.path, findings)}
         short: dict[str, list[str]] = collections.defaultdict(list)

@@ -1,4 +1,4 @@
-"""A user's images for detection, annotated in COCO's JSON (https://cocodataset.org/#format-data)."""
+"""A user's images to detect objects in, annotated in COCO's JSON (https://cocodataset.org/#format-data)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from lossybench.errors import LossyBenchError
 
 
 class Coco(UserFiles):
-    """One annotation file, or one a split; val is cut from train where it is missing.
+    """One annotation file, or one for each split; val is cut from train where it is missing.
 
-    Boxes are clipped to the image; crowds (`iscrowd`) are left out and counted on the card. Classes follow the
-    category ids in ascending order. Images without boxes are kept: they show what is none.
+    Boxes are clipped to the image. Crowds (`iscrowd`) are left out, and counted on the card. Classes are in the order
+    of their category ids. Images without boxes are kept: they show what is no object.
     """
 
     name = "coco"
@@ -65,7 +65,7 @@ class Coco(UserFiles):
             yield item
 
     def sources(self) -> list[Source]:
-        """See Dataset. Which pictures are read, only the long JSON tells: those are taken that Pillow knows by name."""
+        """See Dataset. Only the long JSON tells which pictures are read, so all count that Pillow knows by name."""
         files, folders = (list(x.values()) if isinstance(x, dict) else [x] for x in (self.annotations, self.images))
         suffixes = ("", *Image.registered_extensions())
         return [Source(file) for file in files] + [Source(folder, suffixes) for folder in dict.fromkeys(folders)]
@@ -145,7 +145,7 @@ def _load(file: Path) -> dict[str, Any]:
         "categories": ("id", "name"),
     }
     try:
-        # Outlines are most of such a file and not used; dropped at once, they don't all lie in memory.
+        # Outlines are most of such a file and not used. Dropped at once, they never lie in memory all together.
         content = json.loads(file.read_bytes(), object_hook=_without_outline)
     except OSError as error:
         raise LossyBenchError(f"data set 'coco': annotations: {file}: {error.strerror}") from None

@@ -235,7 +235,7 @@ def _gib(size: int) -> str:
 
 
 def _digests(path: Path, algorithms: Sequence[str]) -> dict[str, str]:
-    """Checksums of a file, all in one reading."""
+    """The checksums of a file by each of the algorithms, from one reading."""
     found = {algorithm: hashlib.new(algorithm) for algorithm in algorithms}
     size = path.stat().st_size
     with (
@@ -250,15 +250,11 @@ def _digests(path: Path, algorithms: Sequence[str]) -> dict[str, str]:
 
 
 def _problem(path: Path, checksums: Sequence[str]) -> str:
-    """What is wrong with a file; "" when all its checksums hold."""
+    """What is wrong with a file, in words; "" when all its checksums hold."""
     expected = dict(checksum.lower().split(":") for checksum in checksums)
     got = _digests(path, list(expected)) if expected else {}
-    wrong = [
-        f"wrong {_TITLES[algorithm]}: expected {expected[algorithm]}, got {got[algorithm]}"
-        for algorithm in expected
-        if got[algorithm] != expected[algorithm]
-    ]
-    return "; ".join(wrong)
+    wrong = [name for name in expected if got[name] != expected[name]]
+    return "; ".join(f"wrong {_TITLES[name]}: expected {expected[name]}, got {got[name]}" for name in wrong)
 
 
 def unpack(archives: Mapping[str, Path], folder: Path, further: Callable[[Path], None] | None = None) -> Path:

@@ -49,12 +49,10 @@ class Hmdb51(PublishedVideos):
             {_ADDRESS}/test_train_splits.rar md5:15e67781e70dcfbdce2d7dbb9b3344b5 by torchvision
         """),
     )
-    split: int = Field(
-        1, ge=1, le=3, description="which of the three published splits; published results are their mean"
-    )
+    split: int = Field(1, ge=1, le=3, description="which published split; published results are means over all three")
 
     def unpack_further(self, folder: Path) -> None:
-        """See PublishedDataset. The archive is of one archive a class."""
+        """See PublishedDataset. The archive holds one archive for each class."""
         for archive in sorted(folder.glob("*.rar")):
             download.unpack_into(archive, folder)
             archive.unlink()

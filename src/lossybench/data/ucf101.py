@@ -58,9 +58,7 @@ class Ucf101(PublishedVideos):
             by TensorFlow Datasets, torchvision (its prototype data sets)
         """),
     )
-    split: int = Field(
-        1, ge=1, le=3, description="which of the three published splits; published results are their mean"
-    )
+    split: int = Field(1, ge=1, le=3, description="which published split; published results are means over all three")
 
     def entries(self, root: Path) -> Iterator[Entry]:
         videos = one(root, "UCF-101", self.name)
