@@ -113,7 +113,7 @@ def recall(adapter: str, options: dict[str, Any], seed: int, index: Path, table:
 
 
 def check(adapter: str, options: dict[str, Any], index: Path, digest: str) -> None:
-    """Raise LossyBenchError, naming the files, when those that the adapter reads are no longer those of the `digest`."""
+    """Raise LossyBenchError, naming the files, when the adapter's are no longer those of the `digest`."""
     files = _listed(data.get(adapter, options).sources(), _as_fetched(_load(index)), index.parents[1])
     _hash(files, f"looking again at the data of {index.stem}")
     if _digest(files) != digest:
@@ -124,7 +124,7 @@ def check(adapter: str, options: dict[str, Any], index: Path, digest: str) -> No
 
 
 def tell(changes: dict[str, list[str]], most: int = 5) -> str:
-    """The changes in words, with at most so many names of each kind: "2 added (cat/a.png, cat/b.png), 1 removed (...)"."""
+    """The changes in words, with `most` names of each kind: "2 added (cat/a.png, cat/b.png), 1 removed (...)"."""
     return ", ".join(
         f"{len(names)} {kind} ({', '.join(names[:most])}{f' and {len(names) - most} more' * (len(names) > most)})"
         for kind, names in changes.items()

@@ -35,7 +35,7 @@ def dataset_class(name: str) -> type[Dataset]:
 
 
 def get(name: str, options: dict[str, Any] | None = None) -> Dataset:
-    """The adapter of that name with its options. Raises LossyBenchError for an unknown name or option or a bad value."""
+    """The adapter `name` with its options. Raises LossyBenchError for an unknown name or option, or a bad value."""
     cls = dataset_class(name)
     try:
         return cls(**(options or {}))

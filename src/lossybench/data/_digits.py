@@ -198,7 +198,7 @@ class Camera:
 
 
 def place_ink(ink: np.ndarray, extent: float, x: float, y: float, size: int) -> np.ndarray:
-    """The ink on a frame, float32 (size, size) in 0..1, `extent` pixels long and centred on (x, y), fractions included."""
+    """The ink on a frame, float32 (size, size) in 0..1, `extent` pixels long, with its centre at any (x, y)."""
     # Shrinking by interpolation alone would alias, so the ink is first shrunk by area to the next whole size.
     ink = resize_ink(ink, np.ceil(extent))
     scale = extent / max(ink.shape)

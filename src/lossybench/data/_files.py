@@ -120,12 +120,15 @@ class UserFiles(FileDataset):
             warnings.warn(f"data set {self.name!r}: {shared[0].item} {shared[0].text}", stacklevel=2)
         return entries
 
-    def full_card(self, title: str, entries: Sequence[Entry]) -> dict[str, str]:
-        """The card: what the files themselves tell, and over it what the user states. title: where none is stated."""
+    def described(self, folder: Path, classes: list[str], entries: Sequence[Entry]) -> Description:
+        """The description: what the files themselves tell, and over it what the user states on the card."""
         lossy = sum(entry.path.suffix.lower() in LOSSY for entry in entries)
         prior = f"{lossy} of {len(entries)} files are in lossy formats" if lossy else "files are in lossless formats"
         unstated = dict.fromkeys(("source", "licence", "citation"), "not stated")
-        return {"title": title, **unstated, "prior_compression": prior, **self.card}
+        card = {"title": folder.resolve().name, **unstated, "prior_compression": prior, **self.card}
+        counts = dict(collections.Counter(entry.split for entry in entries))
+        before = compressed_before(self.card, entries)
+        return Description(self.medium, self.kind, classes, card, counts, self.sampling_rate, before)
 
 
 def split_up(entries: list[Entry], shares: dict[str, float], of_train: dict[str, float], seed: int) -> list[Entry]:
@@ -189,11 +192,7 @@ class ClassFolders(UserFiles):
         """What is odd about a file that can be read, by its header."""
 
     def describe(self, seed: int) -> Description:
-        classes, entries = self._entries(seed)
-        counts = dict(collections.Counter(entry.split for entry in entries))
-        card = self.full_card(self.path.resolve().name, entries)
-        before = compressed_before(self.card, entries)
-        return Description(self.medium, self.kind, classes, card, counts, self.sampling_rate, before)
+        return self.described(self.path, *self._entries(seed))
 
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
         yield from self.read(self._entries(seed)[1], lambda entry: self.decode(entry.path), skipped)

@@ -45,17 +45,17 @@ class Sequence:
 
 
 class MotClips(FileDataset):
-    """Options of what is cut from MOT sequences. Each clip is an item; group is the sequence."""
+    """Options of what is cut from MOT sequences. Each clip is an item; its group is the sequence."""
 
     medium = "video"
     kind = "detection"
-    clip_frames: int = Field(16, ge=1, description="frames a clip; clips do not overlap")
+    clip_frames: int = Field(16, ge=1, description="frames in each clip; clips do not overlap")
     every: int = Field(1, ge=1, description="keep every n-th frame")
     fractions: dict[str, float] = Field(
         SHARES, description="shares of each sequence's time that are train, val and test, in this order"
     )
     gap: int = Field(
-        50, ge=0, description="frames left out between train, val and test, which else are near-duplicates"
+        50, ge=0, description="frames left out between train, val and test, which are near-duplicates otherwise"
     )
     sequences: dict[str, list[str]] = Field(
         {}, description="names of whole sequences for train, val and test, instead of shares of each"

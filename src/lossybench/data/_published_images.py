@@ -9,7 +9,7 @@ from lossybench.data._published import Entry, PublishedDataset
 
 
 class PublishedImages(PublishedDataset):
-    """Images that lie in a file each."""
+    """Images, each of which is a file of its own."""
 
     medium = "image"
 

@@ -1,4 +1,4 @@
-"""A user's audio for classification, one folder a class."""
+"""A user's audio to classify, with one folder for each class."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lossybench.data.dataset import Finding
 
 
 class AudioFolder(ClassFolders):
-    """root[/split]/class/**/clip; clips keep their length and become 16-bit mono at one rate."""
+    """root[/split]/class/**/clip. Clips keep their length, and become 16-bit mono at one sampling rate."""
 
     name = "audio_folder"
     medium = "audio"
     extensions = audio_io.EXTENSIONS
-    sample_rate: int = Field(16000, ge=8000, le=48000, description="samples a second (Hz) that all clips get")
+    sample_rate: int = Field(16000, ge=8000, le=48000, description="sampling rate (Hz) that all clips get")
 
     def decode(self, path: Path) -> tuple[np.ndarray, float]:
         return audio_io.read(path, self.sample_rate)

@@ -8,7 +8,7 @@ from lossybench.data import _cifar
 
 
 class Cifar10(_cifar.Cifar):
-    """60,000 images; the published test batch is test, val is cut from the training batches."""
+    """60,000 images. The published test batch is test, and val is cut from the training batches."""
 
     name = "cifar10"
     folder = "cifar-10-batches-bin"

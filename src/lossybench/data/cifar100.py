@@ -8,7 +8,7 @@ from lossybench.data import _cifar
 
 
 class Cifar100(_cifar.Cifar):
-    """60,000 images with their fine labels; the published test file is test, val is cut from the training file."""
+    """60,000 images with their fine labels. The published test file is test, and val is cut from the training file."""
 
     name = "cifar100"
     folder = "cifar-100-binary"

@@ -14,7 +14,7 @@ from PIL import Image
 from pydantic import Field, model_validator
 
 from lossybench.data import _images
-from lossybench.data._files import Entry, UserFiles, compressed_before
+from lossybench.data._files import Entry, UserFiles
 from lossybench.data.dataset import SPLITS, Box, Description, Item, Source, needed
 from lossybench.errors import LossyBenchError
 
@@ -45,12 +45,11 @@ class Coco(UserFiles):
 
     def describe(self, seed: int) -> Description:
         classes, entries, crowds, _ = self._entries(seed)
-        counts = dict(collections.Counter(entry.split for entry in entries))
         folder = self.images if isinstance(self.images, Path) else next(iter(self.images.values()))
-        card = self.full_card(folder.resolve().name, entries)
+        about = self.described(folder, classes, entries)
         if crowds:
-            card["crowds"] = f"{crowds} boxes of crowds left out"
-        return Description(self.medium, self.kind, classes, card, counts, 0.0, compressed_before(self.card, entries))
+            about.card["crowds"] = f"{crowds} boxes of crowds left out"
+        return about
 
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
         _, entries, _, dropped = self._entries(seed)

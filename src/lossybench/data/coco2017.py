@@ -18,7 +18,7 @@ _BY = "TensorFlow Datasets (SHA-256), PaddleDetection (MD5)"
 
 
 class Coco2017(PublishedImages):
-    """123,287 images; the published val is test, since the labels of test are not published; val is cut from train."""
+    """123,287 images. The published val is test here, since test's labels are not public; val is cut from train."""
 
     name = "coco2017"
     kind = "detection"

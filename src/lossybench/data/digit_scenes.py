@@ -13,7 +13,7 @@ _OVERLAP = 0.15  # share of the smaller box that two digits may share
 
 
 class DigitScenes(_digits.DigitDataset):
-    """Two to five digits a scene, each with a box tight around its ink; group is the photograph's region."""
+    """Two to five digits in each scene, each with a box tight around its ink. The group is the photograph's region."""
 
     name = "digit_scenes"
     title = "Scenes of digits over photographs"

@@ -10,7 +10,7 @@ from lossybench.data.dataset import Item
 
 
 class Digits(_digits.DigitDataset):
-    """Ten classes, balanced; group is the MNIST digit. Up to 1,500 test items each show another digit."""
+    """Ten classes, balanced. The group is the MNIST digit; up to 1,500 test items each show another digit."""
 
     name = "digits"
     title = "Digits over photographs"

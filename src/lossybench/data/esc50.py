@@ -16,9 +16,9 @@ from lossybench.errors import LossyBenchError
 
 
 class Esc50(PublishedAudio):
-    """2,000 clips of five seconds in five folds, each fold's recordings of its own; group is the Freesound recording.
+    """2,000 clips of five seconds in five folds, no recording in two of them. The group is the Freesound recording.
 
-    One fold is test and the next one val; published results are means over all five as test.
+    One fold is test and the next one val; published results are means over the five folds as test.
     """
 
     name = "esc50"

@@ -18,9 +18,9 @@ _NAME = re.compile(r"(\d)_([^_]+)_(\d+)\.wav")  # digit, speaker, index
 
 
 class Fsdd(PublishedAudio):
-    """Ten spoken digits. Test is the published split (index 0 to 4 of each digit and speaker), val is index 5 to 9.
+    """Ten spoken digits. Test is as published: recordings 0 to 4 of each digit and speaker; val is recordings 5 to 9.
 
-    group is the speaker; as published, every speaker is in every split. Clips keep their length.
+    The group is the speaker; as published, every speaker is in every split. Clips keep their length.
     """
 
     name = "fsdd"

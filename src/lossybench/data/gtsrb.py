@@ -15,7 +15,7 @@ _ADDRESS = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370
 
 
 class Gtsrb(PublishedImages):
-    """Signs, mostly cut out tightly, 15 to 250 pixels; group is the track, of 30 near-duplicates as the car drives by.
+    """Traffic signs of 15 to 250 pixels, mostly cut out tightly. The group is the track: 30 pictures of one sign.
 
     The published test images come without tracks. Training images lie in Training/ (the mended archive) or in
     Final_Training/Images/ (the first one).

@@ -21,7 +21,7 @@ _GROUP = re.compile(r"(.+)_[a-z]_[a-z]{2}_np\d+_[a-z]{2}_[a-z]{3}_\d+\.avi")
 
 
 class Hmdb51(PublishedVideos):
-    """6,766 clips, 240 pixels high at 30 frames/s, in three published splits; group is the source video and action.
+    """6,766 clips, 240 pixels high at 30 frames/s, in three published splits. The group is the source video and action.
 
     Each split takes 70 clips of a class for train and 30 for test, and leaves the others out.
     """

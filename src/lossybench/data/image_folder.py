@@ -1,4 +1,4 @@
-"""A user's images for classification, one folder a class."""
+"""A user's images to classify, with one folder for each class."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lossybench.data.dataset import Finding
 
 
 class ImageFolder(ClassFolders):
-    """root[/split]/class/**/image; images keep their resolution and become 8-bit RGB (see _images.read)."""
+    """root[/split]/class/**/image. Images keep their resolution, and become 8-bit RGB (see _images.read)."""
 
     name = "image_folder"
     medium = "image"

@@ -12,7 +12,7 @@ from lossybench.data._published_images import PublishedImages
 
 
 class ImagenetNips2017(PublishedImages):
-    """299 x 299; images.csv and the folder images/, of which those that are there are used; only test.
+    """Images of 299 x 299 to test on: those that images.csv lists and the folder images/ holds.
 
     Classes are the numbers 0 to 999 of ImageNet's 1,000 classes; the file counts them from 1.
     """

@@ -1,4 +1,4 @@
-"""Imagenette: ten easily told classes of ImageNet."""
+"""Imagenette: ten classes of ImageNet that are easy to tell apart."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FILES = remotes(f"""
 
 
 class Imagenette(PublishedImages):
-    """13,394 images; the published val is test, since it is what results are reported on; val is cut from train."""
+    """13,394 images. The published val is test here, since results are reported on it; val is cut from train."""
 
     name = "imagenette"
     kind = "classification"

@@ -21,7 +21,7 @@ _RANGE = re.compile(r"(\d+)-(\d+)")
 
 
 class Kth(PublishedVideos):
-    """2,391 sequences of 160 x 120 at 25 frames/s, cut from 599 files as the list says; group is the person."""
+    """2,391 sequences of 160 x 120 at 25 frames/s, cut from 599 files as published. The group is the person."""
 
     name = "kth"
     classes: ClassVar[list[str]] = ["boxing", "handclapping", "handwaving", "jogging", "running", "walking"]

@@ -15,7 +15,7 @@ from lossybench.errors import nearest
 
 
 class Mot(_mot.MotClips):
-    """One sequence, or a folder of them (see _mot)."""
+    """One sequence, or a folder of sequences (see _mot)."""
 
     name = "mot"
     path: Path = Field(description="folder of a sequence, or of several")

@@ -13,7 +13,7 @@ from lossybench.data.download import remotes
 
 
 class Mot17Det(_mot.MotClips, PublishedDataset):
-    """The seven labelled sequences, 5,316 frames, cut into clips; labels of the published test are not public."""
+    """The seven labelled sequences, 5,316 frames, cut into clips. The labels of the published test are not public."""
 
     name = "mot17det"
     classes: ClassVar[list[str]] = ["pedestrian"]

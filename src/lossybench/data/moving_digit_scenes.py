@@ -13,7 +13,7 @@ _OVERLAP = 0.15  # share of the smaller box that two digits may share in any fra
 
 
 class MovingDigitScenes(_digits.DigitDataset):
-    """Boxes are tight around the ink and carry their frame; group is the photograph's region."""
+    """Boxes are tight around the ink, and state their frame. The group is the photograph's region."""
 
     name = "moving_digit_scenes"
     title = "Scenes of moving digits over panning photographs"
@@ -23,7 +23,7 @@ class MovingDigitScenes(_digits.DigitDataset):
     val: int = Field(60, ge=1, description="clips to validate on")
     test: int = Field(200, ge=1, description="clips to test on")
     size: int = Field(96, ge=64, le=512, description="height and width in pixels; digits are 20 to 34 pixels long")
-    frames: int = Field(16, ge=2, le=250, description="frames a clip, at 25 a second")
+    frames: int = Field(16, ge=2, le=250, description="frames in each clip, at 25 frames/s")
 
     def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:
         camera = _digits.Camera(random, split, self.size, self.frames, contrast=0.6)

@@ -17,7 +17,7 @@ _BOX = re.compile(r"\(Xmin, Ymin\) - \(Xmax, Ymax\) : \((\d+), (\d+)\) - \((\d+)
 
 
 class PennFudan(PublishedImages):
-    """170 images with 345 pedestrians, from the annotation files; masks are not used."""
+    """170 images with 345 pedestrians, whose boxes are those of the annotation files; the masks are not used."""
 
     name = "penn_fudan"
     kind = "detection"

@@ -14,7 +14,7 @@ from lossybench.data.download import remotes
 
 
 class SpeechCommands(PublishedAudio):
-    """105,829 clips of 35 words, mostly of one second; group is the speaker. Background noise is left out."""
+    """105,829 clips of 35 words, mostly of one second. The group is the speaker. Background noise is left out."""
 
     name = "speech_commands"
     classes: ClassVar[list[str]] = [

@@ -28,13 +28,13 @@ _HEADROOM = 1.0  # dB below full scale
 
 
 class SpokenWords(Dataset):
-    """Twelve rhyming words, balanced, one second each, peak-normalised; group is the voice, each in one split only."""
+    """Twelve rhyming words of one second, balanced, peak-normalised. The group is the voice, each in one split only."""
 
     name: ClassVar[str] = "spoken_words"
     train: int = Field(2400, ge=12, description="clips to train on")
     val: int = Field(400, ge=12, description="clips to validate on")
     test: int = Field(1200, ge=12, description="clips to test on")
-    sample_rate: int = Field(16000, ge=8000, le=48000, description="samples a second (Hz)")
+    sample_rate: int = Field(16000, ge=8000, le=48000, description="sampling rate (Hz)")
 
     def describe(self, seed: int) -> Description:
         card = {

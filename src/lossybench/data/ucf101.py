@@ -18,7 +18,7 @@ _GROUP = re.compile(r"v_(.+_g\d+)_c\d+")
 
 
 class Ucf101(PublishedVideos):
-    """13,320 clips of 320 x 240 at 25 frames/s in three published splits; group is the video they were cut from."""
+    """13,320 clips of 320 x 240 at 25 frames/s in three published splits. The group is the video they were cut from."""
 
     name = "ucf101"
     classes: ClassVar[list[str]] = [

@@ -1,4 +1,4 @@
-"""A user's video for classification, one folder a class."""
+"""A user's video to classify, with one folder for each class."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SAME = {"mov,mp4,m4a,3gp,3g2,mj2": {"m4v", "mov"}, "matroska,webm": {"webm"}, "
 
 
 class VideoFolder(ClassFolders):
-    """root[/split]/class/**/clip; clips keep resolution and frame rate and become 8-bit RGB.
+    """root[/split]/class/**/clip. Clips keep their resolution and frame rate, and become 8-bit RGB.
 
     A rotation in the file's metadata is not applied.
     """
