@@ -50,7 +50,7 @@ class Scale(pydantic.BaseModel):
         return self
 
     def apply(self, media: np.ndarray) -> np.ndarray:
-        """The picture (H, W, 3) or clip (frames, H, W, 3), uint8, at the new size."""
+        """The picture (H, W, 3) or clip (frames, H, W, 3) `media`, uint8, at the new size."""
         if media.ndim == 4:
             return np.stack([self.apply(frame) for frame in media])
         return resize_and_crop(media, self.resize, self.crop, self.interpolation)

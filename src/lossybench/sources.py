@@ -113,7 +113,10 @@ def recall(adapter: str, options: dict[str, Any], seed: int, index: Path, table:
 
 
 def check(adapter: str, options: dict[str, Any], index: Path, digest: str) -> None:
-    """Raise LossyBenchError, naming the files, when the adapter's are no longer those of the `digest`."""
+    """Raise LossyBenchError, naming the files, when the adapter's are no longer those of the `digest` of Seen.
+
+    adapter, options, index: as of `look`.
+    """
     files = _listed(data.get(adapter, options).sources(), _as_fetched(_load(index)), index.parents[1])
     _hash(files, f"looking again at the data of {index.stem}")
     if _digest(files) != digest:

@@ -26,7 +26,7 @@ def described(codec: Codec, software: str) -> str:
 
 
 def damaged(codec: str, why: object) -> LossyBenchError:
-    """The error to raise for a payload that the codec of that name cannot decode."""
+    """The error to raise for a payload that the codec of that name cannot decode. why: what its decoder says."""
     return LossyBenchError(f"{codec} payload is damaged: {why}; delete the file that holds it and compress again")
 
 

@@ -21,7 +21,7 @@ class StillCodec(Codec):
 
     @abc.abstractmethod
     def encode_still(self, image: np.ndarray, level: float) -> bytes:
-        """The bitstream of `image`, uint8 (H, W, 3) RGB."""
+        """The bitstream of `image`, uint8 (H, W, 3) RGB, at a level."""
 
     def decode_still(self, bitstream: bytes) -> np.ndarray:
         """The picture, uint8 (H, W, 3) RGB, of a bitstream. Raises ValueError when it cannot be decoded."""
@@ -57,7 +57,7 @@ class StillCodec(Codec):
 
 
 def cv2_encode(extension: str, image: np.ndarray, parameters: list[int]) -> bytes:
-    """The bitstream of `image`, uint8 (H, W, 3) RGB, by OpenCV, which takes BGR. parameters: its flags and values."""
+    """The bitstream of `image`, uint8 (H, W, 3) RGB, by OpenCV, which takes BGR. All else is as in cv2.imencode."""
     return cv2.imencode(extension, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)[1].tobytes()
 
 

@@ -126,7 +126,7 @@ class Codec(abc.ABC):
 
 
 def medium_of(media: np.ndarray) -> Medium:
-    """The medium of an item, by its dtype and shape. Raises LossyBenchError for what is no item of any medium."""
+    """The medium of an item, by its dtype and shape. Raises LossyBenchError when `media` is no item of any medium."""
     if isinstance(media, np.ndarray):
         medium = _MEDIA.get(media.ndim) if media.size else None
         if medium == "audio" and media.dtype == np.int16:

@@ -62,7 +62,7 @@ class DigitDataset(Dataset):
 
     @abc.abstractmethod
     def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:
-        """Make the `index`-th item of a split. random: the item's own, so other items do not change it."""
+        """Make the `index`-th item of a split. seed: the study's. random: the item's own generator."""
 
 
 @functools.cache
@@ -85,7 +85,7 @@ def _pool(seed: int, split: str) -> list[np.ndarray]:
 def digit(seed: int, split: str, label: int, number: int) -> tuple[str, np.ndarray]:
     """The name and the ink of the `number`-th digit of class `label` in a split (starting over after the last one).
 
-    The ink is float32 (H, W) in 0..1, cropped to its bounding box.
+    The ink is float32 (H, W) in 0..1, cropped to its bounding box. seed: the study's, which orders the digits.
     """
     pool = _pool(seed, split)[label]
     index = int(pool[number % len(pool)])
@@ -97,7 +97,7 @@ def digit(seed: int, split: str, label: int, number: int) -> tuple[str, np.ndarr
 def label_and_number(seed: int, split: str, index: int, classes: int = 10) -> tuple[int, int]:
     """The class of a split's `index`-th item, and how many of that class came before it.
 
-    classes: their number; of so many items in a row, each is of another class.
+    classes: their number; of so many items in a row, each is of another class. seed: the study's, which orders them.
     """
     block, place = divmod(index, classes)
     order = np.random.default_rng([seed, SPLITS.index(split), block, classes]).permutation(classes)
@@ -122,7 +122,7 @@ def _regions(split: str) -> list[tuple[str, np.ndarray]]:
 def background(
     random: np.random.Generator, split: str, height: int, width: int, contrast: float = 1.0
 ) -> tuple[str, np.ndarray]:
-    """A random crop of a photograph, shrunk 2 to 3 times where its region allows, and perhaps mirrored.
+    """A random crop of one of the split's photographs, shrunk 2 to 3 times where its size allows, and perhaps mirrored.
 
     contrast: the share of it, around the crop's mean, that is kept; at 1 a few thousand pictures are too few to learn
     to tell strokes from the photograph's own edges. Returns the region's name and uint8 (height, width, 3).
@@ -170,7 +170,7 @@ def tight_box(ink: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def overlap(a: Box, b: Box) -> float:
-    """The share of the smaller one of two boxes that lies in the other."""
+    """The share of the smaller one of the boxes `a` and `b` that lies in the other."""
     width = min(a.x1, b.x1) - max(a.x0, b.x0)
     height = min(a.y1, b.y1) - max(a.y0, b.y0)
     smaller = min((a.x1 - a.x0) * (a.y1 - a.y0), (b.x1 - b.x0) * (b.y1 - b.y0))

@@ -111,7 +111,7 @@ class UserFiles(FileDataset):
         return match.group(1) if match.re.groups else match.group(0)
 
     def with_splits(self, entries: list[Entry], seed: int) -> list[Entry]:
-        """The entries in the splits that the options ask for (see `split_up`). Warns of a group in two splits."""
+        """The entries in splits by the options and the seed (see `split_up`). Warns of a group in two splits."""
         shares = self.fractions if "train" in self.fractions else SHARES
         rest = shares["train"] + shares["val"]
         of_train = {split: shares[split] / rest for split in ("train", "val")}
@@ -121,7 +121,7 @@ class UserFiles(FileDataset):
         return entries
 
     def described(self, folder: Path, classes: list[str], entries: Sequence[Entry]) -> Description:
-        """The description: what the files themselves tell, and over it what the user states on the card."""
+        """The description of data in `folder`: what the entries' files tell, and over it what the card states."""
         lossy = sum(entry.path.suffix.lower() in LOSSY for entry in entries)
         prior = f"{lossy} of {len(entries)} files are in lossy formats" if lossy else "files are in lossless formats"
         unstated = dict.fromkeys(("source", "licence", "citation"), "not stated")
@@ -135,7 +135,7 @@ def split_up(entries: list[Entry], shares: dict[str, float], of_train: dict[str,
     """The entries ordered by split and id, once those without a split have one and val is cut from train if missing.
 
     shares: of train, val and test, for entries that all have no split. of_train: the shares of train and val where
-    there is train, but no val. See _splits.assign.
+    there is train, but no val. seed: what the splits are drawn from, see _splits.assign.
     """
     given = {entry.split for entry in entries}
     if given == {""} or ("train" in given and "val" not in given):
@@ -149,7 +149,7 @@ def split_up(entries: list[Entry], shares: dict[str, float], of_train: dict[str,
 
 
 def shared_groups(entries: Sequence[Entry]) -> list[Finding]:
-    """The groups that are in more than one split."""
+    """A warning for each group of the entries that is in more than one split."""
     splits_of = collections.defaultdict(set)
     for entry in entries:
         splits_of[entry.group].add(entry.split)
@@ -185,11 +185,11 @@ class ClassFolders(UserFiles):
 
     @abc.abstractmethod
     def decode(self, path: Path) -> tuple[np.ndarray, float]:
-        """Media and sampling rate of a file. Raises LossyBenchError, naming it, when it cannot be read."""
+        """Media and sampling rate of the file `path`. Raises LossyBenchError, naming it, when it cannot be read."""
 
     @abc.abstractmethod
     def look(self, path: Path) -> list[Finding]:
-        """What is odd about a file that can be read, by its header."""
+        """What is odd, by its header, about the file `path`, which can be read."""
 
     def describe(self, seed: int) -> Description:
         return self.described(self.path, *self._entries(seed))

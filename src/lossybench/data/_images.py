@@ -16,7 +16,7 @@ _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def read(path: Path) -> np.ndarray:
-    """uint8 (H, W, 3) RGB of an image file, turned as its EXIF orientation says.
+    """uint8 (H, W, 3) RGB of the image file `path`, turned as its EXIF orientation says.
 
     Grey becomes three equal channels, 16 bits become 8 (65535 becomes 255), and transparency is laid over white. Of
     several frames the first is taken. Raises LossyBenchError when the file is no image, or ends early.
@@ -45,7 +45,7 @@ def read(path: Path) -> np.ndarray:
 
 
 def look(path: Path) -> list[Finding]:
-    """What is odd about an image file that can be read, from its header: format, channels, depth, frames."""
+    """What is odd about the readable image file `path`, by its header: format, channels, depth, frames."""
     findings = []
     with Image.open(path) as file:
         kind = _SAME.get(file.format or "", file.format)

@@ -29,7 +29,7 @@ _UNKNOWN_LENGTH = 0xFFFFFFFF  # a WAV written to a pipe
 
 
 def read(path: Path, rate: int | None = None) -> tuple[np.ndarray, int]:
-    """The int16 (samples,) of a file, mono at `rate` Hz (None: the file's own), and the rate.
+    """The int16 (samples,) of the file `path`, mono at `rate` Hz (None: its own), and the rate.
 
     Channels are averaged; wider samples are cut to 16 bits. Raises LossyBenchError, naming the file, when it is no
     audio or ends early.
@@ -65,7 +65,7 @@ def _decode(path: Path) -> AudioSegment:
 
 
 def look(path: Path, rate: int) -> list[Finding]:
-    """What is odd, by its header, about a file that can be read and is brought to `rate` Hz."""
+    """What is odd, by its header, about the readable file `path` when it is brought to `rate` Hz."""
     content = path.open("rb").read(12)
     kinds = {".wav": b"RIFF", ".flac": b"fLaC", ".ogg": b"OggS", ".opus": b"OggS", ".aif": b"FORM", ".aiff": b"FORM"}
     suffix, findings = path.suffix.lower(), []
@@ -85,7 +85,7 @@ def look(path: Path, rate: int) -> list[Finding]:
 
 
 def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
-    """The int16 (samples,) brought from one rate in Hz to another (soxr HQ), rounded and clipped."""
+    """The int16 (samples,) at `from_rate` Hz brought to `to_rate` Hz (soxr HQ), rounded and clipped."""
     if from_rate == to_rate:
         return samples
     converted = soxr.resample(samples.astype(np.float64), from_rate, to_rate)

@@ -17,7 +17,7 @@ from lossybench.errors import LossyBenchError
 
 _ADDRESS = "https://serre-lab.clps.brown.edu/wp-content/uploads/2013/10"
 # Source_action_visible-parts_camera_people_viewpoint_quality_number.avi
-_GROUP = re.compile(r"(.+)_[a-z]_[a-z]{2}_np\d+_[a-z]{2}_[a-z]{3}_\d+\.avi")
+_GROUP = re.compile(r"(.+)_[a-z]_[a-z]{2}_np\d+_[a-z]{2}_[a-z]{3}_\d+\.avi$")
 
 
 class Hmdb51(PublishedVideos):
@@ -66,8 +66,7 @@ class Hmdb51(PublishedVideos):
                 raise LossyBenchError(f"{listed}: no such file, but it is one of the published lists")
             for line in listed.read_text().splitlines():
                 clip, _, use = line.strip().rpartition(" ")
-                if use in ("1", "2"):
+                if split := {"1": "train", "2": "test"}.get(use):
                     clip = clip.strip()
                     group = _GROUP.sub(r"\1", clip)
-                    split = "train" if use == "1" else "test"
                     yield Entry(f"{title}/{clip}", videos / title / clip, split, group, label)

@@ -14,7 +14,7 @@ from lossybench.data._published_videos import PublishedVideos
 from lossybench.data.download import remotes
 
 _ADDRESS = "https://www.crcv.ucf.edu/data/UCF101"
-_GROUP = re.compile(r"v_(.+_g\d+)_c\d+")
+_GROUP = re.compile(r"^v_(.+_g\d+)_c\d+.*$")
 
 
 class Ucf101(PublishedVideos):
@@ -68,6 +68,5 @@ class Ucf101(PublishedVideos):
                 if line.strip():
                     clip = line.split()[0]
                     title, _, file = clip.partition("/")
-                    match = _GROUP.match(file)
-                    group = match.group(1) if match else file
+                    group = _GROUP.sub(r"\1", file)
                     yield Entry(clip, videos / clip, split, group, self.classes.index(title))
