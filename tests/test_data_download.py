@@ -38,6 +38,28 @@ def waits(monkeypatch):
     return waited
 
 
+def test_a_listing_is_read_whole_or_not_at_all():
+    md5, sha256 = digest(b"a", "md5"), digest(b"a")
+    listing = f"""
+        https://one.org/a.zip 12 {sha256}
+        {md5} by Somebody (of this place), Another
+        http://two.org/b/c.txt
+        http://two.org/d.tar {md5}
+    """
+    assert download.remotes(listing) == (
+        Remote("https://one.org/a.zip", (sha256, md5), 12, "Somebody (of this place), Another"),
+        Remote("http://two.org/b/c.txt"),
+        Remote("http://two.org/d.tar", (md5,)),
+    )
+    for wrong in (
+        listing.replace("md5:", "md4:"),
+        listing.replace(sha256, sha256[:-1]),
+        listing.replace(" 12 ", " 12B "),
+    ):
+        with pytest.raises(AssertionError):
+            download.remotes(wrong)
+
+
 def big(served, **more):
     return Remote(f"{served.address}/big.bin", **({"checksums": (digest(CONTENT),)} | more))
 

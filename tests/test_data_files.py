@@ -122,7 +122,7 @@ def test_folder_layouts_that_cannot_work_are_named(pictures, tmp_path):
     write_image(pictures / "eel" / "only.png", picture())
     refuse("class 'eel' has too few files or groups")
     refuse("'group'.*does not match", group="speaker")
-    refuse("not a regular expression", group="(")
+    refuse("'group': .*valid regular expression .*'[(]'", group="(")
     refuse("together 1", fractions={"train": 0.5, "val": 0.1, "test": 0.1})
     one = tmp_path / "one"
     write_image(one / "cat" / "1.png", picture())

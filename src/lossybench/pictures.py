@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pydantic
@@ -10,21 +10,17 @@ from PIL import Image
 from pydantic import Field
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
-FILTERS = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+FILTERS = {name: Image.Resampling[name.upper()] for name in get_args(Interpolation)}
 
 
 def resize_and_crop(
     picture: np.ndarray, shorter: int, crop: tuple[int, int] | None, interpolation: Interpolation
 ) -> np.ndarray:
-    """uint8 (H, W, 3) with its shorter side brought to `shorter` pixels, then its centre of (height, width) `crop`.
+    """The uint8 (H, W, 3) `picture` with its shorter side brought to `shorter` pixels, then its centre cut out.
 
-    The same pixels as torchvision's Resize and CenterCrop of a PIL image, rounding included, with a filter that widens
-    as it shrinks. Without `crop` the whole picture stays. Raises ValueError for a crop larger than the resized picture.
+    crop: (height, width) of that centre in pixels; None: the whole picture stays. interpolation: the filter, which
+    widens as it shrinks. The pixels are those of torchvision's Resize and CenterCrop of a PIL image, rounding included.
+    Raises ValueError for a crop larger than the resized picture.
     """
     rows, columns = picture.shape[:2]
     longer = int(shorter * max(rows, columns) / min(rows, columns))
@@ -54,7 +50,7 @@ class Scale(pydantic.BaseModel):
         return self
 
     def apply(self, media: np.ndarray) -> np.ndarray:
-        """A picture (H, W, 3) or clip (frames, H, W, 3), uint8, at the new size."""
+        """The picture (H, W, 3) or clip (frames, H, W, 3) `media`, uint8, at the new size."""
         if media.ndim == 4:
             return np.stack([self.apply(frame) for frame in media])
         return resize_and_crop(media, self.resize, self.crop, self.interpolation)

@@ -1,9 +1,9 @@
-"""What a task's adapter reads of the user's files, known by content: what makes `fetch` run again.
+"""The user's files that a task's adapter reads, known by their contents, so that a change makes `fetch` run again.
 
-In the manner of git's index, a file is read only when its size or one of its times is not as recorded; the hash of its
-content then decides, so that a copy or a touched folder changes nothing. The index of a task lies in the results: a
-table of the files (SCHEMA), and beside it a JSON file with the one hash of them all and the adapter's description,
-which spares the jobs of a study any look at the files.
+As with git's index, a file is read only when its size or one of its times is not as recorded. The hash of its content
+then decides, so that a copy or a touched folder changes nothing. The index of a task lies in the results: a table of
+the files (SCHEMA), and beside it a JSON file with one hash of all of them and the adapter's description, so that the
+jobs of a study need not look at the files.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from lossybench.data.dataset import Description, Source
 from lossybench.errors import LossyBenchError
 from lossybench.fingerprint import source_digest
 
-# File systems count in up to 2 s: a file that changes again so soon may keep its times.
+# File systems count time in steps of up to 2 s, so a file that changes again so soon may keep its times.
 RACY_NS = 2_000_000_000
 
 
 class File(NamedTuple):
-    """A row of the index; its path is as the adapter's options name it, in bytes, since it need not be UTF-8.
+    """A row of the index. Its path is as the adapter's options name it, in bytes, since it need not be UTF-8.
 
-    size: bytes; -1 where the file cannot be reached. hashed_ns: the time before it was looked at. sha256: "" when it
-    has gone, "unreadable" when it cannot be read, None while still to be hashed. fetched: sha256 when the data table
-    was made; "" when the file was not there.
+    size: bytes; -1 where the file cannot be reached. hashed_ns: the time just before the file was looked at. sha256: ""
+    when the file has gone, "unreadable" when it cannot be read, None while it is still to be hashed. fetched: the
+    sha256 when the data table was made; "" when the file was not there then.
     """
 
     size: int
@@ -53,8 +53,9 @@ SCHEMA = pa.schema(list(zip(("path", *File._fields), _TYPES, strict=True)))
 class Seen(NamedTuple):
     """What a task's data are.
 
-    digest: one hash of the names and contents of all files that are read; "" where no files of the user are.
-    changes: paths by what happened since the data table was made: added, removed, edited; empty without a table.
+    digest: one hash of the names and contents of all files that are read; "" where no files of the user are read.
+    changes: the paths by what happened to them since the data table was made: added, removed, edited; empty where
+    there is no table.
     """
 
     description: Description
@@ -63,17 +64,17 @@ class Seen(NamedTuple):
 
 
 def ask(adapter: str, options: dict[str, Any], seed: int, index: Path, table: Path) -> Seen:
-    """The adapter's description alone, with neither files nor index looked at; arguments and errors as of `look`."""
+    """The adapter's description alone; neither files nor index are looked at. Arguments and errors as of `look`."""
     return Seen(data.describe(adapter, options, seed), "", {})
 
 
 def look(adapter: str, options: dict[str, Any], seed: int, index: Path, table: Path, keep: bool = True) -> Seen:
-    """List what the adapter reads, hash what has changed, and bring the index up to date.
+    """List the files that the adapter reads, hash those that have changed, and bring the index up to date.
 
-    index: results/index/{task}.parquet; nothing below results/ counts as data. table: the data table that `fetch`
-    makes. keep: whether to write the index. The adapter is asked for its description only when a file, or what is asked
-    of the adapter, has changed; no failure is remembered.
-    Raises LossyBenchError for an unknown adapter or option, and for all that `describe` complains of.
+    adapter, options: the data set. seed: the study's. index: results/index/{task}.parquet; nothing below results/
+    counts as data. table: the data table that `fetch` makes. keep: whether to write the index. The adapter is asked
+    for its description only when a file, or what is asked of the adapter, has changed; failures are not remembered.
+    Raises LossyBenchError for an unknown adapter or option, and wherever the adapter's `describe` does.
     """
     dataset = data.get(adapter, options)
     if not (sources := dataset.sources()):
@@ -88,7 +89,7 @@ def look(adapter: str, options: dict[str, Any], seed: int, index: Path, table: P
     asked, note = _asked(adapter, options, seed), index.with_suffix(".json")
     last = _noted(note, asked)
     known = last and None not in (file.sha256 for file in files.values()) and last.digest == _digest(files)
-    # What is wrong with the data is told before they are hashed, which may take long.
+    # The description comes first: it tells what is wrong with the data before they are hashed, which may take long.
     description = last.description if last and known else dataset.describe(seed)
     _hash(files, f"looking at the data of {index.stem}")
     digest = _digest(files)
@@ -103,16 +104,19 @@ def look(adapter: str, options: dict[str, Any], seed: int, index: Path, table: P
 
 
 def recall(adapter: str, options: dict[str, Any], seed: int, index: Path, table: Path) -> Seen:
-    """What `look` saw last, from its JSON file alone: for the jobs of a study.
+    """What `look` saw last, from its JSON file alone, for the jobs of a study. Arguments and errors as of `look`.
 
-    Where that file is missing, or of other options or code, it looks, but writes nothing.
+    Where that file is missing, or of other options or code, this function looks itself, but writes nothing.
     """
     last = _noted(index.with_suffix(".json"), _asked(adapter, options, seed))
     return last or look(adapter, options, seed, index, table, keep=False)
 
 
 def check(adapter: str, options: dict[str, Any], index: Path, digest: str) -> None:
-    """Raise LossyBenchError, naming them, when the files that the adapter reads are no longer those of the digest."""
+    """Raise LossyBenchError, naming the files, when the adapter's are no longer those of the `digest` of Seen.
+
+    adapter, options, index: as of `look`.
+    """
     files = _listed(data.get(adapter, options).sources(), _as_fetched(_load(index)), index.parents[1])
     _hash(files, f"looking again at the data of {index.stem}")
     if _digest(files) != digest:
@@ -123,7 +127,7 @@ def check(adapter: str, options: dict[str, Any], index: Path, digest: str) -> No
 
 
 def tell(changes: dict[str, list[str]], most: int = 5) -> str:
-    """Changes in words, with so many names of each kind at most: "2 added (cat/a.png, cat/b.png), 1 removed (...)"."""
+    """The changes in words, with `most` names of each kind: "2 added (cat/a.png, cat/b.png), 1 removed (...)"."""
     return ", ".join(
         f"{len(names)} {kind} ({', '.join(names[:most])}{f' and {len(names) - most} more' * (len(names) > most)})"
         for kind, names in changes.items()
@@ -131,7 +135,7 @@ def tell(changes: dict[str, list[str]], most: int = 5) -> str:
 
 
 def _listed(sources: list[Source], before: dict[str, File], results: Path) -> dict[str, File]:
-    """The files that are there now, and those that were there when the data table was made."""
+    """The files that are there now, and those that were there when the data table was made, by path."""
     now = time.time_ns()
     files = {path: File(-1, 0, 0, 0, "", file.fetched) for path, file in before.items() if file.fetched}
     for path in (path for source in sources for path in source.files(results)):
@@ -149,7 +153,7 @@ def _listed(sources: list[Source], before: dict[str, File], results: Path) -> di
 
 
 def _hash(files: dict[str, File], what: str) -> None:
-    """Hash those that have no hash."""
+    """Hash the files that have no hash yet. what: the title of the progress bar."""
     paths = [path for path, file in files.items() if file.sha256 is None]
     with concurrent.futures.ThreadPoolExecutor() as pool:
         for path, sha256 in zip(paths, tqdm(pool.map(_sha256, paths), what, len(paths), delay=2), strict=True):
@@ -189,13 +193,13 @@ def _load(index: Path) -> dict[str, File]:
 
 
 def _asked(adapter: str, options: dict[str, Any], seed: int) -> dict[str, Any]:
-    """What a description depends on besides the files, as JSON has it."""
+    """What a description depends on besides the files, as JSON gives it back."""
     asked = {"adapter": adapter, "options": options, "seed": seed, "code": source_digest("data")}
     return json.loads(json.dumps(asked, default=str))
 
 
 def _noted(note: Path, asked: dict[str, Any]) -> Seen | None:
-    """What the JSON file says; None when there is none, or of another adapter, options, seed or code."""
+    """What the JSON file `note` says; None when there is none, or it is of another adapter, options, seed or code."""
     with contextlib.suppress(OSError, ValueError):  # there is none yet, or a damaged one
         last = json.loads(note.read_text())
         if {name: last.get(name) for name in asked} == asked:

@@ -15,7 +15,10 @@ from lossybench.errors import LossyBenchError
 
 
 def whole_rate(codec: str, sampling_rate: float) -> int:
-    """The sampling rate as an integer; LossyBenchError for none or a broken one."""
+    """The sampling rate, Hz, as an integer. codec: the name of the codec that needs it.
+
+    Raises LossyBenchError for a rate that is no whole number from 1 on.
+    """
     if sampling_rate < 1 or sampling_rate != int(sampling_rate):
         raise LossyBenchError(
             f"codec {codec!r}: audio needs its sampling rate, a whole number of Hz, not {sampling_rate:g}"
@@ -24,14 +27,18 @@ def whole_rate(codec: str, sampling_rate: float) -> int:
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:
-    """Samples on the int16 scale, rounded and clipped: a full-scale peak that overshoots must not wrap."""
+    """The samples, any shape on the scale of int16, rounded and clipped: a peak that overshoots must not wrap."""
     return np.clip(np.rint(samples), -32768, 32767).astype(np.int16)
 
 
 def encode_packets(
     encoder: str, samples: np.ndarray, sampling_rate: int, sample_format: str, bit_rate: int, options: dict[str, str]
 ) -> tuple[list[bytes], bytes]:
-    """The packets of mono `samples` (n,) of the dtype of `sample_format`, and the encoder's header (extradata)."""
+    """The packets of mono `samples` (n,), and the encoder's header (extradata).
+
+    encoder, sample_format, options: by FFmpeg's names; the samples have the format's dtype. sampling_rate: Hz.
+    bit_rate: bits/s.
+    """
     context = cast(AudioCodecContext, av.CodecContext.create(encoder, "w"))
     context.sample_rate, context.layout, context.format = sampling_rate, "mono", sample_format
     context.time_base = Fraction(1, sampling_rate)
@@ -50,16 +57,18 @@ def encode_packets(
 
 
 def decode_packets(decoder: str, packets: Iterable[bytes], header: bytes = b"") -> np.ndarray:
-    """All samples (n,) that the decoder makes of the packets, in its own dtype; av.FFmpegError when damaged."""
+    """All samples (n,) that the decoder makes of the packets, in the decoder's own dtype. header: its extradata.
+
+    Raises av.FFmpegError or ValueError when the packets are damaged.
+    """
     context = cast(AudioCodecContext, av.CodecContext.create(decoder, "r"))
     context.thread_count = 1
     context.options = {"err_detect": "explode"}
     if header:
         context.extradata = header
     frames: list[AudioFrame] = []
-    for packet in packets:
-        frames += context.decode(av.Packet(packet))
-    frames += context.decode(None)
+    for packet in [*map(av.Packet, packets), None]:  # None: the end
+        frames += context.decode(packet)
     if not frames:
         raise ValueError("it decodes to nothing")
     return np.concatenate([frame.to_ndarray()[0] for frame in frames])

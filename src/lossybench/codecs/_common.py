@@ -19,18 +19,19 @@ def require(codec: Codec, option: str, allowed: Iterable[str]) -> None:
 
 
 def described(codec: Codec, software: str) -> str:
-    """`software` with the codec's options: "libx265 via FFmpeg 8.1.2; chroma=420, preset=medium"."""
+    """The text `software` with the codec's options: "libx265 of FFmpeg 8.1.2; chroma=420, preset=medium"."""
     fields = dataclasses.fields(codec)  # type: ignore[arg-type]
     options = ", ".join(f"{field.name}={getattr(codec, field.name)}" for field in fields)
     return f"{software}; {options}" if options else software
 
 
 def damaged(codec: str, why: object) -> LossyBenchError:
+    """The error to raise for a payload that the codec of that name cannot decode. why: what its decoder says."""
     return LossyBenchError(f"{codec} payload is damaged: {why}; delete the file that holds it and compress again")
 
 
 def pack(packets: Iterable[bytes]) -> bytes:
-    """Join packets, each after its length as a LEB128 integer: one byte up to 127, two up to 16383."""
+    """The packets joined, each behind its length as a LEB128 integer: one byte up to 127, two up to 16383."""
     joined = bytearray()
     for packet in packets:
         length = len(packet)

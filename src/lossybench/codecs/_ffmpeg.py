@@ -32,15 +32,17 @@ NAL = {"h264": _Nal(0, 31, range(1, 6), (7, 8), b"\x0b"), "hevc": _Nal(1, 63, ra
 
 
 def ffmpeg_version() -> str:
+    """The versions of FFmpeg and PyAV."""
     return f"FFmpeg {av.ffmpeg_version_info} (PyAV {av.__version__})"
 
 
 def encode_frames(
     encoder: str, frames: list[VideoFrame], sampling_rate: float, options: dict[str, str], full_range: bool = False
 ) -> bytes:
-    """The Annex B stream of `frames` (one size and pixel format) at so many frames/s (0: unknown), by one thread.
+    """The Annex B stream of `frames`, all of one size and pixel format, encoded by one thread.
 
-    full_range: the frames are BT.601 Y'CbCr at full range, and the stream shall say so.
+    encoder, options: by FFmpeg's names. sampling_rate: frames/s; 0 where it is unknown. full_range: the frames are
+    BT.601 Y'CbCr at full range, and the stream shall say so.
     """
     context = cast(VideoCodecContext, av.CodecContext.create(encoder, "w"))
     context.width, context.height = frames[0].width, frames[0].height
@@ -60,17 +62,19 @@ def encode_frames(
 
 
 def decode_frames(standard: str, stream: bytes, count: int) -> list[VideoFrame]:
-    """The `count` frames of a stream of `bare` in display order; av.FFmpegError or ValueError when it is damaged."""
-    # Decoders fill in what a cut-off slice lacks, HEVC's without a word; the end unit tells that nothing is.
+    """The `count` frames, in display order, of a stream that `bare` made. standard: "h264" or "hevc".
+
+    Raises av.FFmpegError or ValueError when the stream is damaged.
+    """
+    # Decoders fill in what a cut-off slice lacks, HEVC's without a word; the end unit tells that nothing is missing.
     if not stream.endswith(START + NAL[standard].end):
         raise ValueError("it is cut off")
     context = cast(VideoCodecContext, av.CodecContext.create(standard, "r"))
     context.thread_count = 1
     context.options = {"err_detect": "explode"}  # the default conceals errors
     frames: list[VideoFrame] = []
-    for packet in [*context.parse(stream), *context.parse(None)]:
+    for packet in [*context.parse(stream), *context.parse(None), None]:  # None: the end
         frames += context.decode(packet)
-    frames += context.decode(None)
     if len(frames) != count:
         raise ValueError(f"it decodes to {len(frames)} frames, not {count}")
     if any(frame.is_corrupt for frame in frames):
@@ -79,9 +83,9 @@ def decode_frames(standard: str, stream: bytes, count: int) -> list[VideoFrame]:
 
 
 def bare(stream: bytes, standard: str) -> Encoded:
-    """An Annex B stream of "h264" or "hevc" cut down to parameter sets and slices, closed by an end unit.
+    """An Annex B stream cut down to parameter sets and slices, and closed by an end unit. standard: "h264" or "hevc".
 
-    Coded media are the slices' NAL units; the rest, the SEI left out among it, is overhead.
+    The slices' NAL units are the coded media. All else is overhead, the SEI that is left out included.
     """
     nal = NAL[standard]
     payload, coded, left_out = b"", 0, 0

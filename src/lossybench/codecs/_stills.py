@@ -11,20 +11,20 @@ import numpy as np
 from lossybench.codecs._common import damaged, pack, unpack
 from lossybench.codecs.codec import Codec, Encoded, Medium
 
-cv2.setNumThreads(1)  # items are small and jobs run side by side
+cv2.setNumThreads(1)  # items are small, and jobs run side by side
 
 
 class StillCodec(Codec):
-    """A codec of single pictures. An image is one bitstream; a video is its frames' bitstreams, framed by `pack`."""
+    """A codec of single pictures. An image is one bitstream, a video those of its frames, joined by `pack`."""
 
     media = frozenset({"image", "video"})
 
     @abc.abstractmethod
     def encode_still(self, image: np.ndarray, level: float) -> bytes:
-        """Encode uint8 (H, W, 3) RGB."""
+        """The bitstream of `image`, uint8 (H, W, 3) RGB, at a level."""
 
     def decode_still(self, bitstream: bytes) -> np.ndarray:
-        """Decode to uint8 (H, W, 3) RGB; ValueError when that fails."""
+        """The picture, uint8 (H, W, 3) RGB, of a bitstream. Raises ValueError when it cannot be decoded."""
         image = cv2.imdecode(np.frombuffer(bitstream, np.uint8), cv2.IMREAD_COLOR_RGB)
         if image is None:
             raise ValueError("its decoder rejects it")
@@ -33,7 +33,7 @@ class StillCodec(Codec):
     @staticmethod
     @abc.abstractmethod
     def coded_bytes(bitstream: bytes) -> int:
-        """Bytes of coded media in a whole bitstream; ValueError or IndexError when it is not whole."""
+        """The bytes of coded media in a bitstream. Raises ValueError or IndexError when the bitstream is not whole."""
 
     def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
         stills = [self.encode_still(frame, level) for frame in (media if medium == "video" else media[None])]
@@ -44,7 +44,7 @@ class StillCodec(Codec):
     def _decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float) -> np.ndarray:
         try:
             stills = unpack(payload) if len(shape) == 4 else [payload]
-            # Decoders fill in what is missing without a word; the structure tells whether anything is.
+            # Decoders fill in what is missing without a word; the structure tells whether anything is missing.
             for still in stills:
                 self.coded_bytes(still)
             decoded = np.stack([self.decode_still(still) for still in stills])
@@ -57,7 +57,7 @@ class StillCodec(Codec):
 
 
 def cv2_encode(extension: str, image: np.ndarray, parameters: list[int]) -> bytes:
-    """Encode an RGB image with OpenCV, which takes BGR."""
+    """The bitstream of `image`, uint8 (H, W, 3) RGB, by OpenCV, which takes BGR. All else is as in cv2.imencode."""
     return cv2.imencode(extension, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)[1].tobytes()
 
 

@@ -1,8 +1,8 @@
-"""H.264 and HEVC through FFmpeg: colour conversion, padding, and the codec that both are.
+"""H.264 and HEVC through FFmpeg: colour conversion, padding, and all that the two codecs share.
 
-Colour: Y'CbCr by the BT.601 matrix at full range (0-255), which is JPEG's, so that codecs differ in their coding
-and not in their colours. Limited range (16-235), the broadcast habit, would merge a seventh of the 8-bit levels
-before anything is coded. Chroma of 4:2:0 is the mean of 2x2 pixels, sited at their centre, interpolated linearly.
+Colour is Y'CbCr by the BT.601 matrix at full range (0-255), as in JPEG, so that codecs differ in their coding and not
+in their colours. Limited range (16-235), which broadcasting uses, would merge a seventh of the 8-bit levels before
+anything is coded. Chroma of 4:2:0 is the mean of 2x2 pixels, lies at their centre, and is interpolated linearly.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from lossybench.codecs._ffmpeg import bare, decode_frames, encode_frames, ffmpeg
 from lossybench.codecs.codec import Codec, Encoded, Medium
 from lossybench.errors import LossyBenchError
 
-cv2.setNumThreads(1)  # items are small and jobs run side by side
+cv2.setNumThreads(1)  # items are small, and jobs run side by side
 
 PRESETS = (
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
 )  # fmt: skip
 
-# ITU-R BT.601-7, section 2.5; each row maps R, G, B, 1.
+# ITU-R BT.601-7, section 2.5. Each row is applied to (R, G, B, 1).
 _KR, _KB = 0.299, 0.114
 _Y = np.array([_KR, 1 - _KR - _KB, _KB])
 _TO_YUV = np.zeros((3, 4), np.float32)
@@ -45,8 +45,9 @@ def _rounded(values: np.ndarray) -> np.ndarray:
 
 
 def to_yuv(video: np.ndarray, chroma: str) -> np.ndarray:
-    """RGB uint8 (frames, H, W, 3) to planar Y'CbCr uint8: (frames, 3H/2, W) for 4:2:0, with even H and W, as
-    FFmpeg's yuv420p; (frames, 3, H, W) for 4:4:4.
+    """The RGB video, uint8 (frames, H, W, 3), as planar Y'CbCr uint8. chroma: "420" or "444".
+
+    The result is (frames, 3H/2, W) for 4:2:0, with even H and W, as FFmpeg's yuv420p; (frames, 3, H, W) for 4:4:4.
     """
     frames, height, width, _ = video.shape
     # All frames as one tall picture, a single call each; blocks of 2x2 never cross frames, as heights are even.
@@ -59,7 +60,7 @@ def to_yuv(video: np.ndarray, chroma: str) -> np.ndarray:
 
 
 def to_rgb(yuv: np.ndarray, chroma: str) -> np.ndarray:
-    """The inverse of `to_yuv`."""
+    """The inverse of `to_yuv`: RGB uint8 (frames, H, W, 3) of planar Y'CbCr with that `chroma`."""
     frames, width = len(yuv), yuv.shape[-1]
     if chroma == "444":
         full = yuv.transpose(0, 2, 3, 1).astype(np.float32)
@@ -75,7 +76,10 @@ def to_rgb(yuv: np.ndarray, chroma: str) -> np.ndarray:
 
 
 def pad(video: np.ndarray, least: int, multiple: int) -> np.ndarray:
-    """Repeat the right and bottom edges until height and width are a `multiple` and no less than `least`."""
+    """The video (frames, H, W, 3) with its right and bottom edges repeated until H and W suit the encoder.
+
+    least: the fewest pixels of each. multiple: each is a multiple of this.
+    """
     height, width = (max(-(-side // multiple) * multiple, least) for side in video.shape[1:3])
     extra = height - video.shape[1], width - video.shape[2]
     return np.pad(video, ((0, 0), (0, extra[0]), (0, extra[1]), (0, 0)), mode="edge") if any(extra) else video
@@ -85,12 +89,12 @@ def pad(video: np.ndarray, least: int, multiple: int) -> np.ndarray:
 class BlockCodec(Codec):
     """H.264 or HEVC at a constant QP; images are one intra frame.
 
-    Level: the QP. In video it is that of P frames; I frames are some steps finer and B frames coarser, as x264 and
-    x265 have it (ipratio 1.4, pbratio 1.3). In images it is that of the frame.
+    The level is the QP: of P frames in video, where I frames are some steps finer and B frames coarser, as x264 and
+    x265 set them (ipratio 1.4, pbratio 1.3); of the one frame in images.
     Coded media are the NAL units of slices; parameter sets, SEI and start codes are overhead.
 
-    chroma: 420 or 444. preset: of x264 and x265. gop: frames from one (closed) intra frame to the next.
-    bframes: the most B frames in a row.
+    chroma: "420" or "444". preset: one of x264's and x265's. gop: the number of frames from one (closed) intra frame to
+    the next. bframes: the most B frames in a row.
     """
 
     media = frozenset({"image", "video"})
@@ -100,7 +104,7 @@ class BlockCodec(Codec):
 
     encoder: ClassVar[str]
     standard: ClassVar[str]  # FFmpeg's decoder is named after it
-    smallest: ClassVar[int]  # side in pixels that the encoder takes
+    smallest: ClassVar[int]  # the fewest pixels of a side that the encoder takes
 
     chroma: str = "420"
     preset: str = "medium"
@@ -119,7 +123,7 @@ class BlockCodec(Codec):
 
     @abc.abstractmethod
     def deterministic(self, height: int, width: int) -> str:
-        """The encoder's parameters (x264-params, x265-params) that make its output depend on its input alone."""
+        """The encoder's parameters that make its output depend on its input alone. height, width: pixels of a frame."""
 
     def _options(self, qp: int, medium: Medium, height: int, width: int) -> dict[str, str]:
         parameters = [f"qp={qp}", f"keyint={self.gop}", f"bframes={min(self.bframes, self.gop - 1)}"]

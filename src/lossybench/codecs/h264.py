@@ -9,7 +9,7 @@ from lossybench.codecs._video import BlockCodec
 
 @dataclasses.dataclass(frozen=True)
 class H264(BlockCodec):
-    """See `BlockCodec`. x264 takes QP 0 as lossless coding of the Y'CbCr samples."""
+    """See `BlockCodec`. At QP 0, x264 codes the Y'CbCr samples losslessly."""
 
     name = "h264"
     title = "H.264"

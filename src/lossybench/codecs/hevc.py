@@ -18,8 +18,8 @@ class Hevc(BlockCodec):
     smallest = 18
 
     def deterministic(self, height: int, width: int) -> str:
-        # When a picture is no wider than one coding tree unit (CTU), x265's bits change from run to run, with one
-        # thread too: measured on 64x64 clips. Units must therefore be narrower than the picture, and no taller.
+        # When a picture is no wider than one coding tree unit (CTU), x265's bits change from run to run, even with one
+        # thread: seen with 64x64 clips. Units must therefore be narrower than the picture, and no taller.
         ctu = next(size for size in (64, 32, 16) if size < width and size <= height)
-        # info=0: an SEI of 2 kB that tells the settings.
+        # info=0 leaves out an SEI of 2 kB that tells the settings.
         return f"ctu={ctu}:pools=none:frame-threads=1:wpp=0:info=0:log-level=none"

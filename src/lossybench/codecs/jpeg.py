@@ -15,7 +15,7 @@ SAMPLING = {"420": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, "444": cv2.IMWRITE_JPEG
 
 @dataclasses.dataclass(frozen=True)
 class Jpeg(StillCodec):
-    """Level: the quality factor. The coded media are the scan's entropy-coded segment; the tables are overhead."""
+    """The level is the quality factor. The scan's entropy-coded segment is the coded media; the tables are overhead."""
 
     name = "jpeg"
     title = "JPEG"

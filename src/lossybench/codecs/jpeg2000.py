@@ -33,8 +33,10 @@ def _header_bytes(shape: tuple[int, ...]) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Jpeg2000(StillCodec):
-    """Level: the ratio of the raw image to its coded media, the tile-part's packets. Headers are apart, about 150
-    bytes, which OpenJPEG would take out of the coded media: on small images little would be left of them.
+    """The level is the ratio of the raw image to its coded media, the tile-part's packets.
+
+    Headers, of about 150 bytes, come on top. OpenJPEG would take them out of the ratio, and on small images little
+    would then be left for the coded media.
     """
 
     name = "jpeg2000"

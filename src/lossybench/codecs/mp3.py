@@ -17,22 +17,23 @@ from lossybench.errors import LossyBenchError
 
 _MPEG1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _MPEG2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
-_MPEG25 = tuple(bitrate for bitrate in _MPEG2 if bitrate <= 64)  # LAME silently codes at 64 what is asked above
+_MPEG25 = tuple(bitrate for bitrate in _MPEG2 if bitrate <= 64)  # at more than that, LAME codes at 64 without a word
 BITRATES = {
     **dict.fromkeys((48000, 44100, 32000), _MPEG1),
     **dict.fromkeys((24000, 22050, 16000), _MPEG2),
     **dict.fromkeys((12000, 11025, 8000), _MPEG25),
 }
 
-# LAME's encoder delays by 576 samples, every decoder by 529 (filter bank and overlap): LAME's technical FAQ.
+# By LAME's technical FAQ, its encoder delays by 576 samples and every decoder by 529 (filter bank and overlap).
 DELAY = 576 + 529
 
 
 @dataclasses.dataclass(frozen=True)
 class Mp3(Codec):
-    """Level: the constant bitrate. The payload is bare MP3 frames, without a Xing/LAME frame; all of it counts as
-    coded media, the frames that carry the encoder's delay (1105 samples) and padding too: on clips of a second
-    or less the measured sampling_rate is above the nominal one.
+    """The level is the constant bitrate. The payload is bare MP3 frames, without a Xing/LAME frame.
+
+    All of it counts as coded media, including the frames that carry the encoder's delay (1105 samples) and padding.
+    On clips of a second or less the measured rate is therefore above the nominal one.
     """
 
     name = "mp3"
@@ -75,7 +76,7 @@ class Mp3(Codec):
 
 
 def _frames(payload: bytes) -> Iterator[bytes]:
-    """Split by the frame headers (ISO/IEC 11172-3, section 2.4.1.3); ValueError when they do not tile the payload."""
+    """The frames of the payload, by their headers (ISO/IEC 11172-3, section 2.4.1.3). Raises ValueError if damaged."""
     at = 0
     while at < len(payload):
         header = int.from_bytes(payload[at : at + 4], "big")

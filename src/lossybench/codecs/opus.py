@@ -15,18 +15,18 @@ from lossybench.codecs.codec import Codec, Encoded, Medium
 from lossybench.errors import LossyBenchError
 
 NATIVE = (8000, 12000, 16000, 24000, 48000)
-CLOCK = 48000  # of the decoder and of pre-skip
-SEARCH = 24  # samples at 48 kHz
+CLOCK = 48000  # Hz, of the decoder's samples and of those that pre-skip counts
+SEARCH = 24  # samples at 48 kHz, to either side, within which the decoded clip is aligned
 
 
 @dataclasses.dataclass(frozen=True)
 class Opus(Codec):
-    """Level: the target bitrate. Rates that Opus does not know are resampled to 48 kHz and back (soxr, linear phase).
+    """The level is the target bitrate. Sampling rates that Opus lacks become 48 kHz and back (soxr, linear phase).
 
-    vbr: "constrained" is libopus's own default: each packet takes what it needs, the mean stays near the target, so
-    that a level means about the same rate on every clip; "on" lets the rate follow the content, "off" is constant.
-    application: "audio" or "voip" (for speech: emphasises formants, filters lows).
-    Coded media are the packets; the header and a length of one or two bytes a packet are overhead.
+    vbr: "constrained" is libopus's own default: each packet takes what it needs, but the mean stays near the target, so
+    that a level means about the same rate on every clip. "on" lets the rate follow the content, "off" is constant.
+    application: "audio", or "voip" for speech, which emphasises formants and filters low frequencies.
+    Coded media are the packets; the header, and a length of one or two bytes for each packet, are overhead.
     """
 
     name = "opus"
@@ -50,7 +50,7 @@ class Opus(Codec):
         samples = media.astype(np.float32) / 32768
         if whole not in NATIVE:
             samples, whole = soxr.resample(samples, whole, CLOCK), CLOCK
-        # A millisecond of silence: the end must still be there however pre-skip moves.
+        # With a millisecond of silence more, the clip's end is still there wherever pre-skip moves.
         padded = np.concatenate([samples, np.zeros(whole // 1000, np.float32)])
         options = {"vbr": self.vbr, "application": self.application}
         packets, header = encode_packets("libopus", padded, whole, "flt", round(level * 1000), options)
@@ -86,14 +86,15 @@ def _with_pre_skip(header: bytes, samples: int) -> bytes:
 
 
 def _decoded(header: bytes, packets: list[bytes]) -> np.ndarray:
-    # Without pre-skip, so that what FFmpeg's decoder makes of it does not matter.
+    # With a pre-skip of 0, so that it does not matter what FFmpeg's decoder makes of pre-skip.
     return decode_packets("libopus", packets, _with_pre_skip(header, 0))
 
 
 def _aligned(header: bytes, packets: list[bytes], original: np.ndarray) -> bytes:
-    """The header with the pre-skip that lays the decoded clip on `original` (48 kHz): their cross-correlation peaks
-    at lag 0. The encoder's own figure is right for its CELT mode; SILK, at low rates, comes out up to 6 samples
-    late or 3 early, depending on the speech.
+    """The header with the pre-skip at which the cross-correlation of decoded clip and `original` (48 kHz) is largest.
+
+    The encoder's own figure is right for its CELT mode. Its SILK mode, at low rates, is up to 6 samples late or 3
+    early, depending on the speech.
     """
     skip = _pre_skip(header)
     decoded = _decoded(header, packets).astype(np.float32)
@@ -102,7 +103,7 @@ def _aligned(header: bytes, packets: list[bytes], original: np.ndarray) -> bytes
         raise LossyBenchError(f"opus: the encoder returned only {len(decoded)} samples for {len(original)}")
     window = decoded[skip - SEARCH : skip + SEARCH + length]
     correlation = np.correlate(window, original[:length], "valid")
-    # The nearest to the encoder's own figure among equals, as in silence.
+    # Among equals, as in silence, the one nearest to the encoder's own figure.
     offsets = np.arange(-SEARCH, SEARCH + 1)
     best = offsets[np.lexsort((np.abs(offsets), -correlation))[0]]
     return _with_pre_skip(header, skip + int(best))

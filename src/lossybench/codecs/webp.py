@@ -13,7 +13,9 @@ from lossybench.codecs._stills import StillCodec, cv2_encode, cv2_version
 
 @dataclasses.dataclass(frozen=True)
 class Webp(StillCodec):
-    """Level: libwebp's quality. Always 4:2:0 at limited range, by its standard. Coded media: the VP8 chunk's data."""
+    """The level is libwebp's quality. The standard allows 4:2:0 at limited range alone. The VP8 chunk's data are the
+    coded media.
+    """
 
     name = "webp"
     title = "WebP"

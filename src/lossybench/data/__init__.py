@@ -1,4 +1,4 @@
-"""Data sets: one file a data set or folder layout, each an adapter that yields items."""
+"""Data sets: one file for each data set or folder layout, which is an adapter that yields items."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ def names() -> list[str]:
 
 
 def dataset_class(name: str) -> type[Dataset]:
-    """The adapter's class. Only its own file is imported, so a data set's reruns depend on no other's source."""
+    """The class of the adapter `name`. Only its own file is imported, so no other's source makes a data set rerun.
+
+    Raises LossyBenchError for an unknown name.
+    """
     if name not in names():
         raise LossyBenchError(f"unknown data set {name!r}; {nearest(name, names())}")
     module = importlib.import_module(f"lossybench.data.{name}")
@@ -32,7 +35,7 @@ def dataset_class(name: str) -> type[Dataset]:
 
 
 def get(name: str, options: dict[str, Any] | None = None) -> Dataset:
-    """The adapter of that name with its options. Raises LossyBenchError for an unknown name, option or bad value."""
+    """The adapter `name` with its options. Raises LossyBenchError for an unknown name or option, or a bad value."""
     cls = dataset_class(name)
     try:
         return cls(**(options or {}))
@@ -41,8 +44,9 @@ def get(name: str, options: dict[str, Any] | None = None) -> Dataset:
 
 
 def describe(name: str, options: dict[str, Any] | None = None, seed: int = 0) -> Description:
-    """What a data set is, without reading its media: cheap enough to check a config with.
+    """What the data set `name` is with these options, without reading its media: cheap enough to check a config with.
 
-    Raises LossyBenchError for an unknown name or option, a missing folder, an empty class or split.
+    seed: what splits are made from. Raises LossyBenchError for an unknown name or option, a missing folder, and an
+    empty class or split.
     """
     return get(name, options).describe(seed)

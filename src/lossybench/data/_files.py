@@ -1,4 +1,4 @@
-"""What the adapters for users' own files share: options, splits, groups, and what happens to unreadable files."""
+"""What the adapters of users' own files share: options, splits, groups, and what happens to unreadable files."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from lossybench.data import _splits
-from lossybench.data.dataset import SPLITS, Box, Dataset, Description, Finding, Item, Medium, Source, needed
+from lossybench.data.dataset import SPLITS, Box, Dataset, Description, Finding, Item, Source, needed
 from lossybench.errors import LossyBenchError, nearest
 
-DEFAULT_FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
+SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}  # where the data come without splits
 LOSSY = {".jpg", ".jpeg", ".webp", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".mp4", ".m4v", ".mov", ".mkv",
           ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".3gp"}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A file still to be read: id and group as in Item; split is "" until it is assigned."""
+    """An item still to be read from a file: id, group, label and boxes as in Item; split is "" until it is assigned.
+
+    start, stop: the item is the file's records or frames from `start` up to `stop` (None: to the end).
+    """
 
     id: str
     path: Path
@@ -34,6 +37,8 @@ class Entry:
     group: str
     label: int = -1
     boxes: tuple[Box, ...] = ()
+    start: int = 0
+    stop: int | None = None
 
 
 class FileDataset(Dataset):
@@ -43,13 +48,21 @@ class FileDataset(Dataset):
         "stop", description="at a file that cannot be read: stop, or skip it and say so on the card"
     )
 
+    @property
+    def sampling_rate(self) -> float:
+        """Hz that all clips of audio are brought to; 0 for other media."""
+        return 0.0
+
     def read(
-        self, entries: Sequence[Entry], decode: Callable[[Path], tuple[np.ndarray, float]], skipped: list[str]
+        self, entries: Sequence[Entry], decode: Callable[[Entry], tuple[np.ndarray, float]], skipped: list[str]
     ) -> Iterator[Item]:
-        """Yield the entries as items; `decode` gives media and rate, or raises LossyBenchError."""
+        """Yield the entries as items. decode: gives media and sampling rate of an entry, or raises LossyBenchError.
+
+        skipped: with `on_error: skip`, the errors are appended to this list. Raises LossyBenchError otherwise.
+        """
         for entry in entries:
             try:
-                media, rate = decode(entry.path)
+                media, rate = decode(entry)
             except LossyBenchError as error:
                 if self.on_error == "stop":
                     raise LossyBenchError(f"{error}; mend or remove it, or set on_error: skip") from None
@@ -62,10 +75,10 @@ class UserFiles(FileDataset):
     """Options of all data sets that are read from a user's own files."""
 
     fractions: dict[str, float] = Field(
-        DEFAULT_FRACTIONS,
+        SHARES,
         description="shares of train, val and test where the data come without splits; {test: 1} to train nothing",
     )
-    group: str | None = Field(
+    group: re.Pattern[str] | None = Field(
         None,
         description="regular expression on an item's id; its first group (or whole match) names the source, "
         "such as a speaker or track, that must not be in two splits",
@@ -84,56 +97,59 @@ class UserFiles(FileDataset):
             raise ValueError("give train, val and test, each above 0 and together 1, or {test: 1}")
         return fractions
 
-    @field_validator("group")
-    @classmethod
-    def _expression(cls, group: str | None) -> str | None:
-        try:
-            re.compile(group or "")
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from None
-        return group
-
     def group_of(self, id: str) -> str:
-        """The item's source: by the option `group`, else the item itself."""
+        """The source of the item `id`: what the option `group` finds in it, or else the item itself.
+
+        Raises LossyBenchError when that expression finds nothing.
+        """
         if self.group is None:
             return id
-        match = re.search(self.group, id)
+        match = self.group.search(id)
         if not match:
-            raise LossyBenchError(f"data set {self.name!r}: option 'group': {self.group!r} does not match {id!r}")
+            pattern = self.group.pattern
+            raise LossyBenchError(f"data set {self.name!r}: option 'group': {pattern!r} does not match {id!r}")
         return match.group(1) if match.re.groups else match.group(0)
 
     def with_splits(self, entries: list[Entry], seed: int) -> list[Entry]:
-        """Assign splits to the entries without, cut val from train where it is missing, and order by split and id."""
-        given = {entry.split for entry in entries}
-        if given == {""}:
-            entries = self._deal(entries, "", self.fractions, seed)
-        elif "train" in given and "val" not in given:
-            shares = self.fractions if "train" in self.fractions else DEFAULT_FRACTIONS
-            rest = shares["train"] + shares["val"]
-            entries = self._deal(entries, "train", {split: shares[split] / rest for split in ("train", "val")}, seed)
-        for finding in shared_groups(entries):
-            warnings.warn(f"data set {self.name!r}: {finding.item} {finding.text}", stacklevel=2)
-            break
-        return sorted(entries, key=lambda entry: (SPLITS.index(entry.split), entry.id))
+        """The entries in splits by the options and the seed (see `split_up`). Warns of a group in two splits."""
+        shares = self.fractions if "train" in self.fractions else SHARES
+        rest = shares["train"] + shares["val"]
+        of_train = {split: shares[split] / rest for split in ("train", "val")}
+        entries = split_up(entries, self.fractions, of_train, seed)
+        if shared := shared_groups(entries):
+            warnings.warn(f"data set {self.name!r}: {shared[0].item} {shared[0].text}", stacklevel=2)
+        return entries
 
-    def _deal(self, entries: list[Entry], split: str, shares: dict[str, float], seed: int) -> list[Entry]:
-        dealt = [entry for entry in entries if entry.split == split]
-        # Detection has no class per item: one stratum.
-        labels = [max(0, entry.label) for entry in dealt]
-        found = _splits.assign(labels, [entry.group for entry in dealt], shares, seed)
-        kept = [entry for entry in entries if entry.split != split]
-        return kept + [dataclasses.replace(entry, split=to) for entry, to in zip(dealt, found, strict=True)]
-
-    def full_card(self, title: str, entries: Sequence[Entry]) -> dict[str, str]:
-        """The user's card over what the files themselves tell."""
+    def described(self, folder: Path, classes: list[str], entries: Sequence[Entry]) -> Description:
+        """The description of data in `folder`: what the entries' files tell, and over it what the card states."""
         lossy = sum(entry.path.suffix.lower() in LOSSY for entry in entries)
         prior = f"{lossy} of {len(entries)} files are in lossy formats" if lossy else "files are in lossless formats"
         unstated = dict.fromkeys(("source", "licence", "citation"), "not stated")
-        return {"title": title, **unstated, "prior_compression": prior, **self.card}
+        card = {"title": folder.resolve().name, **unstated, "prior_compression": prior, **self.card}
+        counts = dict(collections.Counter(entry.split for entry in entries))
+        before = compressed_before(self.card, entries)
+        return Description(self.medium, self.kind, classes, card, counts, self.sampling_rate, before)
+
+
+def split_up(entries: list[Entry], shares: dict[str, float], of_train: dict[str, float], seed: int) -> list[Entry]:
+    """The entries ordered by split and id, once those without a split have one and val is cut from train if missing.
+
+    shares: of train, val and test, for entries that all have no split. of_train: the shares of train and val where
+    there is train, but no val. seed: what the splits are drawn from, see _splits.assign.
+    """
+    given = {entry.split for entry in entries}
+    if given == {""} or ("train" in given and "val" not in given):
+        undivided, shares = ("", shares) if given == {""} else ("train", of_train)
+        dealt = [entry for entry in entries if entry.split == undivided]
+        labels = [max(0, entry.label) for entry in dealt]  # detection has no class of an item: all are one stratum
+        found = _splits.assign(labels, [entry.group for entry in dealt], shares, seed)
+        entries = [entry for entry in entries if entry.split != undivided]
+        entries += [dataclasses.replace(entry, split=to) for entry, to in zip(dealt, found, strict=True)]
+    return sorted(entries, key=lambda entry: (SPLITS.index(entry.split), entry.id))
 
 
 def shared_groups(entries: Sequence[Entry]) -> list[Finding]:
-    """The groups that are in more than one split."""
+    """A warning for each group of the entries that is in more than one split."""
     splits_of = collections.defaultdict(set)
     for entry in entries:
         splits_of[entry.group].add(entry.split)
@@ -150,11 +166,12 @@ def shared_groups(entries: Sequence[Entry]) -> list[Finding]:
 
 
 class ClassFolders(UserFiles):
-    """One folder a class, with or without train, val and test folders above: root[/split]/class/**/file; or files
-    anywhere below the root and a CSV of labels.
+    """One folder for each class, with or without train, val and test folders above: root[/split]/class/**/file.
+
+    Or else files anywhere below the root, and a CSV of labels.
     """
 
-    medium: ClassVar[Medium]
+    kind = "classification"
     extensions: ClassVar[tuple[str, ...]]
     path: Path = Field(description="folder with one folder a class, or with train, val, test folders of classes")
     labels: Path | None = Field(
@@ -168,35 +185,23 @@ class ClassFolders(UserFiles):
 
     @abc.abstractmethod
     def decode(self, path: Path) -> tuple[np.ndarray, float]:
-        """Media and rate of a file. Raises LossyBenchError, naming the file, when it cannot be read."""
+        """Media and sampling rate of the file `path`. Raises LossyBenchError, naming it, when it cannot be read."""
 
     @abc.abstractmethod
     def look(self, path: Path) -> list[Finding]:
-        """What is odd about a file that can be read, from its header."""
-
-    @property
-    def sampling_rate(self) -> float:
-        """Hz that all clips of audio are brought to; 0 for other media."""
-        return 0.0
+        """What is odd, by its header, about the file `path`, which can be read."""
 
     def describe(self, seed: int) -> Description:
-        """See Dataset."""
-        classes, entries = self._entries(seed)
-        counts = dict(collections.Counter(entry.split for entry in entries))
-        card = self.full_card(self.path.resolve().name, entries)
-        before = compressed_before(self.card, entries)
-        return Description(self.medium, "classification", classes, card, counts, self.sampling_rate, before)
+        return self.described(self.path, *self._entries(seed))
 
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
-        """See Dataset."""
-        yield from self.read(self._entries(seed)[1], self.decode, skipped)
+        yield from self.read(self._entries(seed)[1], lambda entry: self.decode(entry.path), skipped)
 
     def sources(self) -> list[Source]:
-        """See Dataset."""
         return [Source(self.path, self.extensions), *([Source(self.labels)] if self.labels else [])]
 
     def _entries(self, seed: int) -> tuple[list[str], list[Entry]]:
-        """Class names and all entries, in splits, from the listing alone. Raises the first error that is found."""
+        """Class names, and all entries in their splits, by the listing alone. Raises the first error that is found."""
         classes, entries, findings = self.survey(seed)
         errors = [finding for finding in findings if finding.severity == "error"]
         if errors:
@@ -205,9 +210,10 @@ class ClassFolders(UserFiles):
         return classes, entries
 
     def survey(self, seed: int) -> tuple[list[str], list[Entry], list[Finding]]:
-        """Class names, all entries in splits, and all that is odd about them, from the listing alone.
+        """Class names, all entries in their splits, and all that is odd about them, by the listing alone.
 
-        Raises LossyBenchError only where nothing can be listed: no folder, no CSV, no such columns.
+        seed: what the splits are made from. Raises LossyBenchError only where nothing can be listed: no folder, no
+        CSV, no such columns.
         """
         findings: list[Finding] = []
         classes, entries = self._from_table(findings) if self.labels else self._from_folders(findings)
@@ -228,29 +234,27 @@ class ClassFolders(UserFiles):
     def _thin(self, classes: list[str], entries: list[Entry]) -> list[Finding]:
         """Classes and splits that lack items."""
         findings = []
+        few = "too few files or groups to give split {!r} any; add some, or make the splits yourself"
         of_class = collections.Counter(entry.label for entry in entries)
-        present = collections.Counter((entry.split, entry.label) for entry in entries)
+        present = {(entry.split, entry.label) for entry in entries}
         splits = {entry.split for entry in entries}
         for label, title in enumerate(classes):
             if of_class[label] == 1 and "train" in splits:
                 text = "has a single item, which is in one split only"
                 findings.append(Finding("single item", "warning", f"class {title!r}", text))
             for split in ("train", "test"):
-                if "train" in splits and of_class[label] and not present[split, label]:
-                    text = (
-                        f"class {title!r} has too few files or groups to give split {split!r} any; add some, or make "
-                        "the splits yourself"
-                    )
+                if "train" in splits and of_class[label] and (split, label) not in present:
+                    text = f"class {title!r} has {few.format(split)}"
                     findings.append(Finding("class missing in a split", "error", str(self.path), text))
-        for split in needed(splits):
-            if entries and split not in splits:
-                text = f"too few files or groups to give split {split!r} any; add some, or make the splits yourself"
-                findings.append(Finding("empty split", "error", str(self.path), text))
-        return findings
+        return findings + [
+            Finding("empty split", "error", str(self.path), few.format(split))
+            for split in needed(splits)
+            if entries and split not in splits
+        ]
 
     def _from_folders(self, findings: list[Finding]) -> tuple[list[str], list[Entry]]:
-        root = self.path
-        folders = {folder.name: folder for folder in subfolders(root, f"data set {self.name!r}")}
+        root, what = self.path, f"data set {self.name!r}"
+        folders = {folder.name: folder for folder in subfolders(root, what)}
         parts = [("", root)]
         if "train" in folders or "test" in folders:
             if "test" not in folders:
@@ -258,7 +262,7 @@ class ClassFolders(UserFiles):
             if others := set(folders) - set(SPLITS):
                 raise LossyBenchError(f"{root}: {others.pop()!r} is beside train and test; give splits or classes")
             parts = [(split, folders[split]) for split in SPLITS if split in folders]
-        classes = sorted({folder.name for _, part in parts for folder in subfolders(part, f"data set {self.name!r}")})
+        classes = sorted({folder.name for _, part in parts for folder in subfolders(part, what)})
         entries = []
         for split, part in parts:
             findings += [
@@ -277,49 +281,48 @@ class ClassFolders(UserFiles):
         return classes, entries
 
     def _from_table(self, findings: list[Finding]) -> tuple[list[str], list[Entry]]:
-        subfolders(self.path, f"data set {self.name!r}")  # complains if it is none
+        subfolders(self.path, f"data set {self.name!r}")  # raises the error when it is no folder
         rows = self._rows()
         there = {file.relative_to(self.path).as_posix(): file for file in self.files(self.path, findings)}
         short: dict[str, list[str]] = collections.defaultdict(list)
         for id in there:
             short[str(Path(id).with_suffix(""))].append(id)
-        found: dict[str, tuple[str, str, str]] = {}
+        found: dict[str, dict[str, str]] = {}
         for number, row in rows:
-            where = f"{self.labels}, row {number}"
-            matches = [row["file"]] if row["file"] in there else short.get(row["file"], [])
+            where, file = f"{self.labels}, row {number}", row["file"]
+            matches = [file] if file in there else short.get(file, [])
             if len(matches) != 1:
                 what = f"matches {', '.join(matches)}; give the extension" if matches else "does not exist"
-                findings.append(Finding("missing file", "error", where, f"{row['file']!r} {what}"))
+                findings.append(Finding("missing file", "error", where, f"{file!r} {what}"))
             elif not row["label"]:
-                findings.append(Finding("row without a label", "error", where, f"{row['file']!r} has no label"))
+                findings.append(Finding("row without a label", "error", where, f"{file!r} has no label"))
             elif row["split"] not in ("", *SPLITS):
-                text = f"split {row['split']!r} of {row['file']!r} is none of {', '.join(SPLITS)}"
+                text = f"split {row['split']!r} of {file!r} is none of {', '.join(SPLITS)}"
                 findings.append(Finding("unknown split", "error", where, text))
             elif matches[0] in found:
-                text = f"{row['file']!r} is listed twice"
-                findings.append(Finding("file listed twice", "error", where, text))
+                findings.append(Finding("file listed twice", "error", where, f"{file!r} is listed twice"))
             else:
-                found[matches[0]] = (row["label"], row["split"], row["group"])
+                found[matches[0]] = row
         findings += [
             Finding("file without a label", "warning", str(there[id]), f"is not in {self.labels} and is left out")
             for id in there
             if id not in found
         ]
-        if any(split for _, split, _ in found.values()) and not all(split for _, split, _ in found.values()):
-            lacking = next(id for id, (_, split, _) in found.items() if not split)
-            text = f"{lacking!r} and others have none; give all items a split, or none"
+        lacking = [id for id, row in found.items() if not row["split"]]
+        if 0 < len(lacking) < len(found):
+            text = f"{lacking[0]!r} and others have none; give all items a split, or none"
             findings.append(Finding("items without a split", "error", str(self.labels), text))
-            found = {id: row for id, row in found.items() if row[1]}
-        classes = sorted({label for label, _, _ in found.values()}, key=_natural)
+            found = {id: row for id, row in found.items() if row["split"]}
+        classes = sorted({row["label"] for row in found.values()}, key=_natural)
         number_of = {title: number for number, title in enumerate(classes)}
-        entries = [
-            Entry(id, there[id], split, group if group and self.group is None else self.group_of(id), number_of[label])
-            for id, (label, split, group) in sorted(found.items())
-        ]
+        entries = []
+        for id, row in sorted(found.items()):
+            group = row["group"] if row["group"] and self.group is None else self.group_of(id)
+            entries.append(Entry(id, there[id], row["split"], group, number_of[row["label"]]))
         return classes, entries
 
     def _rows(self) -> list[tuple[int, dict[str, str]]]:
-        """Rows of the CSV with their line numbers, by the names of our own columns; "" for what is not there."""
+        """Line number and row of each item in the CSV, by our own names of the columns; "" for what is not there."""
         assert self.labels is not None
         try:
             with self.labels.open(newline="", encoding="utf-8-sig") as file:
@@ -344,7 +347,7 @@ class ClassFolders(UserFiles):
             raise LossyBenchError(f"{self.labels}: not a CSV in UTF-8 ({error})") from None
 
     def files(self, folder: Path, findings: list[Finding]) -> list[Path]:
-        """The files below a folder that are of the medium; of others it is noted that they are left out."""
+        """The files below `folder` that are of the medium, sorted. findings: notes of the others, left out, go here."""
         found = sorted(Source(folder).files())
         findings += [
             Finding("file of another kind", "note", str(file), f"is no {self.medium} by its name and is left out")
@@ -360,7 +363,7 @@ def _natural(label: str) -> tuple[bool, int, str]:
 
 
 def subfolders(root: Path, what: str) -> list[Path]:
-    """The visible folders in `root`. Raises LossyBenchError when it is not a folder."""
+    """The visible folders in `root`. Raises LossyBenchError, about `what`, when `root` is not a folder."""
     if not root.is_dir():
         problem = "is not a folder" if root.exists() else "does not exist"
         raise LossyBenchError(f"{what}: folder {root} {problem}; paths count from where you run")
@@ -368,7 +371,7 @@ def subfolders(root: Path, what: str) -> list[Path]:
 
 
 def compressed_before(card: dict[str, str], entries: Sequence[Entry]) -> tuple[str, ...]:
-    """The lossy codings that the media went through: as the card says ("JPEG, DivX"), else by the files' names."""
+    """The lossy codings that the media went through: as the card says ("JPEG, DivX"), or else by the entries' files."""
     if "compressed_before" in card:
         return tuple(name.strip() for name in card["compressed_before"].split(",") if name.strip())
     suffixes = {entry.path.suffix.lower() for entry in entries} & LOSSY

@@ -1,4 +1,4 @@
-"""Users' image files as RGB."""
+"""Image files as RGB."""
 
 from __future__ import annotations
 
@@ -11,27 +11,17 @@ from lossybench.data.dataset import Finding
 from lossybench.errors import LossyBenchError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
-_FORMATS = {  # Pillow's names, by what they are usually called
-    "JPEG": (".jpg", ".jpeg"),
-    "MPO": (".jpg", ".jpeg"),
-    "PNG": (".png",),
-    "WEBP": (".webp",),
-    "BMP": (".bmp",),
-    "DIB": (".bmp",),
-    "TIFF": (".tif", ".tiff"),
-    "PPM": (".ppm", ".pgm"),
-    "GIF": (".gif",),
-}
+_SAME = {"MPO": "JPEG", "DIB": "BMP"}  # Pillow's names of formats that share an extension
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def read(path: Path) -> np.ndarray:
-    """uint8 (H, W, 3) RGB of an image file, turned as its EXIF orientation says.
+    """uint8 (H, W, 3) RGB of the image file `path`, turned as its EXIF orientation says.
 
-    Grey becomes three equal channels, 16 bits become 8 (65535 becomes 255), transparency is laid over white, of
-    several frames the first is taken. Raises LossyBenchError when it is no image, or ends early.
+    Grey becomes three equal channels, 16 bits become 8 (65535 becomes 255), and transparency is laid over white. Of
+    several frames the first is taken. Raises LossyBenchError when the file is no image, or ends early.
     """
-    # Pillow, not OpenCV: OpenCV returns what there is of a truncated file and only prints a warning.
+    # By Pillow, since OpenCV returns what there is of a truncated file and only prints a warning.
     try:
         with Image.open(path) as file:
             file.load()
@@ -49,16 +39,17 @@ def read(path: Path) -> np.ndarray:
             return np.array(image.convert("RGB"))
     except FileNotFoundError:
         raise LossyBenchError(f"{path}: no such image") from None
-    # What Pillow raises for damaged files, by format.
+    # Pillow raises these for damaged files, depending on the format.
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise LossyBenchError(f"{path}: not a whole image that can be read ({error})") from None
 
 
 def look(path: Path) -> list[Finding]:
-    """What is odd about an image file that can be read, from its header: format, channels, depth, frames."""
+    """What is odd about the readable image file `path`, by its header: format, channels, depth, frames."""
     findings = []
     with Image.open(path) as file:
-        if path.suffix.lower() not in _FORMATS.get(file.format or "", (path.suffix.lower(),)):
+        kind = _SAME.get(file.format or "", file.format)
+        if Image.registered_extensions().get(path.suffix.lower(), kind) != kind:
             findings.append(Finding("wrong extension", "warning", str(path), f"is {file.format} by its content"))
         if file.mode in _DEEP:
             findings.append(Finding("16-bit image", "note", str(path), "becomes 8-bit"))

@@ -2,8 +2,8 @@
 
     sequence/seqinfo.ini, sequence/img1/000001.jpg ..., sequence/gt/gt.txt
 
-A line of gt.txt is frame, track, left, top, width, height, whether it counts, class, visibility; those of 2015 end with
--1, -1, -1 and are pedestrians.
+A line of gt.txt states frame, track, left, top, width, height, whether the object counts, class and visibility. The
+lines of 2015 end with -1, -1, -1 instead, and all objects are pedestrians.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import collections
 import configparser
 import csv
 import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from lossybench.data import _images
-from lossybench.data._files import Entry, FileDataset
-from lossybench.data._published import Part
+from lossybench.data._files import SHARES, Entry, FileDataset
 from lossybench.data.dataset import SPLITS, Box
 from lossybench.errors import LossyBenchError
 
-# Numbers of the 2016 and later challenges.
+# The classes by their numbers in the challenges of 2016 and later.
 OBJECTS = {
     "pedestrian": 1, "person_on_vehicle": 2, "car": 3, "bicycle": 4, "motorbike": 5, "non_motorised_vehicle": 6,
     "static_person": 7, "distractor": 8, "occluder": 9, "occluder_on_ground": 10, "occluder_full": 11, "reflection": 12,
@@ -45,16 +45,17 @@ class Sequence:
 
 
 class MotClips(FileDataset):
-    """Options of what is cut from MOT sequences. Each clip is an item; group is the sequence."""
+    """Options of what is cut from MOT sequences. Each clip is an item; its group is the sequence."""
 
-    clip_frames: int = Field(16, ge=1, description="frames a clip; clips do not overlap")
+    medium = "video"
+    kind = "detection"
+    clip_frames: int = Field(16, ge=1, description="frames in each clip; clips do not overlap")
     every: int = Field(1, ge=1, description="keep every n-th frame")
     fractions: dict[str, float] = Field(
-        {"train": 0.7, "val": 0.1, "test": 0.2},
-        description="shares of each sequence's time that are train, val and test, in this order",
+        SHARES, description="shares of each sequence's time that are train, val and test, in this order"
     )
     gap: int = Field(
-        50, ge=0, description="frames left out between train, val and test, which else are near-duplicates"
+        50, ge=0, description="frames left out between train, val and test, which are near-duplicates otherwise"
     )
     sequences: dict[str, list[str]] = Field(
         {}, description="names of whole sequences for train, val and test, instead of shares of each"
@@ -71,12 +72,12 @@ class MotClips(FileDataset):
         return self
 
     def clips(self, folders: list[Path], objects: list[str]) -> list[Entry]:
-        """The clips of all sequences, with the boxes of the named objects.
+        """The clips of the sequences in the `folders`, with the boxes of the `objects`: names of OBJECTS.
 
         Raises LossyBenchError, naming the file, for what is not as the layout says, and for a split without clips.
         """
         names = [folder.name for folder in folders]
-        for name in (name for listed in self.sequences.values() for name in listed):
+        for name in itertools.chain(*self.sequences.values()):
             if name not in names:
                 raise LossyBenchError(f"data set {self.name!r}: sequences: no {name!r}; there are {', '.join(names)}")
         found: list[Entry] = []
@@ -88,21 +89,14 @@ class MotClips(FileDataset):
                 # The last frame of a clip need not be followed by those that would be skipped.
                 for start in range(first, last - (self.clip_frames - 1) * self.every, length):
                     kept = range(start, start + length, self.every)
-                    found.append(
-                        Part(
-                            f"{folder.name}/{start + 1:06d}",
-                            sequence.images / f"{start + 1:06d}{sequence.suffix}",
-                            split,
-                            folder.name,
-                            boxes=tuple(
-                                dataclasses.replace(box, frame=index)
-                                for index, frame in enumerate(kept)
-                                for box in boxes[frame]
-                            ),
-                            start=start,
-                            stop=start + length,
-                        )
+                    id = f"{folder.name}/{start + 1:06d}"
+                    file = sequence.images / f"{start + 1:06d}{sequence.suffix}"
+                    marked = tuple(
+                        dataclasses.replace(box, frame=index)
+                        for index, frame in enumerate(kept)
+                        for box in boxes[frame]
                     )
+                    found.append(Entry(id, file, split, folder.name, -1, marked, start, start + length))
         for split in SPLITS:
             if not any(entry.split == split for entry in found):
                 raise LossyBenchError(
@@ -112,7 +106,7 @@ class MotClips(FileDataset):
         return found
 
     def _spans(self, sequence: Sequence) -> list[tuple[str, int, int]]:
-        """Split, first frame and one past the last, counted from 0."""
+        """The split, first frame and one past the last, counted from 0, of each part of a sequence."""
         if self.sequences:
             return [(s, 0, sequence.frames) for s, names in self.sequences.items() if sequence.folder.name in names]
         ends = np.rint(np.cumsum([self.fractions[split] for split in SPLITS]) * sequence.frames).astype(int).tolist()
@@ -120,18 +114,21 @@ class MotClips(FileDataset):
         return list(zip(SPLITS, starts, ends, strict=True))
 
     def read_clip(self, entry: Entry) -> tuple[np.ndarray, float]:
-        """Frames of a clip, uint8 (frames, H, W, 3) RGB, and frames/s."""
-        assert isinstance(entry, Part) and entry.stop is not None
+        """The frames of a clip that `clips` made, uint8 (frames, H, W, 3) RGB, and frames/s.
+
+        Raises LossyBenchError, naming the file, for a frame that cannot be read or is of another size.
+        """
+        assert entry.stop is not None
         rate = read_sequence(entry.path.parent.parent).sampling_rate / self.every
         numbers = range(entry.start + 1, entry.stop + 1, self.every)
         frames = [_images.read(entry.path.with_name(f"{number:06d}{entry.path.suffix}")) for number in numbers]
         if len({frame.shape for frame in frames}) > 1:
-            raise LossyBenchError(f"{entry.path}: the frames after it change size")
+            raise LossyBenchError(f"{entry.path}: the frames after it differ in size")
         return np.stack(frames), rate
 
 
 def find_sequences(root: Path, what: str) -> list[Path]:
-    """Folders of sequences: `root` itself, or those in it. Raises LossyBenchError when there are none."""
+    """Folders of sequences: `root` itself, or those in it. Raises LossyBenchError, for the data set `what`, if none."""
     found = sorted(file.parent for file in [*root.glob("seqinfo.ini"), *root.glob("*/seqinfo.ini")])
     if not found:
         raise LossyBenchError(f"data set {what!r}: {root} holds no sequence: no seqinfo.ini in it or one folder below")
@@ -139,27 +136,24 @@ def find_sequences(root: Path, what: str) -> list[Path]:
 
 
 def read_sequence(folder: Path) -> Sequence:
-    """What seqinfo.ini says. Raises LossyBenchError when it is missing or incomplete."""
+    """What seqinfo.ini in `folder` says. Raises LossyBenchError when that file is missing or incomplete."""
     file = folder / "seqinfo.ini"
     parser = configparser.ConfigParser()
     try:
         parser.read_string(file.read_text())
-        known = parser["Sequence"]
-        return Sequence(
-            folder,
-            folder / known["imDir"],
-            float(known["frameRate"]),
-            int(known["seqLength"]),
-            int(known["imWidth"]),
-            int(known["imHeight"]),
-            known["imExt"],
-        )
+        stated = parser["Sequence"]
+        images, rate, suffix = folder / stated["imDir"], float(stated["frameRate"]), stated["imExt"]
+        frames, width, height = (int(stated[key]) for key in ("seqLength", "imWidth", "imHeight"))
+        return Sequence(folder, images, rate, frames, width, height, suffix)
     except (OSError, KeyError, ValueError, configparser.Error) as error:
         raise LossyBenchError(f"{file}: not the seqinfo.ini of a MOT sequence ({error})") from None
 
 
 def read_boxes(sequence: Sequence, objects: list[str], visibility: float) -> dict[int, list[Box]]:
-    """Boxes by frame, counted from 0, clipped to the picture; labels are places in `objects`."""
+    """The boxes of each frame, counted from 0, clipped to the picture. objects: names of OBJECTS, in order of labels.
+
+    visibility: the least visible share of an object, where it is stated. Raises LossyBenchError for a broken gt.txt.
+    """
     file = sequence.folder / "gt" / "gt.txt"
     label_of = {OBJECTS[title]: label for label, title in enumerate(objects)}
     found: dict[int, list[Box]] = collections.defaultdict(list)

@@ -1,8 +1,8 @@
 """What the adapters of public data sets share: published facts, downloads, and splits as published.
 
-Each adapter is a short file that states the facts and lists the items of the unpacked files. Facts are constants here
-rather than asked of torchvision or torchaudio, which know the same ones, because those take seconds to import and a
-config is checked often; a test compares them.
+Each adapter is a short file that states the facts and lists the items of the unpacked files. The facts are written
+here rather than asked of torchvision or torchaudio, which know them too, because those take seconds to import and a
+config is checked often; a test compares the two.
 """
 
 from __future__ import annotations
@@ -12,38 +12,28 @@ import collections
 import dataclasses
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveInt, field_validator
 
-from lossybench.data import _splits, download
-from lossybench.data._files import Entry, FileDataset, compressed_before
-from lossybench.data.dataset import SPLITS, Description, Item, Kind, Medium, Source
+from lossybench.data import download
+from lossybench.data._files import SHARES, Entry, FileDataset, compressed_before, split_up
+from lossybench.data.dataset import SPLITS, Description, Item, Source
 from lossybench.errors import LossyBenchError, nearest
 
 VAL_SHARE = 0.1  # of the published training items, where no validation split is published
-_SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}  # where no splits are published at all
-_CHECKSUM = re.compile(r"md5:[0-9a-f]{32}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Part(Entry):
-    """Some of a file: records or frames from `start`, up to `stop` (None: to the end)."""
-
-    start: int = 0
-    stop: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
     """What is published of a data set.
 
-    compressed_before: lossy codings that its media went through, in order; prior_compression: the same in words.
-    splits: what the splits are. items: published items by split, as far as known. shape: about that of an item once
-    decoded, (H, W, 3), (samples,) or (frames, H, W, 3).
+    prior_compression: the lossy codings that its media went through, in words. compressed_before: their names, in
+    order. splits: what the splits are. items: the number of published items in each split, as far as it is known.
+    shape: about that of an item once decoded, (H, W, 3), (samples,) or (frames, H, W, 3).
     """
 
     title: str
@@ -60,7 +50,7 @@ class Facts:
 
     @property
     def card(self) -> dict[str, str]:
-        """What the data table says of its origin."""
+        """What the data table says of the data set's origin."""
         names = ("title", "source", "licence", "citation", "prior_compression", "splits", "note")
         return {name: getattr(self, name) for name in names if getattr(self, name)}
 
@@ -68,8 +58,6 @@ class Facts:
 class PublishedDataset(FileDataset):
     """A public data set: downloaded, checked and unpacked, or read from a local copy."""
 
-    medium: ClassVar[Medium]
-    kind: ClassVar[Kind]
     facts: ClassVar[Facts]
     classes: ClassVar[list[str]]
     path: Path | None = Field(
@@ -81,51 +69,36 @@ class PublishedDataset(FileDataset):
     checksums: dict[str, str] = Field(
         {}, description='your own checksum by archive name, such as "sha256:…", instead of the published ones'
     )
-    limit: dict[str, int] = Field(
+    limit: dict[Literal["train", "val", "test"], PositiveInt] = Field(
         {}, description="at most so many items of train, val, test, drawn with the study's seed; all when left out"
+    )
+    card: dict[str, str] = Field(
+        {}, description="what to say of a local copy that differs: title, licence, prior_compression, note, ..."
     )
 
     @field_validator("checksums")
     @classmethod
     def _stated(cls, checksums: dict[str, str]) -> dict[str, str]:
         for name, checksum in checksums.items():
-            if not _CHECKSUM.fullmatch(checksum.lower()):
+            if not re.fullmatch(download.CHECKSUM, checksum.lower()):
                 raise ValueError(f'{name}: give "sha256:" (or md5, sha1) and the hexadecimal digits')
         return checksums
 
-    @field_validator("limit")
-    @classmethod
-    def _splits_known(cls, limit: dict[str, int]) -> dict[str, int]:
-        if not set(limit) <= set(SPLITS) or min(limit.values(), default=1) < 1:
-            raise ValueError("give train, val or test, each a number above 0")
-        return limit
-
-    card: dict[str, str] = Field(
-        {}, description="what to say of a local copy that differs: title, licence, prior_compression, note, ..."
-    )
-
     @abc.abstractmethod
-    def entries(self, root: Path) -> list[Entry]:
-        """All items under `root`, in their published splits, without reading media.
+    def entries(self, root: Path) -> Iterable[Entry]:
+        """All items under the folder `root`, in their published splits ("" where none are), without reading media.
 
         Raises LossyBenchError, naming it, for a file that is missing or not as published.
         """
 
     @abc.abstractmethod
     def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
-        """Media and rate of one item. Raises LossyBenchError, naming the file, when it cannot be read."""
-
-    @property
-    def sampling_rate(self) -> float:
-        """Hz that all audio has; 0 for other media."""
-        return 0.0
+        """Media and sampling rate of one item. Raises LossyBenchError, naming the file, when it cannot be read."""
 
     @property
     def shape(self) -> tuple[int, ...]:
         """About that of an item with these options: what planning goes by before anything is downloaded."""
-        if not self.sampling_rate:
-            return self.facts.shape
-        return (round(self.facts.shape[0] * self.sampling_rate / type(self).model_fields["sample_rate"].default),)
+        return self.facts.shape
 
     @property
     def files(self) -> tuple[download.Remote, ...]:
@@ -133,7 +106,7 @@ class PublishedDataset(FileDataset):
         return self.facts.files
 
     def describe(self, seed: int) -> Description:
-        """See Dataset. Of what is still to be downloaded, the items are counted as published."""
+        """See Dataset. The items of what is still to be downloaded are counted as published."""
         counts = self._announced() if self.path is None else self._counts(seed)
         return Description(
             self.medium,
@@ -146,24 +119,22 @@ class PublishedDataset(FileDataset):
         )
 
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
-        """See Dataset."""
-        for entry in self._all(self._fetch(), seed):
-            yield from self.read([entry], lambda _, entry=entry: self.decode(entry), skipped)  # type: ignore[misc]
+        yield from self.read(self._all(seed), self.decode, skipped)
 
     def sources(self) -> list[Source]:
-        """See Dataset."""
         return [Source(self.path)] if self.path else []
 
     def _counts(self, seed: int) -> dict[str, int]:
-        """Items by split of a local copy."""
-        return dict(collections.Counter(entry.split for entry in self._all(self._fetch(), seed)))
+        """The number of items in each split of a local copy."""
+        return collections.Counter(entry.split for entry in self._all(seed))
 
     def _announced(self) -> dict[str, int]:
-        return {split: min(count, self.limit.get(split, count)) for split, count in self.published_counts().items()}
+        counts = self.published_counts()
+        return counts | {split: min(most, counts[split]) for split, most in self.limit.items() if split in counts}
 
     @classmethod
     def published_counts(cls) -> dict[str, int]:
-        """Items by split of the whole published set, as far as known; of val about, where it is cut from train."""
+        """The number of items in each split of the whole set, as far as known; about, where val is cut from train."""
         counts = dict(cls.facts.items)
         if "train" in counts and "val" not in counts:
             counts["val"] = round(VAL_SHARE * counts["train"])
@@ -171,7 +142,7 @@ class PublishedDataset(FileDataset):
         return counts
 
     def _fetch(self) -> Path:
-        """The folder with the unpacked files; downloads and unpacks what is not there yet."""
+        """The folder with the unpacked files; what is not there yet is downloaded and unpacked."""
         if self.path is not None:
             if not self.path.is_dir():
                 raise LossyBenchError(f"data set {self.name!r}: path: folder {self.path} does not exist")
@@ -181,7 +152,15 @@ class PublishedDataset(FileDataset):
                 f"data set {self.name!r}: is not published as an archive; get it from {self.facts.source} and name the "
                 "folder as `path`"
             )
-        files = [self._own(file) for file in self.files]
+        names = [file.name for file in self.files]
+        for name in self.checksums:
+            if name not in names:
+                raise LossyBenchError(f"data set {self.name!r}: checksums: no file {name!r}; {nearest(name, names)}")
+        own = {name: (checksum.lower(),) for name, checksum in self.checksums.items()}
+        files = [
+            dataclasses.replace(file, checksums=own[file.name], size=None) if file.name in own else file
+            for file in self.files
+        ]
         key = hashlib.sha256(" ".join(file.key for file in files).encode()).hexdigest()[:16]
         folder = download.cache() / f"{self.name}-{key}"
         if not folder.is_dir():
@@ -190,50 +169,20 @@ class PublishedDataset(FileDataset):
         return folder
 
     def unpack_further(self, folder: Path) -> None:
-        """Unpack what the archives hold packed, in `folder`, before it is published."""
+        """Unpack archives that lay in the archives, in `folder`, before the folder is published."""
 
-    def _own(self, file: download.Remote) -> download.Remote:
-        """With the user's checksum, if one is given."""
-        names = [remote.name for remote in self.files]
-        for name in self.checksums:
-            if name not in names:
-                raise LossyBenchError(f"data set {self.name!r}: checksums: no file {name!r}; {nearest(name, names)}")
-        if file.name not in self.checksums:
-            return file
-        return dataclasses.replace(file, checksums=(self.checksums[file.name].lower(),), size=None)
-
-    def _all(self, root: Path, seed: int) -> list[Entry]:
+    def _all(self, seed: int) -> list[Entry]:
         """All entries, ordered by split and id, with a validation split, and within the limits."""
-        entries = self.entries(root)
+        root = self._fetch()
+        entries = list(self.entries(root))
         if not entries:
             raise LossyBenchError(f"data set {self.name!r}: {root} holds none of its items")
-        entries = cut(entries, seed)
-        entries.sort(key=lambda entry: (SPLITS.index(entry.split), entry.id))
+        entries = split_up(entries, SHARES, {"train": 1 - VAL_SHARE, "val": VAL_SHARE}, seed)
         for split, most in self.limit.items():
-            entries = _drawn(entries, split, most, seed)
+            those = [index for index, entry in enumerate(entries) if entry.split == split]
+            dropped = set(np.random.default_rng(seed).permutation(those)[most:].tolist())
+            entries = [entry for index, entry in enumerate(entries) if index not in dropped]
         return entries
-
-
-def cut(entries: Sequence[Entry], seed: int) -> list[Entry]:
-    """With the splits that are not published: all of them ("") or val, cut from train; see _splits.assign."""
-    splits = {entry.split for entry in entries}
-    if "val" in splits:
-        return list(entries)
-    undivided, shares = ("", _SHARES) if "" in splits else ("train", {"train": 1 - VAL_SHARE, "val": VAL_SHARE})
-    at = [index for index, entry in enumerate(entries) if entry.split == undivided]
-    found = list(entries)
-    labels = [max(0, entries[index].label) for index in at]  # detection has no class per item: one stratum
-    dealt = _splits.assign(labels, [entries[index].group for index in at], shares, seed)
-    for index, split in zip(at, dealt, strict=True):
-        found[index] = dataclasses.replace(entries[index], split=split)
-    return found
-
-
-def _drawn(entries: list[Entry], split: str, most: int, seed: int) -> list[Entry]:
-    """At most so many entries of a split; the order stays."""
-    those = [index for index, entry in enumerate(entries) if entry.split == split]
-    dropped = set(np.random.default_rng(seed).permutation(those)[most:].tolist())
-    return [entry for index, entry in enumerate(entries) if index not in dropped]
 
 
 def one(root: Path, name: str, what: str) -> Path:

@@ -1,4 +1,4 @@
-"""Splits for data that come without: seeded, stratified by class, no group in two of them."""
+"""Splits for data that come without: made from a seed, stratified by class, and with no group in two splits."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from lossybench.data.dataset import SPLITS
 def assign(labels: Sequence[int], groups: Sequence[str], fractions: dict[str, float], seed: int) -> list[str]:
     """The split of each item, given its label and its group.
 
-    fractions: the share of each split, all above 0, together 1. Groups are dealt in a seeded order, large ones
-    first, each to the split that lacks most of the group's classes relative to its share; so each split gets an
-    item of every class that has as many groups as there are splits.
+    fractions: the share of each split, all above 0 and together 1. Groups are dealt in an order drawn from the seed,
+    the large ones first. Each goes to the split that lacks most of the group's classes relative to its share, so each
+    split gets an item of every class that has as many groups as there are splits.
     """
     members: dict[str, list[int]] = collections.defaultdict(list)
     for index, group in enumerate(groups):

@@ -1,4 +1,4 @@
-"""Users' and published video files as frames."""
+"""Video files as frames."""
 
 from __future__ import annotations
 
@@ -6,56 +6,41 @@ from pathlib import Path
 
 import av
 import numpy as np
-from pydantic import Field
 
-from lossybench.data._published import Entry, Part, PublishedDataset
 from lossybench.errors import LossyBenchError
 
 
-class PublishedVideos(PublishedDataset):
-    """Published clips for classification. Frames that a file only announces are no fault: old AVI files do."""
+def read(path: Path, start: int = 0, stop: int | None = None, whole: bool = False) -> tuple[np.ndarray, float]:
+    """Frames `start` up to `stop` (None: to the end), uint8 (frames, H, W, 3) RGB, and the frames/s.
 
-    medium = "video"
-    kind = "classification"
-    max_frames: int | None = Field(None, ge=1, description="frames kept of each clip, from its start; null: all")
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """See PublishedDataset."""
-        frames, *picture = self.facts.shape
-        return (min(frames, self.max_frames or frames), *picture)
-
-    def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
-        """See PublishedDataset."""
-        start, stop = (entry.start, entry.stop) if isinstance(entry, Part) else (0, None)
-        if self.max_frames is not None:
-            stop = min(start + self.max_frames, stop or start + self.max_frames)
-        return read(entry.path, start, stop)
-
-
-def read(path: Path, start: int = 0, stop: int | None = None) -> tuple[np.ndarray, float]:
-    """Frames `start` up to `stop` (None: all that can be decoded), uint8 (frames, H, W, 3) RGB, and frames/s.
-
+    whole: refuse a damaged frame, and a file that has fewer frames than it announces.
     Raises LossyBenchError, naming the file, when it is no video or none of these frames is in it.
     """
     frames: list[np.ndarray] = []
+    expected = 0
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise LossyBenchError(f"{path}: holds no video that can be read; is it whole?")
             stream = container.streams.video[0]
             rate = float(stream.average_rate or stream.guessed_rate or 0)
+            if whole:  # what the container announces is 0 where it does not say
+                expected = min(stream.frames, stop or stream.frames)
             for index, frame in enumerate(container.decode(stream)):
+                if whole and frame.is_corrupt:
+                    raise LossyBenchError(f"{path}: frame {index} is damaged")
                 if index >= start:
                     frames.append(frame.to_ndarray(format="rgb24"))
                 if index + 1 == stop:
                     break
     except (av.FFmpegError, OSError, ValueError) as error:
         raise LossyBenchError(f"{path}: not a video that ffmpeg can read ({error})") from None
+    if start + len(frames) < expected:
+        raise LossyBenchError(f"{path}: cut short: only {start + len(frames)} of {expected} frames can be decoded")
     if not frames:
-        raise LossyBenchError(f"{path}: ends before frame {start}")
+        raise LossyBenchError(f"{path}: ends before frame {start}, counted from 0")
     if not rate:
-        raise LossyBenchError(f"{path}: says nothing of its frame rate")
+        raise LossyBenchError(f"{path}: does not say its frame rate")
     if len({frame.shape for frame in frames}) > 1:
-        raise LossyBenchError(f"{path}: its frames change size")
+        raise LossyBenchError(f"{path}: its frames differ in size")
     return np.stack(frames), rate

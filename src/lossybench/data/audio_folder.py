@@ -1,35 +1,31 @@
-"""A user's audio for classification, one folder a class."""
+"""A user's audio to classify, with one folder for each class."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from lossybench.data import audio_io
 from lossybench.data._files import ClassFolders
-from lossybench.data.dataset import Finding, Medium
+from lossybench.data.dataset import Finding
 
 
 class AudioFolder(ClassFolders):
-    """root[/split]/class/**/clip; clips keep their length and become 16-bit mono at one rate."""
+    """root[/split]/class/**/clip. Clips keep their length, and become 16-bit mono at one sampling rate."""
 
-    name: ClassVar[str] = "audio_folder"
-    medium: ClassVar[Medium] = "audio"
-    extensions: ClassVar[tuple[str, ...]] = audio_io.EXTENSIONS
-    sample_rate: int = Field(16000, ge=8000, le=48000, description="samples a second (Hz) that all clips get")
+    name = "audio_folder"
+    medium = "audio"
+    extensions = audio_io.EXTENSIONS
+    sample_rate: int = Field(16000, ge=8000, le=48000, description="sampling rate (Hz) that all clips get")
 
     def decode(self, path: Path) -> tuple[np.ndarray, float]:
-        """See ClassFolders."""
         return audio_io.read(path, self.sample_rate)
 
     def look(self, path: Path) -> list[Finding]:
-        """See ClassFolders."""
         return audio_io.look(path, self.sample_rate)
 
     @property
     def sampling_rate(self) -> float:
-        """See ClassFolders."""
         return self.sample_rate

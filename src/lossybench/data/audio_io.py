@@ -1,6 +1,6 @@
-"""Audio in and out of pydub: from a user's file or raw samples to int16 mono at a rate.
+"""Audio as int16 mono at a sampling rate, from a file or from samples, by pydub.
 
-pydub decodes what is not PCM WAV by an ffmpeg program; it gets the one that imageio-ffmpeg carries. Rates are
+pydub decodes what is not PCM WAV by an ffmpeg program; it gets the one that imageio-ffmpeg carries. Sampling rates are
 converted by soxr, because pydub's own conversion does not filter before it drops samples.
 """
 
@@ -29,9 +29,10 @@ _UNKNOWN_LENGTH = 0xFFFFFFFF  # a WAV written to a pipe
 
 
 def read(path: Path, rate: int | None = None) -> tuple[np.ndarray, int]:
-    """Decode a file to int16 (samples,) mono at `rate` Hz (None: its own) and say the rate.
+    """The int16 (samples,) of the file `path`, mono at `rate` Hz (None: its own), and the rate.
 
-    Channels are averaged; wider samples are cut to 16 bits. Raises LossyBenchError when it is no audio, or ends early.
+    Channels are averaged; wider samples are cut to 16 bits. Raises LossyBenchError, naming the file, when it is no
+    audio or ends early.
     """
     try:
         segment = _decode(path)
@@ -58,13 +59,13 @@ def _decode(path: Path) -> AudioSegment:
         try:
             return AudioSegment(content)
         except CouldntDecodeError:
-            pass  # a WAV file of something other than PCM: ffmpeg knows
+            pass  # a WAV file of something other than PCM, which ffmpeg may know
     # pydub's from_file would ask ffprobe, which imageio-ffmpeg does not carry.
     return AudioSegment.from_file_using_temporary_files(str(path), format=None)
 
 
 def look(path: Path, rate: int) -> list[Finding]:
-    """What is odd about a file that can be read, when clips are brought to `rate` Hz; from its header."""
+    """What is odd, by its header, about the readable file `path` when it is brought to `rate` Hz."""
     content = path.open("rb").read(12)
     kinds = {".wav": b"RIFF", ".flac": b"fLaC", ".ogg": b"OggS", ".opus": b"OggS", ".aif": b"FORM", ".aiff": b"FORM"}
     suffix, findings = path.suffix.lower(), []
@@ -84,7 +85,7 @@ def look(path: Path, rate: int) -> list[Finding]:
 
 
 def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
-    """int16 (samples,) at another rate (soxr HQ), rounded and clipped."""
+    """The int16 (samples,) at `from_rate` Hz brought to `to_rate` Hz (soxr HQ), rounded and clipped."""
     if from_rate == to_rate:
         return samples
     converted = soxr.resample(samples.astype(np.float64), from_rate, to_rate)
@@ -92,6 +93,6 @@ def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
 
 
 def normalise(samples: np.ndarray, rate: int, headroom: float) -> np.ndarray:
-    """int16 (samples,) scaled so that its peak lies `headroom` dB below full scale; silence stays silence."""
+    """The int16 (samples,) at `rate` Hz, scaled so that the peak is `headroom` dB below full scale; silence stays."""
     segment = AudioSegment(samples.tobytes(), sample_width=2, frame_rate=rate, channels=1)
     return np.array(effects.normalize(segment, headroom).get_array_of_samples(), np.int16)

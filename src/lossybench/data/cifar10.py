@@ -5,45 +5,22 @@ from __future__ import annotations
 from typing import ClassVar
 
 from lossybench.data import _cifar
-from lossybench.data._published import Facts
-from lossybench.data.download import Remote
 
 
 class Cifar10(_cifar.Cifar):
-    """60,000 images; the published test batch is test, val is cut from the training batches."""
+    """60,000 images. The published test batch is test, and val is cut from the training batches."""
 
     name = "cifar10"
     folder = "cifar-10-batches-bin"
     names = "batches.meta.txt"
     label_bytes = 1
     classes: ClassVar[list[str]] = [
-        "airplane",
-        "automobile",
-        "bird",
-        "cat",
-        "deer",
-        "dog",
-        "frog",
-        "horse",
-        "ship",
-        "truck",
-    ]
-    facts = Facts(
-        title="CIFAR-10",
-        source="https://www.cs.toronto.edu/~kriz/cifar.html",
-        licence="not stated",
-        citation=_cifar.CITATION,
-        prior_compression=_cifar.PRIOR,
-        compressed_before=("JPEG",),
-        splits="train and test as published; val is cut from train",
-        items={"train": 50_000, "test": 10_000},
-        shape=(32, 32, 3),
-        files=(
-            Remote(
-                "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-                ("sha256:c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",),
-                170_052_171,
-                "TensorFlow Datasets",
-            ),
-        ),
+        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+    ]  # fmt: skip
+    facts = _cifar.facts(
+        "CIFAR-10",
+        """
+        https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz 170052171
+        sha256:c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd by TensorFlow Datasets
+        """,
     )

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from lossybench.data import _cifar
-from lossybench.data._published import Facts
-from lossybench.data.download import Remote
 
 
 class Cifar100(_cifar.Cifar):
-    """60,000 images with their fine labels; the published test file is test, val is cut from the training file."""
+    """60,000 images with their fine labels. The published test file is test, and val is cut from the training file."""
 
     name = "cifar100"
     folder = "cifar-100-binary"
@@ -28,22 +26,10 @@ class Cifar100(_cifar.Cifar):
         "sweet_pepper", "table", "tank", "telephone", "television", "tiger", "tractor", "train", "trout", "tulip",
         "turtle", "wardrobe", "whale", "willow_tree", "wolf", "woman", "worm",
     ]  # fmt: skip
-    facts = Facts(
-        title="CIFAR-100",
-        source="https://www.cs.toronto.edu/~kriz/cifar.html",
-        licence="not stated",
-        citation=_cifar.CITATION,
-        prior_compression=_cifar.PRIOR,
-        compressed_before=("JPEG",),
-        splits="train and test as published; val is cut from train",
-        items={"train": 50_000, "test": 10_000},
-        shape=(32, 32, 3),
-        files=(
-            Remote(
-                "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
-                ("sha256:58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",),
-                168_513_733,
-                "TensorFlow Datasets",
-            ),
-        ),
+    facts = _cifar.facts(
+        "CIFAR-100",
+        """
+        https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz 168513733
+        sha256:58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec by TensorFlow Datasets
+        """,
     )

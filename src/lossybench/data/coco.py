@@ -1,4 +1,4 @@
-"""A user's images for detection, annotated in COCO's JSON (https://cocodataset.org/#format-data)."""
+"""A user's images to detect objects in, annotated in COCO's JSON (https://cocodataset.org/#format-data)."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from PIL import Image
 from pydantic import Field, model_validator
 
 from lossybench.data import _images
-from lossybench.data._files import Entry, UserFiles, compressed_before
+from lossybench.data._files import Entry, UserFiles
 from lossybench.data.dataset import SPLITS, Box, Description, Item, Source, needed
 from lossybench.errors import LossyBenchError
 
 
 class Coco(UserFiles):
-    """One annotation file, or one a split; val is cut from train where it is missing.
+    """One annotation file, or one for each split; val is cut from train where it is missing.
 
-    Boxes are clipped to the image; crowds (`iscrowd`) are left out and counted on the card. Classes follow the
-    category ids in ascending order. Images without boxes are kept: they show what is none.
+    Boxes are clipped to the image. Crowds (`iscrowd`) are left out, and counted on the card. Classes are in the order
+    of their category ids. Images without boxes are kept: they show what is no object.
     """
 
-    name: ClassVar[str] = "coco"
+    name = "coco"
+    medium = "image"
+    kind = "detection"
     annotations: Path | dict[str, Path] = Field(description="COCO JSON file, or one each for train, (val,) test")
     images: Path | dict[str, Path] = Field(description="folder that file_name counts from, or one for each split")
 
@@ -42,36 +44,33 @@ class Coco(UserFiles):
         return self
 
     def describe(self, seed: int) -> Description:
-        """See Dataset."""
         classes, entries, crowds, _ = self._entries(seed)
-        counts = dict(collections.Counter(entry.split for entry in entries))
         folder = self.images if isinstance(self.images, Path) else next(iter(self.images.values()))
-        card = self.full_card(folder.resolve().name, entries)
+        about = self.described(folder, classes, entries)
         if crowds:
-            card["crowds"] = f"{crowds} boxes of crowds left out"
-        return Description("image", "detection", classes, card, counts, 0.0, compressed_before(self.card, entries))
+            about.card["crowds"] = f"{crowds} boxes of crowds left out"
+        return about
 
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
-        """See Dataset."""
         _, entries, _, dropped = self._entries(seed)
         skipped.extend(dropped)
-        for item in self.read(entries, lambda path: (_images.read(path), 0.0), skipped):
-            boxes = item.boxes
-            if any(box.x1 > item.media.shape[1] or box.y1 > item.media.shape[0] for box in boxes):
+        for item in self.read(entries, lambda entry: (_images.read(entry.path), 0.0), skipped):
+            height, width, _ = item.media.shape
+            if any(box.x1 > width or box.y1 > height for box in item.boxes):
                 raise LossyBenchError(
-                    f"image {item.id!r} is {item.media.shape[1]} x {item.media.shape[0]} pixels, smaller than the "
-                    "annotations say; they must belong to this very file"
+                    f"image {item.id!r} is {width} x {height} pixels, smaller than the annotations say; these "
+                    "must be of this very file"
                 )
             yield item
 
     def sources(self) -> list[Source]:
-        """See Dataset. Which pictures are read, only the long JSON tells: those are taken that Pillow knows by name."""
+        """See Dataset. Only the long JSON tells which pictures are read, so all count that Pillow knows by name."""
         files, folders = (list(x.values()) if isinstance(x, dict) else [x] for x in (self.annotations, self.images))
         suffixes = ("", *Image.registered_extensions())
         return [Source(file) for file in files] + [Source(folder, suffixes) for folder in dict.fromkeys(folders)]
 
     def _entries(self, seed: int) -> tuple[list[str], list[Entry], int, list[str]]:
-        """Class names, all entries in splits, the number of crowds, and what boxes were dropped as broken."""
+        """Class names, all entries in their splits, the number of crowds, and which boxes were dropped as broken."""
         files = self.annotations if isinstance(self.annotations, dict) else {"": self.annotations}
         classes: list[str] = []
         entries: list[Entry] = []
@@ -96,19 +95,18 @@ class Coco(UserFiles):
                 f"{missing[0]}: no such image ({len(missing)} of {len(entries)} are missing); set `images` to the "
                 "folder that file_name counts from, or set on_error: skip"
             )
-        return classes, self._all_splits(entries, seed), crowds, dropped
-
-    def _all_splits(self, entries: list[Entry], seed: int) -> list[Entry]:
         entries = self.with_splits(entries, seed)
-        for split in needed({entry.split for entry in entries}):
-            if not any(entry.split == split for entry in entries):
+        splits = {entry.split for entry in entries}
+        for split in needed(splits):
+            if split not in splits:
                 raise LossyBenchError(f"data set 'coco': no images in split {split!r}; add images, groups or a file")
-        return entries
+        return classes, entries, crowds, dropped
 
 
 def parse(file: Path, folder: Path, split: str) -> tuple[list[str], list[Entry], int, list[str]]:
-    """Class names, entries (each its own group), the number of crowds, and what boxes were dropped as broken.
+    """Class names, entries (each its own group), the number of crowds, and which boxes were dropped as broken.
 
+    file: the COCO JSON. folder: where its images lie. split: of all entries; "" where it is still to be assigned.
     Raises LossyBenchError, naming the place, for what is no COCO JSON.
     """
     content = _load(file)
@@ -146,7 +144,7 @@ def _load(file: Path) -> dict[str, Any]:
         "categories": ("id", "name"),
     }
     try:
-        # Outlines are most of such a file and not used; dropped at once, they don't all lie in memory.
+        # Outlines are most of such a file and not used. Dropped at once, they never lie in memory all together.
         content = json.loads(file.read_bytes(), object_hook=_without_outline)
     except OSError as error:
         raise LossyBenchError(f"data set 'coco': annotations: {file}: {error.strerror}") from None
@@ -175,7 +173,6 @@ def _clip(bbox: Any, width: int, height: int, label: int) -> Box | None:
         x, y, wide, high = (float(side) for side in bbox)
     except (TypeError, ValueError):
         return None
-    if not all(map(math.isfinite, (x, y, wide, high))):
-        return None
     x0, y0, x1, y1 = max(x, 0.0), max(y, 0.0), min(x + wide, width), min(y + high, height)
-    return Box(x0, y0, x1, y1, label) if x0 < x1 and y0 < y1 else None
+    finite = all(map(math.isfinite, (x, y, wide, high)))
+    return Box(x0, y0, x1, y1, label) if finite and x0 < x1 and y0 < y1 else None

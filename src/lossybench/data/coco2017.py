@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
-from lossybench.data import _images
-from lossybench.data._published import Entry, Facts, PublishedDataset, one
+from lossybench.data._published import Entry, Facts, one
+from lossybench.data._published_images import PublishedImages
 from lossybench.data.coco import parse
-from lossybench.data.download import Remote
+from lossybench.data.download import remotes
 from lossybench.errors import LossyBenchError
 
 _ADDRESS = "http://images.cocodataset.org"
 _BY = "TensorFlow Datasets (SHA-256), PaddleDetection (MD5)"
 
 
-class Coco2017(PublishedDataset):
-    """123,287 images; the published val is test, since the labels of test are not published; val is cut from train."""
+class Coco2017(PublishedImages):
+    """123,287 images. The published val is test here, since test's labels are not public; val is cut from train."""
 
     name = "coco2017"
-    medium = "image"
     kind = "detection"
     classes: ClassVar[list[str]] = [
         "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
@@ -45,53 +43,28 @@ class Coco2017(PublishedDataset):
         splits="published train and val; val is test here, and val is cut from train",
         items={"train": 118_287, "test": 5_000},
         shape=(480, 640, 3),
-        files=(
-            Remote(
-                f"{_ADDRESS}/annotations/annotations_trainval2017.zip",
-                (
-                    "sha256:113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
-                    "md5:f4bbac642086de4f52a3fdda2de5fa2c",
-                ),
-                252_907_541,
-                _BY,
-            ),
-            Remote(
-                f"{_ADDRESS}/zips/train2017.zip",
-                (
-                    "sha256:69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
-                    "md5:cced6f7f71b7629ddf16f17bbcfab6b2",
-                ),
-                19_336_861_798,
-                _BY,
-            ),
-            Remote(
-                f"{_ADDRESS}/zips/val2017.zip",
-                (
-                    "sha256:4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
-                    "md5:442b8da7639aecaf257c1dceb8ba8c80",
-                ),
-                815_585_330,
-                _BY,
-            ),
-        ),
+        files=remotes(f"""
+            {_ADDRESS}/annotations/annotations_trainval2017.zip 252907541
+            sha256:113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268
+            md5:f4bbac642086de4f52a3fdda2de5fa2c by {_BY}
+            {_ADDRESS}/zips/train2017.zip 19336861798
+            sha256:69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929
+            md5:cced6f7f71b7629ddf16f17bbcfab6b2 by {_BY}
+            {_ADDRESS}/zips/val2017.zip 815585330
+            sha256:4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05
+            md5:442b8da7639aecaf257c1dceb8ba8c80 by {_BY}
+        """),
         note="boxes of crowds, and boxes that cover nothing, are left out",
     )
 
-    def entries(self, root: Path) -> list[Entry]:
-        """See PublishedDataset."""
-        found: list[Entry] = []
+    def entries(self, root: Path) -> Iterator[Entry]:
         for published, split in (("train", "train"), ("val", "test")):
             notes = one(root, f"annotations/instances_{published}2017.json", self.name)
             titles, entries, _, _ = parse(notes, one(root, f"{published}2017", self.name), published)
             if titles != self.classes:
                 raise LossyBenchError(f"{notes}: its categories are not those of {self.facts.title}")
-            found += [dataclasses.replace(entry, split=split) for entry in entries]
-        return found
+            yield from (dataclasses.replace(entry, split=split) for entry in entries)
 
     def _counts(self, seed: int) -> dict[str, int]:
         self._fetch()
         return self._announced()  # to read the annotations takes a quarter of a minute
-
-    def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
-        """See PublishedDataset."""
-        return _images.read(entry.path), 0.0

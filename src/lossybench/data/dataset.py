@@ -21,7 +21,7 @@ SPLITS = ("train", "val", "test")
 
 
 def needed(splits: Iterable[str]) -> tuple[str, ...]:
-    """The splits that a data set must have which has these: test alone suffices where nothing is trained."""
+    """The splits that must have items in a data set that has these `splits`: test alone where nothing is trained."""
     return SPLITS if {"train", "val"} & set(splits) else ("test",)
 
 
@@ -29,8 +29,8 @@ def needed(splits: Iterable[str]) -> tuple[str, ...]:
 class Finding:
     """Something about a data set that its user should know before a study starts.
 
-    kind: what sort of thing, in two or three words. severity: an error makes the study impossible, a warning its
-    results doubtful; a note is worth knowing. item: the file or class that it is about.
+    kind: what sort of thing it is, in two or three words. severity: an error makes the study impossible, a warning
+    makes its results doubtful, and a note is worth knowing. item: the file or class that the finding is about.
     """
 
     kind: str
@@ -53,10 +53,10 @@ class Box:
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """One image, or clip of audio or video, with its label, or boxes and labels.
+    """One image, or one clip of audio or video, with its label, or with its boxes and their labels.
 
-    group: what items may share (speaker, photograph, track). sampling_rate: Hz of audio, frames/s of video, else 0.
-    label: index into the classes; -1 in detection.
+    group: what items may share, such as a speaker, photograph or track. sampling_rate: Hz of audio, frames/s of video,
+    0 for images. label: index into the classes; -1 in detection.
     """
 
     id: str
@@ -72,9 +72,9 @@ class Item:
 class Description:
     """What is known of a data set before its media are read.
 
-    card: title, source, licence, citation, prior_compression. counts: items a split; None where only reading tells.
-    sampling_rate: Hz that all audio has; 0 where only reading tells. compressed_before: lossy codings that the media
-    went through before, in order, as far as known.
+    card: title, source, licence, citation and prior_compression. counts: the number of items in each split; None where
+    only reading tells. sampling_rate: Hz that all audio has; 0 where only reading tells. compressed_before: the lossy
+    codings that the media went through before, in order, as far as they are known.
     """
 
     medium: Medium
@@ -88,15 +88,18 @@ class Description:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What an adapter reads from: a file, or the files below a folder that have these lower-case suffixes, or all."""
+    """What an adapter reads from: a file, or the files below a folder that have one of the lower-case `suffixes`.
+
+    Without suffixes, all files below the folder count.
+    """
 
     path: Path
     suffixes: tuple[str, ...] = ()
 
     def files(self, without: Path | None = None) -> Iterator[Path]:
-        """The files, in no order; none that is hidden or lies in a hidden folder or in the folder `without`.
+        """The files, in no order. Hidden files and all in hidden folders or in the folder `without` are left out.
 
-        Links to folders are followed, except to one that the link itself lies in.
+        Links to folders are followed, except for a link to a folder that the link itself lies in.
         """
         if self.path.is_file():
             yield self.path
@@ -114,22 +117,27 @@ class Dataset(pydantic.BaseModel, abc.ABC):
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
     name: ClassVar[str]
+    medium: ClassVar[Medium]
+    kind: ClassVar[Kind]
 
     @abc.abstractmethod
     def describe(self, seed: int) -> Description:
-        """Say what it is without reading any media. Raises LossyBenchError when a file or folder is missing."""
+        """What the data set is, without reading any media. seed: the study's, which splits are made from.
+
+        Raises LossyBenchError when a file or folder is missing.
+        """
 
     def sources(self) -> list[Source]:
-        """The user's files that it reads; none for what is generated, or downloaded and checked.
+        """The user's files that the adapter reads; none where items are generated, or downloaded and checked.
 
-        Raises LossyBenchError when they cannot be named, since a file or folder is missing.
+        Raises LossyBenchError when the files cannot be named because a file or folder is missing.
         """
         return []
 
     @abc.abstractmethod
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
-        """Yield train, then val, then test items, one at a time; the same seed yields the same items.
+        """Yield the items of train, then val, then test, one at a time; the same seed yields the same items.
 
-        What `on_error: skip` left out is appended to `skipped`, each with its reason.
+        skipped: what `on_error: skip` leaves out is appended to this list, each with its reason.
         Raises LossyBenchError for an item that cannot be read.
         """

@@ -8,12 +8,12 @@ from pydantic import Field
 from lossybench.data import _digits
 from lossybench.data.dataset import Box, Item
 
-_TRIES = 30  # places tried for a digit before it is left out
-_OVERLAP = 0.15  # of the smaller box, at most
+_TRIES = 30  # places that are tried for a digit before it is left out
+_OVERLAP = 0.15  # share of the smaller box that two digits may share
 
 
 class DigitScenes(_digits.DigitDataset):
-    """Two to five digits a scene, each with a box tight around its ink; group is the photograph's region."""
+    """Two to five digits in each scene, each with a box tight around its ink. The group is the photograph's region."""
 
     name = "digit_scenes"
     title = "Scenes of digits over photographs"
@@ -25,7 +25,6 @@ class DigitScenes(_digits.DigitDataset):
     size: int = Field(128, ge=96, le=512, description="height and width in pixels; digits are 16 to 44 pixels long")
 
     def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:
-        """See DigitDataset."""
         region, image = _digits.background(random, split, self.size, self.size, contrast=0.6)
         boxes: list[Box] = []
         for _ in range(random.integers(2, 6)):
@@ -39,8 +38,7 @@ class DigitScenes(_digits.DigitDataset):
                 box = Box(left + x0, top + y0, left + x1, top + y1, label)
                 if all(_digits.overlap(box, other) <= _OVERLAP for other in boxes):
                     under = image[top : top + height, left : left + width]
-                    by = _digits.shift(random, under, 110, 180)
-                    image[top : top + height, left : left + width] = _digits.blend(under, ink, by)
+                    under[:] = _digits.blend(under, ink, _digits.shift(random, under, 110, 180))
                     boxes.append(box)
                     break
         return Item(id, split, region, image, boxes=tuple(boxes))

@@ -10,7 +10,7 @@ from lossybench.data.dataset import Item
 
 
 class Digits(_digits.DigitDataset):
-    """Ten classes, balanced; group is the MNIST digit. Up to 1,500 test items each show another digit."""
+    """Ten classes, balanced. The group is the MNIST digit; up to 1,500 test items each show another digit."""
 
     name = "digits"
     title = "Digits over photographs"
@@ -22,15 +22,12 @@ class Digits(_digits.DigitDataset):
     size: int = Field(48, ge=32, le=256, description="height and width in pixels; digits are 0.5 to 0.7 of it")
 
     def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:
-        """See DigitDataset."""
         label, number = _digits.label_and_number(seed, split, index)
         source, ink = _digits.digit(seed, split, label, number)
         ink = _digits.resize_ink(ink, self.size * random.uniform(0.5, 0.7))
         height, width = ink.shape
         _, image = _digits.background(random, split, self.size, self.size, contrast=0.3)
-        top = int(random.integers(self.size - height + 1))
-        left = int(random.integers(self.size - width + 1))
+        top, left = (int(random.integers(self.size - side + 1)) for side in (height, width))
         under = image[top : top + height, left : left + width]
-        by = _digits.shift(random, under, 80, 130)
-        image[top : top + height, left : left + width] = _digits.blend(under, ink, by)
+        under[:] = _digits.blend(under, ink, _digits.shift(random, under, 80, 130))
         return Item(id, split, source, image, label=label)

@@ -1,4 +1,4 @@
-"""Downloads: checked, resumed, tried again, published whole or not at all; archives unpacked safely."""
+"""Downloads that are checked, resumed and tried again, and kept whole or not at all; archives, unpacked safely."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import lzma
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -17,8 +18,9 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 import rarfile
@@ -27,21 +29,24 @@ from tqdm import tqdm
 
 from lossybench.errors import LossyBenchError
 
-_CHUNK = 1 << 16  # bytes; what an interruption may cost
-_TIMEOUT = (15, 60)  # seconds to connect, and without a byte
-_TRIES = 5  # in a row that bring nothing new
+_CHUNK = 1 << 16  # bytes; so many may be lost when a download is interrupted
+_TIMEOUT = (15, 60)  # seconds to wait for a connection, and for the next byte
+_TRIES = 5  # so many tries in a row that bring nothing new end a download
 PAUSE = 1.0  # seconds before the second try, doubled before each further one
-_PASSING = {408, 425, 429, 500, 502, 503, 504}  # HTTP status that may be another one soon
+_PASSING = {408, 425, 429, 500, 502, 503, 504}  # HTTP statuses that may soon pass
 _TITLES = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256"}
-_Member = TypeVar("_Member")
+CHECKSUM = r"(?:md5:[0-9a-f]{32}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64})"
+_DAMAGE = (
+    tarfile.TarError, zipfile.BadZipFile, rarfile.Error, EOFError, zlib.error, lzma.LZMAError, NotImplementedError,
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
 class Remote:
     """A published file.
 
-    checksums: "md5:…", "sha1:…" or "sha256:…", all of which must hold; none where none is published: then the SHA-256
-    of the first download is recorded beside it and must hold from then on. size: bytes; None where not published.
+    checksums: "md5:…", "sha1:…" or "sha256:…", all of which must hold. Where none is published, the SHA-256 of the
+    first download is recorded beside it and must hold from then on. size: in bytes; None where it is not published.
     published_by: who states the checksums.
     """
 
@@ -57,24 +62,37 @@ class Remote:
 
     @property
     def key(self) -> str:
-        """What tells this file from another one of the same name: the start of a checksum, else of the address's."""
+        """What tells this file from others of its name: the start of a checksum, or else of its address's SHA-256."""
         known = self.checksums[0].partition(":")[2] if self.checksums else hashlib.sha256(self.url.encode()).hexdigest()
         return known[:16].lower()
 
 
+def remotes(listing: str) -> tuple[Remote, ...]:
+    """The files of a listing: of each the address, the size in bytes, the checksums, and "by" who states these.
+
+    All but the address may be missing. Any white space parts them; a line break ends the name of who states them.
+    """
+    file = re.compile(rf"(\S+://\S+)(?:\s+(\d+)\b)?((?:\s+{CHECKSUM}\b)*)(?:\s+by (.+))?")
+    assert not file.sub("", listing).strip(), f"not a listing of files: {listing}"
+    return tuple(
+        Remote(url, tuple(sums.split()), int(size) if size else None, by)
+        for url, size, sums, by in file.findall(listing)
+    )
+
+
 def cache() -> Path:
-    """Where downloads are kept: $LOSSYBENCH_CACHE, else lossybench in $XDG_CACHE_HOME or ~/.cache."""
+    """The folder of downloads: $LOSSYBENCH_CACHE, or else lossybench in $XDG_CACHE_HOME or ~/.cache."""
     named = os.environ.get("LOSSYBENCH_CACHE")
     return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lossybench"
 
 
 def fetch(remote: Remote, folder: Path, mirror: str | None = None) -> Path:
-    """The file, downloaded into `folder` unless it is there already.
+    """The path of the `remote` file, downloaded into `folder` unless it is there already.
 
-    mirror: address, or local folder, that has it under its published name; files of a local folder are used in place.
-    An interrupted download goes on where it stopped, at once or when it is asked for again.
-    Raises LossyBenchError when it cannot be had or kept, or when a checksum is wrong (the file is then removed, unless
-    it is the user's own).
+    mirror: address or local folder that has the file under its published name; a local folder's files stay in place.
+    An interrupted download goes on where it stopped, at once or in the next run.
+    Raises LossyBenchError when the file cannot be had or kept, or when a checksum is wrong (the file is then removed,
+    unless it is the user's own).
     """
     address = f"{mirror.rstrip('/')}/{remote.name}" if mirror else remote.url
     if "://" not in address:
@@ -105,7 +123,7 @@ def fetch(remote: Remote, folder: Path, mirror: str | None = None) -> Path:
 
 @contextlib.contextmanager
 def _disk(folder: Path, address: str) -> Iterator[None]:
-    """Say what to do when `folder` cannot be written to."""
+    """Make `folder`, and say what to do when it cannot be written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
@@ -119,17 +137,17 @@ def _disk(folder: Path, address: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(target: Path) -> Iterator[None]:
-    """Let one process at a time bring or unpack `target`: the second then finds it there."""
+    """Let one process at a time download or unpack `target`: the second one then finds it there."""
     with target.with_name(f".{target.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _download(address: str, remote: Remote, recorded: tuple[str, ...], partial: Path) -> None:
-    """Bring the whole file to `partial`, as often as it breaks off on the way, and check it."""
+    """Download the whole file to `partial`, however often the connection breaks, and check it."""
     checksums = remote.checksums or recorded
     if not checksums:
-        partial.unlink(missing_ok=True)  # nothing would tell that the rest is of another version
+        partial.unlink(missing_ok=True)  # without checksums nothing would tell that the rest is of another version
     while True:
         resumed = partial.is_file() and partial.stat().st_size > 0
         _receive_all(address, remote, partial)
@@ -143,7 +161,7 @@ def _download(address: str, remote: Remote, recorded: tuple[str, ...], partial: 
 
 
 def _receive_all(address: str, remote: Remote, partial: Path) -> None:
-    """Append what is missing to `partial`, in as many tries as it takes while they bring something new."""
+    """Append what is missing to `partial`, in as many tries as it takes as long as they bring something new."""
     best = failures = 0
     version: dict[str, str] = {}
     while True:
@@ -176,9 +194,9 @@ def _receive_all(address: str, remote: Remote, partial: Path) -> None:
 
 
 def _receive(address: str, file: BinaryIO, size: int | None, version: dict[str, str]) -> None:
-    """Append what is still missing; start over when the server cannot resume, or has another version by now.
+    """Append to `file` what is missing; start over when the server cannot resume, or has another version by now.
 
-    version: If-Range header for the file as it was first seen; filled here.
+    size: bytes of the whole file, if known. version: the header If-Range for the file as first seen; filled here.
     """
     have = file.tell()
     # Compression in transit would make byte ranges meaningless.
@@ -217,7 +235,7 @@ def _gib(size: int) -> str:
 
 
 def _digests(path: Path, algorithms: Sequence[str]) -> dict[str, str]:
-    """Checksums of a file, all in one reading."""
+    """The checksums of a file by each of the algorithms, from one reading."""
     found = {algorithm: hashlib.new(algorithm) for algorithm in algorithms}
     size = path.stat().st_size
     with (
@@ -232,24 +250,19 @@ def _digests(path: Path, algorithms: Sequence[str]) -> dict[str, str]:
 
 
 def _problem(path: Path, checksums: Sequence[str]) -> str:
-    """What is wrong with a file; "" when all its checksums hold."""
+    """What is wrong with a file, in words; "" when all its checksums hold."""
     expected = dict(checksum.lower().split(":") for checksum in checksums)
     got = _digests(path, list(expected)) if expected else {}
-    wrong = [
-        f"wrong {_TITLES[algorithm]}: expected {expected[algorithm]}, got {got[algorithm]}"
-        for algorithm in expected
-        if got[algorithm] != expected[algorithm]
-    ]
-    return "; ".join(wrong)
+    wrong = [name for name in expected if got[name] != expected[name]]
+    return "; ".join(f"wrong {_TITLES[name]}: expected {expected[name]}, got {got[name]}" for name in wrong)
 
 
 def unpack(archives: Mapping[str, Path], folder: Path, further: Callable[[Path], None] | None = None) -> Path:
-    """Unpack zip, tar and rar archives into one new folder, whole or not at all; one that is there is kept.
+    """Unpack zip, tar and rar archives into one new folder, whole or not at all; a folder that is there is kept.
 
-    archives: file by published name; text files are copied under that name. further: what else is to be done in the
-    folder before it is published. Raises LossyBenchError for a
-    damaged archive, for one with absolute paths, "..", links or devices, of which nothing is then kept, and when a rar
-    archive needs a program that is not there.
+    archives: files by their published names; text files are copied under that name. further: what else is to be done
+    in the folder before it is published. Raises LossyBenchError for a damaged archive; for one with absolute paths,
+    "..", links or devices, of which nothing is then kept; and when a rar archive needs a program that is not there.
     """
     with _disk(folder.parent, folder.name), _locked(folder):
         if folder.is_dir():
@@ -273,76 +286,48 @@ def unpack(archives: Mapping[str, Path], folder: Path, further: Callable[[Path],
 
 
 def unpack_into(archive: Path, folder: Path) -> None:
-    """Unpack one archive into a folder that is there; otherwise as `unpack`."""
+    """Unpack one archive into a folder that is there; errors as of `unpack`."""
     try:
-        if rarfile.is_rarfile(archive):
-            _unpack_rar(archive, folder)
-        elif zipfile.is_zipfile(archive):
-            _unpack_zip(archive, folder)
-        else:
-            _unpack_tar(archive, folder)
+        with _members(archive) as members:
+            for name, is_folder, is_file, _ in members:
+                path = PurePosixPath(name.replace("\\", "/"))
+                if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
+                    raise LossyBenchError(f"{archive}: unsafe: {name!r} would be written outside its folder")
+                if not (is_folder or is_file):
+                    raise LossyBenchError(f"{archive}: unsafe: {name!r} is a link or device, not a plain file")
+            for name, is_folder, _, opened in tqdm(members, desc=f"unpack {archive.name}", unit="file", delay=2):
+                target = folder / name
+                (target if is_folder else target.parent).mkdir(parents=True, exist_ok=True)
+                if not is_folder:
+                    with opened() as source, target.open("wb") as sink:
+                        shutil.copyfileobj(source, sink)
     except rarfile.RarCannotExec:
         raise LossyBenchError(
             f"{archive}: rar archives are unpacked by bsdtar, unar, unrar or 7z, and none is there; install one, on "
             "Debian or Ubuntu the package libarchive-tools, or unpack it yourself and name the folder as `path`"
         ) from None
-    except (
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        rarfile.Error,
-        EOFError,
-        zlib.error,
-        lzma.LZMAError,
-        NotImplementedError,
-    ) as error:
+    except _DAMAGE as error:
         raise LossyBenchError(
             f"{archive}: not a whole zip, tar or rar archive ({error}); remove it and run again"
         ) from None
 
 
-def _unpack_zip(archive: Path, folder: Path) -> None:
-    with zipfile.ZipFile(archive) as content:
-        members = content.infolist()
-        for member in members:
-            kind = stat.S_IFMT(member.external_attr >> 16)  # 0 where the archiver knew no Unix modes
-            _refuse(archive, member.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))
-        for member in _progress(archive, members):
-            content.extract(member, folder)
+@contextlib.contextmanager
+def _members(archive: Path) -> Iterator[list[tuple[str, bool, bool, Callable[[], Any]]]]:
+    """Of each member its name, whether it is a folder, whether it is a plain file, and what opens it.
 
-
-def _unpack_rar(archive: Path, folder: Path) -> None:
-    with rarfile.RarFile(archive) as content:
-        members = content.infolist()
-        for member in members:
-            _refuse(archive, member.filename, member.is_file() or member.is_dir())
-        for member in _progress(archive, members):
-            content.extract(member, folder)
-
-
-def _unpack_tar(archive: Path, folder: Path) -> None:
-    with tarfile.open(archive) as content:
-        for member in content.getmembers():
-            _refuse(archive, member.name, member.isreg() or member.isdir())
-        for member in _progress(archive, content.getmembers()):
-            # By hand, since tarfile's own filters came with Python 3.11.4 and Debian 12 has 3.11.2.
-            target = folder / member.name
-            if member.isdir():
-                target.mkdir(parents=True, exist_ok=True)
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            source = content.extractfile(member)
-            assert source, "a plain file, as was made sure of"
-            with source, target.open("wb") as sink:
-                shutil.copyfileobj(source, sink)
-
-
-def _progress(archive: Path, members: Sequence[_Member]) -> Iterator[_Member]:
-    return iter(tqdm(members, desc=f"unpack {archive.name}", unit="file", delay=2))
-
-
-def _refuse(archive: Path, member: str, plain: bool) -> None:
-    path = PurePosixPath(member.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
-        raise LossyBenchError(f"{archive}: unsafe: {member!r} would be written outside its folder")
-    if not plain:
-        raise LossyBenchError(f"{archive}: unsafe: {member!r} is a link or device, not a plain file")
+    The members are written by hand: tarfile's own filters came with Python 3.11.4, and Debian 12 has 3.11.2.
+    """
+    if rarfile.is_rarfile(archive):
+        with rarfile.RarFile(archive) as rar:
+            yield [(one.filename, one.is_dir(), one.is_file(), partial(rar.open, one)) for one in rar.infolist()]
+    elif zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as content:
+            plain = (0, stat.S_IFREG, stat.S_IFDIR)  # 0 where the archiver knew no Unix modes
+            yield [
+                (one.filename, one.is_dir(), stat.S_IFMT(one.external_attr >> 16) in plain, partial(content.open, one))
+                for one in content.infolist()
+            ]
+    else:
+        with tarfile.open(archive) as tar:
+            yield [(one.name, one.isdir(), one.isreg(), partial(tar.extractfile, one)) for one in tar.getmembers()]

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 from pydantic import Field
 
-from lossybench.data import audio_io
-from lossybench.data._published import Entry, Facts, PublishedDataset, one
-from lossybench.data.download import Remote
+from lossybench.data._published import Entry, Facts, one
+from lossybench.data._published_audio import PublishedAudio
+from lossybench.data.download import remotes
 from lossybench.errors import LossyBenchError
 
 
-class Esc50(PublishedDataset):
-    """2,000 clips of five seconds in five folds, each fold's recordings of its own; group is the Freesound recording.
+class Esc50(PublishedAudio):
+    """2,000 clips of five seconds in five folds, no recording in two of them. The group is the Freesound recording.
 
-    One fold is test and the next one val; published results are means over all five as test.
+    One fold is test and the next one val; published results are means over the five folds as test.
     """
 
     name = "esc50"
-    medium = "audio"
-    kind = "classification"
     classes: ClassVar[list[str]] = [
         "dog", "rooster", "pig", "cow", "frog", "cat", "hen", "insects", "sheep", "crow", "rain", "sea_waves",
         "crackling_fire", "crickets", "chirping_birds", "water_drops", "wind", "pouring_water", "toilet_flush",
@@ -45,38 +43,23 @@ class Esc50(PublishedDataset):
         splits="the five published folds: `fold` is test, the next one val, the others train",
         items={"train": 1_200, "val": 400, "test": 400},
         shape=(220_500,),
-        files=(
-            Remote(
-                "https://github.com/karoldvl/ESC-50/archive/master.zip",
-                ("md5:7771e4b9d86d0945acce719c7a59305a",),
-                published_by="soundata, PaddleAudio",
-            ),
-        ),
+        files=remotes("""
+            https://github.com/karoldvl/ESC-50/archive/master.zip
+            md5:7771e4b9d86d0945acce719c7a59305a by soundata, PaddleAudio
+        """),
         note="the address is of the newest state of a repository: after a change there the checksum no longer holds, "
         "and `checksums` takes yours",
     )
     fold: int = Field(1, ge=1, le=5, description="fold to test on")
     sample_rate: int = Field(44100, ge=8000, le=48000, description="Hz that clips get; their own is 44100")
 
-    @property
-    def sampling_rate(self) -> float:
-        """See PublishedDataset."""
-        return self.sample_rate
-
-    def entries(self, root: Path) -> list[Entry]:
-        """See PublishedDataset."""
+    def entries(self, root: Path) -> Iterator[Entry]:
         table = one(root, "meta/esc50.csv", self.name)
         splits = {self.fold: "test", self.fold % 5 + 1: "val"}
-        found: list[Entry] = []
         with table.open(newline="") as file:
             for row in csv.DictReader(file):
                 label = int(row["target"])
                 if self.classes[label : label + 1] != [row["category"]]:
                     raise LossyBenchError(f"{table}: class {label} is {row['category']!r}, which is not as published")
                 clip = table.parents[1] / "audio" / row["filename"]
-                found.append(Entry(clip.name, clip, splits.get(int(row["fold"]), "train"), row["src_file"], label))
-        return found
-
-    def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
-        """See PublishedDataset."""
-        return audio_io.read(entry.path, self.sample_rate)
+                yield Entry(clip.name, clip, splits.get(int(row["fold"]), "train"), row["src_file"], label)

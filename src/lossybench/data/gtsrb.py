@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
-from lossybench.data import _images
-from lossybench.data._published import Entry, Facts, PublishedDataset, one
-from lossybench.data.download import Remote
+from lossybench.data._published import Entry, Facts, one
+from lossybench.data._published_images import PublishedImages
+from lossybench.data.download import remotes
 
 _ADDRESS = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370"
 
 
-class Gtsrb(PublishedDataset):
-    """Signs, mostly cut out tightly, 15 to 250 pixels; group is the track, of 30 near-duplicates as the car drives by.
+class Gtsrb(PublishedImages):
+    """Traffic signs of 15 to 250 pixels, mostly cut out tightly. The group is the track: 30 pictures of one sign.
 
     The published test images come without tracks. Training images lie in Training/ (the mended archive) or in
     Final_Training/Images/ (the first one).
     """
 
     name = "gtsrb"
-    medium = "image"
     kind = "classification"
     classes: ClassVar[list[str]] = [
         "limit 20", "limit 30", "limit 50", "limit 60", "limit 70", "limit 80", "end of limit 80", "limit 100",
@@ -44,28 +42,14 @@ class Gtsrb(PublishedDataset):
         splits="train and test as published; val is whole tracks cut from train",
         items={"train": 26_640, "test": 12_630},
         shape=(50, 50, 3),
-        files=(
-            Remote(
-                f"{_ADDRESS}/GTSRB-Training_fixed.zip",
-                ("md5:513f3c79a4c5141765e10e952eaa2478",),
-                published_by="torchvision",
-            ),
-            Remote(
-                f"{_ADDRESS}/GTSRB_Final_Test_Images.zip",
-                ("md5:c7e4e6327067d32654124b0fe9e82185",),
-                published_by="torchvision",
-            ),
-            Remote(
-                f"{_ADDRESS}/GTSRB_Final_Test_GT.zip",
-                ("md5:fe31e9c9270bbcd7b84b7f21a9d9d9e5",),
-                published_by="torchvision",
-            ),
-        ),
+        files=remotes(f"""
+            {_ADDRESS}/GTSRB-Training_fixed.zip md5:513f3c79a4c5141765e10e952eaa2478 by torchvision
+            {_ADDRESS}/GTSRB_Final_Test_Images.zip md5:c7e4e6327067d32654124b0fe9e82185 by torchvision
+            {_ADDRESS}/GTSRB_Final_Test_GT.zip md5:fe31e9c9270bbcd7b84b7f21a9d9d9e5 by torchvision
+        """),
     )
 
-    def entries(self, root: Path) -> list[Entry]:
-        """See PublishedDataset."""
-        found: list[Entry] = []
+    def entries(self, root: Path) -> Iterator[Entry]:
         base = one(root, "Final_Test", self.name).parent
         training = base / "Training"
         if not training.is_dir():
@@ -73,16 +57,11 @@ class Gtsrb(PublishedDataset):
         for label in range(len(self.classes)):
             for file in sorted((training / f"{label:05d}").glob("*.ppm")):
                 track = f"{label:05d}/{file.stem.partition('_')[0]}"
-                found.append(Entry(f"train/{label:05d}/{file.name}", file, "train", track, label))
+                yield Entry(f"train/{label:05d}/{file.name}", file, "train", track, label)
         truth = base / "Final_Test" / "GT-final_test.csv"
         if not truth.is_file():
             truth = one(root, truth.name, self.name)
         with truth.open(newline="") as table:
             for row in csv.DictReader(table, delimiter=";"):
                 image = base / "Final_Test" / "Images" / row["Filename"]
-                found.append(Entry(f"test/{image.name}", image, "test", f"test/{image.name}", int(row["ClassId"])))
-        return found
-
-    def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
-        """See PublishedDataset."""
-        return _images.read(entry.path), 0.0
+                yield Entry(f"test/{image.name}", image, "test", f"test/{image.name}", int(row["ClassId"]))

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
-from lossybench.data import _videos, download
+from lossybench.data import download
 from lossybench.data._published import Entry, Facts, one
-from lossybench.data.download import Remote
+from lossybench.data._published_videos import PublishedVideos
+from lossybench.data.download import remotes
 from lossybench.errors import LossyBenchError
 
 _ADDRESS = "https://serre-lab.clps.brown.edu/wp-content/uploads/2013/10"
 # Source_action_visible-parts_camera_people_viewpoint_quality_number.avi
-_GROUP = re.compile(r"(.+)_[a-z]_[a-z]{2}_np\d+_[a-z]{2}_[a-z]{3}_\d+\.avi")
+_GROUP = re.compile(r"(.+)_[a-z]_[a-z]{2}_np\d+_[a-z]{2}_[a-z]{3}_\d+\.avi$")
 
 
-class Hmdb51(_videos.PublishedVideos):
-    """6,766 clips, 240 pixels high at 30 frames/s, in three published splits; group is the source video and action.
+class Hmdb51(PublishedVideos):
+    """6,766 clips, 240 pixels high at 30 frames/s, in three published splits. The group is the source video and action.
 
     Each split takes 70 clips of a class for train and 30 for test, and leaves the others out.
     """
@@ -42,44 +44,29 @@ class Hmdb51(_videos.PublishedVideos):
         splits="train and test of split 1, 2 or 3 as published; val is whole source videos cut from train",
         items={"train": 3_570, "test": 1_530},
         shape=(93, 240, 340, 3),
-        files=(
-            Remote(
-                f"{_ADDRESS}/hmdb51_org.rar",
-                ("md5:517d6f1f19f215c45cdd4d25356be1fb",),
-                published_by="DMVR (Google DeepMind)",
-            ),
-            Remote(
-                f"{_ADDRESS}/test_train_splits.rar",
-                ("md5:15e67781e70dcfbdce2d7dbb9b3344b5",),
-                published_by="torchvision",
-            ),
-        ),
+        files=remotes(f"""
+            {_ADDRESS}/hmdb51_org.rar md5:517d6f1f19f215c45cdd4d25356be1fb by DMVR (Google DeepMind)
+            {_ADDRESS}/test_train_splits.rar md5:15e67781e70dcfbdce2d7dbb9b3344b5 by torchvision
+        """),
     )
-    split: int = Field(
-        1, ge=1, le=3, description="which of the three published splits; published results are their mean"
-    )
+    split: int = Field(1, ge=1, le=3, description="which published split; published results are means over all three")
 
     def unpack_further(self, folder: Path) -> None:
-        """See PublishedDataset. The archive is of one archive a class."""
+        """See PublishedDataset. The archive holds one archive for each class."""
         for archive in sorted(folder.glob("*.rar")):
             download.unpack_into(archive, folder)
             archive.unlink()
 
-    def entries(self, root: Path) -> list[Entry]:
-        """See PublishedDataset."""
+    def entries(self, root: Path) -> Iterator[Entry]:
         lists = one(root, "testTrainMulti_7030_splits", self.name)
         videos = one(root, self.classes[0], self.name).parent
-        found: list[Entry] = []
         for label, title in enumerate(self.classes):
             listed = lists / f"{title}_test_split{self.split}.txt"
             if not listed.is_file():
                 raise LossyBenchError(f"{listed}: no such file, but it is one of the published lists")
             for line in listed.read_text().splitlines():
                 clip, _, use = line.strip().rpartition(" ")
-                if use in ("1", "2"):
+                if split := {"1": "train", "2": "test"}.get(use):
                     clip = clip.strip()
-                    match = _GROUP.fullmatch(clip)
-                    group = match.group(1) if match else clip
-                    split = "train" if use == "1" else "test"
-                    found.append(Entry(f"{title}/{clip}", videos / title / clip, split, group, label))
-        return found
+                    group = _GROUP.sub(r"\1", clip)
+                    yield Entry(f"{title}/{clip}", videos / title / clip, split, group, label)

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
-from lossybench.data import _images
-from lossybench.data._published import Entry, Facts, PublishedDataset, one
+from lossybench.data._published import Entry, Facts, one
+from lossybench.data._published_images import PublishedImages
 
 
-class ImagenetNips2017(PublishedDataset):
-    """299 x 299; images.csv and the folder images/, of which those that are there are used; only test.
+class ImagenetNips2017(PublishedImages):
+    """Images of 299 x 299 to test on: those that images.csv lists and the folder images/ holds.
 
     Classes are the numbers 0 to 999 of ImageNet's 1,000 classes; the file counts them from 1.
     """
 
     name = "imagenet_nips2017"
-    medium = "image"
     kind = "classification"
     classes: ClassVar[list[str]] = [str(number) for number in range(1000)]
     facts = Facts(
@@ -36,17 +34,10 @@ class ImagenetNips2017(PublishedDataset):
         files=(),
     )
 
-    def entries(self, root: Path) -> list[Entry]:
-        """See PublishedDataset."""
+    def entries(self, root: Path) -> Iterator[Entry]:
         table = one(root, "images.csv", self.name)
-        found: list[Entry] = []
         with table.open(newline="") as file:
             for row in csv.DictReader(file):
                 image = table.parent / "images" / f"{row['ImageId']}.png"
                 if image.is_file():
-                    found.append(Entry(row["ImageId"], image, "test", row["ImageId"], int(row["TrueLabel"]) - 1))
-        return found
-
-    def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
-        """See PublishedDataset."""
-        return _images.read(entry.path), 0.0
+                    yield Entry(row["ImageId"], image, "test", row["ImageId"], int(row["TrueLabel"]) - 1)

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from lossybench.data import _videos
-from lossybench.data._published import Entry, Facts, Part, one
-from lossybench.data.download import Remote
+from lossybench.data._published import Entry, Facts, one
+from lossybench.data._published_videos import PublishedVideos
+from lossybench.data.download import remotes
 from lossybench.errors import LossyBenchError
 
 _ADDRESS = "https://www.csc.kth.se/cvap/actions"
 _SPLITS = {"Training": "train", "Validation": "val", "Test": "test"}
 _LINE = re.compile(r"(person\d+)_([a-z]+)_(d\d)\s+frames\s+(.*)")
 _RANGE = re.compile(r"(\d+)-(\d+)")
-_SHA1 = {
-    "boxing": "adb36ed9c29c846d44d2ba15f348bd115c951bbd",
-    "handclapping": "d3b81261aa822ef63d0d1523f945bfaff27814d2",
-    "handwaving": "0792f7cd69f7f895a205c08ac212ddaa7177e370",
-    "jogging": "21943bdbcef9dad106db0d74661e49eaeaa15a25",
-    "running": "da83bb313edfd4455fffdda6263696fa10d43c6f",
-    "walking": "a3e81537271a0ab4576591774baa38c2d97b7e3a",
-}
 
 
-class Kth(_videos.PublishedVideos):
-    """2,391 sequences of 160 x 120 at 25 frames/s, cut from 599 files as the list says; group is the person."""
+class Kth(PublishedVideos):
+    """2,391 sequences of 160 x 120 at 25 frames/s, cut from 599 files as published. The group is the person."""
 
     name = "kth"
-    classes: ClassVar[list[str]] = list(_SHA1)
+    classes: ClassVar[list[str]] = ["boxing", "handclapping", "handwaving", "jogging", "running", "walking"]
     facts = Facts(
         title="KTH human actions",
         source="https://www.csc.kth.se/cvap/actions/",
@@ -43,13 +36,15 @@ class Kth(_videos.PublishedVideos):
         splits="persons of train, val and test as published",
         items={"train": 760, "val": 768, "test": 863},
         shape=(100, 120, 160, 3),
-        files=(
-            *(
-                Remote(f"{_ADDRESS}/{action}.zip", (f"sha1:{sha1}",), published_by="vipy (Visym)")
-                for action, sha1 in _SHA1.items()
-            ),
-            Remote(f"{_ADDRESS}/00sequences.txt"),
-        ),
+        files=remotes(f"""
+            {_ADDRESS}/boxing.zip sha1:adb36ed9c29c846d44d2ba15f348bd115c951bbd by vipy (Visym)
+            {_ADDRESS}/handclapping.zip sha1:d3b81261aa822ef63d0d1523f945bfaff27814d2 by vipy (Visym)
+            {_ADDRESS}/handwaving.zip sha1:0792f7cd69f7f895a205c08ac212ddaa7177e370 by vipy (Visym)
+            {_ADDRESS}/jogging.zip sha1:21943bdbcef9dad106db0d74661e49eaeaa15a25 by vipy (Visym)
+            {_ADDRESS}/running.zip sha1:da83bb313edfd4455fffdda6263696fa10d43c6f by vipy (Visym)
+            {_ADDRESS}/walking.zip sha1:a3e81537271a0ab4576591774baa38c2d97b7e3a by vipy (Visym)
+            {_ADDRESS}/00sequences.txt
+        """),
         note="a sequence that lies behind the end of its file, as one of boxing does, is left out and counted",
     )
 
@@ -57,12 +52,10 @@ class Kth(_videos.PublishedVideos):
         "skip", description="at a sequence that cannot be read: stop, or skip it and say so on the card"
     )
 
-    def entries(self, root: Path) -> list[Entry]:
-        """See PublishedDataset."""
+    def entries(self, root: Path) -> Iterator[Entry]:
         listing = one(root, "00sequences.txt", self.name)
         files = {file.name: file for file in root.rglob("*_uncomp.avi")}
         split_of: dict[str, str] = {}
-        found: list[Entry] = []
         for line in listing.read_text(errors="replace").splitlines():
             title, _, persons = line.partition(":")
             if title.strip() in _SPLITS:
@@ -77,14 +70,5 @@ class Kth(_videos.PublishedVideos):
                 if file is None:
                     raise LossyBenchError(f"data set 'kth': {root} has no '{stem}_uncomp.avi'")
                 for number, (first, last) in enumerate(_RANGE.findall(ranges), 1):  # counted from 1, both included
-                    part = Part(
-                        f"{stem}/{number}",
-                        file,
-                        split_of[person],
-                        person,
-                        self.classes.index(action),
-                        start=int(first) - 1,
-                        stop=int(last),
-                    )
-                    found.append(part)
-        return found
+                    id, label = f"{stem}/{number}", self.classes.index(action)
+                    yield Entry(id, file, split_of[person], person, label, (), int(first) - 1, int(last))

@@ -1,11 +1,10 @@
-"""A user's video for detection, annotated in the layout of the MOT challenges."""
+"""A user's video to detect objects in, annotated in the layout of the MOT challenges."""
 
 from __future__ import annotations
 
 import collections
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 from pydantic import Field, field_validator
 
@@ -16,9 +15,9 @@ from lossybench.errors import nearest
 
 
 class Mot(_mot.MotClips):
-    """One sequence, or a folder of them (see _mot)."""
+    """One sequence, or a folder of sequences (see _mot)."""
 
-    name: ClassVar[str] = "mot"
+    name = "mot"
     path: Path = Field(description="folder of a sequence, or of several")
     objects: list[str] = Field(
         ["pedestrian"], min_length=1, description="what is to be found: names of the MOT classes"
@@ -36,22 +35,18 @@ class Mot(_mot.MotClips):
         return objects
 
     def describe(self, seed: int) -> Description:
-        """See Dataset."""
         entries = self._entries()
         counts = collections.Counter(entry.split for entry in entries)
         before = compressed_before(self.card, entries)
         unstated = dict.fromkeys(("source", "licence", "citation"), "not stated")
         prior = "frames are JPEG files" if "JPEG" in before else "frames are in a lossless format"
         card = {"title": self.path.resolve().name, **unstated, "prior_compression": prior, **self.card}
-        return Description("video", "detection", self.objects, card, dict(counts), 0.0, before)
+        return Description(self.medium, self.kind, self.objects, card, dict(counts), 0.0, before)
 
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
-        """See Dataset."""
-        for entry in self._entries():
-            yield from self.read([entry], lambda _, entry=entry: self.read_clip(entry), skipped)  # type: ignore[misc]
+        yield from self.read(self._entries(), self.read_clip, skipped)
 
     def sources(self) -> list[Source]:
-        """See Dataset."""
         read = [_mot.read_sequence(folder) for folder in _mot.find_sequences(self.path, self.name)]
         notes = [Source(one.folder / name) for one in read for name in ("seqinfo.ini", "gt/gt.txt")]
         return notes + [Source(one.images, (one.suffix.lower(),)) for one in read]

@@ -9,15 +9,13 @@ import numpy as np
 
 from lossybench.data import _mot
 from lossybench.data._published import Entry, Facts, PublishedDataset, one
-from lossybench.data.download import Remote
+from lossybench.data.download import remotes
 
 
 class Mot17Det(_mot.MotClips, PublishedDataset):
-    """The seven labelled sequences, 5,316 frames, cut into clips; labels of the published test are not public."""
+    """The seven labelled sequences, 5,316 frames, cut into clips. The labels of the published test are not public."""
 
     name = "mot17det"
-    medium = "video"
-    kind = "detection"
     classes: ClassVar[list[str]] = ["pedestrian"]
     facts = Facts(
         title="MOT17Det (MOT Challenge 2017, detection)",
@@ -29,14 +27,12 @@ class Mot17Det(_mot.MotClips, PublishedDataset):
         splits="the published train only: shares of each sequence's time with gaps between, or whole sequences",
         items={},
         shape=(16, 1080, 1920, 3),
-        files=(Remote("https://motchallenge.net/data/MOT17Det.zip"),),
+        files=remotes("https://motchallenge.net/data/MOT17Det.zip"),
         note="objects that the benchmark does not count, or of another class, are left out",
     )
 
     def entries(self, root: Path) -> list[Entry]:
-        """See PublishedDataset."""
         return self.clips(_mot.find_sequences(one(root, "train", self.name), self.name), self.classes)
 
     def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
-        """See PublishedDataset."""
         return self.read_clip(entry)

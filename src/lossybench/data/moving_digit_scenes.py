@@ -8,12 +8,12 @@ from pydantic import Field
 from lossybench.data import _digits
 from lossybench.data.dataset import Box, Item
 
-_TRIES = 30  # courses tried for a digit before it is left out
-_OVERLAP = 0.15  # of the smaller box, at most, in every frame
+_TRIES = 30  # courses that are tried for a digit before it is left out
+_OVERLAP = 0.15  # share of the smaller box that two digits may share in any frame
 
 
 class MovingDigitScenes(_digits.DigitDataset):
-    """Boxes are tight around the ink and carry their frame; group is the photograph's region."""
+    """Boxes are tight around the ink, and state their frame. The group is the photograph's region."""
 
     name = "moving_digit_scenes"
     title = "Scenes of moving digits over panning photographs"
@@ -23,10 +23,9 @@ class MovingDigitScenes(_digits.DigitDataset):
     val: int = Field(60, ge=1, description="clips to validate on")
     test: int = Field(200, ge=1, description="clips to test on")
     size: int = Field(96, ge=64, le=512, description="height and width in pixels; digits are 20 to 34 pixels long")
-    frames: int = Field(16, ge=2, le=250, description="frames a clip, at 25 a second")
+    frames: int = Field(16, ge=2, le=250, description="frames in each clip, at 25 frames/s")
 
     def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:
-        """See DigitDataset."""
         camera = _digits.Camera(random, split, self.size, self.frames, contrast=0.6)
         media = np.stack([camera.frame(frame) for frame in range(self.frames)])
         courses: list[list[Box]] = []
@@ -49,7 +48,9 @@ class MovingDigitScenes(_digits.DigitDataset):
         return Item(id, split, camera.region, media, 25.0, boxes=boxes)
 
     def _bounce(self, random: np.random.Generator, margin: float) -> np.ndarray:
-        """Centres x, y of each frame: straight on at 0.5 to 2.5 pixels a frame, reflected `margin` from the edges."""
+        """The centre (x, y) in each frame: it goes straight on at 0.5 to 2.5 pixels a frame, and is reflected `margin`
+        pixels from the edges.
+        """
         room = self.size - 1 - 2 * margin
         angle = random.uniform(0, 2 * np.pi)
         step = random.uniform(0.5, 2.5) * np.array([np.cos(angle), np.sin(angle)])

@@ -38,9 +38,9 @@ _MOTIONS: dict[str, Callable[[float], _Path]] = {
 
 
 class MovingDigits(_digits.DigitDataset):
-    """Nine motions, balanced; which digit it is and how the camera pans say nothing of the class, and one frame little.
+    """Nine motions, balanced. The digit and the panning of the camera tell nothing of the class, and one frame little.
 
-    After Moving MNIST (Srivastava et al., ICML 2015). group is the MNIST digit.
+    After Moving MNIST (Srivastava et al., ICML 2015). The group is the MNIST digit.
     """
 
     name = "moving_digits"
@@ -52,10 +52,9 @@ class MovingDigits(_digits.DigitDataset):
     val: int = Field(200, ge=9, description="clips to validate on")
     test: int = Field(600, ge=9, description="clips to test on; 1,500 different digits, reused beyond")
     size: int = Field(64, ge=64, le=256, description="height and width in pixels")
-    frames: int = Field(16, ge=8, le=250, description="frames a clip, at 25 a second")
+    frames: int = Field(16, ge=8, le=250, description="frames in each clip, at 25 frames/s")
 
     def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:
-        """See DigitDataset."""
         motion, _ = _digits.label_and_number(seed, split, index, len(_MOTIONS))
         source, ink = _digits.digit(seed, split, index % 10, index // 10)
         camera = _digits.Camera(random, split, self.size, self.frames)

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
-from lossybench.data import _images
-from lossybench.data._published import Entry, Facts, PublishedDataset, one
+from lossybench.data._published import Entry, Facts, one
+from lossybench.data._published_images import PublishedImages
 from lossybench.data.dataset import Box
-from lossybench.data.download import Remote
+from lossybench.data.download import remotes
 from lossybench.errors import LossyBenchError
 
 _BOX = re.compile(r"\(Xmin, Ymin\) - \(Xmax, Ymax\) : \((\d+), (\d+)\) - \((\d+), (\d+)\)")
 
 
-class PennFudan(PublishedDataset):
-    """170 images with 345 pedestrians, from the annotation files; masks are not used."""
+class PennFudan(PublishedImages):
+    """170 images with 345 pedestrians, whose boxes are those of the annotation files; the masks are not used."""
 
     name = "penn_fudan"
-    medium = "image"
     kind = "detection"
     classes: ClassVar[list[str]] = ["person"]
     facts = Facts(
@@ -34,34 +32,21 @@ class PennFudan(PublishedDataset):
         splits="none published; made from the seed, 0.7 : 0.1 : 0.2",
         items={"train": 119, "val": 17, "test": 34},
         shape=(390, 450, 3),
-        files=(
-            Remote(
-                "https://www.cis.upenn.edu/~jshi/ped_html/PennFudanPed.zip",
-                ("md5:5aaa3dee905cef73325923716e38fc6d",),
-                published_by="Avalanche (ContinualAI)",
-            ),
-        ),
+        files=remotes("""
+            https://www.cis.upenn.edu/~jshi/ped_html/PennFudanPed.zip
+            md5:5aaa3dee905cef73325923716e38fc6d by Avalanche (ContinualAI)
+        """),
     )
 
-    def entries(self, root: Path) -> list[Entry]:
-        """See PublishedDataset."""
+    def entries(self, root: Path) -> Iterator[Entry]:
         notes = one(root, "Annotation", self.name)
-        found: list[Entry] = []
         for image in sorted((notes.parent / "PNGImages").glob("*.png")):
             note = notes / f"{image.stem}.txt"
             if not note.is_file():
                 raise LossyBenchError(f"{note}: no such file, but there is {image}")
             # Pixels are counted from 1, and the last one belongs to the box.
-            boxes = [tuple(map(int, match)) for match in _BOX.findall(note.read_text())]
+            corners = (map(int, match) for match in _BOX.findall(note.read_text()))
+            boxes = [Box(left - 1, top - 1, right, bottom, 0) for left, top, right, bottom in corners]
             if not boxes:
                 raise LossyBenchError(f"{note}: states no bounding box")
-            found.append(
-                Entry(
-                    image.name, image, "", image.name, boxes=tuple(Box(a - 1, b - 1, c, d, 0) for a, b, c, d in boxes)
-                )
-            )
-        return found
-
-    def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
-        """See PublishedDataset."""
-        return _images.read(entry.path), 0.0
+            yield Entry(image.name, image, "", image.name, boxes=tuple(boxes))

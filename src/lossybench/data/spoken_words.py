@@ -11,8 +11,8 @@ from pydantic import Field
 from lossybench.data import _espeak, audio_io
 from lossybench.data.dataset import SPLITS, Dataset, Description, Item
 
-# Two of the rhyming sets that the Modified Rhyme Test measures speech coders with (House et al., J. Acoust. Soc. Am.
-# 37, 1965; ANSI/ASA S3.2): words differ by their first consonant only, which is what codecs blur first.
+# Two of the rhyming sets of the Modified Rhyme Test, which speech coders are measured with (House et al., J. Acoust.
+# Soc. Am. 37, 1965; ANSI/ASA S3.2): words differ in their first consonant only, which codecs blur first.
 _WORDS = ["pin", "sin", "tin", "fin", "din", "win", "hold", "cold", "told", "fold", "sold", "gold"]
 # Variants that sound like people and differ from each other: no whispers, robots or near copies of another.
 _VOICES = (  # noqa: SIM905
@@ -28,16 +28,15 @@ _HEADROOM = 1.0  # dB below full scale
 
 
 class SpokenWords(Dataset):
-    """Twelve rhyming words, balanced, one second each, peak-normalised; group is the voice, in one split only."""
+    """Twelve rhyming words of one second, balanced, peak-normalised. The group is the voice, each in one split only."""
 
     name: ClassVar[str] = "spoken_words"
     train: int = Field(2400, ge=12, description="clips to train on")
     val: int = Field(400, ge=12, description="clips to validate on")
     test: int = Field(1200, ge=12, description="clips to test on")
-    sample_rate: int = Field(16000, ge=8000, le=48000, description="samples a second (Hz)")
+    sample_rate: int = Field(16000, ge=8000, le=48000, description="sampling rate (Hz)")
 
     def describe(self, seed: int) -> Description:
-        """See Dataset."""
         card = {
             "title": "Spoken words in noise",
             "source": f"synthesised by eSpeak NG (espeakng-loader): {len(_VOICES)} voices, {len(_ACCENTS)} accents, "
@@ -50,7 +49,6 @@ class SpokenWords(Dataset):
         return Description("audio", "classification", _WORDS, card, counts, self.sample_rate)
 
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
-        """See Dataset."""
         for split in SPLITS:
             plans = [self._plan(seed, split, index) for index in range(getattr(self, split))]
             # One process a split, so that the number of training clips does not change the test clips.
@@ -72,7 +70,7 @@ class SpokenWords(Dataset):
         return label, (voice, _WORDS[label], int(random.integers(120, 201)), int(random.integers(25, 76)))
 
     def _record(self, random: np.random.Generator, word: np.ndarray) -> np.ndarray:
-        """int16 (sample_rate,): the word at a random place in a second of coloured noise, peak-normalised."""
+        """The word at a random place in a second of coloured noise, int16 (sample_rate,), peak-normalised."""
         word = np.trim_zeros(word)[: self.sample_rate].astype(np.float64)
         clip = np.zeros(self.sample_rate)
         start = random.integers(self.sample_rate - word.size + 1)
@@ -86,7 +84,7 @@ class SpokenWords(Dataset):
 
 
 def _noise(random: np.random.Generator, samples: int) -> np.ndarray:
-    """Gaussian noise whose power falls by 0 (white) to 2 (brown) times 1/f, without direct current."""
+    """Gaussian noise whose power falls with the frequency to the power of 0 (white) to 2 (brown), with a mean of 0."""
     spectrum = np.fft.rfft(random.standard_normal(samples))
     slope = np.arange(spectrum.size, dtype=np.float64)
     slope[0] = np.inf

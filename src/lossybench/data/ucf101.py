@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
-from lossybench.data import _videos
 from lossybench.data._published import Entry, Facts, one
-from lossybench.data.download import Remote
+from lossybench.data._published_videos import PublishedVideos
+from lossybench.data.download import remotes
 
 _ADDRESS = "https://www.crcv.ucf.edu/data/UCF101"
-_GROUP = re.compile(r"v_(.+_g\d+)_c\d+")
+_GROUP = re.compile(r"^v_(.+_g\d+)_c\d+.*$")
 
 
-class Ucf101(_videos.PublishedVideos):
-    """13,320 clips of 320 x 240 at 25 frames/s in three published splits; group is the video they were cut from."""
+class Ucf101(PublishedVideos):
+    """13,320 clips of 320 x 240 at 25 frames/s in three published splits. The group is the video they were cut from."""
 
     name = "ucf101"
     classes: ClassVar[list[str]] = [
@@ -48,35 +49,24 @@ class Ucf101(_videos.PublishedVideos):
         splits="train and test lists 1, 2 or 3 as published; val is whole source videos cut from train",
         items={"train": 9_537, "test": 3_783},
         shape=(186, 240, 320, 3),
-        files=(
-            Remote(
-                f"{_ADDRESS}/UCF101.rar",
-                ("sha256:ca8dfadb4c891cb11316f94d52b6b0ac2a11994e67a0cae227180cd160bd8e55",),
-                published_by="torchvision (its prototype data sets)",
-            ),
-            Remote(
-                f"{_ADDRESS}/UCF101TrainTestSplits-RecognitionTask.zip",
-                ("sha256:5c0d1a53b8ed364a2ac830a73f405e51bece7d98ce1254fd19ed4a36b224bd27",),
-                113_943,
-                "TensorFlow Datasets, torchvision (its prototype data sets)",
-            ),
-        ),
+        files=remotes(f"""
+            {_ADDRESS}/UCF101.rar
+            sha256:ca8dfadb4c891cb11316f94d52b6b0ac2a11994e67a0cae227180cd160bd8e55
+            by torchvision (its prototype data sets)
+            {_ADDRESS}/UCF101TrainTestSplits-RecognitionTask.zip 113943
+            sha256:5c0d1a53b8ed364a2ac830a73f405e51bece7d98ce1254fd19ed4a36b224bd27
+            by TensorFlow Datasets, torchvision (its prototype data sets)
+        """),
     )
-    split: int = Field(
-        1, ge=1, le=3, description="which of the three published splits; published results are their mean"
-    )
+    split: int = Field(1, ge=1, le=3, description="which published split; published results are means over all three")
 
-    def entries(self, root: Path) -> list[Entry]:
-        """See PublishedDataset."""
+    def entries(self, root: Path) -> Iterator[Entry]:
         videos = one(root, "UCF-101", self.name)
-        found: list[Entry] = []
         for split in ("train", "test"):
             listed = one(root, f"ucfTrainTestlist/{split}list{self.split:02d}.txt", self.name)
             for line in listed.read_text().splitlines():
                 if line.strip():
                     clip = line.split()[0]
                     title, _, file = clip.partition("/")
-                    match = _GROUP.match(file)
-                    group = match.group(1) if match else file
-                    found.append(Entry(clip, videos / clip, split, group, self.classes.index(title)))
-        return found
+                    group = _GROUP.sub(r"\1", file)
+                    yield Entry(clip, videos / clip, split, group, self.classes.index(title))

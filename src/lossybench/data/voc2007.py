@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 from xml.etree import ElementTree
 
-import numpy as np
-
-from lossybench.data import _images
-from lossybench.data._published import Entry, Facts, PublishedDataset, one
+from lossybench.data._published import Entry, Facts, one
+from lossybench.data._published_images import PublishedImages
 from lossybench.data.dataset import Box
-from lossybench.data.download import Remote
+from lossybench.data.download import remotes
 from lossybench.errors import LossyBenchError
 
 _ADDRESS = "http://host.robots.ox.ac.uk/pascal/VOC/voc2007"
 _BY = "torchvision (MD5), TensorFlow Datasets (SHA-256)"
 
 
-class Voc2007(PublishedDataset):
+class Voc2007(PublishedImages):
     """9,963 images in the published lists train, val and test."""
 
     name = "voc2007"
-    medium = "image"
     kind = "detection"
     classes: ClassVar[list[str]] = [
         "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
@@ -38,38 +36,21 @@ class Voc2007(PublishedDataset):
         splits="train, val and test as published",
         items={"train": 2_501, "val": 2_510, "test": 4_952},
         shape=(375, 500, 3),
-        files=(
-            Remote(
-                f"{_ADDRESS}/VOCtrainval_06-Nov-2007.tar",
-                (
-                    "md5:c52e279531787c972589f7e41ab4ae64",
-                    "sha256:7d8cd951101b0957ddfd7a530bdc8a94f06121cfc1e511bb5937e973020c7508",
-                ),
-                460_032_000,
-                _BY,
-            ),
-            Remote(
-                f"{_ADDRESS}/VOCtest_06-Nov-2007.tar",
-                (
-                    "md5:b6e924de25625d8de591ea690078ad9f",
-                    "sha256:6836888e2e01dca84577a849d339fa4f73e1e4f135d312430c4856b5609b4892",
-                ),
-                451_020_800,
-                _BY,
-            ),
-        ),
+        files=remotes(f"""
+            {_ADDRESS}/VOCtrainval_06-Nov-2007.tar 460032000 md5:c52e279531787c972589f7e41ab4ae64
+            sha256:7d8cd951101b0957ddfd7a530bdc8a94f06121cfc1e511bb5937e973020c7508 by {_BY}
+            {_ADDRESS}/VOCtest_06-Nov-2007.tar 451020800 md5:b6e924de25625d8de591ea690078ad9f
+            sha256:6836888e2e01dca84577a849d339fa4f73e1e4f135d312430c4856b5609b4892 by {_BY}
+        """),
         note="objects marked difficult are left out, as the published evaluation does not count them either",
     )
 
-    def entries(self, root: Path) -> list[Entry]:
-        """See PublishedDataset."""
+    def entries(self, root: Path) -> Iterator[Entry]:
         base = one(root, "VOC2007", self.name)
-        found: list[Entry] = []
         for split in ("train", "val", "test"):
             for name in one(base, f"ImageSets/Main/{split}.txt", self.name).read_text().split():
                 boxes = self._boxes(base / "Annotations" / f"{name}.xml")
-                found.append(Entry(name, base / "JPEGImages" / f"{name}.jpg", split, name, boxes=boxes))
-        return found
+                yield Entry(name, base / "JPEGImages" / f"{name}.jpg", split, name, boxes=boxes)
 
     def _boxes(self, note: Path) -> tuple[Box, ...]:
         try:
@@ -87,7 +68,3 @@ class Voc2007(PublishedDataset):
         except (OSError, ValueError, ElementTree.ParseError) as error:
             raise LossyBenchError(f"{note}: not an annotation of Pascal VOC ({error})") from None
         return tuple(boxes)
-
-    def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
-        """See PublishedDataset."""
-        return _images.read(entry.path), 0.0

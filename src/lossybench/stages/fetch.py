@@ -31,8 +31,8 @@ def fetch(
 ) -> None:
     """Read or generate a data set into one lossless table.
 
-    Items stream through, so memory stays flat. The same options and seed write the same bytes. A set to test on alone
-    needs neither train nor val, and need not have items of all its classes.
+    Items are written one by one, so memory stays flat. The same options and seed write the same bytes. A data set that
+    is only tested on needs neither train nor val, and need not have items of all its classes.
 
     Args:
         adapter: the data set family: a module of lossybench.data
@@ -45,31 +45,24 @@ def fetch(
         index: the index of these files
 
     Raises:
-        LossyBenchError: when the files are, before or after they were read, not those of the index; for an item that
+        LossyBenchError: when the files are not those of the index, before or after they were read; for an item that
             cannot be read (unless `on_error: skip`); for two items of one id; and for a split, or a class in the train
-            or test split, that is left without items. Nothing is published then.
+            or test split, that is left without items. No table is published then.
     """
     dataset = data.get(adapter, options)
     description = dataset.describe(seed)
     scaled = Scale(**scale) if scale else None
     skipped: list[str] = []
     counts: collections.Counter[tuple[str, int]] = collections.Counter()
-    total = sum(description.counts.values()) if description.counts else None
+    total = sum(description.counts.values()) if description.counts else None  # None: only reading tells
 
     def unchanged() -> None:
         if sources and index and index.exists():
             check(adapter, options or {}, index, sources)
 
     unchanged()
-    meta: dict[str, Any] = {
-        "task": task,
-        "sources": sources,
-        "medium": description.medium,
-        "kind": description.kind,
-        "classes": description.classes,
-        "card": description.card,
-        "compressed_before": list(description.compressed_before),
-    }
+    kept = ("medium", "kind", "classes", "card", "compressed_before")
+    meta: dict[str, Any] = {"task": task, "sources": sources} | {name: getattr(description, name) for name in kept}
     with artifacts.publish(out) as aside, tqdm(total=total, desc=f"fetch {task}", unit="item") as progress:
 
         def rows() -> Iterator[dict[str, Any]]:
@@ -88,7 +81,7 @@ def fetch(
         artifacts.write_table(aside, artifacts.DATA, rows(), meta)
         _check_counts(adapter, description, counts)
         if skipped:
-            # Only now is the number known; Parquet keeps metadata with the schema, so the file is copied.
+            # Only now is their number known. Parquet keeps metadata with the schema, so the file is written again.
             meta["card"] = {**description.card, "skipped": f"{len(skipped)} unreadable: {'; '.join(skipped[:5])}"}
             artifacts.write_table(aside, artifacts.DATA, artifacts.iter_rows(aside), meta)
             warnings.warn(f"data set {adapter!r}: left out {meta['card']['skipped']}", stacklevel=2)
@@ -96,16 +89,8 @@ def fetch(
 
 
 def _row(item: Item, payload: bytes) -> dict[str, Any]:
-    return {
-        "id": item.id,
-        "split": item.split,
-        "group": item.group,
-        "media": payload,
-        "shape": list(item.media.shape),
-        "sampling_rate": item.sampling_rate,
-        "label": item.label,
-        "boxes": [vars(box) for box in item.boxes],
-    }
+    row = {name: getattr(item, name) for name in ("id", "split", "group", "sampling_rate", "label")}
+    return {**row, "media": payload, "shape": list(item.media.shape), "boxes": [vars(box) for box in item.boxes]}
 
 
 def _check_counts(adapter: str, description: Description, counts: collections.Counter[tuple[str, int]]) -> None:
