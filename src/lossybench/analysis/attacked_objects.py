@@ -1,13 +1,12 @@
 """Attacks on detectors, object by object and as mAP.
 
-Each true object of each searched frame counts once, as an item does in classification, and by one rule
-(`attacks.reading.read`): it is read as the label of the highest-scoring detection in its frame with a score of 0.5 or
-more and an intersection over union of 0.5 or more with its box, and as nothing (-1) when there is none. Then
+Each true object of each searched frame counts once, as an item does in classification. What the detector reads there
+follows one rule (`reading.read`): the label of the highest-scoring detection in the object's frame with a score of 0.5
+or more and an intersection over union of 0.5 or more with the object's box, or nothing (-1) without such a detection.
 
-* robust accuracy: share of all true objects that are read as their label;
-* TASR: share of the true objects whose target is not their label that are read as their target.
-
-Detections where there is no object count in neither; mAP sees them.
+Robust accuracy is then the share of all true objects that are read as their label, and TASR the share of the true
+objects whose target is not their label that are read as their target. Detections where there is no object count in
+neither; mAP sees them.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ CONDITIONS = ("clean", "clean_after", "before", "after")
 
 
 def objects(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of artifacts.DETECTION_ATTACKS as one of artifacts.ATTACKS, with one row for each true object.
+    """A `table` of artifacts.DETECTION_ATTACKS as one of artifacts.ATTACKS, with one row for each true object.
 
-    id: "item#k", k counting the item's objects from 0. label: the object's. target: -1 when not targeted. clean,
-    clean_after, before, after: the class read at it, -1 for none. The other columns are the item's, as far as `table`
-    has them. Items without a true object have no row.
+    id: "item#k", where k counts the item's objects from 0. label: the object's. target: -1 when not targeted. clean,
+    clean_after, before, after: the class read at the object, -1 for none. The other columns are the item's, as far as
+    `table` has them. Items without a true object have no row.
     """
     columns = ("truth", "targets", *CONDITIONS)
     counts = table["truth"].map(len).to_numpy(int)
@@ -50,18 +49,20 @@ def _of_item(row: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {"label": labels, "target": targets, **{name: read(row[name], truth) for name in CONDITIONS}}
 
 
-def robust_map(rows: pd.DataFrame) -> dict[str, float]:
-    """mAP50 of rows of artifacts.DETECTION_ATTACKS of one attack and condition, as `analysis.detection` computes it.
+def robust_map(rows: pd.DataFrame | None) -> dict[str, float | None]:
+    """The columns map_clean, map_clean_after, map_before and map_after of one attack at one condition.
 
-    Keys map_clean, map_clean_after, map_before and map_after, each in [0, 1], or NaN when the rows have no true object.
+    rows: of artifacts.DETECTION_ATTACKS, or None in classification. Each value is an mAP50 in [0, 1], NaN when the rows
+    have no true object, and None in classification.
     """
-    if not rows["truth"].map(len).sum():
-        return {f"map_{name}": float("nan") for name in CONDITIONS}
-    return {f"map_{name}": coco_map(_frames(rows["truth"].tolist(), rows[name].tolist()))[1] for name in CONDITIONS}
+    names = {name: f"map_{name}" for name in CONDITIONS}
+    if rows is None or not rows["truth"].map(len).sum():
+        return dict.fromkeys(names.values(), None if rows is None else float("nan"))
+    return {named: coco_map(_frames(rows["truth"].tolist(), rows[name].tolist()))[1] for name, named in names.items()}
 
 
 def _frames(truth: Sequence[Sequence[Mapping[str, Any]]], found: Sequence[Sequence[Mapping[str, Any]]]) -> Frames:
-    """All items' frames one after another, up to the last that holds anything."""
+    """All items' frames one after another, each item's up to the last frame that holds anything."""
     lengths = [1 + max((one["frame"] for one in (*a, *b)), default=0) for a, b in zip(truth, found, strict=True)]
     starts = np.cumsum([0, *lengths[:-1]])
 

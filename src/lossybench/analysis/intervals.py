@@ -87,6 +87,18 @@ def quantiles(samples: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
     return (np.nanquantile if np.isnan(samples).any() else np.quantile)(samples, shares, axis=-1)
 
 
+def unblinded(value: float, low: float, high: float, n: int) -> tuple[float, float]:
+    """The bounds low and high of the share `value`, or wider ones where low == high.
+
+    When no resample of the n items differs, the bootstrap is blind, not certain. The wider bounds are Wilson's interval
+    where the share is 0 or 1.
+    """
+    if low != high:
+        return low, high
+    reach = all_agree(n, Z_TWO_SIDED)
+    return max(value - reach, 0.0), min(value + reach, 1.0)
+
+
 def wilson(count: float, n: int) -> tuple[float, float]:
     """Wilson (1927) 95 % interval of the share count/n; count may be a mean over seeds."""
     low, high = proportion_confint(count, n, alpha=0.05, method="wilson")
