@@ -108,18 +108,17 @@ def difference_rows(
     found: dict[Condition, Difference],
     conditions: dict[Condition, Row],
     metric: str,
-    n: int,
 ) -> list[Row]:
     """Rows of the table `differences` of one model, with Holm's correction over all of them.
 
-    found: the differences to the original. metric: the primary one. n: items.
+    found: the differences to the original. metric: the primary one.
     """
     tested = [condition for condition, one in found.items() if one.p is not None]
     corrected = multipletests([found[condition].p for condition in tested], method="holm")[1] if tested else []
     holm = dict(zip(tested, corrected, strict=True))
     reference = of_condition[REFERENCE]
     return [
-        _where(model, conditions[condition])
+        where(model, conditions[condition])
         | {
             "metric": metric,
             "reference": reference.value,
@@ -129,18 +128,18 @@ def difference_rows(
             "p": one.p,
             "p_holm": holm.get(condition),
             "seeds": len(reference.seeds),
-            "n": n,
+            "n": conditions[condition]["n"],
         }
         for condition, one in found.items()
     ]
 
 
 def verdict_rows(
-    model: Trained, found: dict[Condition, Difference], conditions: dict[Condition, Row], deltas: list[float], n: int
+    model: Trained, found: dict[Condition, Difference], conditions: dict[Condition, Row], deltas: list[float]
 ) -> list[Row]:
     """Rows of the table `verdicts` of one model: codec by codec, margin by margin, from the mildest level on.
 
-    found: the differences to the original. deltas: the margins in points. n: items.
+    found: the differences to the original. deltas: the margins in points.
     """
     rows = []
     for codec in dict.fromkeys(codec for codec, _ in found):
@@ -150,16 +149,12 @@ def verdict_rows(
             judged = [verdict(found[condition].interval, margin) for condition in sequence]
             passed = fixed_sequence(judged)
             for place, (condition, one) in enumerate(zip(sequence, judged, strict=True)):
-                needed = items_needed(found[condition].variance, margin, found[condition].value)
-                rows.append(
-                    _where(model, conditions[condition])
-                    | {
-                        "delta": float(delta),
-                        "verdict": one,
-                        "tested": place <= passed,
-                        "items_needed": max(needed, n + 1) if one == "inconclusive" else None,
-                    }
-                )
+                row = where(model, conditions[condition])
+                row |= {"delta": float(delta), "verdict": one, "tested": place <= passed, "items_needed": None}
+                if one == "inconclusive":
+                    needed = items_needed(found[condition].variance, margin, found[condition].value)
+                    row["items_needed"] = max(needed, conditions[condition]["n"] + 1)
+                rows.append(row)
     return rows
 
 
@@ -264,6 +259,6 @@ def bd_rows(model: Trained, of_condition: dict[Condition, Primary], conditions: 
     return rows
 
 
-def _where(model: Trained, condition: Row) -> Row:
-    """The columns that say which model and which condition a row is of."""
+def where(model: Trained, condition: Row) -> Row:
+    """The columns that say which model and which condition a row is of. condition: its row of `conditions`."""
     return {"arch": model[0], "regime": model[1], **{key: condition[key] for key in ("codec", "level", "strength")}}
