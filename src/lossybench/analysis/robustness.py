@@ -37,7 +37,7 @@ ADAPTIVE = ("T2", "T3-EoT", "T3")  # these follow gradients through the codec; T
 WHITE_BOX_ADAPTIVE = ("T2", "T3")  # these know the level; the weaker comes first
 SCORES = "T4"  # where another tier's item had won already, a row of T4 holds the worst of those items
 WORST, ALL = "worst", "all"  # the attack and the tier of the rows over everything that was tried
-NOISE, SINGLE_STEP, DOUBLED = "noise", ("fgsm",), "_doubled"
+NOISE, SINGLE_STEP, DOUBLED = "noise", "fgsm", "_doubled"  # the last ends the name of an attack
 
 WITHIN_BUDGET = "norm within budget"  # the gate that marks items that went beyond their attack's budget
 NORM_TOLERANCE = 1e-6  # of a norm, float32
@@ -64,9 +64,9 @@ class Key(NamedTuple):
         return -self.epsilon if self.norm == "snr" else self.epsilon
 
     @property
-    def budget(self) -> tuple[str, float]:
-        """The norm and its bound."""
-        return self.norm, self.epsilon
+    def aim(self) -> tuple[str, float, str]:
+        """The norm, its bound and the goal."""
+        return self.norm, self.epsilon, self.goal
 
     def __str__(self) -> str:
         return f"{self.tier} {self.attack} {self.norm} {self.epsilon:.4g} {self.goal}"
@@ -225,7 +225,7 @@ def summarise(group: pd.DataFrame, bare: pd.DataFrame | None, goal: str, units: 
     """The measured columns of one row of the table `attacks`.
 
     group: one attack at one condition. bare: the attack on the bare model that the gain is over; None without a gain.
-    goal: of the attack. Raises LossyBenchError when `bare` is of other items.
+    goal: of the attack.
     """
     n = len(group)
     right = {name: (group[name] == group["label"]).to_numpy() for name in attacked_objects.CONDITIONS}
@@ -236,11 +236,7 @@ def summarise(group: pd.DataFrame, bare: pd.DataFrame | None, goal: str, units: 
         row |= _with_interval(f"robust_{when}", units.share(right[when], every))
         hits = (group[when] == group["target"]).to_numpy()
         row |= _with_interval(f"tasr_{when}", units.share(hits, aimed) if aimed.any() else None)
-    gain = None
-    if bare is not None:
-        if not bare.index.equals(group.index):
-            raise LossyBenchError("attacks other items than on the bare model; attack both with the same settings")
-        gain = units.difference((bare["before"] == bare["label"]).to_numpy(), right["after"])
+    gain = None if bare is None else units.difference((bare["before"] == bare["label"]).to_numpy(), right["after"])
     row |= _with_interval("gain", gain)
     row["cost"] = share["clean"] - share["clean_after"]
     opened, broken = right["before"] & ~right["after"], right["clean"] & ~right["clean_after"]
@@ -302,15 +298,6 @@ def gates(of: Attacked, codec: str, level: float, chance: float) -> list[Gate]:
     ]
 
 
-def unreliable(of: list[Gate]) -> dict[Key, list[str]]:
-    """The attacks whose figures failed gates put in doubt, each with the names of those gates. of: all gates."""
-    reasons: dict[Key, list[str]] = {}
-    for gate in of:
-        for key in dict.fromkeys(gate.failed):
-            reasons.setdefault(key, []).append(gate.name)
-    return reasons
-
-
 def _by_gradients(here: Groups, codec: str) -> list[Key]:
     """The attacks that follow the gradient of all that they attack (T3-EoT: of as much as it knows)."""
     tiers = (OBLIVIOUS,) if codec == ORIGINAL else ADAPTIVE
@@ -319,7 +306,7 @@ def _by_gradients(here: Groups, codec: str) -> list[Key]:
 
 def _white_box(here: Groups, codec: str) -> list[Key]:
     """The iterative attacks that know the codec and its level."""
-    return [k for k in _by_gradients(here, codec) if k.tier != "T3-EoT" and k.attack not in SINGLE_STEP]
+    return [k for k in _by_gradients(here, codec) if k.tier != "T3-EoT" and k.attack != SINGLE_STEP]
 
 
 def strongest_tier(keys: list[Key], codec: str) -> str | None:
@@ -333,8 +320,9 @@ def _compare(name: str, pairs: list[tuple[Key, Key]], here: Groups, absent: str)
     """A gate that passes when the first attack of each pair alone beats no fewer items than the second.
 
     It marks the rows of a first attack that beats fewer as poor. Its figure is the number of items that only the second
-    attack of a pair beats. absent: the note when there is no pair.
+    attack of a pair beats. Pairs of which one was not run are left out. absent: the note when no pair is left.
     """
+    pairs = [pair for pair in pairs if pair[0] in here and pair[1] in here]
     if not pairs:
         return Gate(name, None, absent)
     failed, notes, worst = [], [], 0
@@ -350,36 +338,22 @@ def _compare(name: str, pairs: list[tuple[Key, Key]], here: Groups, absent: str)
 
 def _adaptive(here: Groups, codec: str) -> Gate:
     """Who knows the codec can do all that one can who does not, so an attack that then beats fewer items is poor."""
-    pairs = [
-        (key, key._replace(tier=OBLIVIOUS))
-        for key in here
-        if key.tier in ADAPTIVE and key._replace(tier=OBLIVIOUS) in here
-    ]
+    pairs = [(key, key._replace(tier=OBLIVIOUS)) for key in here if key.tier in ADAPTIVE]
     absent = "no codec, so nothing to adapt to" if codec == ORIGINAL else "no adaptive attack was run"
     return _compare("adaptive beats oblivious", pairs, here, absent)
 
 
 def _iterative(here: Groups, codec: str) -> Gate:
     """Many steps along the gradient must not be worse than one. (Behind a codec, steps without it may well be.)"""
-    pairs = [
-        (key, other)
-        for key in _white_box(here, codec)
-        for other in here
-        if other.attack in SINGLE_STEP and other[1:] == key[1:]
-    ]
+    pairs = [(key, key._replace(attack=SINGLE_STEP)) for key in _white_box(here, codec)]
     return _compare("iterative beats single-step", pairs, here, "not both kinds of attack were run")
 
 
 def _noise(here: Groups, codec: str, main: Key) -> Gate:
     """Random noise must not beat more items than the main attack in the best-informed tier."""
     tier = strongest_tier(list(here), codec)
-    pairs = [
-        (key, other)
-        for key in here
-        if (key.attack, key.tier) == (main.attack, tier)
-        for other in here
-        if other.attack == NOISE and other[1:4] == key[1:4]
-    ]
+    strong = [key for key in here if (key.attack, key.tier) == (main.attack, tier)]
+    pairs = [(key, other) for key in strong for other in here if other.attack == NOISE and other.aim == key.aim]
     return _compare("random noise is weaker", pairs, here, "no white-box attack and noise of one budget were run")
 
 
@@ -391,11 +365,11 @@ def _black_box(here: Groups, codec: str) -> Gate:
     """
     name, n = "white-box beats black-box", len(_first(here))
     white = _white_box(here, codec)
-    transfer = [(key, key._replace(tier=TRANSFER)) for key in white if key._replace(tier=TRANSFER) in here]
-    on_scores = [key for key in here if key.tier == SCORES and any(key[1:4] == other[1:4] for other in white)]
-    if not transfer and not on_scores:
-        return Gate(name, None, "no black-box attack and white-box one of one budget were run")
-    compared = _compare(name, transfer, here, "")
+    transfer = [(key, key._replace(tier=TRANSFER)) for key in white]
+    on_scores = [key for key in here if key.tier == SCORES and any(key.aim == other.aim for other in white)]
+    compared = _compare(name, transfer, here, "no black-box attack and white-box one of one budget were run")
+    if compared.figure is None and not on_scores:
+        return compared
     failed = list(compared.failed)
     notes = [compared.note] if failed else []
     worst = compared.figure or 0.0
@@ -403,7 +377,7 @@ def _black_box(here: Groups, codec: str) -> Gate:
         count = int(_alone(key, here).sum())
         worst = max(worst, float(count))
         if count > _few(n, BLACK_BOX_ALLOWED):
-            failed += [other for other in white if other[1:4] == key[1:4]]
+            failed += [other for other in white if other.aim == key.aim]
             notes.append(f"{key} beats {count} of {n} items that no other attack of its budget beats")
     note = "; ".join(notes) or f"figure: most items that only a black-box attack beat, of {n}"
     return Gate(name, worst, note, failed)
@@ -485,23 +459,14 @@ def _within_budget(here: Groups) -> Gate:
 def _converged(here: Groups, codec: str) -> Gate:
     """Twice the iterations must beat hardly more items; otherwise the usual number is too small for every goal."""
     name = "converged"
-    pairs = [
-        (key._replace(attack=key.attack.removesuffix(DOUBLED)), key)
-        for key in _white_box(here, codec)
-        if key.attack.endswith(DOUBLED)
-    ]
-    pairs = [(key, doubled) for key, doubled in pairs if key in here]
+    doubled = {k._replace(attack=k.attack.removesuffix(DOUBLED)): k for k in here if k.attack.endswith(DOUBLED)}
+    pairs = [(key, doubled[key]) for key in _white_box(here, codec) if key in doubled]
     if not pairs:
         return Gate(name, None, "no attack was run with doubled iterations too")
     n = len(_first(here))
-    more = {key: int(_alone(doubled, here).sum()) - int(_alone(key, here).sum()) for key, doubled in pairs}
-    failed = [
-        other
-        for key, count in more.items()
-        if count > _few(n, DOUBLING_ALLOWED)
-        for other in here
-        if other._replace(goal=key.goal) == key
-    ]
+    more = {key: int(_alone(twice, here).sum()) - int(_alone(key, here).sum()) for key, twice in pairs}
+    short = {key._replace(goal="") for key, count in more.items() if count > _few(n, DOUBLING_ALLOWED)}
+    failed = [key for key in here if key._replace(goal="") in short]
     note = (
         "figure: share of items that twice the iterations beat more; "
         f"{_few(n, DOUBLING_ALLOWED):g} of {n} items are let pass"
@@ -548,7 +513,7 @@ def _worst_doubts(worst: Key, over: list[Key], codec: str, reasons: dict[Key, li
     tier = OBLIVIOUS if worst.tier == OBLIVIOUS else strongest_tier(over, codec)
     if tier is None:
         return ["no white-box attack was run with this budget"]
-    names = [name for key in over for name in reasons.get(key, []) if key.tier == tier or name == WITHIN_BUDGET]
+    names = [name for key in over for name in reasons[key] if key.tier == tier or name == WITHIN_BUDGET]
     return [f"failed: {name}" for name in dict.fromkeys(names)]
 
 
@@ -559,62 +524,57 @@ def attack_rows(
 
     paths: tables of artifacts.ATTACKS, or of DETECTION_ATTACKS if `kind` is detection. strengths: of the study's
     conditions. classes: how many the task has. settings: bootstrap (number of resamples), seed. Raises LossyBenchError,
-    naming the file, for what `_groups` and `summarise` refuse and for a level that the study does not have.
+    naming the file, for what `_groups` refuses, for other items than on the bare model, and for a level that the study
+    does not have.
     """
     # In detection an object that is not found at all is one more way to be wrong.
     chance = 1 / (classes + (kind == "detection"))
-    bare: dict[tuple[str, str, int], Groups] = {}
-    doubted: dict[tuple[str, str, int], dict[Key, list[str]]] = {}
+    tables = []
+    for path in paths:
+        meta = read_meta(path)
+        tables.append((meta["arch"], meta["regime"], int(meta["seed"]), meta["codec"] != ORIGINAL, meta["codec"], path))
+    bare: dict[tuple[str, str, int], dict[Key, tuple[pd.DataFrame, list[str]]]] = {}  # with its doubts
     rows, checks = [], []
-    metas = {path: read_meta(path) for path in paths}
-
-    def order(path: Path) -> tuple[Any, ...]:
-        meta = metas[path]
-        # The bare model first: the others are compared with it.
-        return meta["arch"], meta["regime"], int(meta["seed"]), meta["codec"] != ORIGINAL, meta["codec"]
-
-    for path in sorted(paths, key=order):
-        codec = metas[path]["codec"]
-        model = (metas[path]["arch"], metas[path]["regime"], int(metas[path]["seed"]))
+    for *model, _, codec, path in sorted(tables):  # the bare model first, because the others are compared with it
         of = Attacked.read(path, kind, settings)
-        for level in {key.level for key in of.groups}:
+        levels = {key.level for key in of.groups}
+        for level in levels:
             if Condition(codec, level) not in strengths:
                 raise LossyBenchError(f"{path}: {Condition(codec, level)} is no condition of the study; attack again")
-        for level in sorted({key.level for key in of.groups}, key=lambda level: strengths[Condition(codec, level)]):
+        for level in sorted(levels, key=lambda level: strengths[Condition(codec, level)]):
             where = dict(zip(("arch", "regime", "seed", "codec", "level"), (*model, codec, level), strict=True))
-            checked = gates(of, codec, level, chance)
-            reasons = unreliable(checked)
+            here, checked = of.at(level), gates(of, codec, level, chance)
             checks += [
                 where | {"gate": gate.name, "status": gate.status, "figure": gate.figure, "note": gate.note}
                 for gate in checked
             ]
-            worst = worst_keys(of.at(level), codec)
-            found = {key: (one, of.pictures[key] if of.pictures else None) for key, one in of.at(level).items()}
-            found |= {key: of.worst(over) for key, over in worst.items()}
-            doubts = {key: [f"failed: {name}" for name in reasons.get(key, [])] for key in found}
-            doubts |= {key: _worst_doubts(key, over, codec, reasons) for key, over in worst.items()}
-            if codec == ORIGINAL:
-                bare[model] = {key: one for key, (one, _) in found.items()}
-                doubted[model] = {key: each for key, each in doubts.items() if each}
+            reasons = {key: [gate.name for gate in checked if key in gate.failed] for key in here}
+            doubts = {key: [f"failed: {name}" for name in names] for key, names in reasons.items()}
+            found = {key: (one, of.pictures[key] if of.pictures else None) for key, one in here.items()}
+            for key, over in worst_keys(here, codec).items():
+                found[key], doubts[key] = of.worst(over), _worst_doubts(key, over, codec, reasons)
             for key, (group, pictures) in found.items():
                 same = key._replace(level=0.0)
                 if key.tier != SCORES:  # which has its own on the bare model
                     same = same._replace(tier=ALL if key.attack == WORST else OBLIVIOUS)
-                undefended = None if codec == ORIGINAL else bare.get(model, {}).get(same)
-                try:
-                    content = summarise(group, undefended, key.goal, of.units)
-                except LossyBenchError as error:
-                    raise LossyBenchError(f"{path}: {key} at level {level_text(level)} {error}") from None
+                undefended, doubted = bare.get(tuple(model), {}).get(same, (None, []))
+                if undefended is not None and not undefended.index.equals(group.index):
+                    raise LossyBenchError(
+                        f"{path}: {key} at level {level_text(level)} attacks other items than on the bare model; attack"
+                        " both again with the same settings"
+                    )
                 why = list(doubts[key])
-                if codec != ORIGINAL and key.tier == OBLIVIOUS:  # these items were made on the bare model
-                    why += [f"on the bare model {each}" for each in doubted.get(model, {}).get(same, [])]
+                if key.tier == OBLIVIOUS:  # these items were made on the bare model
+                    why += [f"on the bare model {each}" for each in doubted]
                 rows.append(
                     where
                     | {"strength": strengths[Condition(codec, level)]}
                     | {name: getattr(key, name) for name in ("attack", "norm", "epsilon", "goal", "tier")}
-                    | {"main": key.budget == of.main.budget}
-                    | content
+                    | {"main": (key.norm, key.epsilon) == (of.main.norm, of.main.epsilon)}
+                    | summarise(group, undefended, key.goal, of.units)
                     | attacked_objects.robust_map(pictures)
                     | {"unreliable": bool(why), "reason": "; ".join(why)}
                 )
+            if codec == ORIGINAL:
+                bare[tuple(model)] = {key: (group, doubts[key]) for key, (group, _) in found.items()}
     return rows, checks
