@@ -21,8 +21,7 @@ from lossybench.analysis.box_metrics import Frames
 from lossybench.artifacts import read_meta, read_table
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition, level_text
 from lossybench.errors import LossyBenchError
-
-FIDELITY = ("psnr", "ssim", "snr", "spectral_distance")
+from lossybench.fidelity import MEASURES
 
 Row = dict[str, Any]
 Trained = tuple[str, str]  # an architecture and a regime: all models that differ in their seeds alone
@@ -64,7 +63,7 @@ def read_conditions(compressed: list[Path], task: TestSet) -> dict[Condition, Ro
         meta = read_meta(path)
         condition = Condition(meta["codec"], float(meta["level"]))
         codec = by_codec.setdefault(meta["codec"], codecs.get(meta["codec"], meta["options"]))
-        columns = ["id", "payload_bits", "overhead_bits", "raw_bits", "rate", *FIDELITY, "encoder"]
+        columns = ["id", "payload_bits", "overhead_bits", "raw_bits", "rate", *MEASURES, "encoder"]
         table = read_table(path, columns).to_pandas()
         check_items(path, table["id"].tolist(), task, "this file")
         payload, overhead, raw = (table[name].sum() for name in ("payload_bits", "overhead_bits", "raw_bits"))
@@ -79,7 +78,7 @@ def read_conditions(compressed: list[Path], task: TestSet) -> dict[Condition, Ro
             "ratio": raw / payload,
             "saving": 1 - payload / raw,
             "overhead_share": overhead / (payload + overhead),
-            **{name: _mean_fidelity(table[name]) for name in FIDELITY},
+            **{name: _mean_fidelity(table[name]) for name in MEASURES},
             "encoder": " | ".join(sorted(table["encoder"].unique())),
             "n": len(table),
         }
