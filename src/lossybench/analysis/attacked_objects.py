@@ -11,7 +11,8 @@ neither; mAP sees them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,22 +32,16 @@ def objects(table: pd.DataFrame) -> pd.DataFrame:
     clean_after, before, after: the class read at the object, -1 for none. The other columns are the item's, as far as
     `table` has them. Items without a true object have no row.
     """
-    columns = ("truth", "targets", *CONDITIONS)
-    counts = table["truth"].map(len).to_numpy(int)
-    own = [_of_item(dict(zip(columns, row, strict=True))) for row in zip(*(table[c] for c in columns), strict=True)]
-    result = table.loc[table.index.repeat(counts)].reset_index(drop=True)
-    for name in ("label", "target", *CONDITIONS):
-        result[name] = np.concatenate([np.zeros(0, np.int32), *(one[name] for one in own)]).astype(np.int32)
-    number = np.concatenate([np.zeros(0, int), *(np.arange(count) for count in counts)])
-    result["id"] = [f"{item}#{k}" for item, k in zip(result["id"], number, strict=True)]
+    truths = table["truth"]
+    result = table.loc[table.index.repeat(truths.map(len))].reset_index(drop=True)
+    result["id"] = [f"{item}#{k}" for item, truth in zip(table["id"], truths, strict=True) for k in range(len(truth))]
+    classes: dict[str, Iterable[Any]] = {name: map(read, table[name], truths) for name in CONDITIONS}
+    classes["label"] = ([one["label"] for one in truth] for truth in truths)
+    targets = zip(table["targets"], truths, strict=True)
+    classes["target"] = (own if len(own) else [-1] * len(truth) for own, truth in targets)
+    for name, of_items in classes.items():
+        result[name] = np.fromiter(itertools.chain.from_iterable(of_items), np.int32)
     return result[[name for name in ATTACKS.names if name in result]]
-
-
-def _of_item(row: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    truth = row["truth"]
-    targets = np.array(row["targets"], np.int32) if len(row["targets"]) else np.full(len(truth), -1)
-    labels = np.array([one["label"] for one in truth], np.int32)
-    return {"label": labels, "target": targets, **{name: read(row[name], truth) for name in CONDITIONS}}
 
 
 def robust_map(rows: pd.DataFrame | None) -> dict[str, float | None]:

@@ -30,13 +30,9 @@ def measure(labels: np.ndarray, predictions: np.ndarray, resamples: Resamples) -
     present = np.unique(labels)
     scores = precision_recall_fscore_support(labels, predictions, labels=present, zero_division=0)[:3]
     values = np.concatenate([[np.mean(labels == predictions)], np.mean(scores, axis=1), np.ravel(scores)])
-    return values, _resampled(labels, predictions, present, resamples)
 
-
-def _resampled(labels: np.ndarray, predictions: np.ndarray, present: np.ndarray, resamples: Resamples) -> np.ndarray:
-    """Samples of all metrics, from the margins and the diagonal of each resample's confusion matrix."""
-    weights = resamples.items
-    right = labels == predictions
+    # The samples follow from the margins and the diagonal of each resample's confusion matrix.
+    weights, right = resamples.items, labels == predictions
     actual = _count(labels, np.ones(len(labels), bool), present, weights)
     predicted = _count(predictions, np.isin(predictions, present), present, weights)
     hit = _count(labels, right, present, weights)
@@ -46,7 +42,7 @@ def _resampled(labels: np.ndarray, predictions: np.ndarray, present: np.ndarray,
         f1 = np.where(actual > 0, 2 * hit / (predicted + actual), np.nan)
     accuracy = right.astype(np.float32) @ weights / len(labels)
     macro = [np.nanmean(each, axis=0) for each in (precision, recall, f1)]
-    return np.concatenate([accuracy[None], macro, precision, recall, f1])
+    return values, np.concatenate([accuracy[None], macro, precision, recall, f1])
 
 
 def _count(of: np.ndarray, keep: np.ndarray, classes: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -229,8 +229,8 @@ def summarise(group: pd.DataFrame, bare: pd.DataFrame | None, goal: str, units: 
     """
     n = len(group)
     right = {name: (group[name] == group["label"]).to_numpy() for name in attacked_objects.CONDITIONS}
-    share = {name: float(each.mean()) for name, each in right.items()}
-    row: dict[str, Any] = {"n": n, "clean": share["clean"], "clean_after": share["clean_after"]}
+    clean, clean_after = float(right["clean"].mean()), float(right["clean_after"].mean())
+    row: dict[str, Any] = {"n": n, "clean": clean, "clean_after": clean_after, "cost": clean - clean_after}
     every, aimed = np.ones(n, bool), ((group["target"] >= 0) & (group["target"] != group["label"])).to_numpy()
     for when in ("before", "after"):
         row |= _with_interval(f"robust_{when}", units.share(right[when], every))
@@ -238,7 +238,6 @@ def summarise(group: pd.DataFrame, bare: pd.DataFrame | None, goal: str, units: 
         row |= _with_interval(f"tasr_{when}", units.share(hits, aimed) if aimed.any() else None)
     gain = None if bare is None else units.difference((bare["before"] == bare["label"]).to_numpy(), right["after"])
     row |= _with_interval("gain", gain)
-    row["cost"] = share["clean"] - share["clean_after"]
     opened, broken = right["before"] & ~right["after"], right["clean"] & ~right["clean_after"]
     beyond = units.difference(broken, opened)
     row["opened"] = beyond[0]
@@ -416,14 +415,11 @@ def _no_rise(here: Groups) -> Gate:
     curves: dict[Key, list[Key]] = {}
     for key in sorted(here, key=lambda key: key.size):
         curves.setdefault(key._replace(epsilon=0), []).append(key)
-    steps = [pair for curve in curves.values() for pair in pairwise(curve)]
-    if not steps:
+    count = {key: int(beaten(one, key.goal).sum()) for key, one in here.items()}
+    rises = {large: count[small] - count[large] for curve in curves.values() for small, large in pairwise(curve)}
+    if not rises:
         return Gate(name, None, "each attack was run with one budget only")
     n = len(_first(here))
-    rises = {
-        large: int(beaten(here[small], small.goal).sum()) - int(beaten(here[large], large.goal).sum())
-        for small, large in steps
-    }
     failed = [large for large, rise in rises.items() if rise > _few(n, RISE_ALLOWED)]
     note = (
         "figure: largest rise of the share not beaten from one budget to the next larger one; "
@@ -436,10 +432,8 @@ def _within_budget(here: Groups) -> Gate:
     """The bound must hold for the 8-bit or 16-bit item that the model is really shown."""
     ratios: dict[Key, float] = {}
     failed = []
-    for key, one in here.items():
-        if key.norm not in ("linf", "l2", "snr"):
-            continue
-        measured = one[key.norm].dropna()  # a silent item has no SNR
+    for key in (key for key in here if key.norm in ("linf", "l2", "snr")):
+        measured = here[key][key.norm].dropna()  # a silent item has no SNR
         if measured.empty:
             continue
         if key.norm == "snr":
@@ -459,13 +453,13 @@ def _within_budget(here: Groups) -> Gate:
 def _converged(here: Groups, codec: str) -> Gate:
     """Twice the iterations must beat hardly more items; otherwise the usual number is too small for every goal."""
     name = "converged"
-    doubled = {k._replace(attack=k.attack.removesuffix(DOUBLED)): k for k in here if k.attack.endswith(DOUBLED)}
-    pairs = [(key, doubled[key]) for key in _white_box(here, codec) if key in doubled]
-    if not pairs:
+    count = {key: int(_alone(key, here).sum()) for key in _white_box(here, codec)}
+    doubled = {key: key._replace(attack=key.attack + DOUBLED) for key in count}
+    more = {key: count[twice] - count[key] for key, twice in doubled.items() if twice in count}
+    if not more:
         return Gate(name, None, "no attack was run with doubled iterations too")
     n = len(_first(here))
-    more = {key: int(_alone(twice, here).sum()) - int(_alone(key, here).sum()) for key, twice in pairs}
-    short = {key._replace(goal="") for key, count in more.items() if count > _few(n, DOUBLING_ALLOWED)}
+    short = {key._replace(goal="") for key, extra in more.items() if extra > _few(n, DOUBLING_ALLOWED)}
     failed = [key for key in here if key._replace(goal="") in short]
     note = (
         "figure: share of items that twice the iterations beat more; "

@@ -52,8 +52,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("rate", _REAL, RATE),  # mean over items, of the payload alone
         ("rate_unit", _TEXT),  # bpp or kb/s
         ("ratio", _REAL, "raw bits per payload bit"),  # of the totals over all items, as are the next two
-        *_shares("saving"),  # 1 - payload/raw
-        *_shares("overhead_share"),  # overhead / (payload + overhead)
+        *_shares("saving", "overhead_share"),  # 1 - payload/raw and overhead / (payload + overhead)
         ("psnr", _REAL, "dB"),  # mean over the items that changed; inf when none did; null where not measured
         ("ssim", _REAL, ""),
         ("snr", _REAL, "dB"),  # as psnr
@@ -109,8 +108,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "recovery": columns(
         ("arch", _TEXT),
         *_CONDITION,  # at the original: what mixed training costs on originals
-        *_shares("original"),  # the primary metric of the regime original at this condition
-        *_shares("mixed"),  # the same of the regime mixed
+        *_shares("original", "mixed"),  # the primary metric of these two regimes at this condition
         *_shares("difference", "low", "high"),  # mixed - original, paired by item and seed
         *_shares("recovered"),  # as a share of the regime original's loss; null when that loss is below 1 point
     ),
@@ -137,8 +135,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("tier", _TEXT),  # T0 .. T4, T3-EoT; all
         ("main", _FLAG),  # at the main attack's own budget
         ("n", _WHOLE, "items; true objects in detection"),  # all that were attacked, also those wrong when clean
-        *_shares("clean"),  # accuracy on clean items, without the codec
-        *_shares("clean_after"),  # on clean items behind the codec
+        *_shares("clean", "clean_after"),  # accuracy on clean items, without the codec and behind it
         # The intervals of attacks are score intervals; in detection items are resampled with all their objects.
         *_interval("robust_before"),  # on adversarial items, without the codec
         *_interval("robust_after"),  # on adversarial items behind the codec
@@ -156,8 +153,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "gates": columns(
         *_MODEL,
         ("seed", _WHOLE, ""),
-        ("codec", _TEXT),
-        ("level", _REAL, LEVEL),
+        *_CONDITION[:2],
         ("gate", _TEXT),
         ("status", _TEXT),  # pass, fail, not applicable
         ("figure", _REAL, "as its note says"),  # the worst over the rows compared; null when not applicable

@@ -10,18 +10,10 @@ import numpy as np
 from tqdm import tqdm
 
 from lossybench.analysis import box_metrics, comparisons, label_metrics, robustness, tables
+from lossybench.analysis import outcomes as inputs
 from lossybench.analysis.comparisons import Primary
 from lossybench.analysis.intervals import Resamples, quantiles, unblinded, wilson
-from lossybench.analysis.outcomes import (
-    Row,
-    TestSet,
-    check_truth,
-    outcome_files,
-    read_classification,
-    read_conditions,
-    read_detection,
-    read_task,
-)
+from lossybench.analysis.outcomes import Row, TestSet
 from lossybench.artifacts import read_meta
 from lossybench.conditions import ORIGINAL, Condition
 from lossybench.errors import LossyBenchError
@@ -53,16 +45,16 @@ def aggregate(
         LossyBenchError: naming the file, for outcomes that lack a level or an item, hold NaN or other items than the
             data's test split, and for models that lack an outcome.
     """
-    task = read_task(data)
+    task = inputs.read_task(data)
     resamples = Resamples.draw(len(task.ids), settings["bootstrap"], settings["seed"])
-    conditions = read_conditions(compressed, task)
+    conditions = inputs.read_conditions(compressed, task)
     classifies = task.kind == "classification"
     metric, measured = (label_metrics.PRIMARY, _classifier) if classifies else (box_metrics.PRIMARY, _detector)
 
     rows: dict[str, list[Row]] = {name: [] for name in tables.SCHEMAS}
     rows["conditions"] += conditions.values()
     results: comparisons.Results = {}
-    for model, of_codec in tqdm(outcome_files(outcomes, task).items(), "aggregate", unit="model"):
+    for model, of_codec in tqdm(inputs.outcome_files(outcomes, task).items(), "aggregate", unit="model"):
         results[model] = {}
         for condition, one in measured(of_codec, conditions, task, resamples):
             rows["metrics"] += _metric_rows(comparisons.where(model, conditions[condition]), one, task, resamples)
@@ -109,7 +101,7 @@ def _classifier(
 ) -> Iterator[tuple[Condition, _Measured]]:
     """All conditions of one classification model."""
     names = label_metrics.names(task.labels, task.classes)
-    for condition, by_seed in _loaded(of_codec, conditions, task, read_classification):
+    for condition, by_seed in _loaded(of_codec, conditions, task, inputs.read_classification):
         predictions = np.stack(list(by_seed.values()))
         values, samples = zip(*(label_metrics.measure(task.labels, one, resamples) for one in predictions), strict=True)
         right = predictions == task.labels
@@ -122,11 +114,11 @@ def _detector(
     """All conditions of one detection model; the original comes first and sets each seed's score threshold."""
     thresholds: dict[int, float] = {}
     original: box_metrics.Frames | None = None
-    for condition, by_seed in _loaded(of_codec, conditions, task, read_detection):
+    for condition, by_seed in _loaded(of_codec, conditions, task, inputs.read_detection):
         measured = []
         for seed, frames in by_seed.items():
             original = original or frames
-            check_truth(of_codec[condition.codec][seed], frames, original)
+            inputs.check_truth(of_codec[condition.codec][seed], frames, original)
             matches = box_metrics.match(frames, len(task.ids))
             if seed not in thresholds:
                 thresholds[seed] = box_metrics.best_threshold(matches)
