@@ -176,7 +176,7 @@ class Attacked:
         chosen = pd.concat([one[of_row == k] for k, one in enumerate(attempts)]).sort_index()
         if self.pictures is None:
             return chosen, None
-        of_item = dict(zip(_items(chosen), of_row, strict=True))  # items without an object can't be harmed: any attempt
+        of_item = dict(zip(_items(chosen), of_row, strict=True))  # items without objects take any attempt
         pictures = [self.pictures[key] for key in keys]
         parts = [one[[of_item.get(name, 0) == k for name in one.index]] for k, one in enumerate(pictures)]
         return chosen, pd.concat(parts).sort_index()
@@ -298,7 +298,7 @@ def gates(of: Attacked, codec: str, level: float, chance: float) -> list[Gate]:
 
 
 def _by_gradients(here: Groups, codec: str) -> list[Key]:
-    """The attacks that follow the gradient of all that they attack (T3-EoT: of as much as it knows)."""
+    """The attacks that follow a gradient through all that they attack, T3-EoT without knowing the codec's level."""
     tiers = (OBLIVIOUS,) if codec == ORIGINAL else ADAPTIVE
     return [key for key in here if key.tier in tiers and key.attack != NOISE]
 
@@ -316,10 +316,10 @@ def strongest_tier(keys: list[Key], codec: str) -> str | None:
 
 
 def _compare(name: str, pairs: list[tuple[Key, Key]], here: Groups, absent: str) -> Gate:
-    """A gate that passes when the first attack of each pair alone beats no fewer items than the second.
+    """A gate that passes when the first attack of each pair beats no fewer items than the second, each with its own.
 
-    It marks the rows of a first attack that beats fewer as poor. Its figure is the number of items that only the second
-    attack of a pair beats. Pairs of which one was not run are left out. absent: the note when no pair is left.
+    It marks a first attack that beats fewer. Its figure is the largest number of items that only the second attack of a
+    pair beats. Pairs of which one attack was not run are left out. absent: the note when no pair is left.
     """
     pairs = [pair for pair in pairs if pair[0] in here and pair[1] in here]
     if not pairs:
@@ -343,7 +343,7 @@ def _adaptive(here: Groups, codec: str) -> Gate:
 
 
 def _iterative(here: Groups, codec: str) -> Gate:
-    """Many steps along the gradient must not be worse than one. (Behind a codec, steps without it may well be.)"""
+    """Many steps along the gradient must not be worse than one. Behind a codec only attacks through it are compared."""
     pairs = [(key, key._replace(attack=SINGLE_STEP)) for key in _white_box(here, codec)]
     return _compare("iterative beats single-step", pairs, here, "not both kinds of attack were run")
 
