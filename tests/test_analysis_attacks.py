@@ -1,8 +1,6 @@
 """Attack figures and gates on rows written by hand."""
 
 import itertools
-import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -447,40 +445,18 @@ def pictures(found, attack="pgd", tier="T0", level=0.0, **more):
     ]
 
 
-@pytest.fixture
-def detection(monkeypatch):
-    """A stand-in for the reading of objects: what is found there lies at the same place of the list."""
-    module = types.ModuleType("lossybench.analysis.attacked_objects")
-
-    def objects(table):
-        made = []
-        for _, row in table.iterrows():
-            for k, truth in enumerate(row["truth"]):
-                predictions = {name: row[name][k]["label"] for name in ("clean", "clean_after", "before", "after")}
-                made.append({**row, **predictions, "id": f"{row['id']}#{k}", "label": truth["label"], "target": -1})
-        return pd.DataFrame(made)
-
-    def robust_map(table):
-        assert not table["id"].duplicated().any()
-        found = [one["label"] for each in table["after"] for one in each]
-        return {"map_clean": 1.0, "map_clean_after": 1.0, "map_before": 0.0, "map_after": float(np.mean(found))}
-
-    module.objects, module.robust_map = objects, robust_map
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr("lossybench.analysis.attacked_objects", module, raising=False)
-
-
-def test_objects_are_counted_and_pictures_resampled(tmp_path, detection):
+def test_objects_are_counted_and_pictures_resampled(tmp_path):
     # Whole pictures fall: 10 of 20, of 6 objects each. As if all 120 objects were drawn alone the interval would be
     # 0.41 to 0.59; there are 20 draws only.
     found = [[1] * 6] * 10 + [[0] * 6] * 10
     attacks, _ = tables_of(tmp_path, pictures(found), schema=DETECTION_ATTACKS, kind="detection")
     row = pick(attacks, attack="pgd")
-    assert (row["n"], row["robust_after"], row["map_after"]) == (120, 0.5, 0.5)
+    assert (row["n"], row["robust_after"]) == (120, 0.5)
+    assert row["map_after"] == pytest.approx(51 / 101)  # recall thresholds 0 .. 0.5
     assert row["robust_after_low"] < 0.33 and row["robust_after_high"] > 0.67
 
 
-def test_the_worst_case_of_a_picture_is_one_attempt(tmp_path, detection):
+def test_the_worst_case_of_a_picture_is_one_attempt(tmp_path):
     # An attacker hands in one picture: the second attack's first picture does more harm, though the first attack has
     # the object that it leaves.
     first = pictures([[1, 0, 0], [1, 1, 1], []])
@@ -488,12 +464,13 @@ def test_the_worst_case_of_a_picture_is_one_attempt(tmp_path, detection):
     attacks, gates = tables_of(tmp_path, first + second, schema=DETECTION_ATTACKS, kind="detection")
     worst = pick(attacks, attack="worst")
     assert (worst["n"], worst["tier"]) == (6, "all")
-    assert worst["robust_after"] == pytest.approx(1 / 6) and worst["map_after"] == pytest.approx(5 / 6)
+    assert worst["robust_after"] == pytest.approx(1 / 6)
+    assert worst["map_after"] == pytest.approx(17 / 101)  # recall thresholds 0 .. 0.16
     # Missed is one more way to be wrong: 1 of 5, which 2 of 6 clustered objects don't exclude.
     assert "chance is 0.2" in gates["original", "white-box reaches chance"]["note"]
 
 
-def test_a_detectors_gain_has_an_interval_even_if_no_picture_differs(tmp_path, detection):
+def test_a_detectors_gain_has_an_interval_even_if_no_picture_differs(tmp_path):
     bare = pictures([[1, 1]] * 12)
     attacks, _ = tables_of(
         tmp_path, bare, pictures([[0, 0]] * 12, level=10.0), schema=DETECTION_ATTACKS, kind="detection"

@@ -1,7 +1,7 @@
-"""The files that stages hand to each other: Parquet schemas, stated once, and atomic reading and writing.
+"""The files that stages hand to each other: the schemas of their Parquet tables, and how files are read and written.
 
-Every table carries a `meta` dictionary (JSON in the Parquet schema's metadata) for what holds for all
-of its rows. Writers stream row groups, so that memory stays flat however many items there are.
+Every table carries a dictionary `meta` (JSON in the metadata of the Parquet schema) for what holds for all of its rows.
+Tables are written row group by row group, so that memory stays flat however many items there are.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import itertools
 import json
 import os
 import secrets
@@ -25,55 +26,50 @@ from lossybench.errors import LossyBenchError, nearest
 META_KEY = b"lossybench"
 ROWS_PER_GROUP = 256
 
-# Units that more than one table has; in words, as users read them (results.py).
+# Units that more than one table has, in words, because users read them (results.py).
 RATE = "bits/pixel of images, kb/s of audio and video"
 LEVEL = "the codec's own: QF, QP, kb/s, ..."
 EPSILON = "by norm: full scale (linf, l2), dB (snr), share of the area (share)"
 
 
 def columns(*named: tuple[Any, ...]) -> pa.Schema:
-    """A table's columns, each (name, type) or, of numbers, (name, type, unit), "" for those that have none."""
-    fields = (pa.field(name, kind, metadata={"unit": unit[0]} if unit else None) for name, kind, *unit in named)
-    return pa.schema(list(fields))
+    """A table's columns. named: (name, type) of each, or for numbers (name, type, unit), where "" is no unit."""
+    return pa.schema(
+        [pa.field(name, kind, metadata={"unit": unit[0]} if unit else None) for name, kind, *unit in named]
+    )
 
 
 def units(schema: pa.Schema) -> dict[str, str]:
-    """The unit of each column; "" for none."""
+    """The unit of each column of a `schema`; "" for none."""
     return {field.name: (field.metadata or {}).get(b"unit", b"").decode() for field in schema}
 
 
+# A true object: pixels of the item's own resolution, x0 < x1 <= width; `frame` is 0 for images.
 BOX = pa.struct(
-    [
-        ("frame", pa.int32()),  # 0 for images
-        ("x0", pa.float32()),  # pixels of the item's own resolution, x0 < x1 <= width
-        ("y0", pa.float32()),
-        ("x1", pa.float32()),
-        ("y1", pa.float32()),
-        ("label", pa.int32()),
-    ]
+    [("frame", pa.int32()), *((side, pa.float32()) for side in ("x0", "y0", "x1", "y1")), ("label", pa.int32())]
 )
 
-# Items of one task, stored losslessly. meta: medium, kind, classes, card (source, licence, prior_compression),
-# sources (one hash of the user's files; "" where there are none).
+# The items of one task, stored losslessly. meta: medium, kind, classes, card (source, licence, prior_compression),
+# sources (one hash of the user's files, "" where there are none).
 DATA = columns(
     ("id", pa.string()),
     ("split", pa.string()),  # train, val or test
     ("group", pa.string()),  # what items may share: a speaker, a photograph, a track
-    ("media", pa.binary()),  # bitstream of the lossless codec `original`
-    ("shape", pa.list_(pa.int32())),  # decoded: (H, W, 3), (samples,) or (frames, H, W, 3)
+    ("media", pa.binary()),  # the bitstream of the lossless codec `original`
+    ("shape", pa.list_(pa.int32())),  # of the decoded item: (H, W, 3), (samples,) or (frames, H, W, 3)
     ("sampling_rate", pa.float32(), "Hz or frames/s"),  # of audio or video; 0 for images
     ("label", pa.int32(), ""),  # -1 in detection
     ("boxes", pa.list_(BOX), "pixels"),  # empty in classification
 )
 
-# One codec at one level. meta: task, codec, level, options.
+# The items of one part behind one codec at one level. meta: task, medium, codec, level, options.
 COMPRESSED = columns(
     ("id", pa.string()),
     ("split", pa.string()),
     ("payload", pa.binary()),  # all that the decoder needs
-    ("payload_bits", pa.int64(), "bits"),  # coded media alone
+    ("payload_bits", pa.int64(), "bits"),  # of the coded media alone
     ("overhead_bits", pa.int64(), "bits"),  # headers, tables, parameter sets, container
-    ("raw_bits", pa.int64(), "bits"),  # of the uncompressed item: 8 a sub-pixel, 16 a sample
+    ("raw_bits", pa.int64(), "bits"),  # of the uncompressed item: 8 for each colour of a pixel, 16 for each sample
     ("rate", pa.float64(), RATE),  # of payload_bits
     ("psnr", pa.float32(), "dB"),  # images and video; +inf when identical; null where not measured
     ("ssim", pa.float32(), ""),
@@ -82,28 +78,28 @@ COMPRESSED = columns(
     ("encoder", pa.string()),
 )
 
-# meta of both kinds of outcomes: task, arch, regime, seed, codec, classes.
+# The outcomes of one model behind one codec. meta of both kinds: task, arch, regime, seed, codec, classes.
 CLASSIFICATION_OUTCOMES = columns(
     ("id", pa.string()),
     ("level", pa.float64(), LEVEL),
     ("label", pa.int32(), ""),
     ("prediction", pa.int32(), ""),
     ("correct", pa.bool_()),
-    ("scores", pa.list_(pa.float32())),  # softmax, one a class; one more for an existing model's other classes
+    ("scores", pa.list_(pa.float32())),  # softmax of each class; one more for an existing model's other classes
 )
 
 DETECTION_OUTCOMES = columns(
-    ("id", pa.string()),  # of the item: image or clip (the unit that is resampled)
+    ("id", pa.string()),  # of the item, an image or a clip, which is the unit that is resampled
     ("frame", pa.int32(), ""),
     ("level", pa.float64(), LEVEL),
-    ("boxes", pa.list_(pa.float32()), "pixels"),  # predicted, flat x0 y0 x1 y1 ..., of the item
+    ("boxes", pa.list_(pa.float32()), "pixels"),  # predicted: flat x0 y0 x1 y1 ..., in the item's own resolution
     ("labels", pa.list_(pa.int32())),
     ("scores", pa.list_(pa.float32())),  # descending
     ("true_boxes", pa.list_(pa.float32()), "pixels"),
     ("true_labels", pa.list_(pa.int32())),
 )
 
-# One row per item, attack and condition. meta: task, arch, regime, seed, codec, classes, settings.
+# One row for each item, attack and condition. meta: task, arch, regime, seed, codec, classes, settings.
 _ATTACK = [
     ("id", pa.string()),
     ("attack", pa.string()),  # pgd, pgd_doubled, pgd_l2, apgd, fgsm, square, noise, patch
@@ -117,8 +113,8 @@ _ATTACK = [
     ("l2", pa.float32(), "full scale"),
     ("snr", pa.float32(), "dB"),
     ("zero_gradient", pa.float32(), "share"),  # of zeros in the loss's gradient at the clean item; null: not looked at
-    ("own", pa.bool_()),  # made by this attack in this tier; false: a weaker one's item, since that did more harm
-    ("adversarial", pa.binary()),  # lossless bitstream; null where not `own`: the weaker tier has it
+    ("own", pa.bool_()),  # made by this attack in this tier; false: a weaker tier's item, which did more harm
+    ("adversarial", pa.binary()),  # a lossless bitstream; null where not `own`: the weaker tier's row has it
 ]
 
 ATTACKS = columns(
@@ -139,20 +135,18 @@ DETECTION_ATTACKS = columns(
     *_ATTACK,
     ("truth", pa.list_(_FOUND)),  # score 1
     ("targets", pa.list_(pa.int32())),  # the class each true object shall be read as; empty when not targeted
-    ("clean", pa.list_(_FOUND)),  # found in the clean item, no codec, and so on, as in ATTACKS
-    ("clean_after", pa.list_(_FOUND)),
-    ("before", pa.list_(_FOUND)),
-    ("after", pa.list_(_FOUND)),
+    *((name, pa.list_(_FOUND)) for name in ("clean", "clean_after", "before", "after")),  # what is found, as in ATTACKS
 )
 
 
 @contextlib.contextmanager
 def publish(path: Path | str) -> Iterator[Path]:
-    """Yield a private name beside `path`; on success put it into place, on the disk, in one step; else remove it.
+    """Yield a private name to write to beside `path`, and at the end put that file into place in one step.
 
-    A reader therefore sees the whole file or none, on a shared file system too, and two writers never mix. What killed
-    writers of the same file left behind is removed. Raises LossyBenchError when the disk is full or a quota is reached,
-    and when another writer of the same file has begun since: the older one gives up.
+    After an error the private file is removed instead. A reader therefore sees the whole file or none, on a shared file
+    system too, and two writers never mix. What killed writers of the same file left behind is removed. Raises
+    LossyBenchError when the disk is full or a quota is reached, and when another writer of the same file has begun in
+    the meantime, because the older one gives up.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -167,7 +161,7 @@ def publish(path: Path | str) -> Iterator[Path]:
             raise LossyBenchError(
                 f"{path}: another job began to write it meanwhile; this one, the older, gives up"
             ) from None
-        _to_disk(path.parent)  # the new name; only the content is there until now
+        _to_disk(path.parent)  # the new name, since only the content is on the disk until now
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -175,12 +169,12 @@ def publish(path: Path | str) -> Iterator[Path]:
             f"{path}: could not be written: {os.strerror(error.errno)}; make room, then run the same command again"
         ) from error
     finally:
-        with contextlib.suppress(OSError):  # where the file system itself fails, that is the error to be told of
+        with contextlib.suppress(OSError):  # where the file system itself fails, its own error is the one to tell of
             aside.unlink(missing_ok=True)
 
 
 def sweep(path: Path) -> None:
-    """Remove what killed writers of the file `path` left beside it, and those who published to their private names."""
+    """Remove what killed writers of the file `path` left beside it, private files of private files included."""
     for dots in (".", ".."):
         for leftover in path.parent.glob(f"{dots}{glob.escape(path.name)}.*.part{glob.escape(path.suffix)}"):
             leftover.unlink(missing_ok=True)
@@ -195,9 +189,9 @@ def _to_disk(path: Path) -> None:
 
 
 def damaged(path: Path | str, why: object) -> LossyBenchError:
-    """The error to raise for an artifact whose content is not what was written.
+    """The error to raise for the file `path` whose content is not what was written; `why` says how that shows.
 
-    The file itself is moved out of the way: Snakemake then finds it missing, and the next run makes it again.
+    The file is moved out of the way, so that Snakemake finds it missing and the next run makes it again.
     """
     path, why = Path(path), " ".join(str(why).split())  # Arrow's messages may have several lines
     kept = path.with_name(f"{path.name}.damaged")
@@ -211,7 +205,7 @@ def damaged(path: Path | str, why: object) -> LossyBenchError:
 
 
 def write_json(path: Path | str, content: Any) -> None:
-    """Write JSON atomically, keys in order, so that the same content is the same bytes."""
+    """Write `content` as JSON to `path`, atomically and with ordered keys: the same content is the same bytes."""
     with publish(path) as aside:
         aside.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
 
@@ -219,30 +213,20 @@ def write_json(path: Path | str, content: Any) -> None:
 def write_table(
     path: Path | str, schema: pa.Schema, rows: Iterable[dict[str, Any]], meta: dict[str, Any] | None = None
 ) -> int:
-    """Stream `rows` (dictionaries with the schema's keys) into a Parquet file, atomically; return their number.
+    """Stream `rows`, dictionaries with the schema's keys, into a Parquet file atomically, and return their number.
 
-    Raises whatever the rows raise; nothing is published then.
+    path: of the file. meta: what holds for all rows. Raises whatever `rows` raise, and then writes nothing.
     """
     with_meta = schema.with_metadata({META_KEY: json.dumps(meta or {}, sort_keys=True).encode()})
     count = 0
-    # Payloads are compressed already; zstd only helps the other columns. Checksums tell of damage within a page.
+    # Payloads are compressed already, so zstd only helps the other columns. Checksums tell of damage within a page.
     how = {"compression": "zstd", "write_statistics": False, "write_page_checksum": True}
     with publish(path) as aside, pq.ParquetWriter(aside, with_meta, **how) as writer:
-        for group in _groups(rows, ROWS_PER_GROUP):
+        rest = iter(rows)
+        while group := list(itertools.islice(rest, ROWS_PER_GROUP)):
             writer.write_table(pa.Table.from_pylist(group, schema=with_meta))
             count += len(group)
     return count
-
-
-def _groups(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
-    group: list[dict[str, Any]] = []
-    for row in rows:
-        group.append(row)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
 
 
 @contextlib.contextmanager
@@ -253,45 +237,40 @@ def _open(path: Path | str) -> Iterator[pq.ParquetFile]:
     except FileNotFoundError:
         raise LossyBenchError(f"{path}: no such artifact; run the stage that makes it first") from None
     except (pa.ArrowInvalid, OSError) as error:
-        if getattr(error, "errno", None):  # the file system's fault, not the file's
+        if getattr(error, "errno", None):  # the file system failed, and the file may be whole
             raise
         raise damaged(path, error) from error
 
 
 def read_meta(path: Path | str) -> dict[str, Any]:
-    """The `meta` dictionary of a table."""
+    """The dictionary `meta` of the table `path`. Raises LossyBenchError for a missing or damaged file."""
     with _open(path) as file:
-        return _meta(file.schema_arrow)
-
-
-def _meta(schema: pa.Schema) -> dict[str, Any]:
-    return json.loads((schema.metadata or {}).get(META_KEY, b"{}"))
+        return json.loads((file.schema_arrow.metadata or {}).get(META_KEY, b"{}"))
 
 
 def iter_rows(
     path: Path | str, columns: list[str] | None = None, splits: Iterable[str] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """The rows of a table as dictionaries, one row group in memory at a time, in file order.
+    """The rows of the table `path` as dictionaries in their order, with one row group in memory at a time.
 
-    With `splits`, only the rows whose `split` is among them.
+    columns: those wanted; all when left out. splits: those wanted; all when left out. Raises LossyBenchError for a
+    missing or damaged file.
     """
     wanted = set(splits) if splits is not None else None
     with _open(path) as file:
         names = columns if columns is None or wanted is None or "split" in columns else [*columns, "split"]
         for group in range(file.num_row_groups):
-            if wanted is not None:
-                split = file.read_row_group(group, columns=["split"]).column(0).to_pylist()
-                if wanted.isdisjoint(split):
-                    continue
+            if wanted and wanted.isdisjoint(file.read_row_group(group, columns=["split"]).column(0).to_pylist()):
+                continue
             for row in file.read_row_group(group, columns=names).to_pylist():
                 if wanted is None or row["split"] in wanted:
                     yield row
 
 
 def read_table(path: Path | str, columns: Collection[str] | None = None, without: Collection[str] = ()) -> pa.Table:
-    """A whole table, or the named columns, or all but those `without`; for outcomes and summaries, which are small.
+    """The whole table `path`, or its named `columns`, or all but those `without`: for tables that memory can hold.
 
-    Raises LossyBenchError for a column that the table lacks.
+    Raises LossyBenchError for a column that the table lacks and for a missing or damaged file.
     """
     with _open(path) as file:
         names = file.schema_arrow.names
@@ -302,17 +281,20 @@ def read_table(path: Path | str, columns: Collection[str] | None = None, without
 
 
 class Parts:
-    """Pieces of a table that is long in the making, each on disk as soon as it is made: an interrupted job goes on.
+    """Pieces of a table that takes long to make. Each is kept on the disk at once, so that an interrupted job goes on.
 
-    They lie in a hidden folder beside the table `path`. Snakemake removes the outputs of failed jobs, but not these.
-    identity: of all that the rows follow from (settings, inputs, code); pieces of another one are made anew.
+    path: of the table. The pieces lie in a hidden folder beside it, because Snakemake removes the outputs of failed
+    jobs. identity: a hash of all that the rows follow from (settings, inputs, code); pieces of another are made anew.
     """
 
     def __init__(self, path: Path, identity: str) -> None:
         self.folder, self.meta = path.with_name(f".{path.name}.parts"), {"identity": identity}
 
     def rows(self, name: str, schema: pa.Schema, make: Callable[[], Iterable[dict[str, Any]]]) -> list[dict[str, Any]]:
-        """The rows of the piece `name`: as kept, or else made and then kept."""
+        """The rows of the piece `name`, as they were kept, or else as `make` makes them, which are then kept.
+
+        schema: of the rows.
+        """
         path = self.folder / f"{name}.parquet"
         if path.exists() and read_meta(path) == self.meta:
             return list(iter_rows(path))
@@ -321,5 +303,5 @@ class Parts:
         return rows
 
     def discard(self) -> None:
-        """Remove all pieces, once the table is whole."""
+        """Remove all pieces, which is right once the table is whole."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What a bitstream costs (its rate), and how faithful the decoded item still is: PSNR, SSIM, SNR, spectral distance."""
+"""What a bitstream costs, its rate, and how faithful the decoded item is: PSNR, SSIM, SNR and spectral distance."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import numpy as np
 from lossybench.codecs.codec import Medium
 from lossybench.errors import LossyBenchError
 
-SSIM_FRAME_STEP = 4
+MEASURES = ("psnr", "ssim", "snr", "spectral_distance")  # the columns of a compressed item
+SSIM_FRAME_STEP = 4  # measuring all frames would cost as much as encoding, and neighbours are nearly alike
 
 
 def rate_of(payload_bits: int, shape: tuple[int, ...], medium: str, sampling_rate: float) -> float:
     """The rate of a bitstream: bits per pixel for images, kb/s for audio and video.
 
-    shape: (H, W, 3), (samples,) or (frames, H, W, 3); sampling_rate: Hz or frames/s.
+    payload_bits: of the coded media. shape: of the item, (H, W, 3), (samples,) or (frames, H, W, 3). sampling_rate: Hz
+    of audio, frames/s of video.
     """
     if medium == "image":
         return payload_bits / (shape[0] * shape[1])
@@ -26,39 +28,41 @@ def rate_of(payload_bits: int, shape: tuple[int, ...], medium: str, sampling_rat
 def measure(
     original: np.ndarray, decoded: np.ndarray, medium: Medium, sampling_rate: float = 0.0
 ) -> dict[str, float | None]:
-    """The fidelity columns of a compressed item: psnr and ssim for images and video, snr and spectral_distance for
-    audio, None for those of the other media. `sampling_rate` is that of audio in Hz.
+    """The columns MEASURES: psnr and ssim of images and video, snr and spectral_distance of audio, None for the others.
 
-    Raises LossyBenchError when the two differ in shape or dtype.
+    original, decoded: as for `psnr` or `snr`. sampling_rate: of audio, in Hz. Raises LossyBenchError when the two items
+    differ in shape or dtype.
     """
     if original.shape != decoded.shape or original.dtype != decoded.dtype:
         raise LossyBenchError(
-            f"decoded item is {decoded.dtype} of shape {decoded.shape}, its original {original.dtype} of shape "
-            f"{original.shape}; fidelity needs them alike"
+            f"the decoded item is {decoded.dtype} of shape {decoded.shape}, but its original {original.dtype} of shape "
+            f"{original.shape}; give two items of the same dtype and shape"
         )
+    row: dict[str, float | None] = dict.fromkeys(MEASURES)
     if medium == "audio":
         distance = spectral_distance(original, decoded, sampling_rate)
-        return {"psnr": None, "ssim": None, "snr": snr(original, decoded), "spectral_distance": distance}
-    return {"psnr": psnr(original, decoded), "ssim": ssim(original, decoded), "snr": None, "spectral_distance": None}
+        return row | {"snr": snr(original, decoded), "spectral_distance": distance}
+    return row | {"psnr": psnr(original, decoded), "ssim": ssim(original, decoded)}
 
 
 def psnr(original: np.ndarray, decoded: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB of 8-bit pictures, from the squared error over all R, G and B values, of all
-    frames together in a video; +inf when identical.
+    """Peak signal-to-noise ratio in dB; +inf when identical.
+
+    original, decoded: uint8 pictures (H, W, 3) or videos (frames, H, W, 3). The squared error is averaged over all red,
+    green and blue values, in a video over all frames together.
     """
     error = float(np.mean(np.square(original.astype(np.float32) - decoded), dtype=np.float64))
     return 10 * math.log10(255**2 / error) if error else math.inf
 
 
 def ssim(original: np.ndarray, decoded: np.ndarray) -> float | None:
-    """Structural similarity of uint8 pictures (H, W, 3), at most 1, mean over channels; of a video (frames, H, W, 3),
-    mean over every fourth frame from the first (all would cost as much as encoding, for neighbours that are nearly
-    alike). None when a side is shorter than its 7-pixel window.
+    """Structural similarity, at most 1; None when a side is shorter than its window of 7 pixels.
 
-    Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE TIP 2004, in
-    scikit-image's default form (uniform 7x7 window).
+    original, decoded: as for `psnr`. It is averaged over the channels and, in a video, over every fourth frame from the
+    first. Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE TIP 2004, in
+    scikit-image's default form (uniform window of 7x7 pixels).
     """
-    from skimage.metrics import structural_similarity  # slow to import, and not needed for audio
+    from skimage.metrics import structural_similarity  # which is slow to import and not needed for audio
 
     height, width = original.shape[-3:-1]
     if min(height, width) < 7:
@@ -69,7 +73,7 @@ def ssim(original: np.ndarray, decoded: np.ndarray) -> float | None:
 
 
 def snr(original: np.ndarray, decoded: np.ndarray) -> float:
-    """Signal-to-noise ratio in dB over the whole clip; +inf when identical, -inf when silence became sound."""
+    """Signal-to-noise ratio in dB of int16 clips (samples,); +inf when identical, -inf when silence became sound."""
     clean = original.astype(np.float64)
     signal, noise = float(np.sum(clean**2)), float(np.sum((clean - decoded) ** 2))
     if noise == 0:
@@ -80,17 +84,17 @@ def snr(original: np.ndarray, decoded: np.ndarray) -> float:
 def spectral_distance(original: np.ndarray, decoded: np.ndarray, sampling_rate: float) -> float:
     """Log-spectral distance in dB of int16 clips (samples,) at `sampling_rate` Hz; 0 when identical.
 
-    The root mean square over frequency of the difference of the log power spectra, averaged over frames: Gray and
-    Markel, "Distance measures for speech processing", IEEE TASSP 1976. Hann windows of 32 ms, hop 16 ms. The power
-    of 16-bit quantisation noise (1/12 in squared steps) is added to both spectra, so that digital silence, whose
-    logarithm is infinite, counts no more than what 16 bits can tell from it.
+    It is the root mean square over frequency of the difference of the log power spectra, averaged over frames: Gray and
+    Markel, "Distance measures for speech processing", IEEE TASSP 1976. Windows are Hann's, 32 ms long and 16 ms apart.
+    The power of 16-bit quantisation noise (1/12 in squared steps) is added to both spectra: digital silence, whose
+    logarithm is infinite, then counts no more than what 16 bits can tell from it.
     """
     difference = _log_spectra(original, sampling_rate) - _log_spectra(decoded, sampling_rate)
     return float(np.mean(np.sqrt(np.mean(difference**2, axis=1))))
 
 
 def _log_spectra(samples: np.ndarray, sampling_rate: float) -> np.ndarray:
-    """Power spectra (frames, frequencies) in dB."""
+    """The power spectra (frames, frequencies) of a clip in dB."""
     hop = max(round(0.016 * sampling_rate), 1)
     frames = max(math.ceil(len(samples) / hop) - 1, 1)
     padded = np.zeros((frames + 1) * hop)

@@ -1,6 +1,6 @@
 """The integers that media are stored in, and where a model's floats lie on them.
 
-A codec takes 8-bit pixels or 16-bit samples. An attack found in floats is therefore only measured after rounding,
+A codec takes 8-bit pixels or 16-bit samples. What an attack finds in floats is therefore measured only after rounding,
 and its bound is kept in integers.
 """
 
@@ -11,15 +11,15 @@ import math
 
 import numpy as np
 
-HALVINGS = 16  # of the interval in which `Grid.within` looks for the largest scale
+HALVINGS = 16  # of the interval in which `Grid.within` looks for the largest scale that keeps the bound
 
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
     """One medium's integers: a model's float is integer / full_scale.
 
-    dtype: of the integers; full_scale: the integer that stands for 1.0; lowest, highest: the least and the greatest
-    integer; channels_last: whether codecs take ([frames,] H, W, 3) where models take ([frames,] 3, H, W).
+    dtype: of the integers. full_scale: the integer that stands for 1.0. lowest, highest: the least and the greatest
+    integer. channels_last: whether codecs take ([frames,] H, W, 3) where models take ([frames,] 3, H, W).
     """
 
     dtype: type[np.generic]
@@ -30,35 +30,37 @@ class Grid:
 
     @property
     def clip_values(self) -> tuple[float, float]:
-        """The least and the greatest float that exist as integers: +1.0 is none in 16-bit audio and would wrap."""
+        """The least and the greatest float that exist as integers. In 16-bit audio +1.0 has none and would wrap."""
         return self.lowest / self.full_scale, self.highest / self.full_scale
 
     def steps(self, epsilon: float) -> int:
-        """How many integer steps fit within `epsilon` of full scale. (1e-6 of a step forgives 0.1 + 0.2.)"""
+        """How many integer steps fit in `epsilon`, a share of full scale. 1e-6 of a step forgives float rounding."""
         return math.floor(epsilon * self.full_scale + 1e-6)
 
     def floats(self, integers: np.ndarray) -> np.ndarray:
-        """Integers as the model's float32."""
+        """The model's float32 for these `integers`."""
         return integers.astype(np.float32) / np.float32(self.full_scale)
 
     def integers(self, floats: np.ndarray) -> np.ndarray:
-        """The nearest integers, clipped to the ones that exist."""
+        """The integers nearest to the model's `floats`, clipped to those that exist."""
         scaled = np.rint(floats.astype(np.float64) * self.full_scale)
         return np.clip(scaled, self.lowest, self.highest).astype(self.dtype)
 
     def radius(self, norm: str, epsilon: float, clean: np.ndarray) -> np.ndarray:
-        """The L-infinity (`linf`) or L2 (`l2`, `snr`) bound of each of the items `clean` (N, ...), in floats: (N,).
+        """The bound (N,) of each item's change in the model's floats.
 
-        snr: epsilon is in dB, SNR = 20 log10(|item| / |perturbation|) in L2 norms.
+        norm: `linf` for a bound in L-infinity, `l2` or `snr` for one in L2. epsilon: the bound; for `snr` in dB, where
+        SNR = 20 log10(|item| / |change|) in L2 norms. clean: the items as integers (N, ...).
         """
         if norm != "snr":
             return np.full(len(clean), epsilon)
         return lengths(self.floats(clean)) * 10 ** (-epsilon / 20)
 
     def within(self, floats: np.ndarray, clean: np.ndarray, norm: str, epsilon: float) -> np.ndarray:
-        """The integers nearest to `floats` whose difference to the integers `clean` keeps the bound.
+        """The integers nearest to `floats` (N, ...) whose difference to the integers `clean` (N, ...) keeps the bound.
 
-        In L2, a difference that rounding made too long is scaled down until its rounded self is short enough.
+        norm, epsilon: as for `radius`. In L2, a difference that rounding made too long is scaled down until it is short
+        enough when rounded.
         """
         if norm == "linf":
             budget, centre = self.steps(epsilon), clean.astype(np.int32)
@@ -84,11 +86,11 @@ class Grid:
         return nearest
 
     def media(self, item: np.ndarray) -> np.ndarray:
-        """One item in the model's layout as a codec takes it: colours last; audio stays (samples,)."""
+        """One `item` in the model's layout as a codec takes it: colours come last, and audio stays (samples,)."""
         return np.ascontiguousarray(np.moveaxis(item, -3, -1)) if self.channels_last else item
 
     def layout(self, media: np.ndarray) -> np.ndarray:
-        """The reverse of `media`."""
+        """One item as a codec takes it, `media`, in the model's layout: the reverse of the method `media`."""
         return np.ascontiguousarray(np.moveaxis(media, -1, -3)) if self.channels_last else media
 
 

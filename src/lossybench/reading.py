@@ -1,6 +1,6 @@
-"""As what a detector reads each true object: one rule, for the attacks' measure of harm and for the analysis.
+"""What class a detector reads at each true object: one rule, for the attacks' measure of harm and for the analysis.
 
-Imports neither torch nor ART.
+This module imports neither torch nor ART.
 """
 
 from __future__ import annotations
@@ -10,22 +10,21 @@ from typing import Any
 
 import numpy as np
 
-SCORE = 0.5  # the least of a detection that counts
-IOU = 0.5  # the least with the object
+SCORE = 0.5  # the least score of a detection that counts
+IOU = 0.5  # the least intersection over union of such a detection with the object
 NOTHING = -1  # the class read where no detection counts
 
 
 def read(found: Sequence[Mapping[str, Any]], truth: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """The class (K,) that is read at each of K true objects.
 
-    It is the label of the highest-scoring of the detections in the object's frame with a score of SCORE or more and an
-    intersection over union with its box of IOU or more, whatever their labels; NOTHING when there is none. A detection
-    may be read at several objects. found, truth: of one item, each {frame, box [x0, y0, x1, y1], label, score}.
+    found, truth: the detections and the true objects of one item, each {frame, box [x0, y0, x1, y1], label, score}. Of
+    the detections in the object's frame with a score of SCORE or more and an intersection over union with the object's
+    box of IOU or more, whatever their labels, the highest-scoring one gives the class; without any it is NOTHING. A
+    detection may be read at several objects.
     """
-    if not len(truth):
-        return np.zeros(0, np.int64)
     counted = [one for one in found if one["score"] >= SCORE]
-    if not counted:
+    if not len(truth) or not counted:
         return np.full(len(truth), NOTHING)
     frames, boxes = _frames_and_boxes(counted)
     at, objects = _frames_and_boxes(truth)
@@ -41,7 +40,7 @@ def _frames_and_boxes(objects: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray,
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes (..., 4) x0 y0 x1 y1, which have an area."""
+    """Intersection over union of boxes (..., 4), each x0, y0, x1, y1, which have an area."""
     inter = np.prod(np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0), axis=-1)
     areas = [np.prod(one[..., 2:] - one[..., :2], axis=-1) for one in (a, b)]
     return inter / (areas[0] + areas[1] - inter)

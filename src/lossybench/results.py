@@ -18,7 +18,7 @@ from lossybench.conditions import level_text
 from lossybench.errors import LossyBenchError, nearest
 from lossybench.layout import TABLES, Layout
 
-# The types of what the parts of a path say.
+# The columns that the parts of a path fill.
 _TEXTS = ((key, pa.string()) for key in ("task", "arch", "regime", "codec", "part"))
 _KEYS = columns(*_TEXTS, ("seed", pa.int64(), ""), ("level", pa.float64(), LEVEL))
 
@@ -28,9 +28,9 @@ def _table(name: str, about: str) -> Any:
 
 
 class Results:
-    """What a study has measured, be it finished or not. Files are read when they are asked for, each time anew.
+    """What a study has measured so far. Files are read when they are asked for, each time anew.
 
-    folder: of the results. Raises LossyBenchError when it is none.
+    folder: of the results. Raises LossyBenchError for a folder without results.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -40,7 +40,7 @@ class Results:
 
     @property
     def tasks(self) -> list[str]:
-        """The tasks that have any file, by name."""
+        """The names of the tasks that have any table, in order."""
         return sorted({parts[0] for kind in TABLES for parts in self.layout.tables(kind)})
 
     conditions = _table("conditions", "Rate, ratio and mean fidelity of each codec and level.")
@@ -55,20 +55,23 @@ class Results:
     gates = _table("gates", "Checks that tell too weak an attack from a model that withstands it.")
 
     def summary(self, table: str) -> pd.DataFrame:
-        """One of the tables above, of all tasks that have it, after a column `task`.
+        """The summary table of this name, of all tasks that have it, after a column `task`.
 
-        Raises LossyBenchError for a name of no table, and when no task has it yet.
+        Raises LossyBenchError for the name of no table, and when no task has the table yet.
         """
         if table not in SCHEMAS:
             raise LossyBenchError(f"no summary table {table!r}; {nearest(table, SCHEMAS)}")
         return self._frame("summary", None, {"table": table})
 
     def meta(self, task: str) -> dict[str, Any]:
-        """What holds for a whole task: its medium, kind, classes, data card and settings of the analysis."""
+        """What holds for the whole `task`: its medium, kind, classes, data card and settings of the analysis.
+
+        Raises LossyBenchError when the task has no summary.
+        """
         return read_meta(self.layout.summary(task, "conditions"))
 
     def outcomes(self, task: str, columns: list[str] | None = None, **chosen: str | float) -> pd.DataFrame:
-        """Every prediction for every test item: artifacts.CLASSIFICATION_OUTCOMES or DETECTION_OUTCOMES.
+        """Every prediction of a `task` for every test item: artifacts.CLASSIFICATION_OUTCOMES or DETECTION_OUTCOMES.
 
         columns: those wanted, to save memory; all when left out. chosen: arch, regime, seed and codec, in full or as a
         pattern ("matched_*"). Only files that fit are opened, so that large studies can be read piece by piece.
@@ -89,11 +92,11 @@ class Results:
         return self._frame("compressed", columns, {"task": task, **chosen})
 
     def items(self, task: str, columns: list[str] | None = None) -> pd.DataFrame:
-        """The task's items of all splits (artifacts.DATA), without their media."""
+        """The items of a `task` in all splits (artifacts.DATA), without their media; `columns` as in `outcomes`."""
         return self._frame("data", columns, {"task": task})
 
     def _frame(self, kind: str, names: list[str] | None, chosen: dict[str, str | float]) -> pd.DataFrame:
-        """The rows of all files that fit, after columns of what their paths say."""
+        """The rows of all tables of one `kind` that fit `chosen`, after columns of what their paths say."""
         keys, files = TABLES[kind], self.layout.tables(kind)
         for key, value in chosen.items():
             if key not in keys:

@@ -1,18 +1,18 @@
 """Attacks on detectors, object by object and as mAP.
 
-Each true object of each searched frame counts once, as an item does in classification, and by one rule
-(`attacks.reading.read`): it is read as the label of the highest-scoring detection in its frame with a score of 0.5 or
-more and an intersection over union of 0.5 or more with its box, and as nothing (-1) when there is none. Then
+Each true object of each searched frame counts once, as an item does in classification. What the detector reads there
+follows one rule (`reading.read`): the label of the highest-scoring detection in the object's frame with a score of 0.5
+or more and an intersection over union of 0.5 or more with the object's box, or nothing (-1) without such a detection.
 
-* robust accuracy: share of all true objects that are read as their label;
-* TASR: share of the true objects whose target is not their label that are read as their target.
-
-Detections where there is no object count in neither; mAP sees them.
+Robust accuracy is then the share of all true objects that are read as their label, and TASR the share of the true
+objects whose target is not their label that are read as their target. Detections where there is no object count in
+neither; mAP sees them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,42 +26,38 @@ CONDITIONS = ("clean", "clean_after", "before", "after")
 
 
 def objects(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of artifacts.DETECTION_ATTACKS as one of artifacts.ATTACKS, with one row for each true object.
+    """A `table` of artifacts.DETECTION_ATTACKS as one of artifacts.ATTACKS, with one row for each true object.
 
-    id: "item#k", k counting the item's objects from 0. label: the object's. target: -1 when not targeted. clean,
-    clean_after, before, after: the class read at it, -1 for none. The other columns are the item's, as far as `table`
-    has them. Items without a true object have no row.
+    id: "item#k", where k counts the item's objects from 0. label: the object's. target: -1 when not targeted. clean,
+    clean_after, before, after: the class read at the object, -1 for none. The other columns are the item's, as far as
+    `table` has them. Items without a true object have no row.
     """
-    columns = ("truth", "targets", *CONDITIONS)
-    counts = table["truth"].map(len).to_numpy(int)
-    own = [_of_item(dict(zip(columns, row, strict=True))) for row in zip(*(table[c] for c in columns), strict=True)]
-    result = table.loc[table.index.repeat(counts)].reset_index(drop=True)
-    for name in ("label", "target", *CONDITIONS):
-        result[name] = np.concatenate([np.zeros(0, np.int32), *(one[name] for one in own)]).astype(np.int32)
-    number = np.concatenate([np.zeros(0, int), *(np.arange(count) for count in counts)])
-    result["id"] = [f"{item}#{k}" for item, k in zip(result["id"], number, strict=True)]
+    truths = table["truth"]
+    result = table.loc[table.index.repeat(truths.map(len))].reset_index(drop=True)
+    result["id"] = [f"{item}#{k}" for item, truth in zip(table["id"], truths, strict=True) for k in range(len(truth))]
+    classes: dict[str, Iterable[Any]] = {name: map(read, table[name], truths) for name in CONDITIONS}
+    classes["label"] = ([one["label"] for one in truth] for truth in truths)
+    targets = zip(table["targets"], truths, strict=True)
+    classes["target"] = (own if len(own) else [-1] * len(truth) for own, truth in targets)
+    for name, of_items in classes.items():
+        result[name] = np.fromiter(itertools.chain.from_iterable(of_items), np.int32)
     return result[[name for name in ATTACKS.names if name in result]]
 
 
-def _of_item(row: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    truth = row["truth"]
-    targets = np.array(row["targets"], np.int32) if len(row["targets"]) else np.full(len(truth), -1)
-    labels = np.array([one["label"] for one in truth], np.int32)
-    return {"label": labels, "target": targets, **{name: read(row[name], truth) for name in CONDITIONS}}
+def robust_map(rows: pd.DataFrame | None) -> dict[str, float | None]:
+    """The columns map_clean, map_clean_after, map_before and map_after of one attack at one condition.
 
-
-def robust_map(rows: pd.DataFrame) -> dict[str, float]:
-    """mAP50 of rows of artifacts.DETECTION_ATTACKS of one attack and condition, as `analysis.detection` computes it.
-
-    Keys map_clean, map_clean_after, map_before and map_after, each in [0, 1], or NaN when the rows have no true object.
+    rows: of artifacts.DETECTION_ATTACKS, or None in classification. Each value is an mAP50 in [0, 1], NaN when the rows
+    have no true object, and None in classification.
     """
-    if not rows["truth"].map(len).sum():
-        return {f"map_{name}": float("nan") for name in CONDITIONS}
-    return {f"map_{name}": coco_map(_frames(rows["truth"].tolist(), rows[name].tolist()))[1] for name in CONDITIONS}
+    names = {name: f"map_{name}" for name in CONDITIONS}
+    if rows is None or not rows["truth"].map(len).sum():
+        return dict.fromkeys(names.values(), None if rows is None else float("nan"))
+    return {named: coco_map(_frames(rows["truth"].tolist(), rows[name].tolist()))[1] for name, named in names.items()}
 
 
 def _frames(truth: Sequence[Sequence[Mapping[str, Any]]], found: Sequence[Sequence[Mapping[str, Any]]]) -> Frames:
-    """All items' frames one after another, up to the last that holds anything."""
+    """All items' frames one after another, each item's up to the last frame that holds anything."""
     lengths = [1 + max((one["frame"] for one in (*a, *b)), default=0) for a, b in zip(truth, found, strict=True)]
     starts = np.cumsum([0, *lengths[:-1]])
 

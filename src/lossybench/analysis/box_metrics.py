@@ -1,7 +1,7 @@
 """mAP, precision, recall, F1 and accuracy of detection, with bootstrap samples over items (images or clips).
 
-Matching detections to true boxes does not depend on which items are drawn, so it is done once; a resample only
-weighs the items. All values equal COCO's on a data set in which each item is repeated as often as it was drawn.
+Matching detections to true boxes does not depend on which items a resample draws, so it is done once, and a resample
+only weighs the items. All values equal COCO's on a data set in which each item is repeated as often as it was drawn.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from lossybench.analysis.intervals import Resamples
 PRIMARY = "map50"
 KINDS = ("map", "map50", "precision", "recall", "f1", "accuracy")
 
-# COCO's, in float64. torchmetrics' own defaults are float32 and differ between processors in the last bit, on which
-# hangs whether recall "reaches" a threshold it equals; so it is given these.
+# COCO's thresholds, in float64. The defaults of torchmetrics are float32 and differ between processors in the last bit,
+# which decides whether recall "reaches" a threshold that it equals. So torchmetrics is given these.
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_THRESHOLDS = np.linspace(0, 1, 101)
-MAX_DETECTIONS = 100  # an image and class, COCO's
+MAX_DETECTIONS = 100  # of a class in a frame, as in COCO
 
 
 @dataclasses.dataclass(frozen=True)
 class Frames:
     """Detections and true boxes of one model at one condition, all frames of all items one after another.
 
-    item: int (frames,), index of the item; frames are ordered by item and frame. boxes float32 (detections, 4) x0 y0
-    x1 y1, labels int, scores float32 with `frame` int (detections,), index into the frames; the same for the truths.
+    item: int (frames,), the index of each frame's item; frames are ordered by item. frame: int (detections,), the index
+    of each detection's frame. boxes: float32 (detections, 4), x0 y0 x1 y1. labels: int. scores: float32. true_frame,
+    true_boxes, true_labels: the same of the true boxes.
     """
 
     item: np.ndarray
@@ -43,10 +44,10 @@ class Frames:
 
 @dataclasses.dataclass(frozen=True)
 class Matches:
-    """Detections by class and falling score, and whether each hits a true box.
+    """Detections, ordered by class and falling score, and whether each hits a true box.
 
-    item, label, score: (detections,); hit: bool (detections, 10), one column an IoU threshold. truths: float32
-    (classes, items), numbers of true boxes; `classes`: labels that have any.
+    item, label, score: (detections,). hit: bool (detections, 10), one column for each IoU threshold. classes: the
+    labels that have a true box. truths: float32 (classes, items), numbers of true boxes.
     """
 
     item: np.ndarray
@@ -60,11 +61,11 @@ class Matches:
 def match(frames: Frames, items: int) -> Matches:
     """Match by COCO's rule: in each frame and class, detections by falling score take the free true box of highest IoU.
 
-    items: number of items of the task, including those without any box.
+    items: the number of items of the task, including those without any box.
     """
     classes = np.unique(frames.true_labels)
     span = 1 + int(max(frames.labels.max(initial=0), frames.true_labels.max(initial=0)))
-    # One group a frame and class; inside it by falling score, equal scores in file order.
+    # A group is a class in a frame. In it detections are ordered by falling score, with equal scores in file order.
     group = frames.frame * span + frames.labels
     order = np.lexsort((-frames.scores, group))
     group = group[order]
@@ -84,14 +85,17 @@ def match(frames: Frames, items: int) -> Matches:
 
 
 def _corner_and_size(boxes: np.ndarray) -> np.ndarray:
-    # Sizes in float32 as torchmetrics hands them to COCO, the rest in float64 as COCO computes.
+    # Sizes are computed in float32, as torchmetrics hands them to COCO, and all else in float64, as COCO does.
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).astype(np.float64)
 
 
 def _greedy(
     group: np.ndarray, rank: np.ndarray, boxes: np.ndarray, true_group: np.ndarray, true_boxes: np.ndarray
 ) -> np.ndarray:
-    """Hits (detections, thresholds) of detections sorted by group and rank, all groups side by side, rank by rank."""
+    """Which detections hit at which threshold: bool (detections, thresholds).
+
+    Detections are sorted by group and by their rank in it. All groups are matched side by side, rank by rank.
+    """
     hit = np.zeros((len(group), len(IOU_THRESHOLDS)), bool)
     groups, true_index, true_count = np.unique(true_group, return_inverse=True, return_counts=True)
     if not len(group) or not len(groups):
@@ -101,14 +105,14 @@ def _greedy(
     free = np.repeat((slots >= 0)[:, None], len(IOU_THRESHOLDS), axis=1)
 
     where = np.minimum(np.searchsorted(groups, group), len(groups) - 1)
-    rivals = np.flatnonzero(groups[where] == group)  # the others' frames have no true box of their class
+    rivals = np.flatnonzero(groups[where] == group)  # other detections have no true box of their class in their frame
     by_rank = rivals[np.argsort(rank[rivals], kind="stable")]
     bounds = np.searchsorted(rank[by_rank], np.arange(rank[rivals].max(initial=-1) + 2))
     for start, stop in pairwise(bounds):
         now = by_rank[start:stop]
         at = where[now]
         iou = _iou(boxes[now][:, None], true_boxes[slots[at]])[:, None]
-        candidates = np.where(free[at], iou, -1.0)[..., ::-1]  # reversed: COCO gives ties to the later box
+        candidates = np.where(free[at], iou, -1.0)[..., ::-1]  # reversed, because COCO gives ties to the later box
         best = candidates.argmax(axis=-1)
         found = np.take_along_axis(candidates, best[..., None], axis=-1)[..., 0] >= IOU_THRESHOLDS
         hit[now] = found
@@ -118,7 +122,7 @@ def _greedy(
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes (..., 4) x y width height."""
+    """Intersection over union of boxes (..., 4), each x, y, width, height."""
     sides = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     inter = np.prod(np.maximum(sides, 0), axis=-1)
     union = np.prod(a[..., 2:], axis=-1) + np.prod(b[..., 2:], axis=-1) - inter
@@ -126,10 +130,10 @@ def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def best_threshold(matches: Matches) -> float:
-    """The score from which on detections count, so that F1 at IoU 0.5 over all classes is highest.
+    """The score from which on detections count so that F1 at IoU 0.5 over all classes is highest.
 
-    It is chosen once a model, on the originals, and kept for all conditions: a deployed model is not retuned to each
-    level. Being chosen on the test items it favours the originals slightly. inf when nothing was detected.
+    matches: of one model on originals. The score is kept for all conditions, because a deployed model is not retuned to
+    each level. Since it is chosen on the test items, it favours the originals slightly. inf when nothing was detected.
     """
     order = np.argsort(-matches.score, kind="stable")
     score = matches.score[order]
@@ -140,15 +144,19 @@ def best_threshold(matches: Matches) -> float:
 
 
 def names(present: np.ndarray, classes: list[str]) -> list[tuple[str, str]]:
-    """(metric, class) of each value `measure` returns; "" is overall. present: labels with a true box (classes,)."""
+    """The (metric, class) of each value that `measure` returns; the class "" stands for overall.
+
+    present: the labels that have a true box. classes: names of all classes.
+    """
     return [(kind, name) for name in ("", *(classes[k] for k in present)) for kind in KINDS]
 
 
 def measure(frames: Frames, matches: Matches, threshold: float, resamples: Resamples) -> tuple[np.ndarray, np.ndarray]:
     """Values (metrics,) and their bootstrap samples (metrics, resamples), in the order of `names`.
 
-    matches: of `frames`. Precision, recall, F1 and accuracy TP/(TP + FP + FN) are at IoU 0.5 of the detections with
-    score >= threshold; overall they are of all boxes together (micro), mAP and mAP50 are means over classes.
+    matches: of `frames`. Precision, recall, F1 and accuracy, which is TP/(TP + FP + FN), are taken at IoU 0.5 of the
+    detections with score >= threshold. Overall they are of all boxes together (micro); mAP and mAP50 are means over
+    classes.
     """
     values = weighted(matches, threshold, np.ones((len(resamples.items), 1), np.float32))[:, 0]
     values[:2] = coco_map(frames)
@@ -156,7 +164,7 @@ def measure(frames: Frames, matches: Matches, threshold: float, resamples: Resam
 
 
 def coco_map(frames: Frames) -> tuple[float, float]:
-    """mAP@[.5:.95] and mAP@0.5 over all classes by torchmetrics."""
+    """mAP@[.5:.95] and mAP@0.5 over all classes, by torchmetrics."""
     import torch  # seconds to import, and classification needs none of it
     from torchmetrics.detection import MeanAveragePrecision
 
@@ -178,28 +186,32 @@ def coco_map(frames: Frames) -> tuple[float, float]:
 
 
 def weighted(matches: Matches, threshold: float, weights: np.ndarray) -> np.ndarray:
-    """All metrics (metrics, resamples) with items counted `weights` times: float32 whole numbers (items, resamples)."""
+    """All metrics, (metrics, resamples), of the detections with score >= threshold.
+
+    weights: float32 (items, resamples), how often each item counts, in whole numbers.
+    """
     truths = matches.truths @ weights
     precision = np.stack([_average_precision(matches, k, weights, truths[i]) for i, k in enumerate(matches.classes)])
-    counts = _counts(matches, threshold, weights)
     means = [_mean_defined(precision.mean(axis=1)), _mean_defined(precision[:, 0])]
-    overall = [*means, *_ratios(*counts, truths.sum(axis=0))]
-    rows = [np.stack(overall)]
+    rows = [*means, *_ratios(*_counts(matches, threshold, weights), truths.sum(axis=0))]
     for i, k in enumerate(matches.classes):
-        one = _counts(matches, threshold, weights, k)
-        rows.append(np.stack([precision[i].mean(axis=0), precision[i, 0], *_ratios(*one, truths[i])]))
-    return np.concatenate(rows)
+        counts = _counts(matches, threshold, weights, k)
+        rows += [precision[i].mean(axis=0), precision[i, 0], *_ratios(*counts, truths[i])]
+    return np.stack(rows)
 
 
 def _mean_defined(values: np.ndarray) -> np.ndarray:
-    """Mean over classes (axis 0), leaving out those without a true box in the resample; NaN when all are."""
+    """The mean over classes (axis 0) without those that have no true box in the resample; NaN when none has one."""
     defined = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         return np.where(defined, values, 0).sum(axis=0) / defined.sum(axis=0)
 
 
 def _average_precision(matches: Matches, label: int, weights: np.ndarray, truths: np.ndarray) -> np.ndarray:
-    """COCO's 101-point interpolated AP of one class: (thresholds, resamples); NaN where truths (resamples,) is 0."""
+    """COCO's 101-point interpolated AP of the class `label`: (thresholds, resamples).
+
+    truths: (resamples,), numbers of true boxes of the class; AP is NaN where there are none.
+    """
     start, stop = np.searchsorted(matches.label, [label, label + 1])
     hit = matches.hit[start:stop]
     last = np.flatnonzero(hit.any(axis=1)).max(initial=-1) + 1  # precision after the last hit counts nowhere
@@ -207,7 +219,7 @@ def _average_precision(matches: Matches, label: int, weights: np.ndarray, truths
     seen = np.maximum(np.cumsum(drawn, axis=0), 1)
     result = np.zeros((len(IOU_THRESHOLDS), weights.shape[1]))
     for t in range(len(IOU_THRESHOLDS)):
-        rows = np.flatnonzero(hit[:, t])  # recall rises at hits only, so only their precision is ever read
+        rows = np.flatnonzero(hit[:, t])  # recall rises at hits alone, so no other precision is read
         if not len(rows):
             continue
         hits = np.cumsum(drawn[rows], axis=0)
@@ -218,7 +230,7 @@ def _average_precision(matches: Matches, label: int, weights: np.ndarray, truths
 
 
 def _thresholds_reached(recall: np.ndarray) -> np.ndarray:
-    """How many recall thresholds are <= recall; the same as searchsorted(side="right"), several times as fast."""
+    """How many recall thresholds are <= recall: as searchsorted(side="right"), but several times as fast."""
     guess = (recall * (len(RECALL_THRESHOLDS) - 1)).astype(np.intp)  # off by at most one, by rounding
     above = np.append(RECALL_THRESHOLDS, np.inf)
     return guess + 1 + (above[guess + 1] <= recall) - (above[guess] > recall)
@@ -231,14 +243,15 @@ def _counts(
     kept = matches.score >= threshold
     if label is not None:
         kept &= matches.label == label
-    n = len(weights)
-    hits = np.bincount(matches.item[kept & matches.hit[:, 0]], minlength=n)
-    found = np.bincount(matches.item[kept], minlength=n)
-    return hits.astype(np.float32) @ weights, found.astype(np.float32) @ weights
+    hits, found = (
+        np.bincount(matches.item[which], minlength=len(weights)).astype(np.float32) @ weights
+        for which in (kept & matches.hit[:, 0], kept)
+    )
+    return hits, found
 
 
 def _ratios(hits: np.ndarray, found: np.ndarray, truths: np.ndarray) -> list[np.ndarray]:
-    """Precision, recall, F1, accuracy; without a detection precision is 0, without a truth the rest is NaN."""
+    """Precision, recall, F1 and accuracy. Without a detection precision is 0; without a true box all are NaN."""
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = np.where(found > 0, hits / found, 0)
         recall = hits / truths

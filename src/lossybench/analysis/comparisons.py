@@ -1,4 +1,8 @@
-"""Rows of the tables that compare conditions or models: differences, verdicts, limits, transfer, recovery, bd."""
+"""Rows of the tables that compare conditions or models: differences, verdicts, limits, transfer, recovery, bd.
+
+Several functions share these arguments. model: architecture and regime. conditions: the rows of the table `conditions`.
+of_condition: one model's primary metric. results: the same of all models. resamples: of the task's items.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ from lossybench.analysis.verdicts import fixed_sequence, items_needed, verdict
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition, Regime
 from lossybench.errors import LossyBenchError
 
-LEAST_LOSS = 0.01  # to speak of a share of it that is recovered
+LEAST_LOSS = 0.01  # from this loss on there is a share of it to recover
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,14 +40,14 @@ class Primary:
 
     @property
     def value(self) -> float:
-        """Mean over seeds."""
+        """The mean over seeds."""
         return float(self.values.mean())
 
     def of(self, seeds: Iterable[int]) -> Primary:
-        """Only these seeds, in their order."""
-        at = [self.seeds.index(seed) for seed in seeds]
-        right = None if self.right is None else self.right[at]
-        return Primary(tuple(self.seeds[i] for i in at), self.values[at], self.samples[at], right)
+        """The same of these `seeds` alone, in their order."""
+        chosen = tuple(seeds)
+        at = [self.seeds.index(seed) for seed in chosen]
+        return Primary(chosen, self.values[at], self.samples[at], None if self.right is None else self.right[at])
 
 
 Results = dict[Trained, dict[Condition, Primary]]
@@ -51,7 +55,7 @@ Results = dict[Trained, dict[Condition, Primary]]
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """A paired difference. p: exact McNemar, None in detection; variance: of one item's difference."""
+    """A paired difference. p: of McNemar's exact test, None in detection. variance: of one item's difference."""
 
     value: float
     interval: Interval
@@ -59,20 +63,20 @@ class Difference:
     variance: float
 
 
-# Of the original to itself: the very same outcomes, not merely similar ones.
+# The difference of the original to itself: these are the very same outcomes, not merely similar ones.
 NONE_AT_ALL = Difference(0.0, Interval(0.0, 0.0, 0.0, 0.0), None, 0.0)
 
 
 def paired(before: Primary, after: Primary, resamples: Resamples) -> Difference:
     """The difference after - before of two models or conditions with the same seeds and items.
 
-    Accuracy: Tango's score interval; with several seeds the wider of it, on discordant counts averaged over seeds,
-    and the bootstrap over seeds and items. Neither alone will do: the score interval does not see that another seed
-    may lose more, the bootstrap has no width when few items disagree. Detection: the bootstrap with its guard.
-    McNemar's exact test takes the averaged counts too, rounded towards each other.
+    Accuracy has Tango's score interval. With several seeds it has the wider of the score interval, on discordant counts
+    averaged over seeds, and the bootstrap over seeds and items. Neither alone will do: the score interval does not see
+    that another seed may lose more, and the bootstrap has no width when few items disagree. McNemar's exact test takes
+    the averaged counts too, rounded towards each other. Detection has the bootstrap with its guard.
 
-    Two seeds say little of how seeds differ: simulated with losses that scatter by 1 point between seeds, 800 items,
-    the bounds of two seeds hold in 91 to 92 % of studies instead of 95; those of three and more keep their 95.
+    Two seeds say little of how seeds differ. In a simulation with 800 items and losses that scatter by 1 point between
+    seeds, the bounds of two seeds hold in 91 to 92 % of studies instead of 95 %; those of three and more keep their 95.
     """
     n = len(resamples.items)
     value = float((after.values - before.values).mean())
@@ -91,7 +95,7 @@ def paired(before: Primary, after: Primary, resamples: Resamples) -> Difference:
 
 
 def to_original(of_condition: dict[Condition, Primary], resamples: Resamples) -> dict[Condition, Difference]:
-    """Differences of one model's conditions to the original."""
+    """The difference of each of one model's conditions to the original."""
     return {
         condition: NONE_AT_ALL if condition == REFERENCE else paired(of_condition[REFERENCE], one, resamples)
         for condition, one in of_condition.items()
@@ -104,15 +108,17 @@ def difference_rows(
     found: dict[Condition, Difference],
     conditions: dict[Condition, Row],
     metric: str,
-    n: int,
 ) -> list[Row]:
-    """Rows of the table `differences` of one model, Holm's correction over all of them."""
+    """Rows of the table `differences` of one model, with Holm's correction over all of them.
+
+    found: the differences to the original. metric: the primary one.
+    """
     tested = [condition for condition, one in found.items() if one.p is not None]
     corrected = multipletests([found[condition].p for condition in tested], method="holm")[1] if tested else []
     holm = dict(zip(tested, corrected, strict=True))
     reference = of_condition[REFERENCE]
     return [
-        _where(model, conditions[condition])
+        where(model, conditions[condition])
         | {
             "metric": metric,
             "reference": reference.value,
@@ -122,54 +128,50 @@ def difference_rows(
             "p": one.p,
             "p_holm": holm.get(condition),
             "seeds": len(reference.seeds),
-            "n": n,
+            "n": conditions[condition]["n"],
         }
         for condition, one in found.items()
     ]
 
 
 def verdict_rows(
-    model: Trained, found: dict[Condition, Difference], conditions: dict[Condition, Row], deltas: list[float], n: int
+    model: Trained, found: dict[Condition, Difference], conditions: dict[Condition, Row], deltas: list[float]
 ) -> list[Row]:
-    """Rows of the table `verdicts` of one model: codec by codec, margin by margin, mildest level first."""
+    """Rows of the table `verdicts` of one model: codec by codec, margin by margin, from the mildest level on.
+
+    found: the differences to the original. deltas: the margins in points.
+    """
     rows = []
     for codec in dict.fromkeys(codec for codec, _ in found):
         sequence = sorted((c for c in found if c[0] == codec), key=lambda c: conditions[c]["strength"])
         for delta in deltas:
             margin = delta / 100
             judged = [verdict(found[condition].interval, margin) for condition in sequence]
-            _, reached = fixed_sequence(judged)
-            for condition, one, tested in zip(sequence, judged, reached, strict=True):
-                needed = items_needed(found[condition].variance, margin, found[condition].value)
-                rows.append(
-                    _where(model, conditions[condition])
-                    | {
-                        "delta": float(delta),
-                        "verdict": one,
-                        "tested": tested,
-                        "items_needed": max(needed, n + 1) if one == "inconclusive" else None,
-                    }
-                )
+            passed = fixed_sequence(judged)
+            for place, (condition, one) in enumerate(zip(sequence, judged, strict=True)):
+                row = where(model, conditions[condition])
+                row |= {"delta": float(delta), "verdict": one, "tested": place <= passed, "items_needed": None}
+                if one == "inconclusive":
+                    needed = items_needed(found[condition].variance, margin, found[condition].value)
+                    row["items_needed"] = max(needed, conditions[condition]["n"] + 1)
+                rows.append(row)
     return rows
 
 
 def limit_rows(verdicts: list[Row], conditions: dict[Condition, Row], results: Results) -> list[Row]:
-    """Rows of the table `limits` from those of `verdicts`."""
+    """Rows of the table `limits` from those of the table `verdicts`."""
     sequences: dict[tuple[str, str, str, float], list[Row]] = defaultdict(list)
     for row in verdicts:
         if row["codec"] != ORIGINAL:
             sequences[row["arch"], row["regime"], row["codec"], row["delta"]].append(row)
     rows = []
     for (arch, regime, codec, delta), sequence in sequences.items():
-        passed, _ = fixed_sequence([row["verdict"] for row in sequence])
+        passed = fixed_sequence([row["verdict"] for row in sequence])
         limit = conditions[Condition(codec, sequence[passed - 1]["level"])] if passed else {}
         stop = sequence[passed] if passed < len(sequence) else {}
         rows.append(
             {
-                "arch": arch,
-                "regime": regime,
-                "codec": codec,
-                "delta": delta,
+                **{"arch": arch, "regime": regime, "codec": codec, "delta": delta},
                 "reference": results[arch, regime][REFERENCE].value,
                 "verdict": "acceptable" if passed else stop["verdict"],
                 **{key: limit.get(key) for key in ("level", "label", "rate", "rate_unit", "ratio", "saving")},
@@ -182,7 +184,7 @@ def limit_rows(verdicts: list[Row], conditions: dict[Condition, Row], results: R
 
 
 def transfer_rows(overall: list[Row]) -> list[Row]:
-    """Rows of the table `transfer`. overall: those of `metrics` of the primary metric over all seeds and classes."""
+    """Rows of the table `transfer`. overall: the rows of `metrics` of the primary metric over all seeds and classes."""
     rows = []
     for codec in sorted({row["codec"] for row in overall} - {ORIGINAL}):
         # A model that was never tested with this codec has no place in its matrix.
@@ -239,7 +241,7 @@ def recovery_rows(results: Results, conditions: dict[Condition, Row], resamples:
 
 
 def bd_rows(model: Trained, of_condition: dict[Condition, Primary], conditions: dict[Condition, Row]) -> list[Row]:
-    """Rows of the table `bd` of one model, one a pair of codecs."""
+    """Rows of the table `bd` of one model: one for each pair of codecs."""
     curves: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for condition, one in of_condition.items():
         if condition != REFERENCE:
@@ -247,25 +249,16 @@ def bd_rows(model: Trained, of_condition: dict[Condition, Primary], conditions: 
     rows = []
     for a, b in combinations(sorted(curves), 2):
         (rate_a, value_a), (rate_b, value_b) = np.array(curves[a]).T, np.array(curves[b]).T
-        delta = bjontegaard_delta(rate_a, value_a, rate_b, value_b)
         rows.append(
             {
-                "arch": model[0],
-                "regime": model[1],
-                "codec_a": a,
-                "codec_b": b,
-                "bd_rate": delta.rate,
-                "bd_metric": delta.metric,
-                "overlap_low": delta.overlap[0],
-                "overlap_high": delta.overlap[1],
-                "rate_low": delta.rates[0],
-                "rate_high": delta.rates[1],
+                **{"arch": model[0], "regime": model[1], "codec_a": a, "codec_b": b},
+                **bjontegaard_delta(rate_a, value_a, rate_b, value_b),
                 "rate_unit": conditions[REFERENCE]["rate_unit"],
-                "status": delta.status,
             }
         )
     return rows
 
 
-def _where(model: Trained, condition: Row) -> Row:
+def where(model: Trained, condition: Row) -> Row:
+    """The columns that say which model and which condition a row is of. condition: its row of `conditions`."""
     return {"arch": model[0], "regime": model[1], **{key: condition[key] for key in ("codec", "level", "strength")}}

@@ -1,6 +1,6 @@
-"""What a study measured, read and checked: its items, its conditions, each model's outcomes.
+"""What a study measured, read and checked: its items, its conditions and each model's outcomes.
 
-Everything is refused that would silently shrink or unpair a comparison: missing levels, items or seeds, NaN.
+Whatever would silently shrink or unpair a comparison is refused: missing levels, items or seeds, and NaN.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ from lossybench.analysis.box_metrics import Frames
 from lossybench.artifacts import read_meta, read_table
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition, level_text
 from lossybench.errors import LossyBenchError
-
-FIDELITY = ("psnr", "ssim", "snr", "spectral_distance")
+from lossybench.fidelity import MEASURES
 
 Row = dict[str, Any]
-Trained = tuple[str, str]  # architecture, regime: the models that differ in their seeds alone
+Trained = tuple[str, str]  # an architecture and a regime: all models that differ in their seeds alone
 
 
 @dataclasses.dataclass(frozen=True)
 class TestSet:
-    """The test items of a task. labels: int (n,), -1 in detection; data: the file, for errors."""
+    """The test items of a task. labels: int (n,), -1 in detection. data: the table of the items, named in errors."""
 
     name: str
     medium: str
@@ -42,12 +41,12 @@ class TestSet:
 
 
 def read_task(data: Path) -> TestSet:
-    """The test split of artifacts.DATA. Raises LossyBenchError when it is empty."""
+    """The test split of the table `data` (artifacts.DATA). Raises LossyBenchError when the split is empty."""
     meta = read_meta(data)
     table = read_table(data, ["id", "split", "label"])
     test = table.filter(pc.equal(table["split"], "test"))
     if not len(test):
-        raise LossyBenchError(f"{data}: no items in the split test")
+        raise LossyBenchError(f"{data}: the split test has no items; add some, because models are tested on them")
     labels = test["label"].to_numpy()
     return TestSet(meta["task"], meta["medium"], meta["kind"], meta["classes"], test["id"].to_pylist(), labels, data)
 
@@ -55,7 +54,8 @@ def read_task(data: Path) -> TestSet:
 def read_conditions(compressed: list[Path], task: TestSet) -> dict[Condition, Row]:
     """Rows of the table `conditions`: the original first, then codec by codec from the mildest level on.
 
-    Raises LossyBenchError for other items than the task's and when the original is missing.
+    compressed: tables of artifacts.COMPRESSED, one for each condition. Raises LossyBenchError for other items than the
+    task's and when the original is missing.
     """
     found: dict[Condition, Row] = {}
     by_codec: dict[str, codecs.Codec] = {}
@@ -63,7 +63,7 @@ def read_conditions(compressed: list[Path], task: TestSet) -> dict[Condition, Ro
         meta = read_meta(path)
         condition = Condition(meta["codec"], float(meta["level"]))
         codec = by_codec.setdefault(meta["codec"], codecs.get(meta["codec"], meta["options"]))
-        columns = ["id", "payload_bits", "overhead_bits", "raw_bits", "rate", *FIDELITY, "encoder"]
+        columns = ["id", "payload_bits", "overhead_bits", "raw_bits", "rate", *MEASURES, "encoder"]
         table = read_table(path, columns).to_pandas()
         check_items(path, table["id"].tolist(), task, "this file")
         payload, overhead, raw = (table[name].sum() for name in ("payload_bits", "overhead_bits", "raw_bits"))
@@ -78,7 +78,7 @@ def read_conditions(compressed: list[Path], task: TestSet) -> dict[Condition, Ro
             "ratio": raw / payload,
             "saving": 1 - payload / raw,
             "overhead_share": overhead / (payload + overhead),
-            **{name: _mean_fidelity(table[name]) for name in FIDELITY},
+            **{name: _mean_fidelity(table[name]) for name in MEASURES},
             "encoder": " | ".join(sorted(table["encoder"].unique())),
             "n": len(table),
         }
@@ -93,25 +93,22 @@ def read_conditions(compressed: list[Path], task: TestSet) -> dict[Condition, Ro
 
 
 def _mean_fidelity(values: pd.Series) -> float | None:
-    """Mean over the items that changed (an unchanged one is infinitely faithful); None where not measured."""
-    known = values.dropna()
-    if known.empty:
-        return None
-    finite = known[np.isfinite(known)]
-    return float(finite.mean()) if len(finite) else math.inf
+    """The mean over the items that changed (an unchanged one is infinitely faithful); None where not measured."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else math.inf if values.notna().any() else None
 
 
 def outcome_files(outcomes: list[Path], task: TestSet) -> dict[Trained, dict[str, dict[int, Path]]]:
-    """Outcome files by model, codec and seed.
+    """The files `outcomes` by model, codec and seed.
 
-    Raises LossyBenchError for a file of another task, and for a model without the original or with codecs that not
-    all of its seeds have.
+    Raises LossyBenchError for a file of another task, for a model without the original, and for a codec that not all
+    seeds of a model have.
     """
     found: dict[Trained, dict[str, dict[int, Path]]] = defaultdict(lambda: defaultdict(dict))
     for path in sorted(outcomes):
         meta = read_meta(path)
         if meta["task"] != task.name:
-            raise LossyBenchError(f"{path}: is of task {meta['task']!r}, not of {task.name!r}")
+            raise LossyBenchError(f"{path}: holds outcomes of task {meta['task']!r}; give those of {task.name!r} alone")
         found[meta["arch"], meta["regime"]][meta["codec"]][int(meta["seed"])] = path
     if not found:
         raise LossyBenchError(f"{task.name}: no outcomes; evaluate a model first")
@@ -127,9 +124,10 @@ def outcome_files(outcomes: list[Path], task: TestSet) -> dict[Trained, dict[str
 
 
 def read_classification(path: Path, levels: list[float], task: TestSet) -> dict[float, np.ndarray]:
-    """Predictions int (n,) in the order of the task's items, by level.
+    """The predictions, int (n,) in the order of the task's items, of each level of one model and codec.
 
-    Raises LossyBenchError unless the file holds exactly these levels, each with the task's items and labels, no NaN.
+    path: a table of artifacts.CLASSIFICATION_OUTCOMES. levels: those that were compressed. Raises LossyBenchError
+    unless the table holds exactly these levels, each with the task's items and labels, and no NaN.
     """
     table = read_table(path, ["id", "level", "label", "prediction", "scores"])
     _refuse_nan(path, table, "scores")
@@ -144,10 +142,11 @@ def read_classification(path: Path, levels: list[float], task: TestSet) -> dict[
 
 
 def read_detection(path: Path, levels: list[float], task: TestSet) -> dict[float, Frames]:
-    """Detections and true boxes by level.
+    """The detections and true boxes of each level of one model and codec.
 
-    Raises LossyBenchError unless the file holds exactly these levels, each with the task's items and the same frames
-    and true boxes; for NaN, boxes of negative size, and a test split without any box.
+    path: a table of artifacts.DETECTION_OUTCOMES. levels: those that were compressed. Raises LossyBenchError unless the
+    table holds exactly these levels, each with the task's items and with the same frames and true boxes, and for NaN,
+    boxes of negative size, and a test split without any true box.
     """
     table = read_table(path)
     for column in ("scores", "boxes"):
@@ -161,16 +160,18 @@ def read_detection(path: Path, levels: list[float], task: TestSet) -> dict[float
         order = np.lexsort((rows["frame"].to_numpy(), item))
         frames = _frames(table.take(rows.index.to_numpy()[order]), item[order])
         if (frames.boxes[:, :2] > frames.boxes[:, 2:]).any():
-            raise LossyBenchError(f"{path}: level {level_text(level)}: boxes with x1 < x0 or y1 < y0")
+            raise LossyBenchError(
+                f"{path}: level {level_text(level)} has boxes with x1 < x0 or y1 < y0; evaluate again"
+            )
         if not len(frames.true_boxes):
-            raise LossyBenchError(f"{path}: no true box in the test split, so nothing can be measured")
+            raise LossyBenchError(f"{path}: the test split has no true box; add items that have one")
         check_truth(path, frames, next(iter(by_level.values()), frames))
         by_level[level] = frames
     return by_level
 
 
 def check_truth(path: Path, frames: Frames, others: Frames) -> None:
-    """Raises LossyBenchError unless both conditions have the same frames and true boxes."""
+    """Raise LossyBenchError unless `frames`, read from `path`, and `others` have the same frames and true boxes."""
     for name in ("item", "true_frame", "true_boxes", "true_labels"):
         if not np.array_equal(getattr(frames, name), getattr(others, name)):
             raise LossyBenchError(f"{path}: frames or true boxes differ between conditions; evaluate again")
@@ -184,19 +185,12 @@ def _frames(rows: pa.Table, item: np.ndarray) -> Frames:
     def owner(name: str) -> np.ndarray:
         return np.repeat(np.arange(len(rows)), pc.list_value_length(rows[name]).to_numpy())
 
-    return Frames(
-        item=item,
-        frame=owner("labels"),
-        boxes=flat("boxes").reshape(-1, 4),
-        labels=flat("labels"),
-        scores=flat("scores"),
-        true_frame=owner("true_labels"),
-        true_boxes=flat("true_boxes").reshape(-1, 4),
-        true_labels=flat("true_labels"),
-    )
+    found = (owner("labels"), flat("boxes").reshape(-1, 4), flat("labels"), flat("scores"))
+    return Frames(item, *found, owner("true_labels"), flat("true_boxes").reshape(-1, 4), flat("true_labels"))
 
 
 def _by_level(path: Path, rows: pd.DataFrame, levels: list[float]) -> dict[float, pd.DataFrame]:
+    """The rows of each level. Raises LossyBenchError unless they hold exactly these levels."""
     parts = {level: rows[rows["level"] == level] for level in rows["level"].unique().tolist()}
     if wrong := sorted(set(parts) ^ set(levels)):
         what = ", ".join(f"{level_text(one)} ({'missing' if one in levels else 'not compressed'})" for one in wrong)
@@ -205,7 +199,7 @@ def _by_level(path: Path, rows: pd.DataFrame, levels: list[float]) -> dict[float
 
 
 def check_items(path: Path, ids: list[str], task: TestSet, what: str) -> None:
-    """Raises LossyBenchError unless `ids` are the task's items, each once; `what` of the file holds them."""
+    """Raise LossyBenchError unless `ids` are the task's items, each once. `what` names the part of `path` with them."""
     if len(ids) == len(task.ids) and set(ids) == set(task.ids):
         return
     missing, foreign = sorted(set(task.ids) - set(ids)), sorted(set(ids) - set(task.ids))
@@ -217,4 +211,4 @@ def check_items(path: Path, ids: list[str], task: TestSet, what: str) -> None:
 
 def _refuse_nan(path: Path, table: pa.Table, column: str) -> None:
     if pc.any(pc.is_nan(pc.list_flatten(table[column]))).as_py():
-        raise LossyBenchError(f"{path}: NaN among the {column}; the model has diverged, train it again")
+        raise LossyBenchError(f"{path}: NaN among the {column}, so the model has diverged; train it again")

@@ -1,21 +1,23 @@
 """What attacks achieve before and after a codec, and the gates that say whether to believe it.
 
-Definitions (docs/attacks.md). Robust accuracy: share of all attacked items still right, those wrong when
-clean included. TASR: share of the items whose label is not the target that are predicted as the target. An item is
-`beaten` when an untargeted attack makes it wrong, a targeted one makes it the target, or one that wants a trigger has
-it right without the codec and wrong behind it.
+docs/attacks.md defines the terms. Robust accuracy is the share of all attacked items that are still right, and items
+that were wrong when clean count as wrong. TASR is the share of the items whose label is not the target that are
+predicted as the target. An attack beats an item when an untargeted one makes it wrong, a targeted one makes it the
+target, or one that wants a trigger has it right without the codec and wrong behind it.
 
 What is reported is the worst case per item over everything that was tried with one budget (Carlini et al. 2019, arXiv
-1902.06705): the mean over items of the minimum over attacks, rows of the attack `worst`. Gain: robust accuracy behind
-the codec minus that of the bare model, on the same items.
+1902.06705): the mean over items of the minimum over attacks, in the rows of the attack `worst`. Gain is robust accuracy
+behind the codec minus that of the bare model, on the same items.
 
 In detection the unit is the true object (`attacked_objects`), and the intervals resample items with all their objects.
+
+Several functions share these arguments. here: the attacks on one model at one level. codec: the codec in front of it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,35 +25,27 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from lossybench.analysis.intervals import (
-    Z_TWO_SIDED,
-    Resamples,
-    all_agree,
-    discordant,
-    paired_guarded,
-    percentile,
-    tango,
-    wilson,
-)
+from lossybench.analysis import attacked_objects
+from lossybench.analysis.intervals import Resamples, discordant, paired_guarded, percentile, tango, unblinded, wilson
 from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, read_meta, read_table
 from lossybench.conditions import ORIGINAL, Condition, level_text
 from lossybench.errors import LossyBenchError
 
 OBLIVIOUS = "T0"
 TRANSFER = "T1"
-ADAPTIVE = ("T2", "T3-EoT", "T3")  # gradients through the codec; of these the second does not know the level
-WHITE_BOX_ADAPTIVE = ("T2", "T3")  # these do; the weaker first
-SCORES = "T4"  # its rows hold the worst of all other tiers' items where those had won already
-WORST, ALL = "worst", "all"  # attack and tier of the rows over everything that was tried
-NOISE, SINGLE_STEP, DOUBLED = "noise", ("fgsm",), "_doubled"
+ADAPTIVE = ("T2", "T3-EoT", "T3")  # these follow gradients through the codec; T3-EoT does not know the level
+WHITE_BOX_ADAPTIVE = ("T2", "T3")  # these know the level; the weaker comes first
+SCORES = "T4"  # where another tier's item had won already, a row of T4 holds the worst of those items
+WORST, ALL = "worst", "all"  # the attack and the tier of the rows over everything that was tried
+NOISE, SINGLE_STEP, DOUBLED = "noise", "fgsm", "_doubled"  # the last ends the name of an attack
 
-WITHIN_BUDGET = "norm within budget"  # the gate that marks what is not an attack of its budget at all
+WITHIN_BUDGET = "norm within budget"  # the gate that marks items that went beyond their attack's budget
 NORM_TOLERANCE = 1e-6  # of a norm, float32
 SNR_TOLERANCE = 1e-3  # dB, float32
-# Attacks start at random, so a gate must let an item or so pass: the larger of one item and these shares of all.
+# Attacks start at random, so a gate must let a few items pass: one item, or these shares of all if that is more.
 RISE_ALLOWED = 0.01  # from one budget to the next larger one
-BLACK_BOX_ALLOWED = 0.02  # items that only an attack without gradients beat; AutoAttack flags 0.2 % of 10,000
-DOUBLING_ALLOWED = 0.01  # more items beaten with twice the iterations
+BLACK_BOX_ALLOWED = 0.02  # of items that only an attack without gradients beats; AutoAttack flags 0.2 % of 10,000
+DOUBLING_ALLOWED = 0.01  # of items that twice the iterations beat more
 
 
 class Key(NamedTuple):
@@ -66,13 +60,13 @@ class Key(NamedTuple):
 
     @property
     def size(self) -> float:
-        """Larger for a larger budget: in dB the larger number is the smaller change."""
+        """A number that is larger for a larger budget: in dB the larger epsilon is the smaller change."""
         return -self.epsilon if self.norm == "snr" else self.epsilon
 
     @property
-    def budget(self) -> tuple[str, float]:
-        """Norm and bound."""
-        return self.norm, self.epsilon
+    def aim(self) -> tuple[str, float, str]:
+        """The norm, its bound and the goal."""
+        return self.norm, self.epsilon, self.goal
 
     def __str__(self) -> str:
         return f"{self.tier} {self.attack} {self.norm} {self.epsilon:.4g} {self.goal}"
@@ -86,38 +80,38 @@ class Gate:
     """One gate at one level. failed: the attacks whose rows it makes unreliable. figure: None if not applicable."""
 
     name: str
-    status: str
     figure: float | None
     note: str
-    failed: tuple[Key, ...] = ()
+    failed: Sequence[Key] = ()
+
+    @property
+    def status(self) -> str:
+        """As in the table `gates`."""
+        return "not applicable" if self.figure is None else "fail" if self.failed else "pass"
 
 
 @dataclasses.dataclass(frozen=True)
 class Units:
-    """The rows of every attack of one table, and how sure a share of them is.
+    """The units that each attack of a table attacked, and how sure a share of them is.
 
-    item: int (n,), the item of each row. resamples: None where rows are items, which have score intervals; else the
-    items (with all their rows) are resampled.
+    item: int (n,), the item of each unit. resamples: of items, with all their units; None where the units are items,
+    whose shares have score intervals.
     """
 
     item: np.ndarray
     resamples: Resamples | None = None
 
     def share(self, hits: np.ndarray, among: np.ndarray) -> tuple[float, float, float]:
-        """Share of hits among rows, bool (n,) each, and its 95 % interval."""
+        """The share of `hits` in the units `among`, bool (n,) each, and its 95 % interval."""
         hits = hits & among
         value = float(hits.sum() / among.sum())
         if not self.resamples:
             return value, *wilson(hits.sum(), int(among.sum()))
         interval = percentile(self._samples(hits, among))
-        low, high = interval.low, interval.high
-        if low == high:  # no resample differs: the bootstrap is blind, not certain
-            reach = all_agree(len(self.resamples.items), Z_TWO_SIDED)
-            low, high = max(value - reach, 0.0), min(value + reach, 1.0)
-        return value, low, high
+        return value, *unblinded(value, interval.low, interval.high, len(self.resamples.items))
 
     def difference(self, before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:
-        """Paired difference of two shares, after - before, of bool (n,) each, and its 95 % interval."""
+        """The paired difference of two shares, after - before, of bool (n,) each, and its 95 % interval."""
         n = len(before)
         lost, won = discordant(before[None], after[None])
         value = (won - lost) / n
@@ -128,7 +122,7 @@ class Units:
         return value, interval.low, interval.high
 
     def _samples(self, values: np.ndarray, among: np.ndarray) -> np.ndarray:
-        """Resampled means (resamples,) of values (n,) over the rows `among`; NaN where a resample has none."""
+        """Resampled means (resamples,) of values (n,) over the units `among`; NaN where a resample has none."""
         assert self.resamples
         weights = self.resamples.items
         total, count = (np.bincount(self.item, each, minlength=len(weights)) @ weights for each in (values, among))
@@ -151,31 +145,29 @@ class Attacked:
 
     @classmethod
     def read(cls, path: Path, kind: str, settings: dict[str, Any]) -> Attacked:
-        """Read artifacts.ATTACKS or DETECTION_ATTACKS. settings: bootstrap (resamples), seed.
+        """Read the table `path` of artifacts.ATTACKS or, if `kind` is detection, DETECTION_ATTACKS.
 
-        The main attack is that of the first row: tables hold the attacks in the study's order.
+        settings: bootstrap (number of resamples), seed. The main attack is that of the first row, because tables hold
+        the attacks in the study's order. Raises LossyBenchError for what `_groups` refuses.
         """
+        names = (ATTACKS if kind == "classification" else DETECTION_ATTACKS).names
+        table = read_table(path, [name for name in names if name != "adversarial"]).to_pandas()
+        groups = _groups(table if kind == "classification" else attacked_objects.objects(table), path)
+        main = Key(*table.iloc[0][list(Key._fields)])._replace(goal="untargeted")
         if kind == "classification":
-            table = _read(path, ATTACKS.names)
-            found = groups(table, str(path))
-            return cls(found, Units(np.arange(len(_first(found)))), _main(table))
-        from lossybench.analysis import attacked_objects
-
-        table = _read(path, DETECTION_ATTACKS.names)
-        found = groups(attacked_objects.objects(table), str(path))
-        names = _first(found).index.str.rpartition("#").get_level_values(0)
-        item = pd.factorize(names)[0]
+            return cls(groups, Units(np.arange(len(_first(groups)))), main)
+        item = pd.factorize(_items(_first(groups)))[0]
         resamples = Resamples.draw(item.max() + 1, settings["bootstrap"], settings["seed"])
-        return cls(found, Units(item, resamples), _main(table), _by_key(table))
+        return cls(groups, Units(item, resamples), main, _by_key(table))
 
     def at(self, level: float) -> Groups:
         """The attacks at one level."""
         return {key: one for key, one in self.groups.items() if key.level == level}
 
     def worst(self, keys: list[Key]) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-        """Per item the attempt, of these of one goal, that did most harm: rows as in `groups` and in `pictures`.
+        """Of each item the attempt that did most harm: rows as in `groups` and in `pictures`.
 
-        The objects of a picture go together: an attacker hands in one picture.
+        keys: the attempts, all of one goal. The objects of a picture go together: an attacker hands in one picture.
         """
         attempts = [self.groups[key] for key in keys]
         harm = [np.bincount(self.units.item, _harm(one, keys[0].goal)) for one in attempts]
@@ -184,23 +176,19 @@ class Attacked:
         chosen = pd.concat([one[of_row == k] for k, one in enumerate(attempts)]).sort_index()
         if self.pictures is None:
             return chosen, None
-        names = chosen.index.str.rpartition("#").get_level_values(0)
-        of_item = dict(zip(names, of_row, strict=True))  # items without an object can't be harmed: any attempt
+        of_item = dict(zip(_items(chosen), of_row, strict=True))  # items without objects take any attempt
         pictures = [self.pictures[key] for key in keys]
         parts = [one[[of_item.get(name, 0) == k for name in one.index]] for k, one in enumerate(pictures)]
         return chosen, pd.concat(parts).sort_index()
 
 
-def _read(path: Path, names: list[str]) -> pd.DataFrame:
-    return read_table(path, [name for name in names if name != "adversarial"]).to_pandas()
-
-
-def _main(table: pd.DataFrame) -> Key:
-    return Key(*table.iloc[0][list(Key._fields)])._replace(goal="untargeted")
-
-
 def _first(of: Groups) -> pd.DataFrame:
     return next(iter(of.values()))
+
+
+def _items(objects: pd.DataFrame) -> pd.Index:
+    """The item of each true object: `attacked_objects.objects` names them "item#k"."""
+    return objects.index.str.rpartition("#").get_level_values(0)
 
 
 def _by_key(rows: pd.DataFrame) -> Groups:
@@ -208,56 +196,48 @@ def _by_key(rows: pd.DataFrame) -> Groups:
     return {Key(*key): one.set_index("id").sort_index() for key, one in by_key}
 
 
-def groups(rows: pd.DataFrame, name: str) -> Groups:
-    """Split a table of artifacts.ATTACKS by attack and condition, indexed by item id; `name` is for errors.
+def _groups(rows: pd.DataFrame, path: Path) -> Groups:
+    """Split rows of artifacts.ATTACKS by attack and condition, indexed by unit. path: of their table, for errors.
 
     Raises LossyBenchError for an empty table, missing predictions, repeated items and attacks on differing items.
     """
     if rows.empty:
-        raise LossyBenchError(f"{name}: holds nothing that was attacked; delete it and attack again")
-    needed = ["label", "target", "clean", "clean_after", "before", "after"]
-    for column in needed:
+        raise LossyBenchError(f"{path}: holds nothing that was attacked; delete it and attack again")
+    for column in ("label", "target", *attacked_objects.CONDITIONS):
         if rows[column].isna().any():
             item = rows.loc[rows[column].isna(), "id"].iloc[0]
-            raise LossyBenchError(f"{name}: item {item} has no {column}; delete the file and attack again")
+            raise LossyBenchError(f"{path}: item {item} has no {column}; delete the file and attack again")
     result = _by_key(rows)
     first = _first(result).index
     for key, one in result.items():
+        where = f"{path}: {key} at level {level_text(key.level)}"
         if not one.index.is_unique:
-            raise LossyBenchError(
-                f"{name}: {key} at level {level_text(key.level)} holds an item twice; delete it and attack again"
-            )
+            raise LossyBenchError(f"{where} holds an item twice; delete the file and attack again")
         if not one.index.equals(first):
             raise LossyBenchError(
-                f"{name}: {key} at level {level_text(key.level)} attacks other items than the file's first "
-                "attack; all must attack the same; delete it and attack again"
+                f"{where} attacks other items than the file's first attack, but all must attack the same; delete the "
+                "file and attack again"
             )
     return result
 
 
 def summarise(group: pd.DataFrame, bare: pd.DataFrame | None, goal: str, units: Units) -> dict[str, Any]:
-    """The measured columns of one row of the `attacks` table. bare: on the bare model, what the gain is over.
+    """The measured columns of one row of the table `attacks`.
 
-    Raises LossyBenchError when `bare` is of other items.
+    group: one attack at one condition. bare: the attack on the bare model that the gain is over; None without a gain.
+    goal: of the attack.
     """
     n = len(group)
-    right = {name: (group[name] == group["label"]).to_numpy() for name in ("clean", "clean_after", "before", "after")}
-    share = {name: float(each.mean()) for name, each in right.items()}
-    row: dict[str, Any] = {"n": n, "clean": share["clean"], "clean_after": share["clean_after"]}
+    right = {name: (group[name] == group["label"]).to_numpy() for name in attacked_objects.CONDITIONS}
+    clean, clean_after = float(right["clean"].mean()), float(right["clean_after"].mean())
+    row: dict[str, Any] = {"n": n, "clean": clean, "clean_after": clean_after, "cost": clean - clean_after}
     every, aimed = np.ones(n, bool), ((group["target"] >= 0) & (group["target"] != group["label"])).to_numpy()
     for when in ("before", "after"):
         row |= _with_interval(f"robust_{when}", units.share(right[when], every))
         hits = (group[when] == group["target"]).to_numpy()
         row |= _with_interval(f"tasr_{when}", units.share(hits, aimed) if aimed.any() else None)
-    gain = None
-    if bare is not None:
-        if not bare.index.equals(group.index):
-            raise LossyBenchError(
-                "attacks other items than on the bare model; attack both again with the same settings"
-            )
-        gain = units.difference((bare["before"] == bare["label"]).to_numpy(), right["after"])
+    gain = None if bare is None else units.difference((bare["before"] == bare["label"]).to_numpy(), right["after"])
     row |= _with_interval("gain", gain)
-    row["cost"] = share["clean"] - share["clean_after"]
     opened, broken = right["before"] & ~right["after"], right["clean"] & ~right["clean_after"]
     beyond = units.difference(broken, opened)
     row["opened"] = beyond[0]
@@ -270,7 +250,7 @@ def _with_interval(name: str, value: tuple[float, float, float] | None) -> dict[
 
 
 def beaten(group: pd.DataFrame, goal: str) -> np.ndarray:
-    """bool (n,): did the attack reach its goal behind the codec?"""
+    """Which units of `group`, bool (n,), the attack of this `goal` beats behind the codec."""
     if goal == "targeted":
         return ((group["after"] == group["target"]) & (group["target"] != group["label"])).to_numpy()
     wrong = (group["after"] != group["label"]).to_numpy()
@@ -278,17 +258,17 @@ def beaten(group: pd.DataFrame, goal: str) -> np.ndarray:
 
 
 def _harm(group: pd.DataFrame, goal: str) -> np.ndarray:
-    """(n,): larger is worse. The goal counts first, then a wrong answer behind the codec, then one without it.
+    """How bad an attack is for each unit (n,): the goal counts first, then an error behind the codec, then one without.
 
-    The last makes `opened` careful: an item counts there only if no attempt has it wrong on both sides. The factors
-    keep the order when the objects of a picture are added up.
+    The error without the codec makes `opened` careful: an item counts there only if no attempt has it wrong on both
+    sides. The factors keep this order when the objects of a picture are added up.
     """
     wrong = {when: (group[when] != group["label"]).to_numpy() for when in ("before", "after")}
     return beaten(group, goal) + 1e-4 * wrong["after"] + 1e-8 * wrong["before"]
 
 
 def _alone(key: Key, here: Groups) -> np.ndarray:
-    """bool (n,): beaten by this attack's own items, without those that stand in from a weaker tier."""
+    """Which units, bool (n,), the attack beats with its own items, without those that stand in from a weaker tier."""
     own = True if key.tier in (OBLIVIOUS, TRANSFER) else here[key]["own"].to_numpy(bool)
     return beaten(here[key], key.goal) & own
 
@@ -302,7 +282,7 @@ def _few(n: int, allowed: float) -> float:
 
 
 def gates(of: Attacked, codec: str, level: float, chance: float) -> list[Gate]:
-    """All gates of one model behind one codec at one level. chance: share of items that guessing has right."""
+    """All gates of one model behind one codec at one level. chance: the share of items that guessing has right."""
     here = of.at(level)
     return [
         _adaptive(here, codec),
@@ -317,40 +297,33 @@ def gates(of: Attacked, codec: str, level: float, chance: float) -> list[Gate]:
     ]
 
 
-def unreliable(of: list[Gate]) -> dict[Key, list[str]]:
-    """The attacks whose figures the failed gates put in doubt, and the names of those gates."""
-    reasons: dict[Key, list[str]] = {}
-    for gate in of:
-        for key in dict.fromkeys(gate.failed):
-            reasons.setdefault(key, []).append(gate.name)
-    return reasons
-
-
 def _by_gradients(here: Groups, codec: str) -> list[Key]:
-    """Attacks that follow the gradient of all that they attack (of T3-EoT: as far as it is known)."""
+    """The attacks that follow a gradient through all that they attack, T3-EoT without knowing the codec's level."""
     tiers = (OBLIVIOUS,) if codec == ORIGINAL else ADAPTIVE
     return [key for key in here if key.tier in tiers and key.attack != NOISE]
 
 
 def _white_box(here: Groups, codec: str) -> list[Key]:
-    """Iterative attacks that know the codec and its level."""
-    return [k for k in _by_gradients(here, codec) if k.tier != "T3-EoT" and k.attack not in SINGLE_STEP]
+    """The iterative attacks that know the codec and its level."""
+    return [k for k in _by_gradients(here, codec) if k.tier != "T3-EoT" and k.attack != SINGLE_STEP]
 
 
 def strongest_tier(keys: list[Key], codec: str) -> str | None:
-    """The tier of the best-informed attacks by gradients among `keys`; None if there is none."""
+    """The tier of the best-informed attacks by gradients among `keys`; None if there are no such attacks."""
     tiers = {key.tier for key in keys if key.attack != NOISE}
     known = (OBLIVIOUS,) if codec == ORIGINAL else WHITE_BOX_ADAPTIVE
     return next((tier for tier in reversed(known) if tier in tiers), None)
 
 
 def _compare(name: str, pairs: list[tuple[Key, Key]], here: Groups, absent: str) -> Gate:
-    """Pass when the first attack of each pair alone beats no fewer items than the second; figure: only the second beat.
+    """A gate that passes when the first attack of each pair beats no fewer items than the second, each with its own.
 
-    Marks the first: its rows then say that the attack was poor.
+    It marks a first attack that beats fewer. Its figure is the largest number of items that only the second attack of a
+    pair beats. Pairs of which one attack was not run are left out. absent: the note when no pair is left.
     """
+    pairs = [pair for pair in pairs if pair[0] in here and pair[1] in here]
     if not pairs:
-        return Gate(name, "not applicable", None, absent)
+        return Gate(name, None, absent)
     failed, notes, worst = [], [], 0
     for strong, weak in pairs:
         a, b = _alone(strong, here), _alone(weak, here)
@@ -359,57 +332,43 @@ def _compare(name: str, pairs: list[tuple[Key, Key]], here: Groups, absent: str)
             failed.append(strong)
             notes.append(f"{strong} alone beats {a.sum()} of {len(a)} items, {weak} beats {b.sum()}")
     note = "; ".join(notes) or f"figure: most items of one attack that only the weaker one beat, of {len(_first(here))}"
-    return Gate(name, "fail" if failed else "pass", float(worst), note, tuple(failed))
+    return Gate(name, float(worst), note, failed)
 
 
 def _adaptive(here: Groups, codec: str) -> Gate:
-    """Whoever knows the codec can do whatever one can who does not: fewer items beaten means a poor attack."""
-    pairs = [
-        (key, key._replace(tier=OBLIVIOUS))
-        for key in here
-        if key.tier in ADAPTIVE and key._replace(tier=OBLIVIOUS) in here
-    ]
+    """Who knows the codec can do all that one can who does not, so an attack that then beats fewer items is poor."""
+    pairs = [(key, key._replace(tier=OBLIVIOUS)) for key in here if key.tier in ADAPTIVE]
     absent = "no codec, so nothing to adapt to" if codec == ORIGINAL else "no adaptive attack was run"
     return _compare("adaptive beats oblivious", pairs, here, absent)
 
 
 def _iterative(here: Groups, codec: str) -> Gate:
-    """More steps along the gradient must not be worse than one. (Oblivious items behind a codec may well be.)"""
-    pairs = [
-        (key, other)
-        for key in _white_box(here, codec)
-        for other in here
-        if other.attack in SINGLE_STEP and other[1:] == key[1:]
-    ]
+    """Many steps along the gradient must not be worse than one. Behind a codec only attacks through it are compared."""
+    pairs = [(key, key._replace(attack=SINGLE_STEP)) for key in _white_box(here, codec)]
     return _compare("iterative beats single-step", pairs, here, "not both kinds of attack were run")
 
 
 def _noise(here: Groups, codec: str, main: Key) -> Gate:
-    """Chance must not find more than the main attack by whoever knows most."""
+    """Random noise must not beat more items than the main attack in the best-informed tier."""
     tier = strongest_tier(list(here), codec)
-    pairs = [
-        (key, other)
-        for key in here
-        if (key.attack, key.tier) == (main.attack, tier)
-        for other in here
-        if other.attack == NOISE and other[1:4] == key[1:4]
-    ]
+    strong = [key for key in here if (key.attack, key.tier) == (main.attack, tier)]
+    pairs = [(key, other) for key in strong for other in here if other.attack == NOISE and other.aim == key.aim]
     return _compare("random noise is weaker", pairs, here, "no white-box attack and noise of one budget were run")
 
 
 def _black_box(here: Groups, codec: str) -> Gate:
-    """What does better without gradients shows that gradients are masked.
+    """An attack that does better without gradients shows that the gradients are masked.
 
-    Transfer must not beat more items. Attacks on the scores get only the items that all others left right; all that
-    follow gradients at that budget are marked when it wins more than a few of them.
+    Transfer must not beat more items. An attack on the scores gets only the items that all others left right; when it
+    wins more than a few of them, all attacks that follow gradients at its budget are marked.
     """
     name, n = "white-box beats black-box", len(_first(here))
     white = _white_box(here, codec)
-    transfer = [(key, key._replace(tier=TRANSFER)) for key in white if key._replace(tier=TRANSFER) in here]
-    on_scores = [key for key in here if key.tier == SCORES and any(key[1:4] == other[1:4] for other in white)]
-    if not transfer and not on_scores:
-        return Gate(name, "not applicable", None, "no black-box attack and white-box one of one budget were run")
-    compared = _compare(name, transfer, here, "")
+    transfer = [(key, key._replace(tier=TRANSFER)) for key in white]
+    on_scores = [key for key in here if key.tier == SCORES and any(key.aim == other.aim for other in white)]
+    compared = _compare(name, transfer, here, "no black-box attack and white-box one of one budget were run")
+    if compared.figure is None and not on_scores:
+        return compared
     failed = list(compared.failed)
     notes = [compared.note] if failed else []
     worst = compared.figure or 0.0
@@ -417,23 +376,23 @@ def _black_box(here: Groups, codec: str) -> Gate:
         count = int(_alone(key, here).sum())
         worst = max(worst, float(count))
         if count > _few(n, BLACK_BOX_ALLOWED):
-            failed += [other for other in white if other[1:4] == key[1:4]]
+            failed += [other for other in white if other.aim == key.aim]
             notes.append(f"{key} beats {count} of {n} items that no other attack of its budget beats")
     note = "; ".join(notes) or f"figure: most items that only a black-box attack beat, of {n}"
-    return Gate(name, "fail" if failed else "pass", worst, note, tuple(failed))
+    return Gate(name, worst, note, failed)
 
 
 def _reaches_chance(here: Groups, codec: str, of: Attacked, chance: float) -> Gate:
-    """A white-box attack that may change enough leaves no more right than guessing, else its gradients mislead.
+    """A white-box attack that may change enough leaves no more items right than guessing, else its gradients mislead.
 
-    Then they mislead at every budget and towards every goal, so all attacks that follow them are marked.
+    Gradients that mislead do so at every budget and for every goal, so all attacks that follow them are marked.
     """
     name = "white-box reaches chance"
     curve = [k for k in here if k.attack == of.main.attack and k.goal == "untargeted"]
     tier = strongest_tier(curve, codec)
     curve = sorted((key for key in curve if key.tier == tier), key=lambda key: key.size)
     if not curve:
-        return Gate(name, "not applicable", None, "no untargeted white-box attack was run")
+        return Gate(name, None, "no untargeted white-box attack was run")
     failed: list[Key] = []
     notes, worst = [], 0.0
     for key in {key.norm: key for key in curve}.values():  # the largest of each norm
@@ -447,39 +406,34 @@ def _reaches_chance(here: Groups, codec: str, of: Attacked, chance: float) -> Ga
         f"figure: robust accuracy at the largest budget of {of.main.attack} ({', '.join(notes)}); chance is "
         f"{chance:.3g}, which its 95 % interval must reach"
     )
-    return Gate(name, "fail" if failed else "pass", worst, note, tuple(failed))
+    return Gate(name, worst, note, failed)
 
 
 def _no_rise(here: Groups) -> Gate:
-    """A larger budget contains the smaller one; the larger one's search is at fault if it finds less."""
+    """A larger budget contains the smaller one, so an attack that beats fewer items with it searched badly."""
     name = "no rise with budget"
     curves: dict[Key, list[Key]] = {}
     for key in sorted(here, key=lambda key: key.size):
         curves.setdefault(key._replace(epsilon=0), []).append(key)
-    steps = [pair for curve in curves.values() for pair in pairwise(curve)]
-    if not steps:
-        return Gate(name, "not applicable", None, "each attack was run with one budget only")
+    count = {key: int(beaten(one, key.goal).sum()) for key, one in here.items()}
+    rises = {large: count[small] - count[large] for curve in curves.values() for small, large in pairwise(curve)}
+    if not rises:
+        return Gate(name, None, "each attack was run with one budget only")
     n = len(_first(here))
-    rises = {
-        large: int(beaten(here[small], small.goal).sum()) - int(beaten(here[large], large.goal).sum())
-        for small, large in steps
-    }
     failed = [large for large, rise in rises.items() if rise > _few(n, RISE_ALLOWED)]
     note = (
         "figure: largest rise of the share not beaten from one budget to the next larger one; "
         f"{_few(n, RISE_ALLOWED):g} of {n} items are let pass"
     )
-    return Gate(name, "fail" if failed else "pass", max(rises.values()) / n, note, tuple(failed))
+    return Gate(name, max(rises.values()) / n, note, failed)
 
 
 def _within_budget(here: Groups) -> Gate:
-    """The bound must hold for the 8-bit or 16-bit item that is really shown."""
+    """The bound must hold for the 8-bit or 16-bit item that the model is really shown."""
     ratios: dict[Key, float] = {}
     failed = []
-    for key, one in here.items():
-        if key.norm not in ("linf", "l2", "snr"):
-            continue
-        measured = one[key.norm].dropna()  # a silent item has no SNR
+    for key in (key for key in here if key.norm in ("linf", "l2", "snr")):
+        measured = here[key][key.norm].dropna()  # a silent item has no SNR
         if measured.empty:
             continue
         if key.norm == "snr":
@@ -491,58 +445,49 @@ def _within_budget(here: Groups) -> Gate:
         if beyond:
             failed.append(key)
     if not ratios:
-        return Gate(WITHIN_BUDGET, "not applicable", None, "no norm-bounded attack was run")
+        return Gate(WITHIN_BUDGET, None, "no norm-bounded attack was run")
     note = "figure: largest norm of a quantised perturbation, in budgets"
-    return Gate(WITHIN_BUDGET, "fail" if failed else "pass", max(ratios.values()), note, tuple(failed))
+    return Gate(WITHIN_BUDGET, max(ratios.values()), note, failed)
 
 
 def _converged(here: Groups, codec: str) -> Gate:
-    """Twice the iterations must find hardly more; if they do, half of them were too few, whatever the goal."""
+    """Twice the iterations must beat hardly more items; otherwise the usual number is too small for every goal."""
     name = "converged"
-    pairs = [
-        (key._replace(attack=key.attack.removesuffix(DOUBLED)), key)
-        for key in _white_box(here, codec)
-        if key.attack.endswith(DOUBLED)
-    ]
-    pairs = [(key, doubled) for key, doubled in pairs if key in here]
-    if not pairs:
-        return Gate(name, "not applicable", None, "no attack was run with doubled iterations too")
+    count = {key: int(_alone(key, here).sum()) for key in _white_box(here, codec)}
+    doubled = {key: key._replace(attack=key.attack + DOUBLED) for key in count}
+    more = {key: count[twice] - count[key] for key, twice in doubled.items() if twice in count}
+    if not more:
+        return Gate(name, None, "no attack was run with doubled iterations too")
     n = len(_first(here))
-    more = {key: int(_alone(doubled, here).sum()) - int(_alone(key, here).sum()) for key, doubled in pairs}
-    failed = [
-        other
-        for key, count in more.items()
-        if count > _few(n, DOUBLING_ALLOWED)
-        for other in here
-        if other._replace(goal=key.goal) == key
-    ]
+    short = {key._replace(goal="") for key, extra in more.items() if extra > _few(n, DOUBLING_ALLOWED)}
+    failed = [key for key in here if key._replace(goal="") in short]
     note = (
         "figure: share of items that twice the iterations beat more; "
         f"{_few(n, DOUBLING_ALLOWED):g} of {n} items are let pass"
     )
-    return Gate(name, "fail" if failed else "pass", max(more.values()) / n, note, tuple(failed))
+    return Gate(name, max(more.values()) / n, note, failed)
 
 
 def _gradients(here: Groups, codec: str) -> Gate:
-    """Where the gradient is all zeros an attack has no direction; all that follow the same one are marked."""
+    """Where the gradient is all zeros an attack has no direction, so all attacks that follow it are marked."""
     name = "gradients are not zero"
     seen = {key: one["zero_gradient"].dropna() for key, one in here.items()}
     shares = {key: float((each == 1).mean()) for key, each in seen.items() if len(each)}
     if not shares:
-        return Gate(name, "not applicable", None, "no gradient was looked at")
+        return Gate(name, None, "no gradient was looked at")
     blind = {key.tier for key, share in shares.items() if share > 0}
     failed = [key for key in _by_gradients(here, codec) if key.tier in blind]
     note = "figure: share of items whose gradient is all zeros, of the attack with most"
-    return Gate(name, "fail" if failed else "pass", max(shares.values()), note, tuple(failed))
+    return Gate(name, max(shares.values()), note, failed)
 
 
 # The worst case per item.
 
 
 def worst_keys(here: Groups, codec: str) -> dict[Key, list[Key]]:
-    """What each row of the attack `worst` is taken over: all attacks of one budget and goal, or the oblivious alone.
+    """The attacks that each row of `worst` is taken over: all of one budget and goal, or the oblivious ones alone.
 
-    The bare model has no codec to be oblivious of.
+    On the bare model there is no codec to be oblivious of, so there all attacks are taken together.
     """
     found: dict[Key, list[Key]] = {}
     for key in here:
@@ -554,98 +499,76 @@ def worst_keys(here: Groups, codec: str) -> dict[Key, list[Key]]:
 
 
 def _worst_doubts(worst: Key, over: list[Key], codec: str, reasons: dict[Key, list[str]]) -> list[str]:
-    """Why the worst case may be worse still: the gates that the best-informed attacks failed.
+    """Why the worst case may be worse still: the gates that the best-informed of the attacks `over` failed.
 
-    A weaker tier's failure changes nothing, unless its items went beyond the budget: those count in the worst case.
+    A weaker tier's failure changes nothing, unless its items went beyond the budget, because the worst case holds them.
+    reasons: the failed gates of each attack.
     """
     tier = OBLIVIOUS if worst.tier == OBLIVIOUS else strongest_tier(over, codec)
     if tier is None:
         return ["no white-box attack was run with this budget"]
-    names = [name for key in over for name in reasons.get(key, []) if key.tier == tier or name == WITHIN_BUDGET]
+    names = [name for key in over for name in reasons[key] if key.tier == tier or name == WITHIN_BUDGET]
     return [f"failed: {name}" for name in dict.fromkeys(names)]
 
 
 def attack_rows(
     paths: Sequence[Path], strengths: dict[Condition, int], classes: int, kind: str, settings: dict[str, Any]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of the tables `attacks` and `gates` from artifacts.ATTACKS files, or DETECTION_ATTACKS if `kind` says so.
+    """Rows of the tables `attacks` and `gates`.
 
-    strengths: of the study's conditions, by codec and level. settings: bootstrap (resamples), seed. Raises
-    LossyBenchError, naming the file, for what `groups` and `summarise` refuse and for a level that the study does not
-    have.
+    paths: tables of artifacts.ATTACKS, or of DETECTION_ATTACKS if `kind` is detection. strengths: of the study's
+    conditions. classes: how many the task has. settings: bootstrap (number of resamples), seed. Raises LossyBenchError,
+    naming the file, for what `_groups` refuses, for other items than on the bare model, and for a level that the study
+    does not have.
     """
     # In detection an object that is not found at all is one more way to be wrong.
     chance = 1 / (classes + (kind == "detection"))
-    robust_map = _robust_map(kind)
-    bare: dict[tuple[str, str, int], Groups] = {}
-    doubted: dict[tuple[str, str, int], dict[Key, list[str]]] = {}
+    tables = []
+    for path in paths:
+        meta = read_meta(path)
+        tables.append((meta["arch"], meta["regime"], int(meta["seed"]), meta["codec"] != ORIGINAL, meta["codec"], path))
+    bare: dict[tuple[str, str, int], dict[Key, tuple[pd.DataFrame, list[str]]]] = {}  # with its doubts
     rows, checks = [], []
-    metas = {path: read_meta(path) for path in paths}
-
-    def order(path: Path) -> tuple[Any, ...]:
-        meta = metas[path]
-        # The bare model first: the others are compared with it.
-        return meta["arch"], meta["regime"], int(meta["seed"]), meta["codec"] != ORIGINAL, meta["codec"]
-
-    for path in sorted(paths, key=order):
-        codec = metas[path]["codec"]
-        model = (metas[path]["arch"], metas[path]["regime"], int(metas[path]["seed"]))
+    for *model, _, codec, path in sorted(tables):  # the bare model first, because the others are compared with it
         of = Attacked.read(path, kind, settings)
-        for level in {key.level for key in of.groups}:
+        levels = {key.level for key in of.groups}
+        for level in levels:
             if Condition(codec, level) not in strengths:
                 raise LossyBenchError(f"{path}: {Condition(codec, level)} is no condition of the study; attack again")
-        for level in sorted({key.level for key in of.groups}, key=lambda level: strengths[Condition(codec, level)]):
+        for level in sorted(levels, key=lambda level: strengths[Condition(codec, level)]):
             where = dict(zip(("arch", "regime", "seed", "codec", "level"), (*model, codec, level), strict=True))
-            checked = gates(of, codec, level, chance)
-            reasons = unreliable(checked)
+            here, checked = of.at(level), gates(of, codec, level, chance)
             checks += [
                 where | {"gate": gate.name, "status": gate.status, "figure": gate.figure, "note": gate.note}
                 for gate in checked
             ]
-            worst = worst_keys(of.at(level), codec)
-            found = {key: (one, of.pictures[key] if of.pictures else None) for key, one in of.at(level).items()}
-            found |= {key: of.worst(over) for key, over in worst.items()}
-            doubts = {key: [f"failed: {name}" for name in reasons.get(key, [])] for key in found}
-            doubts |= {key: _worst_doubts(key, over, codec, reasons) for key, over in worst.items()}
-            if codec == ORIGINAL:
-                bare[model] = {key: one for key, (one, _) in found.items()}
-                doubted[model] = {key: each for key, each in doubts.items() if each}
+            reasons = {key: [gate.name for gate in checked if key in gate.failed] for key in here}
+            doubts = {key: [f"failed: {name}" for name in names] for key, names in reasons.items()}
+            found = {key: (one, of.pictures[key] if of.pictures else None) for key, one in here.items()}
+            for key, over in worst_keys(here, codec).items():
+                found[key], doubts[key] = of.worst(over), _worst_doubts(key, over, codec, reasons)
             for key, (group, pictures) in found.items():
                 same = key._replace(level=0.0)
                 if key.tier != SCORES:  # which has its own on the bare model
                     same = same._replace(tier=ALL if key.attack == WORST else OBLIVIOUS)
-                undefended = None if codec == ORIGINAL else bare.get(model, {}).get(same)
-                try:
-                    content = summarise(group, undefended, key.goal, of.units)
-                except LossyBenchError as error:
-                    raise LossyBenchError(f"{path}: {key} at level {level_text(level)} {error}") from None
+                undefended, doubted = bare.get(tuple(model), {}).get(same, (None, []))
+                if undefended is not None and not undefended.index.equals(group.index):
+                    raise LossyBenchError(
+                        f"{path}: {key} at level {level_text(level)} attacks other items than on the bare model; attack"
+                        " both again with the same settings"
+                    )
                 why = list(doubts[key])
-                if codec != ORIGINAL and key.tier == OBLIVIOUS:  # these items were made on the bare model
-                    why += [f"on the bare model {each}" for each in doubted.get(model, {}).get(same, [])]
+                if key.tier == OBLIVIOUS:  # these items were made on the bare model
+                    why += [f"on the bare model {each}" for each in doubted]
                 rows.append(
                     where
                     | {"strength": strengths[Condition(codec, level)]}
                     | {name: getattr(key, name) for name in ("attack", "norm", "epsilon", "goal", "tier")}
-                    | {"main": key.budget == of.main.budget}
-                    | content
-                    | robust_map(pictures)
+                    | {"main": (key.norm, key.epsilon) == (of.main.norm, of.main.epsilon)}
+                    | summarise(group, undefended, key.goal, of.units)
+                    | attacked_objects.robust_map(pictures)
                     | {"unreliable": bool(why), "reason": "; ".join(why)}
                 )
+            if codec == ORIGINAL:
+                bare[tuple(model)] = {key: (group, doubts[key]) for key, (group, _) in found.items()}
     return rows, checks
-
-
-MAPS = ("map_clean", "map_clean_after", "map_before", "map_after")
-
-
-def _robust_map(kind: str) -> Callable[[pd.DataFrame | None], dict[str, float | None]]:
-    """The columns of the table `attacks` that only detection has, from the rows of one attack."""
-    if kind == "classification":
-        return lambda _: dict.fromkeys(MAPS)
-
-    def measured(pictures: pd.DataFrame | None) -> dict[str, float | None]:
-        from lossybench.analysis import attacked_objects
-
-        assert pictures is not None
-        return dict(attacked_objects.robust_map(pictures.reset_index()))
-
-    return measured

@@ -1,9 +1,10 @@
-"""The summary tables, their columns stated once: what `aggregate` writes and the report reads.
+"""The summary tables and their columns, which `aggregate` writes and the report reads.
 
-A number's unit follows its type. A share is a fraction 0..1, or -1..1 where it is a difference; a point is 0.01.
-`metric` values: accuracy, precision, recall, f1 (classification); map, map50, precision, recall, f1, accuracy
-(detection). The primary metric is accuracy, or map50 for detection. An interval is (low, high), two-sided 95 %.
-`strength` orders the levels of one codec: 0 for the original, 1 for the mildest level, then upwards.
+A number's unit follows its type. A share is a fraction from 0 to 1, or from -1 to 1 where it is a difference; a point
+is a share of 0.01. Every interval (low, high) is two-sided with 95 % confidence. The column `metric` holds accuracy,
+precision, recall or f1 in classification, and map, map50, precision, recall, f1 or accuracy in detection. The primary
+metric is accuracy in classification and map50 in detection. `strength` orders the levels of one codec: 0 is the
+original, 1 the mildest level, and so on.
 """
 
 from __future__ import annotations
@@ -19,20 +20,28 @@ from lossybench.artifacts import EPSILON, LEVEL, RATE, columns, publish, read_ta
 
 _TEXT, _WHOLE, _REAL, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
+
+def _shares(*names: str) -> list[tuple[Any, ...]]:
+    return [(name, _REAL, "share") for name in names]
+
+
+def _interval(name: str) -> list[tuple[Any, ...]]:
+    """A share and its interval."""
+    return _shares(name, f"{name}_low", f"{name}_high")
+
+
+_MODEL = (("arch", _TEXT), ("regime", _TEXT))  # regime: original, mixed, adversarial or matched_CODEC_LEVEL
+_CONDITION = (("codec", _TEXT), ("level", _REAL, LEVEL), ("strength", _WHOLE, ""))
+
 SCHEMAS: dict[str, pa.Schema] = {
     "metrics": columns(
-        ("arch", _TEXT),
-        ("regime", _TEXT),  # original, mixed, adversarial, matched_<codec>_<level>
-        ("seed", _WHOLE, ""),  # -1: mean over all seeds, interval over seeds and items
-        ("codec", _TEXT),
-        ("level", _REAL, LEVEL),
-        ("strength", _WHOLE, ""),
+        *_MODEL,
+        ("seed", _WHOLE, ""),  # -1: the mean over all seeds, with an interval over seeds and items
+        *_CONDITION,
         ("metric", _TEXT),
-        ("class", _TEXT),  # class name; "" = overall (classification: macro mean; detection: see detection.py)
-        ("value", _REAL, "share"),
-        ("low", _REAL, "share"),
-        ("high", _REAL, "share"),
-        ("n", _WHOLE, "items"),  # the unit that is resampled (for video the clip)
+        ("class", _TEXT),  # a class's name, or "" for overall: label_metrics.py and box_metrics.py say what that is
+        *_shares("value", "low", "high"),
+        ("n", _WHOLE, "items"),  # items are what is resampled: for video, clips
     ),
     "conditions": columns(
         ("codec", _TEXT),
@@ -40,11 +49,10 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("level", _REAL, LEVEL),
         ("label", _TEXT),  # "QF 10"
         ("strength", _WHOLE, ""),
-        ("rate", _REAL, RATE),  # mean over items, payload only
+        ("rate", _REAL, RATE),  # mean over items, of the payload alone
         ("rate_unit", _TEXT),  # bpp or kb/s
-        ("ratio", _REAL, "raw bits per payload bit"),  # of totals
-        ("saving", _REAL, "share"),  # 1 - payload/raw, of totals
-        ("overhead_share", _REAL, "share"),  # overhead / (payload + overhead), of totals
+        ("ratio", _REAL, "raw bits per payload bit"),  # of the totals over all items, as are the next two
+        *_shares("saving", "overhead_share"),  # 1 - payload/raw and overhead / (payload + overhead)
         ("psnr", _REAL, "dB"),  # mean over the items that changed; inf when none did; null where not measured
         ("ssim", _REAL, ""),
         ("snr", _REAL, "dB"),  # as psnr
@@ -53,138 +61,99 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("n", _WHOLE, "items"),
     ),
     "differences": columns(
-        ("arch", _TEXT),
-        ("regime", _TEXT),
-        ("codec", _TEXT),
-        ("level", _REAL, LEVEL),
-        ("strength", _WHOLE, ""),
+        *_MODEL,
+        *_CONDITION,
         ("metric", _TEXT),  # the primary one
-        ("reference", _REAL, "share"),  # of the same model at the original, mean over seeds
-        ("value", _REAL, "share"),
-        ("difference", _REAL, "share"),  # value - reference; negative = loss
-        ("low", _REAL, "share"),
-        ("high", _REAL, "share"),
-        ("lower", _REAL, "share"),  # one-sided 95 % bounds
-        ("upper", _REAL, "share"),
-        ("p", _REAL, ""),  # exact McNemar; null for detection and for the original
-        ("p_holm", _REAL, ""),  # over all codecs and levels of (arch, regime)
+        *_shares("reference"),  # of the same model at the original, mean over seeds
+        *_shares("value", "difference", "low", "high"),  # difference: value - reference, so a loss is negative
+        *_shares("lower", "upper"),  # one-sided 95 % bounds
+        ("p", _REAL, ""),  # of McNemar's exact test; null for detection and for the original
+        ("p_holm", _REAL, ""),  # corrected over all codecs and levels of (arch, regime)
         ("seeds", _WHOLE, "seeds"),
         ("n", _WHOLE, "items"),
     ),
     "verdicts": columns(
-        ("arch", _TEXT),
-        ("regime", _TEXT),
-        ("codec", _TEXT),
-        ("level", _REAL, LEVEL),
-        ("strength", _WHOLE, ""),
+        *_MODEL,
+        *_CONDITION,
         ("delta", _REAL, "points"),
         ("verdict", _TEXT),  # of this level alone: acceptable, unacceptable, inconclusive
-        ("tested", _FLAG),  # the fixed sequence reached it; only then may `acceptable` be claimed
+        ("tested", _FLAG),  # whether the fixed sequence reached this level; only then may `acceptable` be claimed
         ("items_needed", _WHOLE, "items"),  # to decide with 80 % power if the difference persists; null when decided
     ),
     "limits": columns(
-        ("arch", _TEXT),
-        ("regime", _TEXT),
+        *_MODEL,
         ("codec", _TEXT),
         ("delta", _REAL, "points"),
-        ("reference", _REAL, "share"),  # on originals: a loss means little to a model that could do little
+        *_shares("reference"),  # on originals: a loss means little to a model that could do little
         ("verdict", _TEXT),  # acceptable when some level passed, else that of the mildest level
-        ("level", _REAL, LEVEL),  # strongest level passed; this and the next five are null when none did
+        ("level", _REAL, LEVEL),  # the strongest level that passed; this and the next five are null when none did
         ("label", _TEXT),
         ("rate", _REAL, RATE),
         ("rate_unit", _TEXT),
         ("ratio", _REAL, "raw bits per payload bit"),
-        ("saving", _REAL, "share"),
-        ("stopped_at", _REAL, LEVEL),  # first level that failed; null when all passed
+        *_shares("saving"),
+        ("stopped_at", _REAL, LEVEL),  # the first level that failed; null when all passed
         ("stopped_verdict", _TEXT),
         ("items_needed", _WHOLE, "items"),  # to decide at stopped_at; null unless that was inconclusive
     ),
     "transfer": columns(
         ("arch", _TEXT),
-        ("codec", _TEXT),  # tested with
+        ("codec", _TEXT),  # that the model was tested with
         ("train", _TEXT),  # original, mixed, adversarial, matched
         ("train_codec", _TEXT),  # "" unless matched; differs from `codec` in cross-codec cells
         ("train_level", _REAL, LEVEL),  # null unless matched
-        ("test_level", _REAL, LEVEL),  # null = tested on the original
-        ("value", _REAL, "share"),  # primary metric, mean over seeds
-        ("low", _REAL, "share"),
-        ("high", _REAL, "share"),
+        ("test_level", _REAL, LEVEL),  # null when tested on the original
+        *_shares("value", "low", "high"),  # of the primary metric, mean over seeds
     ),
     "recovery": columns(
         ("arch", _TEXT),
-        ("codec", _TEXT),  # "original": what mixed training costs on originals
-        ("level", _REAL, LEVEL),
-        ("strength", _WHOLE, ""),
-        ("original", _REAL, "share"),  # primary metric of regime original at this condition
-        ("mixed", _REAL, "share"),  # of regime mixed
-        ("difference", _REAL, "share"),  # mixed - original, paired by item and seed
-        ("low", _REAL, "share"),
-        ("high", _REAL, "share"),
-        ("recovered", _REAL, "share"),  # share of regime original's loss; null when that loss is < 1 point
+        *_CONDITION,  # at the original: what mixed training costs on originals
+        *_shares("original", "mixed"),  # the primary metric of these two regimes at this condition
+        *_shares("difference", "low", "high"),  # mixed - original, paired by item and seed
+        *_shares("recovered"),  # as a share of the regime original's loss; null when that loss is below 1 point
     ),
     "bd": columns(
-        ("arch", _TEXT),
-        ("regime", _TEXT),
-        ("codec_a", _TEXT),  # anchor
-        ("codec_b", _TEXT),  # negative bd_rate, positive bd_metric: b is better than a
+        *_MODEL,
+        ("codec_a", _TEXT),  # the anchor
+        ("codec_b", _TEXT),  # better than codec_a where bd_rate is negative and bd_metric positive
         ("bd_rate", _REAL, "%"),  # rate of b over a at equal metric; null when refused
         ("bd_metric", _REAL, "points"),  # b minus a at equal rate; null when refused
-        ("overlap_low", _REAL, "share"),  # primary metric that both curves reach: what bd_rate averages over
-        ("overlap_high", _REAL, "share"),
-        ("rate_low", _REAL, RATE),  # rates that both curves span: what bd_metric averages over
+        *_shares("overlap_low", "overlap_high"),  # values that both curves reach: what bd_rate averages over
+        ("rate_low", _REAL, RATE),  # up to rate_high: rates that both curves span, what bd_metric averages over
         ("rate_high", _REAL, RATE),
         ("rate_unit", _TEXT),
-        ("status", _TEXT),  # ok, or the reason of refusal
+        ("status", _TEXT),  # ok, or the reasons of refusal
     ),
     "attacks": columns(  # in detection the share of true objects that are found as their class stands for accuracy
-        ("arch", _TEXT),
-        ("regime", _TEXT),
+        *_MODEL,
         ("seed", _WHOLE, ""),
-        ("codec", _TEXT),  # original: no codec in front of the model
-        ("level", _REAL, LEVEL),
-        ("strength", _WHOLE, ""),
+        *_CONDITION,  # original: no codec in front of the model
         ("attack", _TEXT),  # worst: per item the worst of all (tier `all`) or all oblivious attacks (tier T0)
         ("norm", _TEXT),  # linf, l2, snr, share
-        ("epsilon", _REAL, EPSILON),  # of norm snr a larger number is a smaller change
+        ("epsilon", _REAL, EPSILON),  # with the norm snr a larger number is a smaller change
         ("goal", _TEXT),  # untargeted, targeted, trigger
         ("tier", _TEXT),  # T0 .. T4, T3-EoT; all
         ("main", _FLAG),  # at the main attack's own budget
-        ("n", _WHOLE, "items; true objects in detection"),  # all attacked, also those wrong when clean
-        ("clean", _REAL, "share"),  # accuracy on clean items, no codec
-        ("clean_after", _REAL, "share"),  # on clean items after the codec
-        ("robust_before", _REAL, "share"),  # on adversarial items, no codec
-        ("robust_before_low", _REAL, "share"),  # intervals: scores; in detection of resampled items with their objects
-        ("robust_before_high", _REAL, "share"),
-        ("robust_after", _REAL, "share"),  # on adversarial items after the codec
-        ("robust_after_low", _REAL, "share"),
-        ("robust_after_high", _REAL, "share"),
-        ("tasr_before", _REAL, "share"),  # of items with label != target; the four tasr are null when untargeted
-        ("tasr_before_low", _REAL, "share"),
-        ("tasr_before_high", _REAL, "share"),
-        ("tasr_after", _REAL, "share"),
-        ("tasr_after_low", _REAL, "share"),
-        ("tasr_after_high", _REAL, "share"),
-        ("gain", _REAL, "share"),  # robust_after - bare model's: `worst` over all `worst`, T4 over T4, others over T0
-        ("gain_low", _REAL, "share"),
-        ("gain_high", _REAL, "share"),
-        ("cost", _REAL, "share"),  # clean - clean_after
-        ("opened", _REAL, "share"),  # right before and wrong after the codec, adversarial items minus clean ones
-        ("triggered", _REAL, "share"),  # the same where that was the goal, with its paired interval; null elsewhere
-        ("triggered_low", _REAL, "share"),
-        ("triggered_high", _REAL, "share"),
-        ("map_clean", _REAL, "share"),  # mAP@0.5 of detectors: the clean item, no codec; null in classification
-        ("map_clean_after", _REAL, "share"),
-        ("map_before", _REAL, "share"),  # the adversarial item, no codec
-        ("map_after", _REAL, "share"),
+        ("n", _WHOLE, "items; true objects in detection"),  # all that were attacked, also those wrong when clean
+        *_shares("clean", "clean_after"),  # accuracy on clean items, without the codec and behind it
+        # The intervals of attacks are score intervals; in detection items are resampled with all their objects.
+        *_interval("robust_before"),  # on adversarial items, without the codec
+        *_interval("robust_after"),  # on adversarial items behind the codec
+        *_interval("tasr_before"),  # of items with label != target; null when untargeted
+        *_interval("tasr_after"),
+        *_interval("gain"),  # robust_after - bare model's: `worst` over all `worst`, T4 over T4, others over T0
+        *_shares("cost"),  # clean - clean_after
+        *_shares("opened"),  # right before and wrong after the codec, adversarial items minus clean ones
+        *_interval("triggered"),  # the same where that was the goal, with its paired interval; null elsewhere
+        *_shares("map_clean", "map_clean_after"),  # mAP@0.5 of detectors on clean items; null in classification
+        *_shares("map_before", "map_after"),  # the same on adversarial items
         ("unreliable", _FLAG),  # a gate failed on this row: its robust accuracy is an upper bound
-        ("reason", _TEXT),  # which; "" when reliable
+        ("reason", _TEXT),  # the gates that failed; "" when reliable
     ),
     "gates": columns(
-        ("arch", _TEXT),
-        ("regime", _TEXT),
+        *_MODEL,
         ("seed", _WHOLE, ""),
-        ("codec", _TEXT),
-        ("level", _REAL, LEVEL),
+        *_CONDITION[:2],
         ("gate", _TEXT),
         ("status", _TEXT),  # pass, fail, not applicable
         ("figure", _REAL, "as its note says"),  # the worst over the rows compared; null when not applicable
@@ -194,7 +163,10 @@ SCHEMAS: dict[str, pa.Schema] = {
 
 
 def write(out: Path, name: str, rows: Iterable[dict[str, Any]], meta: dict[str, Any]) -> None:
-    """Write one summary table as out/name.parquet and out/name.csv, each atomically; the rows' keys are its columns."""
+    """Write one summary table as out/NAME.parquet and out/NAME.csv, each atomically.
+
+    name: a key of SCHEMAS. rows: dictionaries whose keys are the table's columns. meta: what holds for all rows.
+    """
     write_table(out / f"{name}.parquet", SCHEMAS[name], rows, meta)
     with publish(out / f"{name}.csv") as aside:
         pyarrow.csv.write_csv(read_table(out / f"{name}.parquet"), aside)

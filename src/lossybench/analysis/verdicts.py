@@ -18,39 +18,36 @@ LEAST_GAP = 0.1
 
 
 def verdict(interval: Interval, delta: float) -> Verdict:
-    """Judge a difference to the original by its one-sided 95 % bounds against the margin delta (a fraction, > 0).
+    """Judge a difference to the original by its one-sided 95 % bounds. delta: the margin, a fraction > 0.
 
-    acceptable: the loss is shown to be less than delta (non-inferior). unacceptable: it is shown to be more.
-    inconclusive: the test set is too small to say; never to be read as acceptable.
+    acceptable: the loss is shown to be less than delta (non-inferior). unacceptable: the loss is shown to be more.
+    inconclusive: the test set is too small to say, which must never be read as acceptable.
     """
     if interval.lower > -delta:
         return "acceptable"
-    if interval.upper < -delta:
-        return "unacceptable"
-    return "inconclusive"
+    return "unacceptable" if interval.upper < -delta else "inconclusive"
 
 
-def fixed_sequence(verdicts: Sequence[Verdict]) -> tuple[int, list[bool]]:
-    """Test levels from the mildest to the strongest and stop at the first that is not acceptable.
+def fixed_sequence(verdicts: Sequence[Verdict]) -> int:
+    """How many levels pass, tested from the mildest to the strongest until the first that is not acceptable.
 
-    Returns how many levels passed, and for each whether the sequence reached it. In this order each test keeps its
-    5 % without a correction (Maurer, Hothorn and Lehmacher 1995). Later levels are not claimed even if they would
-    pass alone: the curves need not be monotone, so a level counts only together with all milder ones.
+    verdicts: of each level alone, from the mildest level on. In this order each test keeps its 5 % without a correction
+    (Maurer, Hothorn and Lehmacher 1995). Later levels are not claimed even if they would pass alone: the curves need
+    not be monotone, so a level counts only together with all milder ones.
     """
-    passed = next((i for i, one in enumerate(verdicts) if one != "acceptable"), len(verdicts))
-    return passed, [i <= passed for i in range(len(verdicts))]
+    return next((i for i, one in enumerate(verdicts) if one != "acceptable"), len(verdicts))
 
 
 def items_needed(variance: float, delta: float, difference: float = 0.0) -> int:
-    """Items that decide a paired comparison against the margin delta with 80 % power, one-sided 5 %.
+    """The number of items that decide a paired comparison against a margin with 80 % power, one-sided 5 %.
 
     variance: of one item's paired difference; for right and wrong answers it is the discordant share minus
-    difference^2. difference: the true one (0: the codec costs nothing). Both in fractions.
+    difference^2. delta: the margin. difference: the true one (0: the codec costs nothing). Both are fractions.
 
     n = variance (z_0.95 + z_0.80)^2 / (delta + difference)^2 (Nam 1997, Biometrics 53:1422; Julious 2010, "Sample
     Sizes for Clinical Trials"), with a gap |delta + difference| of at least a tenth of delta; and no fewer than it
     takes when no pair disagrees (Tango's bound). The formula is for many items: where delta is close to the discordant
-    share the score interval reaches 70 to 78 %.
+    share, the power that the score interval reaches is 70 to 78 %.
     """
     gap = max(abs(delta + difference), LEAST_GAP * delta)
     by_power = variance * (Z_ONE_SIDED + float(norm.ppf(POWER))) ** 2 / gap**2

@@ -1,38 +1,19 @@
-"""The aggregate stage: per-item outcomes of one task in, all its summary tables out."""
+"""The aggregate stage turns the outcomes of one task, item by item, into all its summary tables."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from lossybench.analysis import box_metrics, label_metrics, robustness, tables
-from lossybench.analysis.comparisons import (
-    Primary,
-    Results,
-    bd_rows,
-    difference_rows,
-    limit_rows,
-    recovery_rows,
-    to_original,
-    transfer_rows,
-    verdict_rows,
-)
-from lossybench.analysis.intervals import Z_TWO_SIDED, Resamples, all_agree, quantiles, wilson
-from lossybench.analysis.outcomes import (
-    Row,
-    TestSet,
-    Trained,
-    check_truth,
-    outcome_files,
-    read_classification,
-    read_conditions,
-    read_detection,
-    read_task,
-)
+from lossybench.analysis import box_metrics, comparisons, label_metrics, robustness, tables
+from lossybench.analysis import outcomes as inputs
+from lossybench.analysis.comparisons import Primary
+from lossybench.analysis.intervals import Resamples, quantiles, unblinded, wilson
+from lossybench.analysis.outcomes import Row, TestSet
 from lossybench.artifacts import read_meta
 from lossybench.conditions import ORIGINAL, Condition
 from lossybench.errors import LossyBenchError
@@ -54,9 +35,9 @@ def aggregate(
 
     Args:
         data: the table that fetch made
-        compressed: all test parts, one a codec and level; they say which conditions the study has
+        compressed: all test parts, one for each codec and level; they say which conditions the study has
         outcomes: all tables that evaluate made: of every model one for each codec, `original` always among them
-        settings: deltas (points), bootstrap (resamples) and seed
+        settings: deltas (points), bootstrap (number of resamples) and seed
         out: the folder to write
         attacks: all tables that attack made
 
@@ -64,32 +45,32 @@ def aggregate(
         LossyBenchError: naming the file, for outcomes that lack a level or an item, hold NaN or other items than the
             data's test split, and for models that lack an outcome.
     """
-    task = read_task(data)
+    task = inputs.read_task(data)
     resamples = Resamples.draw(len(task.ids), settings["bootstrap"], settings["seed"])
-    conditions = read_conditions(compressed, task)
-    metric = label_metrics.PRIMARY if task.kind == "classification" else box_metrics.PRIMARY
+    conditions = inputs.read_conditions(compressed, task)
+    classifies = task.kind == "classification"
+    metric, measured = (label_metrics.PRIMARY, _classifier) if classifies else (box_metrics.PRIMARY, _detector)
 
     rows: dict[str, list[Row]] = {name: [] for name in tables.SCHEMAS}
     rows["conditions"] += conditions.values()
-    results: Results = {}
-    for model, of_codec in tqdm(outcome_files(outcomes, task).items(), "aggregate", unit="model"):
-        measured = _classifier if task.kind == "classification" else _detector
+    results: comparisons.Results = {}
+    for model, of_codec in tqdm(inputs.outcome_files(outcomes, task).items(), "aggregate", unit="model"):
         results[model] = {}
-        for condition, seeds, names, values, samples, right in measured(of_codec, conditions, task, resamples):
-            rows["metrics"] += _metric_rows(
-                model, conditions[condition], seeds, names, values, samples, task, resamples
-            )
-            at = names.index((metric, ""))
-            # Copied, so that the samples of the other metrics can go.
-            results[model][condition] = Primary(seeds, values[:, at].copy(), samples[:, at].copy(), right)
-        found = to_original(results[model], resamples)
-        rows["differences"] += difference_rows(model, results[model], found, conditions, metric, len(task.ids))
-        rows["verdicts"] += verdict_rows(model, found, conditions, settings["deltas"], len(task.ids))
-        rows["bd"] += bd_rows(model, results[model], conditions)
-    rows["limits"] += limit_rows(rows["verdicts"], conditions, results)
+        for condition, one in measured(of_codec, conditions, task, resamples):
+            rows["metrics"] += _metric_rows(comparisons.where(model, conditions[condition]), one, task, resamples)
+            at = one.names.index((metric, ""))
+            # The arrays are copied, so that the samples of the other metrics can go.
+            values, samples = one.values[:, at].copy(), one.samples[:, at].copy()
+            results[model][condition] = Primary(one.seeds, values, samples, one.right)
+        found = comparisons.to_original(results[model], resamples)
+        rows["differences"] += comparisons.difference_rows(model, results[model], found, conditions, metric)
+        rows["verdicts"] += comparisons.verdict_rows(model, found, conditions, settings["deltas"])
+        rows["bd"] += comparisons.bd_rows(model, results[model], conditions)
+    rows["limits"] += comparisons.limit_rows(rows["verdicts"], conditions, results)
     overall = (ALL_SEEDS, metric, "")
-    rows["transfer"] += transfer_rows([r for r in rows["metrics"] if (r["seed"], r["metric"], r["class"]) == overall])
-    rows["recovery"] += recovery_rows(results, conditions, resamples)
+    of_primary = [row for row in rows["metrics"] if (row["seed"], row["metric"], row["class"]) == overall]
+    rows["transfer"] += comparisons.transfer_rows(of_primary)
+    rows["recovery"] += comparisons.recovery_rows(results, conditions, resamples)
     strengths = {condition: row["strength"] for condition, row in conditions.items()}
     rows["attacks"], rows["gates"] = robustness.attack_rows(attacks, strengths, len(task.classes), task.kind, settings)
 
@@ -101,40 +82,50 @@ def aggregate(
         tables.write(out, name, content, meta)
 
 
-# condition; seeds; (metric, class) of each value; values (seeds, metrics); samples (seeds, metrics, resamples);
-# right: bool (seeds, n), None in detection
-Measured = tuple[Condition, tuple[int, ...], list[tuple[str, str]], np.ndarray, np.ndarray, np.ndarray | None]
+class _Measured(NamedTuple):
+    """All metrics of one model at one condition.
+
+    names: the (metric, class) of each value. values: (seeds, metrics). samples: (seeds, metrics, resamples). right:
+    bool (seeds, n), None in detection.
+    """
+
+    seeds: tuple[int, ...]
+    names: list[tuple[str, str]]
+    values: np.ndarray
+    samples: np.ndarray
+    right: np.ndarray | None
 
 
 def _classifier(
     of_codec: dict[str, dict[int, Path]], conditions: dict[Condition, Row], task: TestSet, resamples: Resamples
-) -> Iterator[Measured]:
+) -> Iterator[tuple[Condition, _Measured]]:
     """All conditions of one classification model."""
     names = label_metrics.names(task.labels, task.classes)
-    for condition, seeds, predictions in _loaded(of_codec, conditions, task, read_classification):
-        each = [label_metrics.measure(task.labels, one, resamples) for one in predictions]
-        right = np.stack(predictions) == task.labels
-        yield condition, seeds, names, np.stack([v for v, _ in each]), np.stack([s for _, s in each]), right
+    for condition, by_seed in _loaded(of_codec, conditions, task, inputs.read_classification):
+        predictions = np.stack(list(by_seed.values()))
+        values, samples = zip(*(label_metrics.measure(task.labels, one, resamples) for one in predictions), strict=True)
+        right = predictions == task.labels
+        yield condition, _Measured(tuple(by_seed), names, np.stack(values), np.stack(samples), right)
 
 
 def _detector(
     of_codec: dict[str, dict[int, Path]], conditions: dict[Condition, Row], task: TestSet, resamples: Resamples
-) -> Iterator[Measured]:
+) -> Iterator[tuple[Condition, _Measured]]:
     """All conditions of one detection model; the original comes first and sets each seed's score threshold."""
-    thresholds: list[float] = []
+    thresholds: dict[int, float] = {}
     original: box_metrics.Frames | None = None
-    for condition, seeds, frames in _loaded(of_codec, conditions, task, read_detection):
-        matches = [box_metrics.match(one, len(task.ids)) for one in frames]
-        original = original or frames[0]
-        thresholds = thresholds or [box_metrics.best_threshold(one) for one in matches]
-        for seed, one in zip(seeds, frames, strict=True):
-            check_truth(of_codec[condition[0]][seed], one, original)
-        each = [
-            box_metrics.measure(one, match, threshold, resamples)
-            for one, match, threshold in zip(frames, matches, thresholds, strict=True)
-        ]
-        names = box_metrics.names(matches[0].classes, task.classes)
-        yield condition, seeds, names, np.stack([v for v, _ in each]), np.stack([s for _, s in each]), None
+    for condition, by_seed in _loaded(of_codec, conditions, task, inputs.read_detection):
+        measured = []
+        for seed, frames in by_seed.items():
+            original = original or frames
+            inputs.check_truth(of_codec[condition.codec][seed], frames, original)
+            matches = box_metrics.match(frames, len(task.ids))
+            if seed not in thresholds:
+                thresholds[seed] = box_metrics.best_threshold(matches)
+            measured.append(box_metrics.measure(frames, matches, thresholds[seed], resamples))
+        names = box_metrics.names(matches.classes, task.classes)
+        values, samples = zip(*measured, strict=True)
+        yield condition, _Measured(tuple(by_seed), names, np.stack(values), np.stack(samples), None)
 
 
 def _loaded(
@@ -142,61 +133,33 @@ def _loaded(
     conditions: dict[Condition, Row],
     task: TestSet,
     read: Callable[[Path, list[float], TestSet], dict[float, Any]],
-) -> Iterator[tuple[Condition, tuple[int, ...], list[Any]]]:
-    """Condition, seeds, and what `read` made of each seed's outcomes; the original first."""
+) -> Iterator[tuple[Condition, dict[int, Any]]]:
+    """Each condition, the original first, with what `read` made of each seed's outcomes."""
     for codec in sorted(of_codec, key=lambda name: (name != ORIGINAL, name)):
         levels = [level for name, level in conditions if name == codec]
         if not levels:
             path = next(iter(of_codec[codec].values()))
-            raise LossyBenchError(
-                f"{path}: codec {codec!r} has no compressed test parts here; compress it or leave it out"
-            )
-        by_seed = {seed: read(path, levels, task) for seed, path in sorted(of_codec[codec].items())}
+            raise LossyBenchError(f"{path}: codec {codec!r} has no compressed test parts; compress it or leave it out")
+        read_seeds = {seed: read(path, levels, task) for seed, path in sorted(of_codec[codec].items())}
         for level in levels:
-            yield Condition(codec, level), tuple(by_seed), [of_level[level] for of_level in by_seed.values()]
+            yield Condition(codec, level), {seed: of_level[level] for seed, of_level in read_seeds.items()}
 
 
-def _metric_rows(
-    model: Trained,
-    condition: Row,
-    seeds: tuple[int, ...],
-    names: list[tuple[str, str]],
-    values: np.ndarray,
-    samples: np.ndarray,
-    task: TestSet,
-    resamples: Resamples,
-) -> Iterator[Row]:
-    """Rows of the table `metrics`: of each seed, then of all. For the arrays see `Measured`."""
-    n = len(task.ids)
-    sizes = (
-        dict(zip(task.classes, np.bincount(task.labels, minlength=len(task.classes)), strict=True))
-        if (task.kind == "classification")
-        else {}
-    )
-    of_seed = [
-        *zip(seeds, values, samples, strict=True),
-        (ALL_SEEDS, values.mean(axis=0), resamples.over_seeds(samples)),
-    ]
-    for seed, value_of, sample_of in of_seed:
+def _metric_rows(where: Row, measured: _Measured, task: TestSet, resamples: Resamples) -> Iterator[Row]:
+    """Rows of the table `metrics` of one model at one condition: of each seed, then of all. where: their columns."""
+    n, sizes = len(task.ids), {}
+    if task.kind == "classification":
+        sizes = dict(zip(task.classes, np.bincount(task.labels, minlength=len(task.classes)), strict=True))
+    seeds, names, values, samples, _ = measured
+    over_seeds = (ALL_SEEDS, values.mean(axis=0), resamples.over_seeds(samples))
+    for seed, value_of, sample_of in (*zip(seeds, values, samples, strict=True), over_seeds):
         lows, highs = quantiles(sample_of, (0.025, 0.975))
         for (metric, name), value, low, high in zip(names, value_of, lows, highs, strict=True):
             if (metric, task.kind) == ("accuracy", "classification"):
                 score = wilson(value * n, n)
                 several = seed == ALL_SEEDS and len(seeds) > 1
                 low, high = (min(low, score[0]), max(high, score[1])) if several else score
-            elif low == high:
-                # No resample differs: the bootstrap is blind, not certain. Of shares 0 and 1 this is Wilson's interval.
-                reach = all_agree(int(sizes.get(name, n)), Z_TWO_SIDED)
-                low, high = max(value - reach, 0.0), min(value + reach, 1.0)
-            yield {
-                "arch": model[0],
-                "regime": model[1],
-                "seed": seed,
-                **{key: condition[key] for key in ("codec", "level", "strength")},
-                "metric": metric,
-                "class": name,
-                "value": value,
-                "low": low,
-                "high": high,
-                "n": n,
-            }
+            else:
+                low, high = unblinded(value, low, high, int(sizes.get(name, n)))
+            found = {"metric": metric, "class": name, "value": value, "low": low, "high": high, "n": n}
+            yield where | {"seed": seed} | found

@@ -1,4 +1,4 @@
-"""The compress stage: every item of a split through one codec at one level, with its bits and fidelity."""
+"""The compress stage passes every item of one part through one codec at one level and notes its bits and fidelity."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lossybench import codecs
 from lossybench.artifacts import COMPRESSED, iter_rows, read_meta, write_table
 from lossybench.conditions import ORIGINAL, Condition
 from lossybench.errors import LossyBenchError
-from lossybench.fidelity import measure, rate_of
+from lossybench.fidelity import MEASURES, measure, rate_of
 
 SPLITS = {"train": ("train", "val"), "test": ("test",)}
 
@@ -33,12 +33,12 @@ def compress(
         codec: the name of the codec; `lossybench codecs` lists them
         level: the codec's strength parameter
         out: the table to write (artifacts.COMPRESSED)
-        part: "test" is the test split, with fidelity; "train" is the splits train and val, whose fidelity is left null,
-            since nothing reports it and measuring it costs as much as encoding
+        part: "test" is the split test, with fidelity; "train" is the splits train and val, whose fidelity stays null,
+            because nothing reports it and measuring it costs as much as encoding
         options: the options of the encoder
 
     Raises:
-        LossyBenchError: naming the item, when it cannot be encoded or decoded.
+        LossyBenchError: naming the item, when it cannot be encoded or decoded, and when the part has no items.
     """
     options = options or {}
     meta = read_meta(data)
@@ -52,11 +52,10 @@ def compress(
                 media = lossless.decode(row["media"], shape, sampling_rate)
                 coder.check(level, meta["medium"], sampling_rate)
                 encoded = coder.encode(media, level, sampling_rate)
-                fidelity = dict.fromkeys(("psnr", "ssim", "snr", "spectral_distance"))
+                fidelity: dict[str, float | None] = dict.fromkeys(MEASURES)
                 if part == "test":
-                    fidelity |= measure(
-                        media, coder.decode(encoded.payload, shape, sampling_rate), meta["medium"], sampling_rate
-                    )
+                    decoded = coder.decode(encoded.payload, shape, sampling_rate)
+                    fidelity = measure(media, decoded, meta["medium"], sampling_rate)
             except LossyBenchError as error:
                 raise LossyBenchError(f"{data}: item {row['id']}: {error}") from None
             yield {
@@ -71,12 +70,7 @@ def compress(
                 **fidelity,
             }
 
-    written = write_table(
-        out,
-        COMPRESSED,
-        rows(),
-        {"task": meta["task"], "medium": meta["medium"], "codec": codec, "level": level, "options": options},
-    )
-    if not written:
+    about = {"task": meta["task"], "medium": meta["medium"], "codec": codec, "level": level, "options": options}
+    if not write_table(out, COMPRESSED, rows(), about):
         out.unlink()
-        raise LossyBenchError(f"{data}: no items of split {' or '.join(SPLITS[part])}")
+        raise LossyBenchError(f"{data}: no items of split {' or '.join(SPLITS[part])}; fetch a data set that has some")

@@ -1,4 +1,4 @@
-"""The evaluate stage: what one model predicts for every test item, at all levels of one codec."""
+"""The evaluate stage notes what one model predicts for every test item, at all levels of one codec."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ from lossybench.models import runtime
 from lossybench.tasks.media import stage, to_float
 from lossybench.tasks.task_kind import Example, TaskKind
 
-BATCH = 32  # examples; more is no faster on a CPU core
+BATCH = 32  # examples; more are no faster on a CPU core
 
 
 def evaluate(
     model: Path, data: Path, compressed: list[Path], out: Path, device: str = "auto", threads: int = 1
 ) -> None:
     """Test one model on all levels of one codec, item by item.
-
-    Items are streamed.
 
     Args:
         model: the folder that train or adopt made
@@ -51,10 +49,8 @@ def evaluate(
     meta |= {"codec": metas[0]["codec"], "environment": runtime.environment(chosen)}
 
     def rows() -> Iterator[dict[str, Any]]:
-        with (
-            torch.inference_mode(),
-            tqdm(total=len(truth) * len(compressed), desc="evaluate", unit="item", mininterval=1) as progress,
-        ):
+        bar = tqdm(total=len(truth) * len(compressed), desc="evaluate", unit="item", mininterval=1)
+        with torch.inference_mode(), bar as progress:
             for path, of_level in zip(compressed, metas, strict=True):
                 yield from level_outcomes(task, network, chosen, feed, path, of_level, truth, progress)
 
@@ -66,11 +62,10 @@ def _check(info: Mapping[str, Any], compressed: list[Path], metas: list[dict[str
         raise LossyBenchError("evaluate: no compressed tables given; give one for each level")
     for path, meta in zip(compressed, metas, strict=True):
         if meta["task"] != info["task"]:
-            raise LossyBenchError(f"{path}: is of task {meta['task']!r}, but the model of {info['task']!r}")
+            raise LossyBenchError(f"{path}: is of task {meta['task']!r}; the model needs task {info['task']!r}")
         if meta["codec"] != metas[0]["codec"]:
-            raise LossyBenchError(
-                f"{path}: is of codec {meta['codec']!r}, but {compressed[0]} of {metas[0]['codec']!r}"
-            )
+            first = f"{compressed[0]} of {metas[0]['codec']!r}"
+            raise LossyBenchError(f"{path}: is of codec {meta['codec']!r}, but {first}; give tables of one codec")
 
 
 def level_outcomes(
@@ -83,7 +78,12 @@ def level_outcomes(
     truth: Mapping[str, Mapping[str, Any]],
     progress: tqdm,
 ) -> Iterator[dict[str, Any]]:
-    """Outcomes of the test items in one compressed table, whose meta this is. truth: rows of the data table by id."""
+    """The outcomes of all test items at one level.
+
+    network: the model, on `device`. feed: maps a function over items, with decoding ahead. path, meta: the compressed
+    table and its `meta`. truth: the test rows of the data table by id. progress: a bar, moved on by each item. Raises
+    LossyBenchError for items that the data lack, and for test items that the table lacks.
+    """
     codec = codecs.get(meta["codec"], meta["options"])
     missing = set(truth)
     waiting: list[tuple[str, Example]] = []
