@@ -58,7 +58,7 @@ def test_default_study_has_five_tasks_and_six_levels_each():
 
 def test_schema_file_is_in_step():
     path = ROOT / "workflow/schemas/config.schema.json"
-    assert path.read_text() == sections.schema(), f"run: lossybench schema > {path.relative_to(ROOT)}"
+    assert path.read_text() == sections.schema() + "\n", f"run: lossybench schema > {path.relative_to(ROOT)}"
     descriptions = json.dumps(json.loads(path.read_text())).count('"description"')
     assert descriptions > 20
 
