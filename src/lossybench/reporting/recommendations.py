@@ -122,7 +122,7 @@ def _overview(tasks: list[Summary]) -> str:
 def _headline_rows(tasks: list[Summary]) -> Iterator[tuple[tuple[str, ...], bool]]:
     """Cells per task and codec, and whether it is the task's most economical acceptable codec."""
     for tables in tasks:
-        limits = worst_limits(tables, ORIGINAL, tables.delta)
+        limits = worst_limits(tables, ORIGINAL)
         best = _most_economical(limits)
         for _, row in limits.iterrows():
             name = tables.title(row["codec"])
@@ -186,7 +186,7 @@ def _before_text(tables: Summary) -> str:
 
 
 def _limit_text(tables: Summary) -> str:
-    limits = worst_limits(tables, ORIGINAL, tables.delta)
+    limits = worst_limits(tables, ORIGINAL)
     metric, best = METRIC_TITLES[tables.primary], _most_economical(limits)
     says = []
     if best is None:
@@ -275,7 +275,7 @@ def _training_text(tables: Summary) -> str:
         f"{row['arch']} {points(row['difference'])} {interval(row['low'], row['high'])}"
         for _, row in rows[rows["codec"] == ORIGINAL].sort_values("arch").iterrows()
     ]
-    before, after = (worst_limits(tables, regime, tables.delta) for regime in (ORIGINAL, "mixed"))
+    before, after = (worst_limits(tables, regime) for regime in (ORIGINAL, "mixed"))
     lines = [
         "**Training on a mixture of levels** instead of originals changes the "
         f"{metric} on originals by (points, 95 % interval): {', '.join(cost)}. Per codec:",
