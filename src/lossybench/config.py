@@ -99,7 +99,7 @@ class Matched(_Section):
 
     codec: str = Field(description="The codec.")
     levels: list[float] | None = Field(
-        default=None, description="Levels to train on, one model each; all of the codec when left out."
+        default=None, description="Levels, one model each; all of the codec's when left out."
     )
     archs: list[str] | None = Field(default=None, description="Architectures; the task's first when left out.")
     seeds: list[int] | None = Field(default=None, description="Seeds; the task's first when left out.")
@@ -200,9 +200,7 @@ class ClusterConfig(_Section):
     gpu_model: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-zA-Z0-9_.]+$")] | None = Field(
         default=None, description="Type of that GPU as Slurm names it, e.g. a100; any when left out."
     )
-    gpu_partition: str | None = Field(
-        default=None, description="Partition of jobs with a GPU; `partition` when left out."
-    )
+    gpu_partition: str | None = Field(default=None, description="Partition of GPU jobs; `partition` when left out.")
     memory: dict[Stage, pydantic.PositiveInt] = Field(
         default={}, description=f"MB a job by stage, over {_listed(MEMORY)}; each further try asks for as much again."
     )

@@ -79,14 +79,11 @@ class Layout:
 
     def log(self, *job: str) -> Path:
         """The file of what a job printed. job: its rule, then what tells the job from the rule's others."""
-        return self._beside("logs", "log", *job)
+        return self.root.joinpath("logs", *job[:-1], f"{job[-1]}.log")
 
     def benchmark(self, *job: str) -> Path:
         """The file of the time and memory that a job took. job: as for `log`."""
-        return self._beside("benchmarks", "tsv", *job)
+        return self.root.joinpath("benchmarks", *job[:-1], f"{job[-1]}.tsv")
 
     def _of_model(self, kind: str, model: Model) -> Path:
         return Path(f"{self.root}/{kind}/{'/'.join(map(str, model))}")
-
-    def _beside(self, folder: str, form: str, *job: str) -> Path:
-        return self.root.joinpath(folder, *job[:-1], f"{job[-1]}.{form}")

@@ -73,10 +73,9 @@ AT = [*MODEL, "codec", "level"]
 
 
 def write(summaries: list[Path], out: Path) -> None:
-    """Write the page on the attacks of all tasks.
+    """Write the page on the attacks of all tasks as HTML.
 
-    summaries: a folder of summary tables per task. out: the HTML file. Raises LossyBenchError, naming the file, when a
-    table is missing.
+    summaries: a folder of tables per task. out: the file. Raises LossyBenchError naming a table that is missing.
     """
     attacked = [tables for tables in map(Summary, summaries) if not tables.attacks.empty]
     parts = [_introduction()] if attacked else ["<h1>Under attack</h1>", _text("This study attacks no model.")]

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy import signal
 
@@ -81,7 +81,9 @@ def draw(data: Path, compressed: list[Path], out: Path) -> None:
                 title = codecs.codec_class(codec).title
                 axes[i, 0].set_ylabel(title + "\nfrequency (kHz)" * audio, fontsize=9)
             if audio:
-                _colour_bar(block, axes, loudest)
+                shades = ScalarMappable(Normalize(loudest - RANGE_DB, loudest), "magma")
+                shown = [ax for ax in axes.flat if ax.figure is not None]
+                block.colorbar(shades, ax=shown, label="level (dB of a full-scale sine)", fraction=0.02, aspect=40)
         style.save(figure, out)
 
 
@@ -179,9 +181,3 @@ def _draw_spectrogram(ax: Axes, cell: _Cell, rate: float, loudest: float, leftmo
     ax.set_title(f"{cell.label}\n{cell.note}", fontsize=8.5)
     if last:
         ax.set_xlabel("time (s)")
-
-
-def _colour_bar(block: SubFigure, axes: np.ndarray, loudest: float) -> None:
-    shades = ScalarMappable(Normalize(loudest - RANGE_DB, loudest), "magma")
-    shown = [ax for ax in axes.flat if ax.figure is not None]
-    block.colorbar(shades, ax=shown, label="level (dB of a full-scale sine)", fraction=0.02, aspect=40)

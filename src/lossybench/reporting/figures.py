@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
@@ -86,18 +87,16 @@ def rate_accuracy(tables: Summary) -> Figure:
         ax.xaxis.set_minor_formatter(FuncFormatter(_minor_log))
         ax.tick_params(axis="x", which="minor", pad=5)  # on one line with the longer major ticks
         if i == len(tables.regimes) - 1:
-            ax.set_xlabel(f"measured rate ({tables.rate_unit}, payload only, log scale)")
+            ax.set_xlabel(f"measured rate ({tables.conditions['rate_unit'].iloc[0]}, payload only, log scale)")
         if j == 0:
             ax.set_ylabel(f"{METRIC_TITLES[tables.primary]} (%)")
     for ax in axes.flat:  # only now are the shared axes final
         _name_ends(ax, [end for at, end in ends if at is ax])
-    style.title(
-        figure,
-        f"{tables.task}: {METRIC_TITLES[tables.primary]} against rate, with 95 % intervals\n"
-        f"ringed: strongest level shown to cost at most {tables.delta:g} points; named: strongest level tested",
+    about = (
+        f"{METRIC_TITLES[tables.primary]} against rate, with 95 % intervals\n"
+        f"ringed: strongest level shown to cost at most {tables.delta:g} points; named: strongest level tested"
     )
-    _codec_legend(figure, tables)
-    return figure
+    return _finished(figure, tables, about, _codec_keys(tables))
 
 
 def fidelity_accuracy(tables: Summary) -> Figure:
@@ -124,14 +123,14 @@ def fidelity_accuracy(tables: Summary) -> Figure:
             ax.set_xlabel(FIDELITY[measure] + ", more faithful to the right")
         if j == 0:
             ax.set_ylabel(f"{METRIC_TITLES[tables.primary]} (%)")
-    style.title(figure, f"{tables.task}: {METRIC_TITLES[tables.primary]} against fidelity, with 95 % intervals")
-    _codec_legend(figure, tables)
-    return figure
+    about = f"{METRIC_TITLES[tables.primary]} against fidelity, with 95 % intervals"
+    return _finished(figure, tables, about, _codec_keys(tables))
 
 
 def metrics(tables: Summary) -> Figure:
     """Every metric by level, with a row per metric, a column per codec and a line per architecture and regime."""
-    names = tables.metric_names
+    detection = tables.kind == "detection"
+    names = ["map", "map50", "precision", "recall"] if detection else ["precision", "recall", "f1"]
     figure, axes = _grid(len(names), len(tables.codecs), 2.6, 1.9, sharex="col", sharey="row")
     for i, name in enumerate(names):
         rows = tables.overall(name)
@@ -145,17 +144,14 @@ def metrics(tables: Summary) -> Figure:
             if i == 0:
                 ax.set_title(tables.title(codec))
             if j == 0:
-                macro = "macro " if tables.kind == "classification" else ""
-                ax.set_ylabel(f"{macro}{METRIC_TITLES[name]} (%)")
+                ax.set_ylabel(f"{'' if detection else 'macro '}{METRIC_TITLES[name]} (%)")
             steps.axis(ax, last=i == len(names) - 1)
     handles = [
         _key(f"{arch}, {REGIME_TITLES[regime]}", *style.look(a), ls=DASHES[regime])
         for (a, arch), (_, regime) in _product(tables.archs, tables.regimes)
         if (arch, regime) in tables.trained
     ]
-    _legend(figure, handles)
-    style.title(figure, f"{tables.task}: what is lost by level, mild to strong\nwith 95 % intervals")
-    return figure
+    return _finished(figure, tables, "what is lost by level, mild to strong\nwith 95 % intervals", handles)
 
 
 def recovery(tables: Summary) -> Figure:
@@ -180,13 +176,9 @@ def recovery(tables: Summary) -> Figure:
             ax.set_ylabel(f"gain in {METRIC_TITLES[tables.primary]} (points)")
         steps.axis(ax, last=True)
     handles = [_key(arch, *style.look(a), ls="") for a, arch in enumerate(tables.archs)]
-    _legend(figure, [*handles, _key("hollow: interval includes 0", style.FAINT, "o", ls="", mfc="white")])
-    style.title(
-        figure,
-        f"{tables.task}: gain from training on a mixture of levels instead of originals\n"
-        "per test level, with 95 % intervals",
-    )
-    return figure
+    handles.append(_key("hollow: interval includes 0", style.FAINT, "o", ls="", mfc="white"))
+    about = "gain from training on a mixture of levels instead of originals\nper test level, with 95 % intervals"
+    return _finished(figure, tables, about, handles)
 
 
 def transfer(tables: Summary) -> Figure:
@@ -214,10 +206,8 @@ def transfer(tables: Summary) -> Figure:
         ax.tick_params(length=0)
     shades = matplotlib.cm.ScalarMappable(norm, "cividis")
     figure.colorbar(shades, ax=axes, label=f"{METRIC_TITLES[tables.primary]} (%)", shrink=0.9)
-    style.title(
-        figure, f"{tables.task}: does training carry over to other levels?\nframed: trained and tested on the same"
-    )
-    return figure
+    about = "does training carry over to other levels?\nframed: trained and tested on the same"
+    return _finished(figure, tables, about)
 
 
 def limits(tables: Summary) -> Figure:
@@ -256,11 +246,8 @@ def limits(tables: Summary) -> Figure:
         Rectangle((0, 0), 1, 1, fc=style.VERDICT_COLOURS[verdict], label=f"{VERDICT_SYMBOLS[verdict]} {text}", **look)
         for verdict, text in words.items()
     ]
-    _legend(figure, handles)
-    style.title(
-        figure, f"{tables.task}: strongest compression that costs no more {METRIC_TITLES[tables.primary]} than allowed"
-    )
-    return figure
+    about = f"strongest compression that costs no more {METRIC_TITLES[tables.primary]} than allowed"
+    return _finished(figure, tables, about, handles)
 
 
 def attacks(tables: Summary) -> Figure:
@@ -282,13 +269,10 @@ def attacks(tables: Summary) -> Figure:
             ax.set_title(about, loc="left", fontsize=8.5)
             ax.set_ylabel(_attack_measure(tables, setup["goal"]))
         steps.axis(ax, last=i == len(setups) - 1)
-    _attack_legend(figure, tables, hollow)
-    style.title(
-        figure,
-        f"{tables.task}: under attack with a codec in front of the model\n"
-        f"worst of all attacks tried, item by item{_intervals(tables)}",
+    about = (
+        f"under attack with a codec in front of the model\nworst of all attacks tried, item by item{_intervals(tables)}"
     )
-    return figure
+    return _finished(figure, tables, about, _attack_keys(tables, hollow))
 
 
 def attack_curves(tables: Summary) -> Figure:
@@ -330,13 +314,11 @@ def attack_curves(tables: Summary) -> Figure:
         if i == len(models) - 1:
             unit = {"linf": "L∞ budget", "l2": "L2 budget", "snr": "SNR, dB"}.get(norm, "share of the picture")
             ax.set_xlabel(f"{unit}, small to large")
-    _attack_legend(figure, tables, hollow, with_clean=False)
-    style.title(
-        figure,
-        f"{tables.task}: how robustness falls with the attacker's budget\n"
-        f"of each codec the level that gains most if it is ignored{_intervals(tables)}",
+    about = (
+        "how robustness falls with the attacker's budget\n"
+        f"of each codec the level that gains most if it is ignored{_intervals(tables)}"
     )
-    return figure
+    return _finished(figure, tables, about, _attack_keys(tables, hollow, with_clean=False))
 
 
 def attack_regimes(tables: Summary) -> Figure:
@@ -380,11 +362,9 @@ def attack_regimes(tables: Summary) -> Figure:
         ax.set_title(f"{arch}: {what}" if len(archs) > 1 else what, loc="left")
         ax.grid(False)
         ax.tick_params(length=0)
-    measure = METRIC_TITLES[tables.primary]
-    about = attack_size(norm, epsilon, tables.medium)
-    note = "\n* a check failed: the figure is an upper bound" if starred else ""
-    style.title(figure, f"{tables.task}: what training and compression do to robustness\n{measure} (%), {about}{note}")
-    return figure
+    about = f"{METRIC_TITLES[tables.primary]} (%), {attack_size(norm, epsilon, tables.medium)}"
+    note = "\n* a check failed: the figure is an upper bound" * starred
+    return _finished(figure, tables, f"what training and compression do to robustness\n{about}{note}")
 
 
 _ALL = (limits, rate_accuracy, fidelity_accuracy, metrics, recovery, transfer, attacks, attack_curves, attack_regimes)
@@ -421,12 +401,9 @@ def _attack_panel(ax: Axes, tables: Summary, rows: pd.DataFrame, steps: _Steps, 
     """Draw one model, goal and codec. Returns whether some point is unreliable and therefore drawn hollow."""
     hollow = False
     bare = where(rows, codec=ORIGINAL)
-    if goal == "trigger":
-        ax.axhline(0, color=style.FAINT, ls=BASELINE, lw=1.2)
-    else:
-        column = "tasr_after" if goal == "targeted" else tables.robust[2]
-        for value in bare[column]:
-            ax.axhline(100 * value, color=style.FAINT, ls=BASELINE, lw=1.2)
+    column = "tasr_after" if goal == "targeted" else tables.robust[2]
+    for value in [0.0] if goal == "trigger" else bare[column]:  # without a codec there is nothing to trigger
+        ax.axhline(100 * value, color=style.FAINT, ls=BASELINE, lw=1.2)
     if goal == "untargeted":
         _chance_line(ax, tables)
         clean = where(rows, tier=ALL)
@@ -481,7 +458,7 @@ def _chance_line(ax: Axes, tables: Summary) -> None:
         ax.axhline(100 / max(1, classes), color=style.FAINT, ls=":", lw=1.2)
 
 
-def _attack_legend(figure: Figure, tables: Summary, hollow: bool, with_clean: bool = True) -> None:
+def _attack_keys(tables: Summary, hollow: bool, with_clean: bool = True) -> list[Line2D]:
     handles = [_key("clean items after the codec", style.INK, "_", lw=1)] * with_clean
     handles += [_key(text, colour, marker) for _, text, colour, marker in ATTACKERS]
     handles.append(_key("no codec", *BARE_LOOK, ls=BASELINE if with_clean else "-"))
@@ -489,7 +466,7 @@ def _attack_legend(figure: Figure, tables: Summary, hollow: bool, with_clean: bo
         handles.append(_key("chance", style.FAINT, ls=":"))
     if hollow:
         handles.append(_key("hollow: a check failed, unreliable", style.FAINT, "o", ls="", mfc="white"))
-    _legend(figure, handles)
+    return handles
 
 
 def _limit_cell(ax: Axes, x: int, y: float, cell: pd.Series, tables: Summary) -> None:
@@ -612,9 +589,9 @@ def _minor_log(value: float, _: int) -> str:
     return number(value) if round(lead, 6) in (2, 5) else ""
 
 
-def _codec_legend(figure: Figure, tables: Summary) -> None:
+def _codec_keys(tables: Summary) -> list[Line2D]:
     handles = [_key(tables.title(codec), *style.codec_look(codec)) for codec in tables.codecs]
-    _legend(figure, [*handles, _key("uncompressed", style.FAINT, ls=BASELINE)])
+    return [*handles, _key("uncompressed", style.FAINT, ls=BASELINE)]
 
 
 def _key(label: str, colour: str, marker: str | None = None, **how: Any) -> Line2D:
@@ -622,9 +599,12 @@ def _key(label: str, colour: str, marker: str | None = None, **how: Any) -> Line
     return Line2D([], [], color=colour, marker=marker, label=label, **how)
 
 
-def _legend(figure: Figure, handles: list[Any]) -> None:
-    """Draw the legend below the panels, where it cannot cover data, in as many columns as fit."""
-    longest = max(len(handle.get_label()) for handle in handles)
-    fit = max(1, int(figure.get_figwidth() / (0.45 + 0.063 * longest)))
-    lines = math.ceil(len(handles) / fit)
-    figure.legend(handles=handles, loc="outside lower center", ncols=math.ceil(len(handles) / lines))
+def _finished(figure: Figure, tables: Summary, about: str, handles: Sequence[Artist] = ()) -> Figure:
+    """The figure with a title that says what it is about, and with a legend below the panels, beside all data."""
+    if handles:
+        longest = max(len(str(handle.get_label())) for handle in handles)
+        fit = max(1, int(figure.get_figwidth() / (0.45 + 0.063 * longest)))
+        lines = math.ceil(len(handles) / fit)  # the columns are as many as fit
+        figure.legend(handles=handles, loc="outside lower center", ncols=math.ceil(len(handles) / lines))
+    style.title(figure, f"{tables.task}: {about}")
+    return figure

@@ -27,10 +27,9 @@ from lossybench.reporting.summary import (
 
 
 def write(summaries: list[Path], out: Path) -> None:
-    """Write the recommendations of all tasks.
+    """Write the recommendations of all tasks as Markdown.
 
-    summaries: a folder of summary tables per task. out: the Markdown file. Raises LossyBenchError, naming the file,
-    when a table is missing.
+    summaries: a folder of tables per task. out: the file. Raises LossyBenchError naming a table that is missing.
     """
     tasks = [Summary(folder) for folder in summaries]
     parts = [_overview(tasks), *(_task(tables) for tables in tasks), _method(tasks)]
@@ -41,7 +40,7 @@ def write(summaries: list[Path], out: Path) -> None:
 def headline(summaries: list[Path]) -> str:
     """Plain text for a terminal: the limits at the middle margin and the gains under attack.
 
-    summaries: a folder of summary tables per task. Raises LossyBenchError, naming the file, when a table is missing.
+    summaries: a folder of tables per task. Raises LossyBenchError naming a table that is missing.
     """
     tasks = [Summary(folder) for folder in summaries]
     lines: list[tuple[str, ...]] = [("task", "codec", "may lose", "strongest level", "rate", "saves", "verdict")]
@@ -59,8 +58,7 @@ def headline(summaries: list[Path]) -> str:
 def write_html(summaries: list[Path], out: Path) -> None:
     """Write the limits of every task, architecture, regime, codec and margin as one self-contained HTML table.
 
-    summaries: a folder of summary tables per task. out: the HTML file. Raises LossyBenchError, naming the file, when a
-    table is missing.
+    summaries: a folder of tables per task. out: the file. Raises LossyBenchError naming a table that is missing.
     """
     header = ["task", "architecture", "regime", "on originals", "codec", "may lose (points)", "verdict"]
     header += ["strongest level", "rate", "raw : payload", "saves", "stopped at"]
@@ -177,7 +175,8 @@ def _before_text(tables: Summary) -> str:
     """The warning of double compression; "" for originals that are not known to have been compressed."""
     if not tables.compressed_before:
         return ""
-    told = f" ({tables.prior_compression})" if tables.prior_compression else ""
+    card = tables.meta.get("card", {}).get("prior_compression", "")
+    told = f" ({card})" if card else ""
     return f"**Compressed twice.** The originals were compressed before: {tables.compressed_before}{told}."
 
 

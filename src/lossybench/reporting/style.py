@@ -34,30 +34,20 @@ _CODECS = {"jpeg": 0, "jpeg2000": 1, "webp": 2, "h264": 3, "hevc": 4, "mp3": 0, 
 VERDICT_COLOURS = {"acceptable": "#BFE0F5", "inconclusive": "#E8E8E8", "unacceptable": "#F7CDB5"}
 
 _RC: dict[Any, Any] = {
-    "figure.dpi": 150,
-    "savefig.dpi": 150,
-    "font.size": 9,
+    **dict.fromkeys(("figure.dpi", "savefig.dpi"), 150),
+    **dict.fromkeys(("font.size", "axes.labelsize", "legend.fontsize"), 9),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), 8.5),
     "axes.titlesize": 9.5,
-    "axes.labelsize": 9,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "legend.fontsize": 9,
     "figure.titlesize": 11.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
+    **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
     "axes.edgecolor": FAINT,
-    "axes.grid": True,
-    "axes.axisbelow": True,
     "grid.color": "#E4E4E4",
     "grid.linewidth": 0.7,
     "lines.linewidth": 1.5,
     "lines.markersize": 4.5,
-    "legend.frameon": False,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "svg.hashsalt": "lossybench",  # ids inside the SVG would differ from run to run otherwise
+    "svg.hashsalt": "lossybench",  # without it the ids inside an SVG would differ from run to run
 }
 
 

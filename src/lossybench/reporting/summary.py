@@ -110,26 +110,19 @@ class Summary:
         return "image" if set(lossy["rate_unit"]) == {"bpp"} else "video"
 
     @functools.cached_property
+    def meta(self) -> dict[str, Any]:
+        """The facts about the data set that stand beside its conditions."""
+        return read_meta(self.folder / "conditions.parquet")
+
+    @property
     def compressed_before(self) -> str:
         """The lossy codings that the originals went through before: "web video, DivX"; "" if none is known."""
-        return ", ".join(read_meta(self.folder / "conditions.parquet").get("compressed_before", []))
-
-    @functools.cached_property
-    def prior_compression(self) -> str:
-        """The former compression of the originals in the words of the data set's card."""
-        return str(read_meta(self.folder / "conditions.parquet").get("card", {}).get("prior_compression", ""))
+        return ", ".join(self.meta.get("compressed_before", []))
 
     @property
     def primary(self) -> str:
         """The metric that limits are about."""
         return "map50" if self.kind == "detection" else "accuracy"
-
-    @property
-    def metric_names(self) -> list[str]:
-        """The metrics that the figure `metrics` shows, from top to bottom."""
-        if self.kind == "detection":
-            return ["map", "map50", "precision", "recall"]
-        return ["precision", "recall", "f1"]
 
     @property
     def codecs(self) -> list[str]:
@@ -160,11 +153,6 @@ class Summary:
     def delta(self) -> float:
         """The middle delta, which headlines are about."""
         return self.deltas[len(self.deltas) // 2]
-
-    @property
-    def rate_unit(self) -> str:
-        """ "bpp" or "kb/s"."""
-        return str(self.conditions["rate_unit"].iloc[0])
 
     def title(self, codec: str) -> str:
         """A codec's name as readers know it: "JPEG 2000"."""

@@ -31,8 +31,8 @@ from lossybench.pictures import Scale
 SAMPLE = 16  # items that are compressed to tell the cost
 SMALL = 16  # pixels of a side; a smaller picture is less than a block of most codecs
 SHORT = 0.05  # seconds of audio; a shorter clip is less than two frames of most codecs
-CLIPPED = 0.001  # the share of samples at full scale from which on a clip is clipped
-IMBALANCE = 10  # how many times as many items the largest class may have as the smallest
+CLIPPED = 0.001  # the share of samples at full scale above which a clip counts as clipped
+IMBALANCE = 10  # so many times the items of the smallest class, in the largest, are an imbalance
 SHOWN = 10  # the items that are named of each kind of finding
 SEVERITIES = ("error", "warning", "note")
 

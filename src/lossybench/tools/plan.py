@@ -28,23 +28,23 @@ from lossybench.tasks import training_settings
 # CPU seconds on a 2-core virtual machine, rounded from the benchmark files of the default study, for items of its
 # sizes; larger and smaller items take more or less in proportion. These are orders of magnitude, not promises.
 START = {"fetch": 1.5, "compress": 0.8, "train": 3.5, "evaluate": 2.8, "attack": 5.5, "aggregate": 4.0, "report": 4.0}
-FETCH = {"image": 0.001, "audio": 0.002, "video": 0.01}  # an item
-ENCODE = {  # an item
+FETCH = {"image": 0.001, "audio": 0.002, "video": 0.01}  # for an item
+ENCODE = {  # for an item
     "image": {"original": 0.001, "jpeg": 0.0003, "webp": 0.0005, "jpeg2000": 0.002, "h264": 0.0015, "hevc": 0.005},
     "audio": {"original": 0.001, "mp3": 0.006, "opus": 0.01},
     "video": {"original": 0.007, "jpeg": 0.002, "jpeg2000": 0.02, "h264": 0.007, "hevc": 0.012},
 }
-MEASURE = {"image": 0.001, "audio": 0.001, "video": 0.012}  # fidelity of an item
-LEARN = {  # an item and epoch
+MEASURE = {"image": 0.001, "audio": 0.001, "video": 0.012}  # for the fidelity of an item
+LEARN = {  # for an item and epoch
     ("image", "classification"): 0.001,
     ("image", "detection"): 0.007,
     ("audio", "classification"): 0.001,
     ("video", "classification"): 0.004,
     ("video", "detection"): 0.02,
 }
-TEST_SHARE = 0.5  # of what an item and epoch costs in training
-LEFT = 0.3  # share of the items that attacks without gradients are left with
-# Bytes of an item as the embedded data sets have it, and as their models see it where that is less.
+TEST_SHARE = 0.5  # what a tested item costs, as a share of what an item and epoch costs in training
+LEFT = 0.3  # the share of the items that the other attacks leave to those without gradients
+# The bytes of an item in the embedded data sets, and those that their models see where these are fewer.
 RAW = {
     ("image", "classification"): 48 * 48 * 3,
     ("image", "detection"): 128 * 128 * 3,
@@ -53,18 +53,19 @@ RAW = {
     ("video", "detection"): 16 * 96 * 96 * 3,
 }
 SEEN = {**RAW, ("video", "classification"): 8 * 64 * 64 * 3}
-# Share of an item's bytes that is stored: losslessly, and by codecs on average over the default study's levels.
+# The share of an item's bytes that is stored: losslessly, and by a codec as the mean over the default study's levels.
 STORED = {
     "image": {"original": 0.48, "jpeg": 0.045, "webp": 0.04, "jpeg2000": 0.07, "h264": 0.032, "hevc": 0.028},
     "audio": {"original": 0.62, "mp3": 0.13, "opus": 0.1},
     "video": {"original": 0.3, "jpeg": 0.045, "jpeg2000": 0.06, "h264": 0.01, "hevc": 0.008},
 }
-ROW = 150  # bytes of a row of tables beside media, and of an outcome
-DETECTED = 3000  # bytes of an item's detections
-WEIGHTS, TORCHVISION = 1e6, 1e8  # bytes of a model
-ADVERSARIAL = (0.65, 1.4)  # an item's bytes by which each attack on it grows the table: bare, through a codec
-SUMMARY = 5e6  # bytes of a task's summary and figures
-GPU_SPEEDUP = 20  # of learning and attacking over one core: assumed, not measured
+ROW = 150  # the bytes of a row of tables beside the media, and of an outcome
+DETECTED = 3000  # the bytes of an item's detections
+WEIGHTS, TORCHVISION = 1e6, 1e8  # the bytes of a model of this package and of torchvision
+# The share of an item's bytes by which each attack on it grows the table: on the bare model, and through a codec.
+ADVERSARIAL = (0.65, 1.4)
+SUMMARY = 5e6  # the bytes of a task's summary and figures
+GPU_SPEEDUP = 20  # how many times as fast as a core a GPU learns and attacks: assumed, not measured
 REFERENCE = 0.019  # seconds that `_calibrate` takes on that machine
 
 
@@ -94,11 +95,9 @@ def jobs(study: Study) -> dict[str, int]:
 def describe(study: Study, cores: int) -> str:
     """The plan of a study in words: the jobs, about how long they take on so many cores, and what each task is."""
     lines = []
-    known = True
     for task in study.tasks:
         about = study.description(task)
         counts = about.counts
-        known &= counts is not None
         items = "/".join(str(counts.get(split, 0)) for split in SPLITS) if counts else "number unknown until read"
         attacked = f", {len(study.attacked(task))} attacked" if study.attacked(task) else ""
         lines.append(
@@ -107,7 +106,7 @@ def describe(study: Study, cores: int) -> str:
         )
     per_core = "each core" if cores > 1 else "the core"
     duration = f"how long depends on the number of items; {per_core} runs one job at a time"
-    if known:
+    if all(study.description(task).counts is not None for task in study.tasks):
         here = sum(job.seconds for job in costs(study)) * _calibrate() / REFERENCE / cores
         duration = f"about {_minutes(here)} on {cores} core{'s' * (cores > 1)} like these"
     total = sum(jobs(study).values())
@@ -173,8 +172,7 @@ def _submitted(study: Study, stage: Stage, jobs: int) -> int:
     if stage == "evaluate":
         return sum(len(study.models(task)) for task in study.tasks)
     if stage == "compress":
-        conditions = [(task, part, at.codec) for task in study.tasks for part, at in _conditions(study, task)]
-        return len(set(conditions))
+        return len({(task, part, at.codec) for task in study.tasks for part, at in _conditions(study, task)})
     return jobs
 
 

@@ -165,7 +165,6 @@ def _attacks(model: Path, data: Path, codec: str, level: float, settings: dict[s
         for _ in range(ROUNDS):
             inside: list[float] = []
             attacked = victim.behind(*behind(inside))
-            inside.clear()
             bound = min(bound, steps * _seconds(passes, victim, items))
             lasted = _seconds(_craft, attacked, items, aim, victim)
             if lasted < took:
@@ -180,15 +179,14 @@ def _attacks(model: Path, data: Path, codec: str, level: float, settings: dict[s
             lines.append(line(f"T0 {aim.attack}", aim, lambda _: (), 1 if aim.attack == "fgsm" else steps))
     main = how.aims[0]._replace(goal="untargeted")
     lines.append(line(f"T2 {main.attack} {codec} {level:g}", main, lambda spent: (through(spent),), how.adaptive_steps))
+    surrogate = surrogates.of(through([]), items.integers, 0.01, 0)
 
     def shaped(spent: list[float]) -> tuple[CodecPreprocessor, ...]:
         plain = through(spent)
-        plain.surrogate = surrogates.of(plain, items.integers, 0.01, 0)
+        plain.surrogate = surrogate
         return (plain,)
 
-    effort = shaped([])[0].surrogate
-    assert effort
-    steps = how.adaptive_steps * effort.effort
+    steps = how.adaptive_steps * surrogate.effort
     return "\n".join([*lines, line(f"T3 {main.attack} {codec} {level:g}", main, shaped, steps)])
 
 
