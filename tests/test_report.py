@@ -377,6 +377,16 @@ def test_a_regime_of_one_architecture_alone_is_shown_as_that(digits: Path, attac
     assert any("trained adversarially;\nuntargeted" in ax.get_title("left") for ax in attacks_figure.axes)
 
 
+def test_an_odd_number_of_heat_maps_leaves_a_place_free(tmp_path: Path) -> None:
+    synthetic = Synthetic("classification", "image")
+    matched = [row for row in synthetic.tables["transfer"] if row["train"] == "matched"]
+    for codec in ("webp", "hevc"):
+        synthetic.tables["transfer"] += [row | {"codec": codec, "train_codec": codec} for row in matched]
+    figure = figures.transfer(Summary(synthetic.write(tmp_path / "digits")))
+    titles = [ax.get_title() for ax in figure.axes if ax.images]
+    assert titles == [f"{ARCHS[0]}, {name}" for name in ("HEVC", "JPEG", "WebP")]
+
+
 def lines_of(ax: Any) -> list[list[float]]:
     return [list(line.get_ydata()) for line in ax.get_lines()]
 

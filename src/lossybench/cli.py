@@ -1,6 +1,6 @@
-"""The command line: each subcommand is a function of a stage or tool, imported when it is called.
+"""The command line: each command is a function of a stage or tool, which is imported when the command is called.
 
-The workflow's rules call these.
+The workflow's rules call these commands.
 """
 
 from __future__ import annotations
@@ -18,33 +18,22 @@ from pathlib import Path
 from lossybench import commands
 from lossybench.errors import LossyBenchError, nearest
 
-COMMANDS = {
-    "fetch": "stages.fetch:fetch",
-    "compress": "stages.compress:compress",
-    "train": "stages.train:train",
-    "adopt": "stages.adopt:adopt",
-    "evaluate": "stages.evaluate:evaluate",
-    "attack": "stages.attack:attack",
-    "aggregate": "stages.aggregate:aggregate",
+STAGES = ("fetch", "compress", "train", "adopt", "evaluate", "attack", "aggregate")
+COMMANDS = {name: f"stages.{name}:{name}" for name in STAGES} | {
     "figures": "stages.report:figures",
     "contact-sheet": "stages.report:contact_sheet",
     "recommend": "stages.report:recommend",
     "headline": "tools.listings:headline",
-    "plan": "tools.plan:plan",
-    "check": "tools.check:check",
-    "rates": "tools.rates:rates",
-    "speed": "tools.speed:speed",
-    "schema": "tools.listings:schema",
-    "datasets": "tools.listings:datasets",
-    "codecs": "tools.listings:codecs",
+    **{name: f"tools.{name}:{name}" for name in ("plan", "check", "rates", "speed")},
+    **{name: f"tools.listings:{name}" for name in ("schema", "datasets", "codecs")},
 }
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run one command and print what it returns; a number that it returns is the exit status instead.
+    """Run one command and print what it returns, unless that is a number, which becomes the exit status.
 
-    argv: its name and arguments, those of the process when left out. A LossyBenchError is printed as one line; the exit
-    status is 2 then.
+    argv: the name and the arguments of the command, by default those of the process. A LossyBenchError is printed as
+    one line, and the exit status is 2 then.
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     name, *words = (sys.argv[1:] if argv is None else argv) or ["--help"]
@@ -67,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _overview() -> str:
-    """All commands with the first sentences of their functions' docstrings, which are read and not imported."""
+    """All commands with the first sentences of their functions' docstrings, for which no function is imported."""
     lines = ["usage: lossybench COMMAND ...; lossybench COMMAND --help says more", ""]
     for name, place in COMMANDS.items():
         module, function = place.split(":")
@@ -80,14 +69,14 @@ def _overview() -> str:
 
 
 def _end_with_parent() -> None:
-    """Be sent SIGTERM when the parent dies: a job without its Snakemake would go on and write what nobody waits for.
+    """Have Linux send this process SIGTERM when its parent dies. Elsewhere such a job has to be ended by hand.
 
-    Linux only; elsewhere such a job has to be ended by hand.
+    A job without its Snakemake would go on and write what nobody waits for.
     """
     if sys.platform == "linux":
         parent, set_death_signal = os.getppid(), 1
         ctypes.CDLL(None, use_errno=True).prctl(set_death_signal, signal.SIGTERM)
-        if os.getppid() != parent:  # it died meanwhile
+        if os.getppid() != parent:  # the parent died meanwhile
             sys.exit(128 + signal.SIGTERM)
 
 

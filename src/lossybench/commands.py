@@ -1,7 +1,7 @@
-"""A function as a command: its signature says which arguments there are, its docstring what they mean.
+"""A function as a command, whose arguments follow from the function's signature and docstring.
 
-Positional-only parameters become positional arguments, all others flags. A dict is given as a JSON object, a list as
-several words. Nothing else wires the arguments of a stage, so every job's fingerprint covers this module.
+Positional-only parameters become positional arguments, all others become flags. A dict is given as a JSON object, a
+list as several words. Nothing else passes arguments to a stage, so every job's fingerprint covers this module.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from typing import Any
 
 
 def run(function: Callable[..., Any], name: str, words: list[str]) -> Any:
-    """Call `function` with the arguments that the command line `words` of the command `name` give.
+    """Call a function with the arguments of a command line, and return what the function returns.
 
-    Returns what it returns. Exits with status 2, saying why, for words that do not fit.
+    name: of the command. words: the command line after the name. Words that do not fit are told, and the process exits
+    with status 2.
     """
     parser = argparse.ArgumentParser(prog=f"lossybench {name}", description=inspect.cleandoc(function.__doc__ or ""))
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -41,19 +42,19 @@ def run(function: Callable[..., Any], name: str, words: list[str]) -> Any:
 
 
 def summary(doc: str) -> str:
-    """The first sentence of a docstring."""
+    """The first paragraph of the docstring `doc` as one line without a full stop."""
     return " ".join(doc.strip().split("\n\n")[0].split()).rstrip(".")
 
 
 def _about(function: Callable[..., Any]) -> dict[str, str]:
-    """What the docstring's section "Args" says of each parameter."""
+    """The text for each parameter in the section "Args" of a function's docstring."""
     section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", inspect.getdoc(function) or "", re.S | re.M)
     found = re.findall(r"^    (\w+): (.*?)(?=^    \w|\Z)", section[1] if section else "", re.S | re.M)
     return {name: " ".join(text.split()).replace("%", "%%") for name, text in found}
 
 
 def _how(hint: Any) -> dict[str, Any]:
-    """How argparse reads a parameter of this type."""
+    """The keyword arguments by which argparse reads a parameter of this type."""
     origin, within = typing.get_origin(hint), [one for one in typing.get_args(hint) if one is not type(None)]
     if origin in (typing.Union, types.UnionType):
         return _how(within[0])

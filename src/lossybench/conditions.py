@@ -1,4 +1,4 @@
-"""What identifies a condition, a regime and a model: one type for each, with one text for it and the way back.
+"""The identity of a condition, a regime and a model: a type for each, a text for it and the way back from the text.
 
 Paths, tables, attacks, analysis and figures all use these texts.
 """
@@ -16,19 +16,19 @@ ORIGINAL = "original"  # the codec that loses nothing, and the regime that train
 def level_text(level: float) -> str:
     """The shortest decimal text that reads back as exactly this level: "10", "0.5", "12.3456789".
 
-    A wildcard of Snakemake, which is a text already, stays.
+    A level that is a text already, such as a wildcard of Snakemake, stays as it is.
     """
     return level if isinstance(level, str) else np.format_float_positional(level, trim="-")
 
 
 class Condition(NamedTuple):
-    """A codec at a level. Within a task the codec's name stands for its options too."""
+    """A codec at a level. Within a task the codec's name stands for the codec's options too."""
 
     codec: str
     level: float
 
     def __str__(self) -> str:
-        """As in paths: "jpeg/10"."""
+        """The condition as in paths: "jpeg/10"."""
         return f"{self.codec}/{level_text(self.level)}"
 
 
@@ -38,21 +38,21 @@ REFERENCE = Condition(ORIGINAL, 0.0)  # what all other conditions are compared w
 class Regime(NamedTuple):
     """What a model is trained on.
 
-    name: "original", "mixed", "adversarial", or "matched", which trains on one `condition` alone.
+    name: "original", "mixed", "adversarial" or "matched". condition: of "matched", the one that it trains on.
     """
 
     name: str
     condition: Condition | None = None
 
     def __str__(self) -> str:
-        """As in paths and tables: "mixed", "matched_jpeg_10"."""
+        """The regime as in paths and tables: "mixed", "matched_jpeg_10"."""
         if self.condition is None:
             return self.name
         return f"{self.name}_{self.condition.codec}_{level_text(self.condition.level)}"
 
     @classmethod
     def read(cls, text: str) -> Regime:
-        """The regime that has this text."""
+        """The regime whose text is `text`."""
         matched = re.fullmatch(r"(matched)_(.+)_([^_]+)", text)
         return cls(matched[1], Condition(matched[2], float(matched[3]))) if matched else cls(text)
 

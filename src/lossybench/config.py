@@ -1,19 +1,21 @@
-"""The config: its sections and their checks.
+"""The sections of a study's config and their checks.
 
-Its keys are the fields of the models below; `workflow/schemas/config.schema.json` is generated from them. Settings of
-training, of models that exist already and of attacks are checked by their own packages.
+The config's keys are the fields of the models below, and `workflow/schemas/config.schema.json` is generated from them.
+The settings of training, of models that exist already and of attacks are checked by their own packages.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
+from pydantic import Field, field_validator, model_validator
 
 from lossybench import codecs, models
 from lossybench.attacks.attack_settings import AttackSettings, Epsilon, check_epsilon
@@ -28,7 +30,8 @@ from lossybench.tasks import training_settings
 
 Name = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 
-# What a job asks of a cluster by stage, unless the config says otherwise. The two Snakemakes around it take 600 MB.
+# The MB and minutes that a stage's job asks of a cluster unless the config says otherwise. The two Snakemakes around
+# the job take 600 MB of them.
 Stage = Literal["fetch", "compress", "train", "evaluate", "attack", "aggregate", "report"]
 MEMORY: dict[Stage, int] = dict(
     fetch=3000, compress=2000, train=6000, evaluate=4000, attack=6000, aggregate=6000, report=3000
@@ -49,10 +52,8 @@ class DataConfig(pydantic.BaseModel):
     """Where a task's items come from: an adapter and its own options."""
 
     model_config = pydantic.ConfigDict(extra="allow", frozen=True)
-    adapter: str = pydantic.Field(
-        description="A data set family: a module of lossybench.data, e.g. digits, image_folder."
-    )
-    scale: Scale | None = pydantic.Field(
+    adapter: str = Field(description="A data set family: a module of lossybench.data, e.g. digits, image_folder.")
+    scale: Scale | None = Field(
         default=None,
         description="Bring pictures to another size as they are read, so that codecs and models see them at that size; "
         "classification of images and video only. At their own size when left out.",
@@ -60,26 +61,22 @@ class DataConfig(pydantic.BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The adapter's own options, as written."""
+        """The adapter's own options, as the config gives them."""
         return dict(self.model_extra or {})
 
 
 class CodecConfig(_Section):
     """One codec's levels and encoder options. In YAML a bare list is short for `levels`."""
 
-    levels: list[float] = pydantic.Field(
-        min_length=1, description="Levels in any order; the codec knows which is stronger."
-    )
-    options: dict[str, Any] = pydantic.Field(
-        default={}, description="Encoder options, e.g. {chroma: '444', preset: fast}."
-    )
+    levels: list[float] = Field(min_length=1, description="Levels in any order; the codec knows which is stronger.")
+    options: dict[str, Any] = Field(default={}, description="Encoder options, e.g. {chroma: '444', preset: fast}.")
 
-    @pydantic.model_validator(mode="before")
+    @model_validator(mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
         return {"levels": value} if isinstance(value, list) else value
 
-    @pydantic.field_validator("levels")
+    @field_validator("levels")
     @classmethod
     def _distinct(cls, levels: list[float]) -> list[float]:
         twice = [level_text(level) for level in set(levels) if levels.count(level) > 1]
@@ -89,12 +86,10 @@ class CodecConfig(_Section):
 
 
 class Mixed(_Section):
-    """Training on the original and on compressed versions, drawn per item."""
+    """Training on the original and on compressed versions, one of which is drawn for each item."""
 
-    codecs: list[str] | None = pydantic.Field(
-        default=None, description="Codecs to draw from; all of the task's when left out."
-    )
-    levels: dict[str, list[float]] = pydantic.Field(
+    codecs: list[str] | None = Field(default=None, description="Codecs to draw from; all of the task's when left out.")
+    levels: dict[str, list[float]] = Field(
         default={}, description="Levels to draw from, per codec; all of the codec's when left out."
     )
 
@@ -102,34 +97,39 @@ class Mixed(_Section):
 class Matched(_Section):
     """One model per level of one codec, trained on that level alone: the train-level x test-level matrix."""
 
-    codec: str = pydantic.Field(description="The codec.")
-    levels: list[float] | None = pydantic.Field(
-        default=None, description="Levels to train on, one model each; all of the codec when left out."
+    codec: str = Field(description="The codec.")
+    levels: list[float] | None = Field(
+        default=None, description="Levels, one model each; all of the codec's when left out."
     )
-    archs: list[str] | None = pydantic.Field(default=None, description="Architectures; the task's first when left out.")
-    seeds: list[int] | None = pydantic.Field(default=None, description="Seeds; the task's first when left out.")
+    archs: list[str] | None = Field(default=None, description="Architectures; the task's first when left out.")
+    seeds: list[int] | None = Field(default=None, description="Seeds; the task's first when left out.")
 
 
 class Adversarial(_Section):
     """Training on originals that are attacked in every step (PGD, Madry et al. 2018); classification only."""
 
-    epsilon: Epsilon = pydantic.Field(
+    epsilon: Epsilon = Field(
         description='L-infinity bound as a share of full scale ("8/255"); at least one step of the 8-bit or 16-bit '
         "integers."
     )
-    steps: int = pydantic.Field(
+    steps: int = Field(
         default=3, ge=1, description="Gradient steps an attack; an epoch costs as much as `steps` + 1 others."
     )
-    archs: list[str] | None = pydantic.Field(default=None, description="Architectures; the task's first when left out.")
-    seeds: list[int] | None = pydantic.Field(default=None, description="Seeds; the task's first when left out.")
+    archs: list[str] | None = Field(default=None, description="Architectures; the task's first when left out.")
+    seeds: list[int] | None = Field(default=None, description="Seeds; the task's first when left out.")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the regime adds to the training settings."""
+        return {"adversarial": {"epsilon": self.epsilon, "steps": self.steps}}
 
 
 class Regimes(_Section):
     """What models are trained on. `original` always is: every limit is measured on it."""
 
-    mixed: Mixed | None = pydantic.Field(default=None, description="Train on a mixture of levels; `{}` for all codecs.")
-    matched: list[Matched] = pydantic.Field(default=[], description="Train on one level at a time.")
-    adversarial: Adversarial | None = pydantic.Field(default=None, description="Train on attacked originals.")
+    mixed: Mixed | None = Field(default=None, description="Train on a mixture of levels; `{}` for all codecs.")
+    matched: list[Matched] = Field(default=[], description="Train on one level at a time.")
+    adversarial: Adversarial | None = Field(default=None, description="Train on attacked originals.")
 
 
 AttackedRegime = Literal["original", "mixed", "adversarial"]
@@ -139,71 +139,76 @@ class AttackConfig(pydantic.BaseModel):
     """Which models and levels are attacked; every other key is a setting of the attack itself."""
 
     model_config = pydantic.ConfigDict(extra="allow", frozen=True)
-    archs: list[str] | None = pydantic.Field(
-        default=None, description="Architectures; all of the task's when left out."
-    )
-    regimes: dict[AttackedRegime, dict[str, Any]] = pydantic.Field(
+    archs: list[str] | None = Field(default=None, description="Architectures; all of the task's when left out.")
+    regimes: dict[AttackedRegime, dict[str, Any]] = Field(
         default={"original": {}},
         min_length=1,
         description="Regimes to attack, each with attack settings of its own; in YAML a list when there are none.",
     )
-    seeds: list[int] | None = pydantic.Field(default=None, description="Seeds; the task's first when left out.")
-    codecs: list[str] | None = pydantic.Field(default=None, description="Codecs to attack through; all when left out.")
-    levels: dict[str, list[float]] = pydantic.Field(
+    seeds: list[int] | None = Field(default=None, description="Seeds; the task's first when left out.")
+    codecs: list[str] | None = Field(default=None, description="Codecs to attack through; all when left out.")
+    levels: dict[str, list[float]] = Field(
         default={}, description="Levels per codec; the strongest and the two middle ones when left out."
     )
 
-    @pydantic.field_validator("regimes", mode="before")
+    @field_validator("regimes", mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
         return {name: {} for name in value} if isinstance(value, list) else value
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The attack's own settings, as written, without those of single regimes."""
-        return dict(self.model_extra or {})
+    def settings(self, regime: str, about: Description) -> dict[str, Any]:
+        """The attack settings of a regime: those of all regimes, then its own.
+
+        about: the task's data set. Where it has a single class there is no other to aim at, so that the attack is
+        untargeted unless the config gives goals.
+        """
+        alone = {"goals": ["untargeted"]} if len(about.classes) < 2 else {}
+        return {**alone, **(self.model_extra or {}), **self.regimes[regime]}  # type: ignore[index]
 
 
 class TaskConfig(_Section):
     """One data set, its codecs, its models and what is asked of them."""
 
-    data: DataConfig = pydantic.Field(description="The data set adapter and its options.")
-    codecs: dict[str, CodecConfig] = pydantic.Field(min_length=1, description="Codec name to levels.")
-    models: dict[str, dict[str, Any] | None] = pydantic.Field(
+    data: DataConfig = Field(description="The data set adapter and its options.")
+    codecs: dict[str, CodecConfig] = Field(min_length=1, description="Codec name to levels.")
+    models: dict[str, dict[str, Any] | None] = Field(
         min_length=1,
         description="Architecture name to training settings of its own, over `training`; or the name of a model that "
         "exists already to its `checkpoint` and what it expects of its input.",
     )
-    seeds: list[int] = pydantic.Field(default=[0], min_length=1, description="One model is trained per seed.")
-    regimes: Regimes = pydantic.Field(default=Regimes(), description="What models are trained on besides originals.")
-    training: dict[str, Any] = pydantic.Field(
+    seeds: list[int] = Field(default=[0], min_length=1, description="One model is trained per seed.")
+    regimes: Regimes = Field(default=Regimes(), description="What models are trained on besides originals.")
+    training: dict[str, Any] = Field(
         default={}, description="Training settings; `minimum` is the clean validation metric below which the run fails."
     )
-    attack: AttackConfig | None = pydantic.Field(default=None, description="Adversarial attacks; none when left out.")
+    attack: AttackConfig | None = Field(default=None, description="Adversarial attacks; none when left out.")
+
+    @property
+    def trained(self) -> list[str]:
+        """The architectures that are trained, which are those whose models do not exist already."""
+        return [arch for arch, own in self.models.items() if not is_existing(own)]
 
 
 class ClusterConfig(_Section):
     """What jobs ask of a cluster (docs/cluster.md). Nothing here changes a result or makes anything run again."""
 
-    account: str | None = pydantic.Field(default=None, description="Account to charge; the user's own when left out.")
-    partition: str | None = pydantic.Field(default=None, description="Partition; the cluster's own when left out.")
-    gpu: bool = pydantic.Field(
+    account: str | None = Field(default=None, description="Account to charge; the user's own when left out.")
+    partition: str | None = Field(default=None, description="Partition; the cluster's own when left out.")
+    gpu: bool = Field(
         default=False, description="Whether train, evaluate and attack jobs ask for one GPU each; compress never does."
     )
-    gpu_model: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-zA-Z0-9_.]+$")] | None = pydantic.Field(
+    gpu_model: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-zA-Z0-9_.]+$")] | None = Field(
         default=None, description="Type of that GPU as Slurm names it, e.g. a100; any when left out."
     )
-    gpu_partition: str | None = pydantic.Field(
-        default=None, description="Partition of jobs with a GPU; `partition` when left out."
-    )
-    memory: dict[Stage, pydantic.PositiveInt] = pydantic.Field(
+    gpu_partition: str | None = Field(default=None, description="Partition of GPU jobs; `partition` when left out.")
+    memory: dict[Stage, pydantic.PositiveInt] = Field(
         default={}, description=f"MB a job by stage, over {_listed(MEMORY)}; each further try asks for as much again."
     )
-    minutes: dict[Stage, pydantic.PositiveInt] = pydantic.Field(
+    minutes: dict[Stage, pydantic.PositiveInt] = Field(
         default={}, description=f"Minutes a job by stage, over {_listed(MINUTES)}; each further try likewise."
     )
 
-    @pydantic.model_validator(mode="after")
+    @model_validator(mode="after")
     def _whole(self) -> ClusterConfig:
         for name in ("gpu_model", "gpu_partition"):
             if getattr(self, name) and not self.gpu:
@@ -214,22 +219,23 @@ class ClusterConfig(_Section):
 class StudyConfig(_Section):
     """A whole study."""
 
-    results: str = pydantic.Field(default="results", description="Folder that everything is written to.")
-    seed: int = pydantic.Field(default=0, ge=0, description="Seed of the data; models have `seeds` of their own.")
-    deltas: list[Annotated[float, pydantic.Field(gt=0, lt=100)]] = pydantic.Field(
+    results: str = Field(default="results", description="Folder that everything is written to.")
+    seed: int = Field(default=0, ge=0, description="Seed of the data; models have `seeds` of their own.")
+    deltas: list[Annotated[float, Field(gt=0, lt=100)]] = Field(
         default=[1, 2, 5], min_length=1, description="Acceptable losses, in percentage points."
     )
-    bootstrap: int = pydantic.Field(default=1000, ge=100, description="Bootstrap resamples behind each interval.")
-    tasks: dict[Name, TaskConfig] = pydantic.Field(min_length=1, description="Task name to task.")
-    cluster: ClusterConfig = pydantic.Field(
+    bootstrap: int = Field(default=1000, ge=100, description="Bootstrap resamples behind each interval.")
+    tasks: dict[Name, TaskConfig] = Field(min_length=1, description="Task name to task.")
+    cluster: ClusterConfig = Field(
         default=ClusterConfig(), description="What jobs ask of a cluster; read with `--profile slurm` alone."
     )
 
 
 def check_task(name: str, task: TaskConfig, described: Description) -> dict[str, Codec]:
-    """The codecs of a task, the lossless one first, after its names and levels were checked against each other.
+    """Check a task's section against itself and its data, and return the task's codecs, the lossless one first.
 
-    described: what its data set is. Raises LossyBenchError, naming the key, for what could not run.
+    name: of the task. task: its section. described: its data set. Raises LossyBenchError, naming the key, for a task
+    that could not run.
     """
     where = f"tasks.{name}"
     medium, kind = described.medium, described.kind
@@ -237,14 +243,14 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
         raise LossyBenchError(f"{where}.data.scale: is for classifying pictures, not for {medium} {kind}")
     found: dict[str, Codec] = {ORIGINAL: codecs.get(ORIGINAL)}
     for codec_name, codec in task.codecs.items():
-        with At(f"{where}.codecs.{codec_name}"):
+        with at(f"{where}.codecs.{codec_name}"):
             if codec_name == ORIGINAL:
                 raise LossyBenchError("the original condition is always there; leave it out")
             found[codec_name] = codecs.get(codec_name, codec.options)
             for level in codec.levels:
                 found[codec_name].check(level, medium, described.sampling_rate)
     for arch, own in task.models.items():
-        with At(f"{where}.models.{arch}"):
+        with at(f"{where}.models.{arch}"):
             if own and is_existing(own):
                 if not re.fullmatch(r"[a-z][a-z0-9_]*|torchvision/[a-z0-9_]+", arch):
                     raise LossyBenchError("name it in small letters, digits and _, or torchvision/NAME")
@@ -255,7 +261,7 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
             training_settings.read(settings, medium, kind)
             if "adversarial" in settings:
                 raise LossyBenchError("adversarial training is a regime; set regimes.adversarial instead")
-    trained = trained_archs(task)
+    trained = task.trained
     if not trained and task.regimes != Regimes():
         raise LossyBenchError(f"{where}.regimes: none of the models is trained, all exist already; leave it out")
     if trained and described.counts is not None and not described.counts.get("train"):
@@ -274,16 +280,16 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
         _among(f"{where}.regimes.matched.seeds", matched.seeds or [], task.seeds)
     adversarial = task.regimes.adversarial
     if adversarial:
-        with At(f"{where}.regimes.adversarial"):
-            training_settings.read(adversary(adversarial), medium, kind)
-        with At(f"{where}.regimes.adversarial.epsilon"):
+        with at(f"{where}.regimes.adversarial"):
+            training_settings.read(adversarial.settings, medium, kind)
+        with at(f"{where}.regimes.adversarial.epsilon"):
             check_epsilon(adversarial.epsilon, medium)
         _among(f"{where}.regimes.adversarial.archs", adversarial.archs or [], trained)
         _among(f"{where}.regimes.adversarial.seeds", adversarial.seeds or [], task.seeds)
     if task.attack:
-        with At(f"{where}.attack"):
-            for own in task.attack.regimes.values():
-                attack = AttackSettings.of(medium, kind, attack_settings(task.attack, own, described))
+        with at(f"{where}.attack"):
+            for regime in task.attack.regimes:
+                attack = AttackSettings.of(medium, kind, task.attack.settings(regime, described))
                 if len(described.classes) < 2 and "targeted" in attack.goals:
                     raise LossyBenchError("goals: targeted needs a second class; use [untargeted], or leave it out")
         _among(f"{where}.attack.archs", task.attack.archs or [], task.models)
@@ -300,13 +306,13 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
 
 
 def read(path: Path | str) -> StudyConfig:
-    """A study's YAML, its keys checked but not its data. Raises LossyBenchError naming the file and key."""
-    with At(str(path)):
+    """The sections in the YAML file `path`, with their keys checked. Raises LossyBenchError naming file and key."""
+    with at(str(path)):
         return validate(read_yaml(path))
 
 
 def read_yaml(path: Path | str) -> Any:
-    """What a YAML file holds. Raises LossyBenchError, naming the file, when there is none or it is not YAML."""
+    """What the YAML file `path` holds. Raises LossyBenchError, naming the file, when it is missing or not YAML."""
     try:
         return yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
@@ -317,37 +323,16 @@ def read_yaml(path: Path | str) -> Any:
 
 def schema() -> str:
     """The config's JSON schema, as text."""
-    return json.dumps(StudyConfig.model_json_schema(), indent=2) + "\n"
+    return json.dumps(StudyConfig.model_json_schema(), indent=2)
 
 
-class At:
-    """Prefixes LossyBenchErrors with the place in the config that they come from."""
-
-    def __init__(self, where: str) -> None:
-        self.where = where
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, LossyBenchError):
-            raise LossyBenchError(f"{self.where}: {error}") from None
-
-
-def attack_settings(attack: AttackConfig, own: Mapping[str, Any], about: Description) -> dict[str, Any]:
-    """Attack settings with a regime's own; of a single class, which has no other to aim at, untargeted by default."""
-    alone = {"goals": ["untargeted"]} if len(about.classes) < 2 else {}
-    return {**alone, **attack.settings, **own}
-
-
-def trained_archs(task: TaskConfig) -> list[str]:
-    """The architectures that are trained."""
-    return [arch for arch, own in task.models.items() if not is_existing(own)]
-
-
-def adversary(regime: Adversarial) -> dict[str, Any]:
-    """What the regime adds to the training settings."""
-    return {"adversarial": {"epsilon": regime.epsilon, "steps": regime.steps}}
+@contextlib.contextmanager
+def at(where: str) -> Iterator[None]:
+    """Put `where`, the place in the config that is being checked, before the message of a LossyBenchError."""
+    try:
+        yield
+    except LossyBenchError as error:
+        raise LossyBenchError(f"{where}: {error}") from None
 
 
 def _among(where: str, chosen: list[Any], known: Any) -> None:
@@ -364,7 +349,7 @@ def _levels_among(where: str, chosen: dict[str, list[float]], known: dict[str, C
 
 
 def validate(config: Any) -> StudyConfig:
-    """The sections of a config as it was written. Raises LossyBenchError naming every wrong key."""
+    """The sections of a config, given as what its YAML holds. Raises LossyBenchError naming every wrong key."""
     if not isinstance(config, dict):
         raise LossyBenchError("the config is empty; it needs at least `tasks`")
     try:
@@ -386,10 +371,7 @@ def _explain(error: Any) -> str:
 
 def _section_below(section: Any, key: Any) -> Any:
     """The model that `section.key` holds; keys of mappings and lists stay in their model."""
-    if key not in section.model_fields:
-        return section
-    annotation = section.model_fields[key].annotation
-    queue = [annotation]
+    queue = [section.model_fields[key].annotation] if key in section.model_fields else []
     while queue:
         one = queue.pop()
         if isinstance(one, type) and issubclass(one, pydantic.BaseModel):

@@ -1,4 +1,4 @@
-"""The one exception that users are meant to read."""
+"""The exception whose message users are meant to read."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 
 class LossyBenchError(Exception):
-    """Something the user can mend: names the file, key or item, what was wrong and what would be right.
+    """A fault that the user can mend. Its message names the file, key or item, what was wrong and what would be right.
 
-    The command line prints its message without a traceback and exits with status 2.
+    The command line prints the message without a traceback and exits with status 2.
     """
 
 
 def nearest(wrong: object, right: Iterable[str]) -> str:
-    """A hint naming the nearest of the `right` names to a misspelled one, and all of them."""
+    """A hint with all `right` names and, first, the one that is nearest to the `wrong` name, if any is near."""
     known = sorted(right)
     match = difflib.get_close_matches(str(wrong), known, n=1, cutoff=0.5)
     hint = f"did you mean {match[0]!r}? " if match else ""
@@ -23,9 +23,10 @@ def nearest(wrong: object, right: Iterable[str]) -> str:
 
 
 def explain(problem: Mapping[str, Any], fields: Mapping[str, Any], what: str) -> str:
-    """One of pydantic's errors (`ValidationError.errors()`) in words.
+    """An error of pydantic in words.
 
-    fields: `model_fields` of the model that refused. what: the user's name for a field, such as "training setting".
+    problem: an entry of `ValidationError.errors()`. fields: `model_fields` of the model that refused. what: the user's
+    name for a field, such as "training setting".
     """
     path = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":

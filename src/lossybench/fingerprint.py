@@ -1,11 +1,11 @@
-"""What code a job depends on, as one hash of content.
+"""The fingerprint of a job: one hash of the code that the job depends on.
 
-Snakemake sees a rule's own text but not the package behind it. The fingerprint covers the modules that a stage imports
-from this package, followed through their imports. It ignores what changes no result: comments, docstrings, layout, time
-stamps, and the texts of errors, warnings and logs; so a fresh clone or a better message reruns nothing. Modules loaded
-by name (a codec, a data set, an architecture) are named by the caller: that is how a codec's edit reruns its own branch
-only. A user's own module is followed in the same way, into its own package and, unless it is installed, into what lies
-beside it.
+Snakemake sees a rule's own text but not the package behind it. The fingerprint covers the module of a stage, the
+modules of this package that it imports, and those that they import. It ignores what changes no result: comments,
+docstrings, layout, time stamps, and the texts of errors, warnings and logs. So a fresh clone or a better message reruns
+nothing. Modules that are loaded by name (a codec, a data set, an architecture) are named by the caller, so that an edit
+of a codec reruns its own branch only. A user's own module is followed in the same way, into its own package and, unless
+it is installed, into the modules that lie beside it.
 """
 
 from __future__ import annotations
@@ -14,22 +14,24 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import itertools
 import sys
 from pathlib import Path
 
-TEXTS_ONLY = {"lossybench.errors"}  # modules that make nothing but texts of errors
+TEXTS_ONLY = {"lossybench.errors"}  # modules that make nothing but the texts of errors
 _FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
+_DOCUMENTED = (ast.Module, ast.ClassDef, *_FUNCTION)
 TEXT_CALLS = {"warnings.warn", "tqdm.write"}
-TEXT_KEYWORDS = {"description", "desc", "unit"}  # of fields of settings and of progress bars
+TEXT_KEYWORDS = {"description", "desc", "unit"}  # texts of settings' fields and of progress bars
 
 
 @functools.cache
 def fingerprint(*modules: str) -> str:
     """A short hash of the named modules and of all modules of their package that they import.
 
-    modules: their dotted names; "module:function" stands for one function and what is imported within it. None is
-    imported: every job of a cluster starts by asking for fingerprints. Raises ModuleNotFoundError for a name that is no
-    module.
+    modules: dotted names, of which "module:function" stands for one function and what is imported within it. They are
+    read and not imported, because every job of a cluster starts by asking for fingerprints. Raises ModuleNotFoundError
+    for a name that is no module.
     """
     seen: set[str] = set()
     queue = [name for module in modules for name in _with_parents(module) if name == module or _file(name)]
@@ -45,9 +47,9 @@ def fingerprint(*modules: str) -> str:
 
 
 def source_digest(*parts: str) -> str:
-    """A hash of source files as they are: of files and whole folders of this package, by their path in it.
+    """A hash of source files as they are, for checkpoints: coarser than `fingerprint`, but 100 times as fast.
 
-    For checkpoints: coarser than `fingerprint`, but 100 times as fast, and asked for in every job.
+    parts: the paths of files and of whole folders within this package.
     """
     package = Path(__file__).parent
     files = {file for part in parts for file in [package / part, *(package / part).rglob("*.py")] if file.is_file()}
@@ -58,19 +60,18 @@ def source_digest(*parts: str) -> str:
 
 
 def _with_parents(name: str) -> list[str]:
-    parts = name.split(".")
-    return [".".join(parts[: i + 1]) for i in range(len(parts))]
+    return list(itertools.accumulate(name.split("."), "{}.{}".format))
 
 
 def _file(name: str) -> Path | None:
-    """The Python file of a module; None when there is none."""
+    """The Python file of a module; None when it has none."""
     path, _ = _place(name)
     return path if path and path.suffix == ".py" and path.is_file() else None
 
 
 @functools.cache
 def _place(name: str) -> tuple[Path | None, Path | None]:
-    """Where a module's file would be, and a package's folder; found without importing anything."""
+    """The place of a module's file and a package's folder, for which nothing is imported."""
     top, *rest = name.split(".")
     try:
         spec = importlib.util.find_spec(top)
@@ -90,7 +91,7 @@ def _place(name: str) -> tuple[Path | None, Path | None]:
 
 
 def _source(name: str) -> tuple[Path, ast.Module]:
-    """A module's file and code; of "module:function" the code of that function alone."""
+    """The file and the code of a module; for "module:function" the code of that function alone."""
     module, _, function = name.partition(":")
     path = _file(module)
     if path is None:
@@ -110,10 +111,7 @@ def _parsed(path: Path) -> ast.Module:
 def _content(name: str) -> str:
     tree = ast.parse(ast.unparse(_source(name)[1]))
     for node in ast.walk(tree):
-        if (
-            isinstance(node, (ast.Module, ast.ClassDef, *_FUNCTION))
-            and ast.get_docstring(node, clean=False) is not None
-        ):
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
         elif isinstance(node, ast.Call) and _makes_text(node):
             node.args, node.keywords = [], []
@@ -126,7 +124,7 @@ def _content(name: str) -> str:
 
 
 def _makes_text(call: ast.Call) -> bool:
-    """Whether a call makes an exception, which is told by its class's name, or says something to the user."""
+    """Whether a call says something to the user or makes an exception, which shows in the name of its class."""
     called = call.func.id if isinstance(call.func, ast.Name) else ""
     if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name):
         called = f"{call.func.value.id}.{call.func.attr}"
@@ -134,7 +132,7 @@ def _makes_text(call: ast.Call) -> bool:
 
 
 def _forget_parts_of_texts(function: ast.AST) -> None:
-    """Blank what a function assigns to names that, without its texts, it never uses."""
+    """Blank what a function assigns to names that it never uses once its texts are gone."""
     nodes = list(ast.walk(function))
     used = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     used |= {name for node in nodes if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names}
@@ -145,7 +143,7 @@ def _forget_parts_of_texts(function: ast.AST) -> None:
 
 @functools.cache
 def _imports(name: str) -> list[str]:
-    """The modules that a module imports, anywhere in it, and that are followed."""
+    """The modules that are imported anywhere in a module and are followed."""
     path, tree = _source(name)
     module = name.partition(":")[0]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
@@ -154,12 +152,9 @@ def _imports(name: str) -> list[str]:
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = (
-                importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-                if node.level
-                else node.module
-            )
-            found.add(base or "")
+            named = "." * node.level + (node.module or "")
+            base = importlib.util.resolve_name(named, package)
+            found.add(base)
             found.update(f"{base}.{alias.name}" for alias in node.names)
     followed = (one for one in found if one and _together(module, one))
     return [part for one in followed for part in _with_parents(one) if part not in TEXTS_ONLY and _file(part)]
@@ -176,7 +171,7 @@ def _together(name: str, other: str) -> bool:
 
 @functools.cache
 def _root(top: str) -> Path | None:
-    """The folder in which a top-level module lies, if it is Python source; None for those of Python itself."""
+    """The folder in which a top-level module lies; None for a module of Python itself and for one without a file."""
     if top in sys.stdlib_module_names:
         return None
     path, folder = _place(top)

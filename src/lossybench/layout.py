@@ -1,4 +1,4 @@
-"""Where every result lies: each path is spelt here alone, for the package and for the rules."""
+"""The places of all results: each path is spelt here alone, for the package and for the rules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lossybench.models import HISTORY, INFO, WEIGHTS
 
 Part = Literal["train", "test"]  # "train" holds the splits train and val
 _MODEL = ("task", "arch", "regime", "seed")
-# The kinds of tables: what the parts of a path below the folder of its kind say, as far as the last, `PART.parquet`.
+# For each kind of table, what the parts of a path below the folder of the kind stand for. The last is `PART.parquet`.
 TABLES = {
     "data": ("task",),
     "compressed": ("task", "codec", "level", "part"),
@@ -24,69 +24,66 @@ REPORTS = {"text": "recommendations.md", "html": "limits.html", "attacks": "atta
 class Layout:
     """The paths below a results folder. Every argument may also be a wildcard of Snakemake, such as "{task}".
 
-    Texts are joined, not paths, because a large study asks for 100,000 of them and that is twice as fast.
+    root: the results folder. Where a large study asks for 100,000 paths, texts are joined, which is twice as fast.
     """
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
 
     def tables(self, kind: str) -> dict[tuple[str, ...], Path]:
-        """The tables of one kind that are there, by the parts of their paths. Hidden ones are still being written."""
+        """The tables of a kind that are there, by the parts of their paths. Hidden ones are still being written."""
         root = self.root / kind
         found = sorted(root.glob("/".join("*" * len(TABLES[kind])) + ".parquet"))
         return {path.relative_to(root).with_suffix("").parts: path for path in found if path.name[0] != "."}
 
     def data(self, task: str) -> Path:
-        """The task's items (artifacts.DATA)."""
+        """The table of the task's items (artifacts.DATA)."""
         return self.root / "data" / f"{task}.parquet"
 
     def index(self, task: str) -> Path:
-        """What is known of the user's files that the items are read from (lossybench.sources)."""
+        """The index of the user's files that the items are read from (lossybench.sources)."""
         return self.root / "index" / f"{task}.parquet"
 
     def compressed(self, task: str, condition: Condition, part: Part) -> Path:
-        """One condition's bitstreams (artifacts.COMPRESSED) of one part of the items."""
+        """The bitstreams (artifacts.COMPRESSED) of one part of the items at one condition."""
         return Path(f"{self.root}/compressed/{task}/{condition}/{part}.parquet")
 
     def model(self, model: Model) -> Path:
-        """A model's folder."""
+        """The folder of a model."""
         return self._of_model("models", model)
 
     def model_files(self, model: Model) -> list[Path]:
-        """The files in it."""
+        """The files in the folder of a model."""
         return [self.model(model) / name for name in (WEIGHTS, INFO, HISTORY)]
 
     def outcomes(self, model: Model, codec: str) -> Path:
-        """A model's outcomes on all levels of a codec (artifacts.*_OUTCOMES)."""
+        """The outcomes of a model on all levels of a codec (artifacts.*_OUTCOMES)."""
         return self._of_model("outcomes", model) / f"{codec}.parquet"
 
     def attacks(self, model: Model, codec: str) -> Path:
-        """A model's attacked items and their outcomes through a codec (artifacts.ATTACKS or DETECTION_ATTACKS)."""
+        """The attacks on a model through a codec, with outcomes (artifacts.ATTACKS or DETECTION_ATTACKS)."""
         return self._of_model("attacks", model) / f"{codec}.parquet"
 
     def summary(self, task: str, table: str = "", form: str = "parquet") -> Path:
-        """The folder of a task's summary tables; or one of them as `form` parquet or csv."""
+        """The folder of a task's summary tables, or one table as `form` parquet or csv."""
         folder = self.root / "summary" / task
         return folder / f"{table}.{form}" if table else folder
 
     def figure(self, task: str, name: str, form: str = "png") -> Path:
-        """One figure of a task, as `form` png or svg."""
+        """The figure `name` of a task, as `form` png or svg."""
         return self.root / "figures" / task / f"{name}.{form}"
 
     def report(self, name: str) -> Path:
-        """One of `REPORTS`, which are about all tasks."""
+        """The report `name` of `REPORTS`, which is about all tasks."""
         return self.root / REPORTS[name]
 
     def log(self, *job: str) -> Path:
-        """What a job printed. job: its rule, then what tells it from the rule's others."""
-        return self._beside("logs", "log", *job)
+        """The file of what a job printed. job: its rule, then what tells the job from the rule's others."""
+        return self.root.joinpath("logs", *job[:-1], f"{job[-1]}.log")
 
     def benchmark(self, *job: str) -> Path:
-        """What a job took, likewise."""
-        return self._beside("benchmarks", "tsv", *job)
+        """The file of the time and memory that a job took. job: as for `log`."""
+        return self.root.joinpath("benchmarks", *job[:-1], f"{job[-1]}.tsv")
 
     def _of_model(self, kind: str, model: Model) -> Path:
         return Path(f"{self.root}/{kind}/{'/'.join(map(str, model))}")
-
-    def _beside(self, folder: str, form: str, *job: str) -> Path:
-        return self.root.joinpath(folder, *job[:-1], f"{job[-1]}.{form}")

@@ -1,14 +1,14 @@
-"""The study: what a config expands to.
+"""The study that a config expands to.
 
-Snakemake's rules ask a `Study` for the jobs to run, the files these need and their parameters, so that a job depends
-on just the keys it uses.
+Snakemake's rules ask a `Study` for the jobs to run, for the files that these need and for their parameters, so that a
+job depends on those keys alone that it uses.
 """
 
 from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +16,17 @@ from lossybench import codecs, data, sources
 from lossybench import config as sections
 from lossybench.attacks.attack_settings import AttackSettings
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition, Model, Regime
-from lossybench.config import (
-    GPU_STAGES,
-    MEMORY,
-    MINUTES,
-    At,
-    Stage,
-    TaskConfig,
-    adversary,
-    attack_settings,
-    trained_archs,
-)
+from lossybench.config import GPU_STAGES, MEMORY, MINUTES, Stage, TaskConfig, at
 from lossybench.errors import LossyBenchError
 from lossybench.layout import Layout, Part
 from lossybench.models.existing_settings import is_existing
 
 
 class Study:
-    """A checked config and everything it implies: models, conditions, files, job parameters.
+    """A checked config and all that follows from it: models, conditions, files and the parameters of jobs.
 
-    look: how to see what the tasks' data are: `ask`, `look` or `recall` of lossybench.sources.
-    Raises LossyBenchError, naming the key, on anything that could not run: before any job starts.
+    config: what the study's YAML holds. look: how to see what the tasks' data are: `ask`, `look` or `recall` of
+    lossybench.sources. Raises LossyBenchError, naming the key, for a study that could not run, before any job starts.
     """
 
     def __init__(self, config: dict[str, Any], look: Callable[..., sources.Seen] = sources.ask) -> None:
@@ -45,7 +35,7 @@ class Study:
         self.seen: dict[str, sources.Seen] = {}
         self.codecs: dict[str, dict[str, codecs.Codec]] = {}
         for name, task in self.config.tasks.items():
-            with At(f"tasks.{name}.data"):
+            with at(f"tasks.{name}.data"):
                 of, places = task.data, (self.layout.index(name), self.layout.data(name))
                 self.seen[name] = look(of.adapter, of.options, self.config.seed, *places)
             self.codecs[name] = sections.check_task(name, task, self.description(name))
@@ -71,32 +61,31 @@ class Study:
 
     @property
     def tasks(self) -> list[str]:
-        """Task names, in the config's order."""
+        """The names of the tasks, in the config's order."""
         return list(self.config.tasks)
 
     def task(self, name: str) -> TaskConfig:
-        """One task's config."""
+        """The config of the task `name`."""
         return self.config.tasks[name]
 
     def description(self, task: str) -> data.Description:
-        """Medium, kind and class names of a task's data set, as far as known without reading it."""
+        """The medium, kind and classes of a task's data set, as far as they are known without reading it."""
         return self.seen[task].description
 
     def levels(self, task: str, codec: str) -> list[float]:
-        """The codec's levels from the mildest to the strongest; [0] for the lossless one."""
+        """The levels of a task's codec from the mildest to the strongest; [0] for the original."""
         if codec == ORIGINAL:
             return [0]
         return self.codecs[task][codec].by_strength(self.task(task).codecs[codec].levels)
 
     def conditions(self, task: str) -> list[Condition]:
-        """The original, then every codec at every level."""
+        """The original, then every codec of a task at every level."""
         return [Condition(codec, level) for codec in self.codecs[task] for level in self.levels(task, codec)]
 
     def models(self, task: str) -> list[Model]:
-        """Every model of a task."""
+        """Every model of a task, those that exist already included."""
         config = self.task(task)
-        trained = trained_archs(config)
-        regimes = [ORIGINAL] + (["mixed"] if config.regimes.mixed else [])
+        trained, regimes = config.trained, [ORIGINAL, "mixed"] if config.regimes.mixed else [ORIGINAL]
         found = self.existing(task)
         found += [Model(task, *rest) for rest in itertools.product(trained, regimes, config.seeds)]
         adversarial = config.regimes.adversarial
@@ -107,19 +96,17 @@ class Study:
             archs, seeds = matched.archs or trained[:1], matched.seeds or config.seeds[:1]
             levels = [lv for lv in self.levels(task, matched.codec) if lv in (matched.levels or [lv])]
             for arch, level, seed in itertools.product(archs, levels, seeds):
-                regime = Regime("matched", Condition(matched.codec, level))
-                found.append(Model(task, arch, str(regime), seed))
+                found.append(Model(task, arch, str(Regime("matched", Condition(matched.codec, level))), seed))
         return list(dict.fromkeys(found))
 
     def existing(self, task: str) -> list[Model]:
-        """The models of a task that exist already. They stand beside those trained on originals, with one seed."""
+        """The models of a task that exist already, which stand, with one seed, beside those trained on originals."""
         config = self.task(task)
-        names = [arch for arch, own in config.models.items() if is_existing(own)]
-        return [Model(task, arch, ORIGINAL, config.seeds[0]) for arch in names]
+        return [Model(task, arch, ORIGINAL, config.seeds[0]) for arch in config.models if arch not in config.trained]
 
     def training_conditions(self, model: Model) -> list[Condition]:
-        """What a model of this regime is trained on; nothing, if it exists already."""
-        config, regime = self.task(model.task), Regime.read(model.regime)
+        """The conditions that a model is trained on; none, if it exists already."""
+        config = self.task(model.task)
         if is_existing(config.models[model.arch]):
             return []
         if model.regime in (ORIGINAL, "adversarial"):
@@ -133,37 +120,36 @@ class Study:
                 for level in self.levels(model.task, codec)
                 if level in mixed.levels.get(codec, [level])
             ]
-        assert regime.condition is not None
-        return [regime.condition]
+        matched = Regime.read(model.regime).condition
+        assert matched is not None
+        return [matched]
 
     def tested_codecs(self, model: Model) -> list[str]:
-        """The codecs a model is tested on: all, but for a matched model its own and the original."""
-        if matched := Regime.read(model.regime).condition:
-            return [ORIGINAL, matched.codec]
-        return list(self.codecs[model.task])
+        """The codecs that a model is tested on: all of its task, but for a matched model the original and its own."""
+        matched = Regime.read(model.regime).condition
+        return [ORIGINAL, matched.codec] if matched else list(self.codecs[model.task])
 
     def attacked(self, task: str) -> list[Model]:
-        """The models that are attacked."""
+        """The models of a task that are attacked."""
         config = self.task(task)
         if not config.attack:
             return []
         archs, seeds = config.attack.archs or list(config.models), config.attack.seeds or config.seeds[:1]
-        attacked = [Model(task, *rest) for rest in itertools.product(archs, config.attack.regimes, seeds)]
+        attacked = itertools.starmap(Model, itertools.product([task], archs, config.attack.regimes, seeds))
         existing = self.existing(task)
-        kept = (m for m in attacked if not is_existing(config.models[m.arch]) or m in existing)
-        return list(dict.fromkeys(kept))
+        return list(dict.fromkeys(m for m in attacked if m.arch in config.trained or m in existing))
 
     def attacked_codecs(self, task: str) -> list[str]:
-        """The codecs that are attacked through, and the original, whose attacks are on the bare model."""
+        """The codecs of a task that are attacked through, and the original, for the attacks on the bare model."""
         attack = self.task(task).attack
         return list(dict.fromkeys([ORIGINAL, *((attack and attack.codecs) or self.task(task).codecs)]))
 
     def transferred(self, model: Model) -> list[Model]:
-        """The models whose adversarial items this one meets: of the other attacked regimes."""
+        """The models whose adversarial items this model meets: those of the other attacked regimes."""
         return [m for m in self.attacked(model.task) if m != model and m._replace(regime=model.regime) == model]
 
     def attacked_levels(self, task: str, codec: str) -> list[float]:
-        """The levels that are attacked, mildest first: as configured, else the two middle ones and the strongest."""
+        """The attacked levels of a codec, mildest first: the config's, else the two middle ones and the strongest."""
         attack = self.task(task).attack
         levels = self.levels(task, codec)
         if attack and codec in attack.levels:
@@ -174,22 +160,22 @@ class Study:
     # All files of a stage.
 
     def all_compressed(self, task: str, part: Part) -> list[Path]:
-        """Every condition's test part; or the training parts that some model needs."""
-        conditions: Iterator[Condition] | list[Condition] = self.conditions(task)
+        """The compressed media of a part: of every condition for `test`, of those that some model needs for `train`."""
+        conditions = self.conditions(task)
         if part == "train":
-            conditions = itertools.chain.from_iterable(map(self.training_conditions, self.models(task)))
+            conditions = [c for model in self.models(task) for c in self.training_conditions(model)]
         return [self.layout.compressed(task, c, part) for c in dict.fromkeys(conditions)]
 
     def all_outcomes(self, task: str) -> list[Path]:
-        """Every model's outcomes on every codec it is tested on."""
+        """The outcomes of every model of a task on every codec that it is tested on."""
         return [self.layout.outcomes(m, codec) for m in self.models(task) for codec in self.tested_codecs(m)]
 
     def all_attacks(self, task: str) -> list[Path]:
-        """Every attacked model's attack tables."""
+        """The attacks on every attacked model of a task through every attacked codec."""
         return [self.layout.attacks(m, codec) for m in self.attacked(task) for codec in self.attacked_codecs(task)]
 
     def branch(self, codec: str) -> list[Path]:
-        """All that is made with one codec: bitstreams, outcomes, attacks."""
+        """The bitstreams, outcomes and attacks of all tasks that are made with one codec."""
         found = []
         for task in self.tasks:
             if codec in self.codecs[task]:
@@ -201,13 +187,13 @@ class Study:
 
     @property
     def codec_names(self) -> list[str]:
-        """Every codec of the study, the original left out."""
+        """Every codec of the study but the original."""
         return list(dict.fromkeys(c for task in self.codecs.values() for c in task if c != ORIGINAL))
 
     # Job parameters.
 
     def scale(self, task: str) -> dict[str, Any] | None:
-        """How a task's pictures are scaled as they are read."""
+        """How a task's pictures are scaled as they are read; None if they are not."""
         scale = self.task(task).data.scale
         return scale.model_dump(mode="json") if scale else None
 
@@ -216,40 +202,40 @@ class Study:
         return {} if codec == ORIGINAL else self.task(task).codecs[codec].options
 
     def training_settings(self, model: Model) -> dict[str, Any]:
-        """Training settings of a model. Only models trained on originals must reach the minimum."""
+        """The training settings of a model. Only models trained on originals must reach the setting `minimum`."""
         config = self.task(model.task)
         settings = {**config.training, **(config.models[model.arch] or {})}
         if model.regime != ORIGINAL:
             settings.pop("minimum", None)
         if model.regime == "adversarial":
             assert config.regimes.adversarial is not None
-            settings |= adversary(config.regimes.adversarial)
+            settings |= config.regimes.adversarial.settings
         return settings
 
     def existing_settings(self, model: Model) -> dict[str, Any]:
-        """What the config says of a model that exists already."""
+        """The settings that the config gives of a model that exists already."""
         return dict(self.task(model.task).models[model.arch] or {})
 
     def attack(self, model: Model) -> AttackSettings:
-        """The settings of a model's attacks, defaults filled in."""
+        """The settings of a model's attacks, with the defaults filled in."""
         about = self.description(model.task)
         return AttackSettings.of(about.medium, about.kind, self._attack_settings(model))
 
     def attack_settings(self, model: Model, codec: str) -> dict[str, Any]:
-        """Attack settings of a model and codec."""
+        """The settings of a model's attacks through a codec, with the levels and the seed."""
         levels = self.attacked_levels(model.task, codec)
         return {**self._attack_settings(model), "levels": levels, "seed": self.config.seed}
 
     def _attack_settings(self, model: Model) -> dict[str, Any]:
         attack = self.task(model.task).attack
         assert attack is not None
-        return attack_settings(attack, attack.regimes[model.regime], self.description(model.task))  # type: ignore[index]
+        return attack.settings(model.regime, self.description(model.task))
 
     def requests(self, stage: Stage, attempt: int = 1) -> dict[str, int | str]:
-        """What a job of a stage asks of a cluster at its n-th attempt, by the names of Snakemake's resources.
+        """What a job of a stage asks of a cluster, by the names of Snakemake's resources.
 
-        mem_mb (MB) and runtime (minutes) grow with the attempt; gpu, gpu_model, slurm_partition and slurm_account are
-        there when the config sets them and the stage uses them.
+        attempt: 1 for the first try of the job. mem_mb (MB) and runtime (minutes) grow with it. gpu, gpu_model,
+        slurm_partition and slurm_account are there when the config sets them and the stage uses them.
         """
         cluster = self.config.cluster
         asked: dict[str, int | str | None] = {
@@ -264,13 +250,16 @@ class Study:
         return {name: value for name, value in asked.items() if value is not None}
 
     def analysis_settings(self) -> dict[str, Any]:
-        """What aggregation needs of the config."""
+        """The settings of the config that aggregate needs."""
         return {"deltas": self.config.deltas, "bootstrap": self.config.bootstrap, "seed": self.config.seed}
 
 
 def load(path: Path | str) -> Study:
-    """Read a study's YAML. A model's class may lie beside it. Raises LossyBenchError naming the file and key."""
+    """Read the YAML file `path` of a study, beside which a model's class may lie.
+
+    Raises LossyBenchError, naming the file and the key.
+    """
     config = sections.read_yaml(path)
     sys.path.append(str(Path(path).resolve().parent))
-    with At(str(path)):
+    with at(str(path)):
         return Study(config)

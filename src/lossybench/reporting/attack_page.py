@@ -1,12 +1,12 @@
-"""The page on attacks, `attacks.html`: what was attacked and how, what a codec bought, at what price, what to believe.
+"""The page `attacks.html`: what was attacked and how, what a codec bought and at what price, and what to believe.
 
-Made from the summary tables alone, for readers who never attacked a model.
+It is made from the summary tables alone, for readers who never attacked a model.
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -22,11 +22,13 @@ from lossybench.reporting.summary import (
     Summary,
     attack_size,
     budget_order,
+    budgets,
     interval,
     most_helped,
     over_seeds,
     percent,
     points,
+    where,
 )
 
 TIERS = {
@@ -66,18 +68,31 @@ GOALS = {
 }
 
 
+MODEL = ["arch", "regime"]
+AT = [*MODEL, "codec", "level"]
+
+
 def write(summaries: list[Path], out: Path) -> None:
-    """Write the page for all tasks. Raises LossyBenchError when a table is missing."""
-    tasks = [Summary(Path(folder)) for folder in summaries]
-    attacked = [tables for tables in tasks if not tables.attacks.empty]
+    """Write the page on the attacks of all tasks as HTML.
+
+    summaries: a folder of tables per task. out: the file. Raises LossyBenchError naming a table that is missing.
+    """
+    attacked = [tables for tables in map(Summary, summaries) if not tables.attacks.empty]
     parts = [_introduction()] if attacked else ["<h1>Under attack</h1>", _text("This study attacks no model.")]
-    parts += [_task(tables) for tables in attacked]
+    for tables in attacked:
+        parts.append(f"<h2>{html.escape(tables.task)}</h2>")
+        for section in (_attacked, _bought, _holes, _budgets, _regimes, _each, _reliability):
+            parts += section(tables)
     with publish(out) as aside:
         aside.write_text(_PAGE.format(body="\n".join(parts)))
 
 
 def defence(oblivious: pd.Series, worst: pd.Series | None) -> str:
-    """What is left of a defence, by the intervals of its gain against the oblivious attacker and against all."""
+    """What is left of a codec's defence, judged by the intervals of its gains.
+
+    oblivious, worst: the rows of `worst` for the attacker who ignores the codec and for everything that was tried;
+    worst is None where no attack went through the codec.
+    """
     if pd.isna(oblivious["gain"]):
         verdict = "nothing to compare with: the model without a codec was not attacked"
     elif oblivious["gain_low"] <= 0:
@@ -99,316 +114,277 @@ def defence(oblivious: pd.Series, worst: pd.Series | None) -> str:
 
 
 def defences(tables: Summary, arch: str, regime: str) -> list[str]:
-    """What is left of each codec's defence of a model, per verdict a line with the codecs' gains at the main budget.
+    """A sentence per verdict of `defence`, with the codecs that it holds for and their gains at the main budget.
 
-    Of each codec the level of `most_helped`.
+    tables: the task. arch, regime: the model. Of each codec it is the level of `most_helped`.
     """
-    rows = tables.worst
-    rows = rows[rows["main"] & (rows["arch"] == arch) & (rows["regime"] == regime) & (rows["goal"] == "untargeted")]
+    rows = where(tables.worst, main=True, arch=arch, regime=regime, goal="untargeted")
     found: dict[str, list[str]] = {}
     for _, best in most_helped(rows).iterrows():
-        through = rows[_same(rows, best) & (rows["tier"] == ALL)]
+        through = where(rows, **best[AT], tier=ALL)
         worst = None if through.empty else through.iloc[0]
-        case = f"{_condition(tables, best)} {gain(best)} oblivious, {gain(worst)} worst"
+        case = f"{_condition(tables, *best[['codec', 'level']])} {gain(best)} oblivious, {gain(worst)} worst"
         found.setdefault(defence(best, worst), []).append(case)
     return [f"{verdict[0].upper()}{verdict[1:]}: {'; '.join(cases)}." for verdict, cases in found.items()]
 
 
 def gain(row: pd.Series | None) -> str:
-    """A gain in points with its interval; an upper bound where the attack behind the codec failed a check."""
+    """The gain of a row of `worst` in points with its interval, as an upper bound if the row is unreliable."""
     if row is None or pd.isna(row["gain"]):
         return "not tested"
-    bound = "≤ " * bool(row["unreliable"])
-    return f"{bound}{points(row['gain'])} {interval(row['gain_low'], row['gain_high'])}"
+    return f"{'≤ ' * bool(row['unreliable'])}{points(row['gain'])} {interval(row['gain_low'], row['gain_high'])}"
 
 
 def _introduction() -> str:
-    return "\n".join(
-        [
-            "<h1>Under attack</h1>",
-            _text(
-                "Does a codec in front of a model defend it against items that were changed on purpose, and does it "
-                "open holes that were not there? The attacker knows the model's weights and may change each item a "
-                "little: by no more than a budget. What is shown to the codec and to the model are real 8-bit pixels "
-                "or 16-bit samples, and the budget holds for those."
-            ),
-            _table(["attacker", "who that is"], TIERS.items()),
-            _list(
-                [
-                    "Robust accuracy: share of attacked items that are still right. The worst case counts: an item is "
-                    "right only if no attack of that budget made it wrong. “Oblivious” is the worst case over "
-                    "attackers who ignore the codec, “worst” that over everything tried.",
-                    "Gain: robust accuracy behind the codec minus that of the same model without it, in points, with a "
-                    "95 % interval, on the same items. Only a gain that is left in the column “worst” is a defence.",
-                    "Price: accuracy that the codec costs on clean items. Never count it as an attacker's success.",
-                    "Opens: items right when attacked but wrong after the codec, beyond those that the codec breaks "
-                    "when clean. Triggered: the same where that was what the attacker wanted.",
-                    "TASR: share of items not of the target class that are read as the target.",
-                    "≤ (of TASR ≥) and grey: a check failed. The attack was poor, so the figure only bounds robustness "
-                    "from above: a better attack may find the model less robust. A gain over a model whose own figure "
-                    "is such a bound compares two bounds.",
-                    "A figure that passes all checks is still what these attacks found, not a proof.",
-                ]
-            ),
-        ]
+    about = (
+        "Does a codec in front of a model defend it against items that were changed on purpose, and does it open holes "
+        "that were not there? The attacker knows the model's weights and may change each item a little: by no more "
+        "than a budget. The codec and the model are shown real 8-bit pixels or 16-bit samples, and these keep the "
+        "budget."
     )
+    terms = [
+        "Robust accuracy: the share of attacked items that are still right. The worst case counts: an item is right "
+        "only if no attack of that budget made it wrong. “Oblivious” is the worst case over attackers who ignore the "
+        "codec, “worst” the worst case over everything that was tried.",
+        "Gain: robust accuracy behind the codec minus that of the same model without it, in points, with a 95 % "
+        "interval, on the same items. Only a gain that is left in the column “worst” is a defence.",
+        "Price: the accuracy that the codec costs on clean items. It is no success of an attacker.",
+        "Opens: the items that are right when attacked but wrong after the codec, beyond those that the codec breaks "
+        "when clean. Triggered: the same share where that was what the attacker wanted.",
+        "TASR (targeted attack success rate): of the items whose class is not the target, the share that is read as "
+        "the target.",
+        "A grey figure with ≤ (a TASR with ≥): a check failed. The attack was poor, so that the figure only bounds "
+        "robustness from above: a better attack may find the model less robust. A gain over a model whose own figure "
+        "is such a bound compares two bounds.",
+        "A figure that passes all checks is still only what these attacks found, and no proof of robustness.",
+    ]
+    table = _table(["attacker", "what the attacker knows and does"], TIERS.items())
+    return "\n".join(["<h1>Under attack</h1>", _text(about), table, _list(terms)])
 
 
-def _task(tables: Summary) -> str:
-    parts = [f"<h2>{html.escape(tables.task)}</h2>", *_attacked(tables), *_bought(tables), *_holes(tables)]
-    parts += [*_budgets(tables), *_regimes(tables), *_each(tables), *_reliability(tables)]
-    return "\n".join(parts)
-
-
-def _attacked(tables: Summary) -> list[str]:
+def _attacked(tables: Summary) -> Iterator[str]:
+    """The models, the attacks and their settings."""
     rows = tables.attacks
-    models = rows[["arch", "regime", "seed"]].drop_duplicates()
+    models = rows[[*MODEL, "seed"]].drop_duplicates()
     unit = "true objects in the attacked pictures" if tables.kind == "detection" else "test items"
-    made = rows[rows["attack"] != WORST]
     attacks = [
         [
             name,
             ATTACKS.get(str(name), ""),
-            ", ".join(_sizes(tables, each)),
+            _sizes(tables, each),
             ", ".join(GOALS[goal] for goal in GOALS if goal in set(each["goal"])),
             ", ".join(tier for tier in TIERS if tier in set(each["tier"])),
         ]
-        for name, each in made.groupby("attack", sort=False)
+        for name, each in rows[rows["attack"] != WORST].groupby("attack", sort=False)
     ]
-    settings = "; ".join(f"{name} {value}" for name, value in tables.attack_settings.items())
     listed = ", ".join(f"{arch} ({regime}, seed {seed})" for arch, regime, seed in models.itertuples(index=False))
-    parts = ["<h3>What was attacked</h3>", _text(f"Models: {listed}. Attacked: {int(rows['n'].max())} {unit}.")]
-    parts.append(_table(["attack", "what it does", "budgets", "wants", "tiers"], attacks))
-    return [*parts, _text(f"Settings of the first: {settings}.")] if settings else parts
+    yield "<h3>What was attacked</h3>"
+    yield _text(f"Models: {listed}. Attacked: {int(rows['n'].max())} {unit}.")
+    yield _table(["attack", "what it does", "budgets", "wants", "tiers"], attacks)
+    if tables.attack_settings:
+        settings = "; ".join(f"{name} {value}" for name, value in tables.attack_settings.items())
+        yield _text(f"Settings of the attacks on the first model: {settings}.")
 
 
-def _sizes(tables: Summary, rows: pd.DataFrame) -> list[str]:
-    budgets = set(zip(rows["norm"], rows["epsilon"], strict=True))
-    return [attack_size(*budget, tables.medium) for budget in sorted(budgets, key=lambda b: (b[0], budget_order(*b)))]
-
-
-def _bought(tables: Summary) -> list[str]:
-    """The table of gains at the main budget, every level, and what it amounts to."""
-    rows = tables.worst[tables.worst["main"] & (tables.worst["goal"] == "untargeted")]
+def _bought(tables: Summary) -> Iterator[str]:
+    """The verdicts on each codec's defence, and its gain at the main budget, level by level."""
+    rows = where(tables.worst, main=True, goal="untargeted")
     clean, clean_after, _ = tables.robust
     metric = METRIC_TITLES[tables.primary]
+    yield "<h3>What compression buys, and at what price</h3>"
+    yield _text(
+        "All of this is at the main budget. The verdicts in words take of each codec the level that helps most "
+        "against the attacker who ignores it, a choice that flatters the codec:"
+    )
+    for arch, regime in _models(rows):
+        size = _sizes(tables, where(rows, arch=arch, regime=regime))
+        yield _text(f"{arch}, {REGIME_TITLES[regime]}, {size}:")
+        yield _list(defences(tables, arch, regime))
     body = []
-    for _, row in rows[rows["tier"] == ALL].iterrows():
-        cells = [*_model(row), _condition(tables, row), percent(row[clean_after])]
+    for index, row in where(rows, tier=ALL).iterrows():
+        cells = [*row[MODEL], _condition(tables, row["codec"], row["level"]), percent(row[clean_after])]
+        robust = _robust(tables, rows.loc[[index]])
         if row["codec"] == ORIGINAL:
-            body.append([*cells, "", "", _robust(tables, row), "", ""])
+            body.append([*cells, "", "", robust, "", ""])
             continue
-        oblivious = rows[_same(rows, row) & (rows["tier"] == OBLIVIOUS)]
-        ignored = ["–", "–"] if oblivious.empty else [_robust(tables, oblivious.iloc[0]), gain(oblivious.iloc[0])]
-        body.append(
-            [*cells, points(row[clean_after] - row[clean]), ignored[0], _robust(tables, row), ignored[1], gain(row)]
-        )
+        oblivious = where(rows, **row[AT], tier=OBLIVIOUS)
+        ignored = "–" if oblivious.empty else gain(oblivious.iloc[0])
+        price = points(row[clean_after] - row[clean])
+        body.append([*cells, price, _robust(tables, oblivious), robust, ignored, gain(row)])
     header = ["model", "trained on", "codec", f"clean {metric}", "price", f"robust {metric}, oblivious"]
     header += [f"robust {metric}, worst", "gain, oblivious", "gain, worst"]
-    parts = [
-        "<h3>What compression buys, and at what price</h3>",
-        _text(
-            "At the main budget. In words, of each codec the level that helps most against the attacker who ignores "
-            "it, which flatters it:"
-        ),
-    ]
-    for arch, regime in rows[["arch", "regime"]].drop_duplicates().itertuples(index=False):
-        (size,) = _sizes(tables, rows[(rows["arch"] == arch) & (rows["regime"] == regime)])
-        about = f"{arch}, {REGIME_TITLES[regime]}, {size}:"
-        parts += [_text(about), _list(defences(tables, arch, regime))]
-    parts += [_text("Level by level, in points:"), _table(header, body)]
+    yield _text("Level by level, in points:")
+    yield _table(header, body)
     if tables.kind == "detection":
-        parts.append(
-            _text(
-                "mAP has no interval here. Gains are in shares of true objects found as their class; their intervals "
-                "resample whole pictures."
-            )
+        yield _text(
+            "mAP has no interval here. Gains are in shares of true objects found as their class; their intervals "
+            "resample whole pictures."
         )
-    return parts
 
 
-def _holes(tables: Summary) -> list[str]:
-    rows = tables.worst[tables.worst["main"]]
+def _holes(tables: Summary) -> Iterator[str]:
+    """What each codec opens, and how often targeted attacks hit their target."""
+    rows = where(tables.worst, main=True)
     body = []
-    untargeted = rows[(rows["goal"] == "untargeted") & (rows["tier"] == ALL) & (rows["codec"] != ORIGINAL)]
-    for _, row in untargeted.iterrows():
-        same = rows[_same(rows, row, goal=False)]
-        opens = [same[(same["goal"] == "untargeted") & (same["tier"] == tier)]["opened"] for tier in (OBLIVIOUS, ALL)]
-        trigger = same[(same["goal"] == "trigger") & (same["tier"] == ALL)]
+    for _, row in where(rows[rows["codec"] != ORIGINAL], goal="untargeted", tier=ALL).iterrows():
+        same = where(rows, **row[AT])
+        attackers = [where(same, tier=tier) for tier in (OBLIVIOUS, ALL)]
+        opens = [where(each, goal="untargeted")["opened"] for each in attackers]
         triggered = "not tried"
-        if len(trigger):
-            one = trigger.iloc[0]
+        for _, one in where(same, goal="trigger", tier=ALL).iterrows():
             triggered = f"{points(one['triggered'])} {interval(one['triggered_low'], one['triggered_high'])}"
             triggered += " (≥: a check failed)" * bool(one["unreliable"])
-        tasr = same[same["goal"] == "targeted"]
-        hits = [_tasr(tasr[tasr["tier"] == tier]) for tier in (OBLIVIOUS, ALL)]
-        body.append([*_model(row), _condition(tables, row), *(_first_points(each) for each in opens), triggered, *hits])
+        cells = [*row[MODEL], _condition(tables, row["codec"], row["level"])]
+        cells += ["–" if each.empty else points(each.iloc[0]) for each in opens]
+        body.append([*cells, triggered, *(_tasr(where(each, goal="targeted")) for each in attackers)])
     header = ["model", "trained on", "codec", "opens, oblivious", "opens, worst", "triggered", "TASR, oblivious"]
-    bare = rows[(rows["codec"] == ORIGINAL) & (rows["goal"] == "targeted")]
-    without = [f"{row['arch']} ({row['regime']}) {_tasr(bare.loc[[index]])}" for index, row in bare.iterrows()]
-    return [
-        "<h3>Where compression opens holes</h3>",
-        _text("In points of all attacked items, beyond what the codec breaks on clean items."),
-        _table([*header, "TASR, worst"], body),
-        *([_text(f"TASR without a codec: {'; '.join(without)}.")] if without else []),
-    ]
+    yield "<h3>Where compression opens holes</h3>"
+    yield _text("In points of all attacked items, beyond what the codec breaks on clean items.")
+    yield _table([*header, "TASR, worst"], body)
+    bare = where(rows, codec=ORIGINAL, goal="targeted")
+    if len(bare):
+        without = (f"{row['arch']} ({row['regime']}) {_tasr(bare.loc[[index]])}" for index, row in bare.iterrows())
+        yield _text(f"TASR without a codec: {'; '.join(without)}.")
 
 
-def _budgets(tables: Summary) -> list[str]:
-    """Robustness at every budget, without a codec and of each codec where it helps most at the main one."""
-    rows = tables.worst[tables.worst["goal"] == "untargeted"]
-    best = most_helped(rows[rows["main"]])
-    budgets = set(zip(rows["norm"], rows["epsilon"], strict=True))
-    ordered = sorted(budgets, key=lambda budget: (budget[0], budget_order(*budget)))
-    where = ["arch", "regime", "codec", "level"]
+def _budgets(tables: Summary) -> Iterator[str]:
+    """Robustness at every budget, without a codec and behind each codec at the level of `most_helped`."""
+    rows = where(tables.worst, goal="untargeted")
+    ordered = budgets(rows)
     body = []
-    for _, model in rows[["arch", "regime"]].drop_duplicates().iterrows():
-        chosen = best[(best["arch"] == model["arch"]) & (best["regime"] == model["regime"])]
-        bare = pd.DataFrame([{**model, "codec": ORIGINAL, "level": 0.0}])
-        for _, at in pd.concat([bare, chosen[where]]).iterrows():
-            here = rows[(rows[where] == at).all(axis=1)]
+    for arch, regime in _models(rows):
+        for codec, level in _places(tables, arch, regime):
+            here = where(rows, arch=arch, regime=regime, codec=codec, level=level)
             cells = []
             for norm, epsilon in ordered:
-                of = here[(here["norm"] == norm) & (here["epsilon"] == epsilon)]
-                tiers = [ALL] if at["codec"] == ORIGINAL else [OBLIVIOUS, ALL]
-                each = [of[of["tier"] == tier] for tier in tiers]
-                cells.append(" / ".join("–" if one.empty else _robust(tables, one.iloc[0]) for one in each))
-            body.append([*_model(at), _condition(tables, at), *cells])
+                tiers = [ALL] if codec == ORIGINAL else [OBLIVIOUS, ALL]
+                each = [_robust(tables, where(here, norm=norm, epsilon=epsilon, tier=tier)) for tier in tiers]
+                cells.append(" / ".join(each))
+            body.append([arch, regime, _condition(tables, codec, level), *cells])
     header = ["model", "trained on", "codec", *(attack_size(*budget, tables.medium) for budget in ordered)]
-    return [
-        "<h3>How it falls with the budget</h3>",
-        _text(
-            f"Robust {METRIC_TITLES[tables.primary]}, oblivious / worst. Most attacks were tried at the main budget."
-        ),
-        _table(header, body),
-    ]
+    metric = METRIC_TITLES[tables.primary]
+    yield "<h3>How it falls with the budget</h3>"
+    yield _text(f"Robust {metric}, oblivious / worst. Most attacks were tried at the main budget.")
+    yield _table(header, body)
 
 
-def _regimes(tables: Summary) -> list[str]:
-    """Regime x robustness x compression, side by side."""
-    rows, (norm, epsilon) = tables.worst, tables.main_budget
-    rows = rows[(rows["norm"] == norm) & (rows["epsilon"] == epsilon) & (rows["goal"] == "untargeted")]
+def _regimes(tables: Summary) -> Iterator[str]:
+    """The robustness of the regimes side by side, without a codec and behind each."""
+    norm, epsilon = tables.main_budget
+    rows = where(tables.worst, norm=norm, epsilon=epsilon, goal="untargeted")
     regimes = [regime for regime in REGIME_TITLES if regime in set(rows["regime"])]
     if len(regimes) < 2:
-        return []
+        return
     _, clean_after, _ = tables.robust
     body = []
-    for _, row in rows[rows["tier"] == ALL].drop_duplicates(["arch", "codec", "level"]).iterrows():
+    keys = ["arch", "codec", "level"]
+    for arch, codec, level in where(rows, tier=ALL)[keys].drop_duplicates().itertuples(index=False):
         cells = []
         for regime in regimes:
-            here = rows[_same(rows, row, regime=False) & (rows["regime"] == regime)]
-            worst = here[here["tier"] == ALL]
-            oblivious = worst if row["codec"] == ORIGINAL else here[here["tier"] == OBLIVIOUS]
-            clean = [percent(value) for value in worst[clean_after]]
-            robust = [[_robust(tables, one) for _, one in each.iterrows()] for each in (oblivious, worst)]
-            cells.append(" / ".join(next(iter(each), "–") for each in (clean, *robust)))
-        body.append([row["arch"], _condition(tables, row), *cells])
-    return [
-        "<h3>Training, robustness and compression together</h3>",
-        _text(
-            f"{METRIC_TITLES[tables.primary]} on clean items / robust against the oblivious attacker / robust in the "
-            f"worst case, {attack_size(norm, epsilon, tables.medium)}."
-        ),
-        _table(["model", "codec", *(REGIME_TITLES[regime] for regime in regimes)], body),
-    ]
+            here = where(rows, arch=arch, codec=codec, level=level, regime=regime)
+            worst = where(here, tier=ALL)
+            oblivious = worst if codec == ORIGINAL else where(here, tier=OBLIVIOUS)
+            clean = "–" if worst.empty else percent(worst[clean_after].iloc[0])
+            cells.append(f"{clean} / {_robust(tables, oblivious)} / {_robust(tables, worst)}")
+        body.append([arch, _condition(tables, codec, level), *cells])
+    yield "<h3>Training, robustness and compression together</h3>"
+    yield _text(
+        f"{METRIC_TITLES[tables.primary]} on clean items / robust against the oblivious attacker / robust in the worst "
+        f"case, {attack_size(norm, epsilon, tables.medium)}."
+    )
+    yield _table(["model", "codec", *(REGIME_TITLES[regime] for regime in regimes)], body)
 
 
-def _each(tables: Summary) -> list[str]:
+def _each(tables: Summary) -> Iterator[str]:
     """Every attack by itself, at the level of each codec that helps most."""
-    rows = over_seeds(tables.attacks[tables.attacks["goal"] == "untargeted"])
-    best = most_helped(tables.worst[tables.worst["main"]])
-    parts = [
-        "<h3>Attack by attack</h3>",
-        _text(
-            f"Robust {METRIC_TITLES[tables.primary]} of each attack and tier, any wrong class wanted. The tiers T2 and "
-            "above hold, item by item, the worst of their own and the weaker tiers' attempts."
-        ),
-    ]
-    for (arch, regime), here in rows[rows["attack"] != WORST].groupby(["arch", "regime"], sort=False):
-        chosen = best[(best["arch"] == arch) & (best["regime"] == regime)]
-        places = [(ORIGINAL, 0.0), *zip(chosen["codec"], chosen["level"], strict=True)]
-        budgets = here[["attack", "norm", "epsilon", "tier"]].drop_duplicates()
-        size = [budget_order(*budget) for budget in zip(budgets["norm"], budgets["epsilon"], strict=True)]
+    rows = over_seeds(where(tables.attacks, goal="untargeted"))
+    rows = rows[rows["attack"] != WORST]
+    yield "<h3>Attack by attack</h3>"
+    yield _text(
+        f"Robust {METRIC_TITLES[tables.primary]} of each attack and tier, any wrong class wanted. The tiers T2 and "
+        "above hold, item by item, the worst of their own attempts and of those of the weaker tiers."
+    )
+    keys = ["attack", "norm", "epsilon", "tier"]
+    for arch, regime in _models(rows):
+        here, places = where(rows, arch=arch, regime=regime), _places(tables, arch, regime)
+        made = here[keys].drop_duplicates()
+        size = [budget_order(*budget) for budget in zip(made["norm"], made["epsilon"], strict=True)]
         body = []
-        for _, one in budgets.assign(size=size).sort_values(["attack", "norm", "size", "tier"]).iterrows():
-            same = here[
-                (here[["attack", "norm", "epsilon", "tier"]] == one[["attack", "norm", "epsilon", "tier"]]).all(axis=1)
-            ]
-            found = [same[(same["codec"] == codec) & (same["level"] == level)] for codec, level in places]
-            cells = ["" if each.empty else _robust(tables, each.iloc[0]) for each in found]
+        for _, one in made.assign(size=size).sort_values(["attack", "norm", "size", "tier"]).iterrows():
+            same = where(here, **one[keys])
+            found = [where(same, codec=codec, level=level) for codec, level in places]
+            cells = ["" if each.empty else _robust(tables, each) for each in found]
             body.append([one["attack"], attack_size(one["norm"], one["epsilon"], tables.medium), one["tier"], *cells])
-        names = [_condition(tables, pd.Series({"codec": codec, "level": level})) for codec, level in places]
-        parts += [_text(f"{arch}, {regime}:"), _table(["attack", "budget", "tier", *names], body)]
-    return parts
+        yield _text(f"{arch}, {regime}:")
+        yield _table(["attack", "budget", "tier", *(_condition(tables, *place) for place in places)], body)
 
 
-def _reliability(tables: Summary) -> list[str]:
-    """All checks, how they went, what a failure means and where there was one."""
+def _reliability(tables: Summary) -> Iterator[str]:
+    """All checks with their results, the meaning of a failure and its places."""
     body = []
     for name, rows in tables.gates.groupby("gate", sort=False):
-        failed = rows[rows["status"] == "fail"]
-        where: dict[str, list[str]] = {}
-        for _, row in failed.iterrows():
-            of = f"{row['arch']} ({row['regime']}), " + (
-                "no codec" if row["codec"] == ORIGINAL else tables.title(row["codec"])
-            )
-            where.setdefault(of, []).append(
-                "" if row["codec"] == ORIGINAL else tables.label(row["codec"], row["level"])
-            )
-        places = "; ".join(f"{of} {', '.join(dict.fromkeys(levels))}".strip() for of, levels in where.items())
-        counts = [str((rows["status"] == status).sum()) for status in ("pass", "fail", "not applicable")]
-        body.append([str(name), *counts, GATES.get(str(name), ""), places])
-    doubtful = tables.worst[tables.worst["unreliable"]]
+        failed: dict[str, list[str]] = {}
+        for _, row in where(rows, status="fail").iterrows():
+            bare = row["codec"] == ORIGINAL
+            of = f"{row['arch']} ({row['regime']}), {'no codec' if bare else tables.title(row['codec'])}"
+            failed.setdefault(of, []).append("" if bare else tables.label(row["codec"], row["level"]))
+        places = "; ".join(f"{of} {', '.join(dict.fromkeys(levels))}".strip() for of, levels in failed.items())
+        counts = [(rows["status"] == status).sum() for status in ("pass", "fail", "not applicable")]
+        body.append([name, *counts, GATES.get(str(name), ""), places])
+    yield "<h3>What not to rely on</h3>"
+    yield _text("Every check on every model, codec and level. A failure marks the attacks that it puts in doubt.")
+    yield _table(["check", "passed", "failed", "not applicable", "a failure means", "failed at"], body)
     bounds = []
-    for (arch, regime, tier, reason), rows in doubtful.groupby(["arch", "regime", "tier", "reason"], sort=False):
+    doubtful = where(tables.worst, unreliable=True)
+    for (arch, regime, tier, reason), rows in doubtful.groupby([*MODEL, "tier", "reason"], sort=False):
         which = "oblivious" if tier == OBLIVIOUS else "worst"
-        conditions = dict.fromkeys(_condition(tables, row) for _, row in rows.iterrows())
-        goals = [goal for goal in GOALS if goal in set(rows["goal"])]
-        bounds.append(
-            [arch, regime, which, reason, ", ".join(conditions), ", ".join(_sizes(tables, rows)), ", ".join(goals)]
-        )
-    parts = [
-        "<h3>What not to rely on</h3>",
-        _text("Every check on every model, codec and level. A failure marks the attacks that it puts in doubt."),
-        _table(["check", "passed", "failed", "not applicable", "a failure means", "failed at"], body),
-    ]
+        at = zip(rows["codec"], rows["level"], strict=True)
+        conditions = ", ".join(dict.fromkeys(_condition(tables, *each) for each in at))
+        goals = ", ".join(goal for goal in GOALS if goal in set(rows["goal"]))
+        bounds.append([arch, regime, which, reason, conditions, _sizes(tables, rows), goals])
     if not bounds:
-        return [*parts, _text("No figure of the worst case is in doubt.")]
-    header = ["model", "trained on", "figure", "why", "where", "budgets", "goals"]
-    return [*parts, _text("Figures in doubt, bounds of robustness from above only:"), _table(header, bounds)]
+        yield _text("No figure of the worst case is in doubt.")
+        return
+    yield _text("Figures in doubt, which only bound robustness from above:")
+    yield _table(["model", "trained on", "figure", "why", "where", "budgets", "goals"], bounds)
 
 
-# Cells.
+# The parts of tables.
 
 
-def _model(row: pd.Series) -> list[str]:
-    return [str(row["arch"]), str(row["regime"])]
+def _models(rows: pd.DataFrame) -> Iterable[tuple[str, str]]:
+    """The (architecture, regime) of each model."""
+    return rows[MODEL].drop_duplicates().itertuples(index=False, name=None)
 
 
-def _condition(tables: Summary, row: pd.Series) -> str:
-    if row["codec"] == ORIGINAL:
-        return "no codec"
-    return f"{tables.title(row['codec'])} {tables.label(row['codec'], row['level'])}"
+def _places(tables: Summary, arch: str, regime: str) -> list[tuple[str, float]]:
+    """No codec, then the level of each codec that helps a model most at its main budget."""
+    chosen = most_helped(where(tables.worst, main=True, arch=arch, regime=regime))
+    return [(ORIGINAL, 0.0), *zip(chosen["codec"], chosen["level"], strict=True)]
 
 
-def _same(rows: pd.DataFrame, row: pd.Series, goal: bool = True, regime: bool = True) -> pd.Series:
-    """Which rows are of the same model and condition, and of the same goal and regime if so wished."""
-    keys = ["arch", "codec", "level", *(["goal"] * goal), *(["regime"] * regime)]
-    return (rows[keys] == row[keys]).all(axis=1)
+def _condition(tables: Summary, codec: str, level: float) -> str:
+    return "no codec" if codec == ORIGINAL else f"{tables.title(codec)} {tables.label(codec, level)}"
 
 
-def _robust(tables: Summary, row: pd.Series) -> str:
-    return f"{'≤ ' * bool(row['unreliable'])}{percent(row[tables.robust[2]])}"
+def _sizes(tables: Summary, rows: pd.DataFrame) -> str:
+    return ", ".join(attack_size(*budget, tables.medium) for budget in budgets(rows))
+
+
+def _robust(tables: Summary, rows: pd.DataFrame) -> str:
+    """The robust measure of the first row, if there is one."""
+    return _bounded("≤ ", rows, tables.robust[2])
 
 
 def _tasr(rows: pd.DataFrame) -> str:
-    if rows.empty or pd.isna(rows["tasr_after"].iloc[0]):
+    return _bounded("≥ ", rows, "tasr_after")
+
+
+def _bounded(sign: str, rows: pd.DataFrame, column: str) -> str:
+    """The percentage in a column of the first row, after this sign if the row is unreliable."""
+    if rows.empty or pd.isna(rows[column].iloc[0]):
         return "–"
-    return f"{'≥ ' * bool(rows['unreliable'].iloc[0])}{percent(rows['tasr_after'].iloc[0])}"
-
-
-def _first_points(values: pd.Series) -> str:
-    return "–" if values.empty else points(values.iloc[0])
+    return f"{sign * bool(rows['unreliable'].iloc[0])}{percent(rows[column].iloc[0])}"
 
 
 # HTML.

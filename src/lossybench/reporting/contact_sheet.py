@@ -1,4 +1,4 @@
-"""What each codec does to sample items at each level, to be seen: pictures, frames or spectrograms."""
+"""The contact sheet: pictures, frames or spectrograms that show what each codec does to sample items at each level."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy import signal
 
@@ -23,42 +23,45 @@ from lossybench.reporting import style
 from lossybench.reporting.summary import amount
 
 ITEMS = 2
-LARGEST_CROP = 128  # pixels; of more, blocks would be too small to see
-WINDOW_S = 0.025  # of the spectrograms: usual for speech
-RANGE_DB = 80.0  # shown below the loudest point of the originals
+LARGEST_CROP = 128  # pixels of a side; in a larger crop the blocks would be too small to see
+WINDOW_S = 0.025  # seconds of a spectrogram's window, as is usual for speech
+RANGE_DB = 80.0  # how far below the loudest point of the originals spectrograms show
 
 
 @dataclasses.dataclass(frozen=True)
 class _Cell:
-    """One item after one codec at one level, decoded."""
+    """One item, decoded after one codec at one level."""
 
     media: np.ndarray
-    label: str  # of the level
-    note: str  # measured rate and fidelity
+    label: str  # the level, as readers write it
+    note: str  # the measured rate and fidelity
+
+
+Sheet = dict[str, dict[float, dict[str, _Cell]]]  # by codec, by level from mild to strong, by the id of the item
 
 
 def draw(data: Path, compressed: list[Path], out: Path) -> None:
-    """Write the contact sheet of a task as the PNG `out`: per sample item a row per codec, a column per level.
+    """Write the contact sheet of a task, with a row per codec and a column per level for each sample item.
 
-    data: the task's items; compressed: test parts of every condition, the original among them. Shown are the first
-    test items of different classes (in detection: the first two). Raises LossyBenchError when an item or the
-    original condition is missing from `compressed`, or when a payload is damaged.
+    The samples are the first test items of different classes, in detection the first two.
+
+    data: the table of the task's items. compressed: the test parts of every condition, the original among them. out:
+    the PNG. Raises LossyBenchError when an item or the original is missing from `compressed`, or a payload is damaged.
     """
     meta = read_meta(data)
+    audio = meta["medium"] == "audio"
     samples = _samples(data)
     sheet = _decode(samples, compressed, meta["medium"])
     rows = [codec for codec in sheet if codec != ORIGINAL]
     columns = 1 + max(len(sheet[codec]) for codec in rows)
-    wide, high = (1.75, 1.55) if meta["medium"] == "audio" else (1.3, 1.85)
+    wide, high = (1.75, 1.55) if audio else (1.3, 1.85)
+    size = columns * wide + 0.8, len(samples) * (len(rows) * high + 0.5) + 0.6
     with style.styled():
-        figure = Figure(
-            figsize=(columns * wide + 0.8, len(samples) * (len(rows) * high + 0.5) + 0.6), layout="constrained"
-        )
-        style.title(
-            figure, f"{meta['task']}: what each level does, mild to strong; measured rate and fidelity of each item"
-        )
+        figure = Figure(figsize=size, layout="constrained")
+        about = "what each level does, mild to strong; measured rate and fidelity of each item"
+        style.title(figure, f"{meta['task']}: {about}")
         blocks = figure.subfigures(len(samples), 1, squeeze=False)[:, 0]
-        loudest = _loudest(sheet, samples) if meta["medium"] == "audio" else 0.0
+        loudest = _loudest(sheet, samples) if audio else 0.0
         for block, item in zip(blocks, samples, strict=True):
             truth = "" if item["label"] < 0 else f", class {meta['classes'][item['label']]}"
             block.suptitle(f"item {item['id']}{truth}", fontsize=10)
@@ -70,21 +73,22 @@ def draw(data: Path, compressed: list[Path], out: Path) -> None:
                         ax.remove()
                         continue
                     cell = cells[j][item["id"]]
-                    if meta["medium"] == "audio":
-                        _draw_spectrogram(
-                            ax, cell, item["sampling_rate"], loudest, leftmost=j == 0, last=i == len(rows) - 1
-                        )
+                    if audio:
+                        last = i == len(rows) - 1
+                        _draw_spectrogram(ax, cell, item["sampling_rate"], loudest, leftmost=j == 0, last=last)
                     else:
                         _picture(ax, cell, item["boxes"], with_boxes=j == 0)
                 title = codecs.codec_class(codec).title
-                axes[i, 0].set_ylabel(title + ("\nfrequency (kHz)" if meta["medium"] == "audio" else ""), fontsize=9)
-            if meta["medium"] == "audio":
-                _colour_bar(block, axes, loudest)
+                axes[i, 0].set_ylabel(title + "\nfrequency (kHz)" * audio, fontsize=9)
+            if audio:
+                shades = ScalarMappable(Normalize(loudest - RANGE_DB, loudest), "magma")
+                shown = [ax for ax in axes.flat if ax.figure is not None]
+                block.colorbar(shades, ax=shown, label="level (dB of a full-scale sine)", fraction=0.02, aspect=40)
         style.save(figure, out)
 
 
 def _samples(data: Path) -> list[dict[str, Any]]:
-    """The first test items of different classes; in detection, where items have no one class, the first ones."""
+    """The first test items of different classes; in detection, where an item has no single class, the first ones."""
     found: list[dict[str, Any]] = []
     for row in iter_rows(data, columns=["id", "shape", "sampling_rate", "label", "boxes"], splits=["test"]):
         if row["label"] < 0 or row["label"] not in [one["label"] for one in found]:
@@ -96,27 +100,22 @@ def _samples(data: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _decode(
-    samples: list[dict[str, Any]], compressed: list[Path], medium: str
-) -> dict[str, dict[float, dict[str, _Cell]]]:
-    """The samples through every condition: codec, level (mild to strong), item id."""
-    unit = "bpp" if medium == "image" else "kb/s"
-    found: dict[str, dict[float, dict[str, _Cell]]] = {}
+def _decode(samples: list[dict[str, Any]], compressed: list[Path], medium: str) -> Sheet:
+    """The samples at every condition."""
+    unit, measure = "bpp" if medium == "image" else "kb/s", "snr" if medium == "audio" else "psnr"
+    found: Sheet = {}
     for path in compressed:
         meta = read_meta(path)
         codec = codecs.get(meta["codec"], meta["options"])
         label = ORIGINAL if codec.name == ORIGINAL else codec.level_label(meta["level"])
         wanted = {item["id"]: item for item in samples}
         cells = {}
-        for row in iter_rows(path, columns=["id", "payload", "rate", "psnr", "snr"]):
+        for row in iter_rows(path, columns=["id", "payload", "rate", measure]):
             item = wanted.pop(row["id"], None)
             if item:
                 media = codec.decode(row["payload"], tuple(item["shape"]), item["sampling_rate"])
-                decibels = row["snr"] if medium == "audio" else row["psnr"]
-                note = f"{amount(row['rate'])} {unit}, " + (
-                    "identical" if decibels == math.inf else f"{decibels:.1f} dB"
-                )
-                cells[row["id"]] = _Cell(media, label, note)
+                fidelity = "identical" if row[measure] == math.inf else f"{row[measure]:.1f} dB"
+                cells[row["id"]] = _Cell(media, label, f"{amount(row['rate'])} {unit}, {fidelity}")
             if not wanted:
                 break
         if wanted:
@@ -124,16 +123,15 @@ def _decode(
         found.setdefault(codec.name, {})[meta["level"]] = cells
     if ORIGINAL not in found or len(found) < 2:
         raise LossyBenchError(f"a contact sheet needs the original and another codec; got {', '.join(sorted(found))}")
-    return {
-        name: {level: found[name][level] for level in codecs.get(name).by_strength(list(found[name]))}
-        for name in sorted(found)
-    }
+    ordered = {name: codecs.get(name).by_strength(list(found[name])) for name in sorted(found)}
+    return {name: {level: found[name][level] for level in levels} for name, levels in ordered.items()}
 
 
 def _picture(ax: Axes, cell: _Cell, boxes: list[dict[str, Any]], with_boxes: bool) -> None:
-    """An image, or a clip's middle frame, cropped about its first box or its centre, every pixel a square."""
-    frame = len(cell.media) // 2 if cell.media.ndim == 4 else 0
-    picture = cell.media[frame] if cell.media.ndim == 4 else cell.media
+    """Draw an image or a clip's middle frame, cropped about its first box or its centre, with pixels as squares."""
+    frames = cell.media if cell.media.ndim == 4 else cell.media[None]
+    frame = len(frames) // 2
+    picture = frames[frame]
     here = [box for box in boxes if box["frame"] == frame]
     height, width = picture.shape[:2]
     x, y = width / 2, height / 2
@@ -155,7 +153,10 @@ def _picture(ax: Axes, cell: _Cell, boxes: list[dict[str, Any]], with_boxes: boo
 
 
 def spectrogram(media: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Frequencies (Hz), times (s) and levels (frequencies x times) of int16 samples, in dB of a full-scale sine."""
+    """The frequencies (Hz), times (s) and levels (frequencies x times, in dB of a full-scale sine) of a sound.
+
+    media: int16 samples. rate: samples per second.
+    """
     size = int(WINDOW_S * rate)
     frequencies, times, magnitude = signal.spectrogram(
         media / 32768, rate, nperseg=size, noverlap=size // 2, nfft=2 * size, scaling="spectrum", mode="magnitude"
@@ -163,8 +164,8 @@ def spectrogram(media: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray,
     return frequencies, times, 20 * np.log10(2 * magnitude + 1e-9)
 
 
-def _loudest(sheet: dict[str, dict[float, dict[str, _Cell]]], samples: list[dict[str, Any]]) -> float:
-    """The top of the common scale: the loudest point of the originals, in whole tens of dB."""
+def _loudest(sheet: Sheet, samples: list[dict[str, Any]]) -> float:
+    """The loudest point of the originals, in whole tens of dB, at which the scale of all spectrograms ends."""
     (originals,) = sheet[ORIGINAL].values()
     peak = max(spectrogram(originals[item["id"]].media, item["sampling_rate"])[2].max() for item in samples)
     return 10 * math.ceil(peak / 10)
@@ -180,9 +181,3 @@ def _draw_spectrogram(ax: Axes, cell: _Cell, rate: float, loudest: float, leftmo
     ax.set_title(f"{cell.label}\n{cell.note}", fontsize=8.5)
     if last:
         ax.set_xlabel("time (s)")
-
-
-def _colour_bar(block: SubFigure, axes: np.ndarray, loudest: float) -> None:
-    shades = ScalarMappable(Normalize(loudest - RANGE_DB, loudest), "magma")
-    shown = [ax for ax in axes.flat if ax.figure is not None]
-    block.colorbar(shades, ax=shown, label="level (dB of a full-scale sine)", fraction=0.02, aspect=40)

@@ -1,16 +1,17 @@
-"""The figures of a task, drawn from its summary tables: one function a figure."""
+"""The figures of a task, each drawn by one function from the summary tables."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
@@ -31,9 +32,11 @@ from lossybench.reporting.summary import (
     amount,
     attack_size,
     budget_order,
+    budgets,
     most_helped,
     number,
     percent,
+    where,
 )
 
 Share = bool | Literal["row", "col"]
@@ -41,11 +44,12 @@ FIDELITY = {"psnr": "PSNR (dB)", "ssim": "SSIM", "snr": "SNR (dB)", "spectral_di
 
 
 def draw(summary: Path, out: Path) -> list[Path]:
-    """Draw every figure that the tables in `summary` have data for as `{stem}.png` and `{stem}.svg` in `out`.
+    """Draw every figure that a task has data for and return the paths of the files.
 
-    The stems are those of `names.figure_names`. Raises LossyBenchError naming the file when a table is missing.
+    summary: the folder of the task's tables. out: the folder that gets `{stem}.png` and `{stem}.svg` for each stem of
+    `names.figure_names`. Raises LossyBenchError, naming the file, when a table is missing.
     """
-    tables = Summary(Path(summary))
+    tables = Summary(summary)
     names = figure_names(
         tables.kind,
         has_attacks=not tables.attacks.empty,
@@ -56,23 +60,22 @@ def draw(summary: Path, out: Path) -> list[Path]:
     paths = []
     with style.styled():
         for name in names:
-            figure = FIGURES[name](tables)
-            paths += style.save(figure, Path(out) / f"{name}.png", Path(out) / f"{name}.svg")
+            paths += style.save(FIGURES[name](tables), out / f"{name}.png", out / f"{name}.svg")
     return paths
 
 
 def rate_accuracy(tables: Summary) -> Figure:
-    """The primary metric against the measured rate; a row per regime, a column per architecture."""
+    """The primary metric against the measured rate, with a row per regime and a column per architecture."""
     rows = tables.overall(tables.primary)
     figure, axes = _grid(len(tables.regimes), len(tables.archs), 4.4, 3.1, sharex=True, sharey=True)
-    limits = tables.limits[tables.limits["delta"] == tables.delta]
+    limits = where(tables.limits, delta=tables.delta)
     ends = []
     for (i, regime), (j, arch) in _product(tables.regimes, tables.archs):
-        ax, here = axes[i, j], rows[(rows["arch"] == arch) & (rows["regime"] == regime)]
+        ax, here = axes[i, j], where(rows, arch=arch, regime=regime)
         ax.set_title(f"{arch}, {'not ' if here.empty else ''}{REGIME_TITLES[regime]}")
         _reference(ax, here)
         for codec in [] if here.empty else tables.codecs:
-            curve = here[here["codec"] == codec].sort_values("rate")
+            curve = where(here, codec=codec).sort_values("rate")
             _curve(ax, codec, curve["rate"], curve)
             ends.append((ax, curve.iloc[0]))
             passed = curve.merge(limits, on=["arch", "regime", "codec", "level"], suffixes=("", "_limit"))
@@ -84,95 +87,82 @@ def rate_accuracy(tables: Summary) -> Figure:
         ax.xaxis.set_minor_formatter(FuncFormatter(_minor_log))
         ax.tick_params(axis="x", which="minor", pad=5)  # on one line with the longer major ticks
         if i == len(tables.regimes) - 1:
-            ax.set_xlabel(f"measured rate ({tables.rate_unit}, payload only, log scale)")
+            ax.set_xlabel(f"measured rate ({tables.conditions['rate_unit'].iloc[0]}, payload only, log scale)")
         if j == 0:
             ax.set_ylabel(f"{METRIC_TITLES[tables.primary]} (%)")
     for ax in axes.flat:  # only now are the shared axes final
         _name_ends(ax, [end for at, end in ends if at is ax])
-    style.title(
-        figure,
-        f"{tables.task}: {METRIC_TITLES[tables.primary]} against rate, with 95 % intervals\n"
-        f"ringed: strongest level shown to cost at most {tables.delta:g} points; named: strongest level tested",
+    about = (
+        f"{METRIC_TITLES[tables.primary]} against rate, with 95 % intervals\n"
+        f"ringed: strongest level shown to cost at most {tables.delta:g} points; named: strongest level tested"
     )
-    _codec_legend(figure, tables)
-    return figure
+    return _finished(figure, tables, about, _codec_keys(tables))
 
 
 def fidelity_accuracy(tables: Summary) -> Figure:
-    """The primary metric against fidelity, regime original; a row per architecture, a column per measure."""
-    rows = tables.overall(tables.primary)
-    rows = rows[rows["regime"] == ORIGINAL]
+    """The primary metric of models trained on originals against fidelity.
+
+    There is a row per architecture and a column per measure of fidelity.
+    """
+    rows = where(tables.overall(tables.primary), regime=ORIGINAL)
     lossy = rows[rows["codec"] != ORIGINAL]
     measures = [measure for measure in FIDELITY if np.isfinite(lossy[measure].astype(float)).any()]
     figure, axes = _grid(len(tables.archs), len(measures), 4.2, 3.1, sharex="col", sharey=True)
     for (i, arch), (j, measure) in _product(tables.archs, measures):
-        ax, here = axes[i, j], rows[rows["arch"] == arch]
+        ax, here = axes[i, j], where(rows, arch=arch)
         ax.set_title(f"{arch}, {REGIME_TITLES[ORIGINAL]}")
         _reference(ax, here)
         for codec in tables.codecs:
-            curve = here[here["codec"] == codec].sort_values(measure)
+            curve = where(here, codec=codec).sort_values(measure)
             # A level that changed nothing has an infinite PSNR or SNR, which no axis can show.
             curve = curve[np.isfinite(curve[measure].astype(float))]
             _curve(ax, codec, curve[measure], curve)
-        if measure == "spectral_distance" and i == 0:  # shared by the column
+        if measure == "spectral_distance" and i == 0:  # the axis is shared by the column
             ax.invert_xaxis()
         if i == len(tables.archs) - 1:
             ax.set_xlabel(FIDELITY[measure] + ", more faithful to the right")
         if j == 0:
             ax.set_ylabel(f"{METRIC_TITLES[tables.primary]} (%)")
-    style.title(figure, f"{tables.task}: {METRIC_TITLES[tables.primary]} against fidelity, with 95 % intervals")
-    _codec_legend(figure, tables)
-    return figure
+    about = f"{METRIC_TITLES[tables.primary]} against fidelity, with 95 % intervals"
+    return _finished(figure, tables, about, _codec_keys(tables))
 
 
 def metrics(tables: Summary) -> Figure:
-    """Every metric by level; a row per metric, a column per codec, a line per architecture and regime."""
-    names = tables.metric_names
+    """Every metric by level, with a row per metric, a column per codec and a line per architecture and regime."""
+    detection = tables.kind == "detection"
+    names = ["map", "map50", "precision", "recall"] if detection else ["precision", "recall", "f1"]
     figure, axes = _grid(len(names), len(tables.codecs), 2.6, 1.9, sharex="col", sharey="row")
     for i, name in enumerate(names):
         rows = tables.overall(name)
         for j, codec in enumerate(tables.codecs):
-            ax, steps = axes[i, j], _steps(tables, codec, with_original=True)
+            ax, steps = axes[i, j], _steps(tables, codec)
             for (a, arch), (_, regime) in _product(tables.archs, tables.regimes):
-                here = rows[(rows["arch"] == arch) & (rows["regime"] == regime)]
-                here = here[here["codec"].isin([codec, ORIGINAL])]
+                here = where(rows[rows["codec"].isin([codec, ORIGINAL])], arch=arch, regime=regime)
                 x, look = steps.places(here), style.look(a)
-                ax.plot(x, 100 * here["value"], look.marker, ls=_dash(regime), color=look.colour)
+                ax.plot(x, 100 * here["value"], look.marker, ls=DASHES[regime], color=look.colour)
                 ax.fill_between(x, 100 * here["low"], 100 * here["high"], color=look.colour, alpha=0.1, lw=0)
             if i == 0:
                 ax.set_title(tables.title(codec))
             if j == 0:
-                macro = "macro " if tables.kind == "classification" else ""
-                ax.set_ylabel(f"{macro}{METRIC_TITLES[name]} (%)")
+                ax.set_ylabel(f"{'' if detection else 'macro '}{METRIC_TITLES[name]} (%)")
             steps.axis(ax, last=i == len(names) - 1)
     handles = [
-        Line2D(
-            [],
-            [],
-            color=style.look(a).colour,
-            marker=style.look(a).marker,
-            ls=_dash(regime),
-            label=f"{arch}, {REGIME_TITLES[regime]}",
-        )
+        _key(f"{arch}, {REGIME_TITLES[regime]}", *style.look(a), ls=DASHES[regime])
         for (a, arch), (_, regime) in _product(tables.archs, tables.regimes)
         if (arch, regime) in tables.trained
     ]
-    _legend(figure, handles)
-    style.title(figure, f"{tables.task}: what is lost by level, mild to strong\nwith 95 % intervals")
-    return figure
+    return _finished(figure, tables, "what is lost by level, mild to strong\nwith 95 % intervals", handles)
 
 
 def recovery(tables: Summary) -> Figure:
-    """What training on a mixture of levels gains at each level; a panel per codec, a marker per architecture."""
+    """What training on a mixture gains at each level, with a panel per codec and a marker per architecture."""
     rows = tables.recovery.sort_values("strength", kind="stable")
     columns = 2 if len(tables.codecs) == 4 else min(3, len(tables.codecs))
-    figure, axes = _grid(math.ceil(len(tables.codecs) / columns), columns, 3.5, 2.7, sharey=True)
-    for ax in axes.flat[len(tables.codecs) :]:
-        ax.remove()
-    for ax, codec in zip(axes.flat, tables.codecs, strict=False):
-        steps = _steps(tables, codec, with_original=True)
+    figure, axes = _panels(len(tables.codecs), columns, 3.5, 2.7, sharey=True)
+    for ax, codec in zip(axes, tables.codecs, strict=True):
+        steps = _steps(tables, codec)
         for a, arch in enumerate(tables.archs):
-            here, look = rows[(rows["arch"] == arch) & rows["codec"].isin([codec, ORIGINAL])], style.look(a)
+            here, look = where(rows[rows["codec"].isin([codec, ORIGINAL])], arch=arch), style.look(a)
             # Side by side, so that intervals of different architectures do not cover each other.
             x = steps.places(here) + 0.16 * (a - (len(tables.archs) - 1) / 2)
             decided = (here["low"] > 0) | (here["high"] < 0)
@@ -185,34 +175,22 @@ def recovery(tables: Summary) -> Figure:
         if ax.get_subplotspec().is_first_col():
             ax.set_ylabel(f"gain in {METRIC_TITLES[tables.primary]} (points)")
         steps.axis(ax, last=True)
-    handles = [
-        Line2D([], [], color=style.look(a).colour, marker=style.look(a).marker, ls="", label=arch)
-        for a, arch in enumerate(tables.archs)
-    ]
-    handles.append(
-        Line2D([], [], color=style.FAINT, marker="o", mfc="white", ls="", label="hollow: interval includes 0")
-    )
-    _legend(figure, handles)
-    style.title(
-        figure,
-        f"{tables.task}: gain from training on a mixture of levels instead of originals\n"
-        "per test level, with 95 % intervals",
-    )
-    return figure
+    handles = [_key(arch, *style.look(a), ls="") for a, arch in enumerate(tables.archs)]
+    handles.append(_key("hollow: interval includes 0", style.FAINT, "o", ls="", mfc="white"))
+    about = "gain from training on a mixture of levels instead of originals\nper test level, with 95 % intervals"
+    return _finished(figure, tables, about, handles)
 
 
 def transfer(tables: Summary) -> Figure:
-    """Heat maps of training condition against test level, for each codec with matched models."""
-    matched = tables.transfer[tables.transfer["train"] == "matched"]
+    """Heat maps of training condition against test level, one for each codec with matched models."""
+    matched = where(tables.transfer, train="matched")
     pairs = list(matched[["arch", "codec"]].drop_duplicates().sort_values(["arch", "codec"]).itertuples(index=False))
     maps = [_transfer_map(tables, arch, codec) for arch, codec in pairs]
     columns = min(2, len(pairs))
     wide, high = (max(one.shape[axis] for one in maps) for axis in (1, 0))
-    figure, axes = _grid(math.ceil(len(pairs) / columns), columns, 1.4 + 0.66 * wide, 0.8 + 0.36 * high)
-    for ax in axes.flat[len(pairs) :]:
-        ax.remove()
+    figure, axes = _panels(len(pairs), columns, 1.4 + 0.66 * wide, 0.8 + 0.36 * high)
     norm = Normalize(min(np.nanmin(one) for one in maps), max(np.nanmax(one) for one in maps))
-    for ax, (arch, codec), values in zip(axes.flat, pairs, maps, strict=False):
+    for ax, (arch, codec), values in zip(axes, pairs, maps, strict=True):
         ax.imshow(values, cmap="cividis", norm=norm, aspect="auto")
         for (i, trained), (j, tested) in _product(values.index, values.columns):
             value = float(values.to_numpy()[i, j])
@@ -228,23 +206,17 @@ def transfer(tables: Summary) -> Figure:
         ax.tick_params(length=0)
     shades = matplotlib.cm.ScalarMappable(norm, "cividis")
     figure.colorbar(shades, ax=axes, label=f"{METRIC_TITLES[tables.primary]} (%)", shrink=0.9)
-    style.title(
-        figure, f"{tables.task}: does training carry over to other levels?\nframed: trained and tested on the same"
-    )
-    return figure
+    about = "does training carry over to other levels?\nframed: trained and tested on the same"
+    return _finished(figure, tables, about)
 
 
 def limits(tables: Summary) -> Figure:
-    """The strongest acceptable level per codec and margin, as a coloured table; a block of rows per regime."""
-    rows = tables.limits[tables.limits["regime"].isin(tables.regimes)]
-    lines = [(regime, codec) for regime in tables.regimes for codec in tables.codecs]
+    """The strongest acceptable level per codec and margin as a coloured table, with a block of rows per regime."""
     across = min(2, len(tables.archs))
-    down = math.ceil(len(tables.archs) / across)
-    wide, high = 0.2 + 1.5 * len(tables.deltas), 0.4 * (len(lines) + 0.6 * len(tables.regimes))
-    figure, axes = _grid(down, across, wide, high)
-    for ax in axes.flat[len(tables.archs) :]:
-        ax.remove()
-    for index, (ax, arch) in enumerate(zip(axes.flat, tables.archs, strict=False)):
+    lines = len(tables.regimes) * len(tables.codecs) + 0.6 * len(tables.regimes)
+    wide, high = 0.2 + 1.5 * len(tables.deltas), 0.4 * lines
+    figure, axes = _panels(len(tables.archs), across, wide, high)
+    for index, (ax, arch) in enumerate(zip(axes, tables.archs, strict=True)):
         y, ticks = 0.0, []
         for regime in tables.regimes:
             name = REGIME_TITLES[regime]
@@ -254,8 +226,7 @@ def limits(tables: Summary) -> Figure:
             for codec in tables.codecs:
                 ticks.append((y + 0.5, tables.title(codec)))
                 for x, delta in enumerate(tables.deltas):
-                    cell = rows[(rows["arch"] == arch) & (rows["regime"] == regime) & (rows["codec"] == codec)]
-                    cell = cell[cell["delta"] == delta]
+                    cell = where(tables.limits, arch=arch, regime=regime, codec=codec, delta=delta)
                     if not cell.empty:
                         _limit_cell(ax, x, y, cell.iloc[0], tables)
                 y += 1
@@ -270,32 +241,25 @@ def limits(tables: Summary) -> Figure:
         "inconclusive": "inconclusive: too few test items",
         "unacceptable": "unacceptable from the mildest level on",
     }
-    _legend(
-        figure,
-        [
-            Rectangle(
-                (0, 0), 1, 1, fc=style.VERDICT_COLOURS[v], ec=style.FAINT, lw=0.5, label=f"{VERDICT_SYMBOLS[v]} {text}"
-            )
-            for v, text in words.items()
-        ],
-    )
-    style.title(
-        figure, f"{tables.task}: strongest compression that costs no more {METRIC_TITLES[tables.primary]} than allowed"
-    )
-    return figure
+    look: dict[str, Any] = {"ec": style.FAINT, "lw": 0.5}
+    handles = [
+        Rectangle((0, 0), 1, 1, fc=style.VERDICT_COLOURS[verdict], label=f"{VERDICT_SYMBOLS[verdict]} {text}", **look)
+        for verdict, text in words.items()
+    ]
+    about = f"strongest compression that costs no more {METRIC_TITLES[tables.primary]} than allowed"
+    return _finished(figure, tables, about, handles)
 
 
 def attacks(tables: Summary) -> Figure:
-    """Robustness by level, worst case per item; a row per model and goal (see `_attack_setups`), a column per codec."""
+    """The worst case per item by level, with a row per model and goal (see `_attack_setups`) and a column per codec."""
     rows = tables.worst
     setups = _attack_setups(rows)
     codecs = [codec for codec in tables.codecs if codec in set(rows["codec"])]
     figure, axes = _grid(len(setups), len(codecs), 2.7, 2.4, sharex="col", sharey="row")
     hollow = False
     for (i, setup), (j, codec) in _product(setups, codecs):
-        ax, here = axes[i, j], rows[(rows[list(setup.index)] == setup).all(axis=1)]
-        here = here[here["codec"].isin([codec, ORIGINAL])]
-        steps = _steps(tables, codec, with_original=True, only=set(rows.loc[rows["codec"] == codec, "level"]))
+        ax, here = axes[i, j], where(rows[rows["codec"].isin([codec, ORIGINAL])], **setup)
+        steps = _steps(tables, codec, only=set(where(rows, codec=codec)["level"]))
         hollow |= _attack_panel(ax, tables, here, steps, setup["goal"])
         if i == 0:
             ax.set_title(f"{tables.title(codec)}\n\n", fontweight="bold")
@@ -305,73 +269,69 @@ def attacks(tables: Summary) -> Figure:
             ax.set_title(about, loc="left", fontsize=8.5)
             ax.set_ylabel(_attack_measure(tables, setup["goal"]))
         steps.axis(ax, last=i == len(setups) - 1)
-    _attack_legend(figure, tables, hollow)
-    style.title(
-        figure,
-        f"{tables.task}: under attack with a codec in front of the model\n"
-        f"worst of all attacks tried, item by item{_intervals(tables)}",
+    about = (
+        f"under attack with a codec in front of the model\nworst of all attacks tried, item by item{_intervals(tables)}"
     )
-    return figure
+    return _finished(figure, tables, about, _attack_keys(tables, hollow))
 
 
 def attack_curves(tables: Summary) -> Figure:
-    """Robustness against the budget, from clean items to chance; a row per model, a column per codec at one level."""
-    rows = tables.worst
+    """Robustness against the budget, from clean items to the largest, with a row per model and a column per codec.
+
+    Of each codec it is the level of `most_helped`.
+    """
     norm, _ = tables.main_budget
-    rows = rows[(rows["goal"] == "untargeted") & (rows["norm"] == norm)]
+    rows = where(tables.worst, goal="untargeted", norm=norm)
     best = most_helped(rows[rows["main"]])
-    budgets = sorted(set(rows["epsilon"]), key=lambda epsilon: budget_order(norm, epsilon))
+    sizes = [epsilon for _, epsilon in budgets(rows)]
     models = list(tables.worst[["arch", "regime"]].drop_duplicates().itertuples(index=False))
     codecs = [codec for codec in tables.codecs if codec in set(tables.worst["codec"])]
     figure, axes = _grid(len(models), len(codecs), 2.7, 2.5, sharex=True, sharey=True)
     clean, clean_after, _ = tables.robust
     hollow = False
     for (i, (arch, regime)), (j, codec) in _product(models, codecs):
-        ax, here = axes[i, j], rows[(rows["arch"] == arch) & (rows["regime"] == regime)]
-        chosen = best[(best["arch"] == arch) & (best["regime"] == regime) & (best["codec"] == codec)]
+        ax, here = axes[i, j], where(rows, arch=arch, regime=regime)
+        chosen = where(best, arch=arch, regime=regime, codec=codec)
         if chosen.empty:  # this model was not attacked in this norm, or only with a target
             ax.set_axis_off()
             continue
-        at = here[(here["codec"] == codec) & here["level"].isin(chosen["level"])]
-        bare = here[here["codec"] == ORIGINAL]
-        curves = [(bare, clean, *BARE_LOOK)]
-        curves += [(at[at["tier"] == tier], clean_after, colour, marker) for tier, _, colour, marker in ATTACKERS]
+        level = chosen["level"].iloc[0]
+        at = where(here, codec=codec, level=level)
+        curves = [(where(here, codec=ORIGINAL), clean, *BARE_LOOK)]
+        curves += [(where(at, tier=tier), clean_after, colour, marker) for tier, _, colour, marker in ATTACKERS]
         for curve, unattacked, colour, marker in curves:
-            curve = curve.assign(x=curve["epsilon"].map(budgets.index) + 1).sort_values("x")
+            curve = curve.assign(x=curve["epsilon"].map(sizes.index) + 1).sort_values("x")
             hollow |= _attack_curve(ax, tables, curve, curve["x"], colour, marker, "untargeted")
             start = curve.iloc[:1]  # no budget at all: the clean items
             ax.plot([0, *start["x"]], 100 * start[[unattacked, tables.robust[2]]].to_numpy().ravel(), color=colour)
             ax.plot(0, 100 * start[unattacked], marker, color=colour)
         _chance_line(ax, tables)
-        ax.set_title(f"{tables.title(codec)}, {tables.label(codec, at['level'].iloc[0])}")
-        ax.set_xticks(range(len(budgets) + 1), ["none", *(_short_size(norm, each, tables.medium) for each in budgets)])
+        ax.set_title(f"{tables.title(codec)}, {tables.label(codec, level)}")
+        ax.set_xticks(range(len(sizes) + 1), ["none", *(_short_size(norm, each, tables.medium) for each in sizes)])
         ax.set_ylim(-4, 104)
         if j == 0:
             ax.set_ylabel(f"{arch}, {regime}\n{_attack_measure(tables, 'untargeted')}")
         if i == len(models) - 1:
             unit = {"linf": "L∞ budget", "l2": "L2 budget", "snr": "SNR, dB"}.get(norm, "share of the picture")
             ax.set_xlabel(f"{unit}, small to large")
-    _attack_legend(figure, tables, hollow, with_clean=False)
-    style.title(
-        figure,
-        f"{tables.task}: how robustness falls with the attacker's budget\n"
-        f"of each codec the level that gains most if it is ignored{_intervals(tables)}",
+    about = (
+        "how robustness falls with the attacker's budget\n"
+        f"of each codec the level that gains most if it is ignored{_intervals(tables)}"
     )
-    return figure
+    return _finished(figure, tables, about, _attack_keys(tables, hollow, with_clean=False))
 
 
 def attack_regimes(tables: Summary) -> Figure:
-    """Clean and robust accuracy side by side; a block per architecture and measure, a row per regime."""
-    rows, budget = tables.worst, tables.main_budget
-    rows = rows[(rows["norm"] == budget[0]) & (rows["epsilon"] == budget[1]) & (rows["goal"] == "untargeted")]
+    """Clean and robust accuracy side by side, with a block per architecture and measure and a row per regime."""
+    norm, epsilon = tables.main_budget
+    rows = where(tables.worst, norm=norm, epsilon=epsilon, goal="untargeted")
     _, clean_after, robust = tables.robust
     archs = list(dict.fromkeys(tables.worst["arch"]))
     conditions = [(ORIGINAL, 0.0, "no codec")]
     for codec in tables.codecs:
-        levels = [
-            level for level in tables.levels(codec)["level"] if level in set(rows.loc[rows["codec"] == codec, "level"])
-        ]
-        conditions += [(codec, level, f"{tables.title(codec)}\n{tables.label(codec, level)}") for level in levels]
+        levels = tables.levels(codec)["level"]
+        attacked = levels[levels.isin(where(rows, codec=codec)["level"])]
+        conditions += [(codec, level, f"{tables.title(codec)}\n{tables.label(codec, level)}") for level in attacked]
     # The bare model has no codec to be oblivious of: its worst case stands in both blocks.
     blocks = [
         ("clean items", clean_after, ALL),
@@ -381,63 +341,55 @@ def attack_regimes(tables: Summary) -> Figure:
     regimes = [regime for regime in REGIME_TITLES if regime in set(tables.worst["regime"])]
     high = 0.42 * len(regimes) + 0.55
     figure, axes = _grid(len(archs) * len(blocks), 1, 1.6 + 0.72 * len(conditions), high, sharex=True)
-    norm, starred = Normalize(0, 100), False
+    shades, starred = Normalize(0, 100), False
     for (i, arch), (b, (what, column, tier)) in _product(archs, blocks):
         ax, values = axes[i * len(blocks) + b, 0], np.full((len(regimes), len(conditions)), np.nan)
         for (y, regime), (x, (codec, level, _)) in _product(regimes, conditions):
-            here = rows[(rows["arch"] == arch) & (rows["regime"] == regime) & (rows["codec"] == codec)]
-            cell = here[(here["level"] == level) & (here["tier"] == (ALL if codec == ORIGINAL else tier))]
+            attacker = ALL if codec == ORIGINAL else tier
+            cell = where(rows, arch=arch, regime=regime, codec=codec, level=level, tier=attacker)
             if cell.empty:
                 ax.text(x, y, "–", ha="center", va="center")
                 continue
             values[y, x] = 100 * cell[column].iloc[0]
             doubtful = column == robust and bool(cell["unreliable"].iloc[0])
             starred |= doubtful
-            ink = "white" if norm(values[y, x]) < 0.55 else "black"
+            ink = "white" if shades(values[y, x]) < 0.55 else "black"
             text = f"{values[y, x]:.0f}{'*' * doubtful}"
             ax.text(x, y, text, ha="center", va="center", color=ink, fontsize=8.5)
-        ax.imshow(values, cmap="cividis", norm=norm, aspect="auto")
+        ax.imshow(values, cmap="cividis", norm=shades, aspect="auto")
         ax.set_yticks(range(len(regimes)), [REGIME_TITLES[regime] for regime in regimes])
         ax.set_xticks(range(len(conditions)), [name for *_, name in conditions], fontsize=7.5)
         ax.set_title(f"{arch}: {what}" if len(archs) > 1 else what, loc="left")
         ax.grid(False)
         ax.tick_params(length=0)
-    measure = METRIC_TITLES[tables.primary]
-    about = attack_size(*budget, tables.medium)
-    note = "\n* a check failed: the figure is an upper bound" if starred else ""
-    style.title(figure, f"{tables.task}: what training and compression do to robustness\n{measure} (%), {about}{note}")
-    return figure
+    about = f"{METRIC_TITLES[tables.primary]} (%), {attack_size(norm, epsilon, tables.medium)}"
+    note = "\n* a check failed: the figure is an upper bound" * starred
+    return _finished(figure, tables, f"what training and compression do to robustness\n{about}{note}")
 
 
-FIGURES: dict[str, Callable[[Summary], Figure]] = {
-    "limits": limits,
-    "rate_accuracy": rate_accuracy,
-    "fidelity_accuracy": fidelity_accuracy,
-    "metrics": metrics,
-    "recovery": recovery,
-    "transfer": transfer,
-    "attacks": attacks,
-    "attack_curves": attack_curves,
-    "attack_regimes": attack_regimes,
-}
-# Tier of `worst`, legend text, colour, marker.
+_ALL = (limits, rate_accuracy, fidelity_accuracy, metrics, recovery, transfer, attacks, attack_curves, attack_regimes)
+FIGURES: dict[str, Callable[[Summary], Figure]] = {figure.__name__: figure for figure in _ALL}
+# Of each attacker: the tier of `worst`, the text of the legend, the colour and the marker.
 ATTACKERS = (
     (OBLIVIOUS, "attacker ignores the codec (oblivious)", "#0072B2", "s"),
     (ALL, "worst of everything tried", "#D55E00", "o"),
 )
-BARE_LOOK = (style.FAINT, "D")
+BARE_LOOK = style.Look(style.FAINT, "D")
+DASHES = {ORIGINAL: "-", "mixed": "--", "adversarial": ":"}
+BASELINE = (0, (5, 2))  # the dashes of the lines that stand for originals or for the bare model
 
 
 def _attack_setups(rows: pd.DataFrame) -> list[pd.Series]:
-    """The rows of the figure `attacks`: all goals at the main budget, and of each other norm its largest budget, of the
-    first regime; of the others, which `attack_regimes` compares, the main attack alone.
+    """The rows of the figure `attacks`.
+
+    Of an architecture's first regime these are all goals at the main budget and the largest budget of each other norm.
+    Of the other regimes, which `attack_regimes` compares, it is the main attack alone.
     """
     keys = ["arch", "regime", "norm", "epsilon", "goal"]
-    goals = ("untargeted", "targeted", "trigger")
     found = rows[[*keys, "main"]].drop_duplicates()
     main = found.loc[found["main"], "norm"].iloc[0]
     order = [budget_order(*budget) for budget in zip(found["norm"], found["epsilon"], strict=True)]
-    found = found.assign(size=order, goal_order=found["goal"].map(goals.index))
+    found = found.assign(size=order, goal_order=found["goal"].map(["untargeted", "targeted", "trigger"].index))
     largest = found["size"] == found.groupby(["arch", "regime", "norm"])["size"].transform("max")
     first = found["regime"] == found.groupby("arch")["regime"].transform("first")
     shown = found["main"] & (first | (found["goal"] == "untargeted")) | (found["norm"] != main) & largest & first
@@ -446,23 +398,20 @@ def _attack_setups(rows: pd.DataFrame) -> list[pd.Series]:
 
 
 def _attack_panel(ax: Axes, tables: Summary, rows: pd.DataFrame, steps: _Steps, goal: str) -> bool:
-    """One model, goal and codec; true when some point is unreliable and therefore drawn hollow."""
+    """Draw one model, goal and codec. Returns whether some point is unreliable and therefore drawn hollow."""
     hollow = False
-    bare = rows[rows["codec"] == ORIGINAL]
-    if goal == "trigger":
-        ax.axhline(0, color=style.FAINT, ls=(0, (5, 2)), lw=1.2)
-    else:
-        column = "tasr_after" if goal == "targeted" else tables.robust[2]
-        for value in bare[column]:
-            ax.axhline(100 * value, color=style.FAINT, ls=(0, (5, 2)), lw=1.2)
+    bare = where(rows, codec=ORIGINAL)
+    column = "tasr_after" if goal == "targeted" else tables.robust[2]
+    for value in [0.0] if goal == "trigger" else bare[column]:  # without a codec there is nothing to trigger
+        ax.axhline(100 * value, color=style.FAINT, ls=BASELINE, lw=1.2)
     if goal == "untargeted":
         _chance_line(ax, tables)
-        clean = rows[(rows["tier"] == ALL)]
+        clean = where(rows, tier=ALL)
         ax.plot(steps.places(clean), 100 * clean[tables.robust[1]], color=style.INK, marker="_", lw=1)
     for tier, _, colour, marker in ATTACKERS:
-        curve = pd.concat([bare, rows[(rows["codec"] != ORIGINAL) & (rows["tier"] == tier)]])
         if goal == "trigger" and tier == OBLIVIOUS:
             continue  # whoever wants a trigger knows of the codec
+        curve = pd.concat([bare, where(rows[rows["codec"] != ORIGINAL], tier=tier)])
         hollow |= _attack_curve(ax, tables, curve, steps.places(curve), colour, marker, goal)
     if goal != "trigger":
         hollow |= _attack_curve(ax, tables, bare, steps.places(bare), *BARE_LOOK, goal)
@@ -473,7 +422,7 @@ def _attack_panel(ax: Axes, tables: Summary, rows: pd.DataFrame, steps: _Steps, 
 def _attack_curve(
     ax: Axes, tables: Summary, rows: pd.DataFrame, x: pd.Series, colour: str, marker: str, goal: str
 ) -> bool:
-    """Points, joined, with a band for the interval (mAP has none), hollow where unreliable; true if any is."""
+    """Draw joined points with a band for the interval, which mAP has not. Returns whether a point is hollow."""
     column = {"untargeted": tables.robust[2], "targeted": "tasr_after", "trigger": "triggered"}[goal]
     doubtful = rows["unreliable"].astype(bool)
     ax.plot(x, 100 * rows[column], color=colour, marker=marker)
@@ -492,7 +441,7 @@ def _attack_measure(tables: Summary, goal: str) -> str:
 
 
 def _short_size(norm: str, epsilon: float, medium: str) -> str:
-    """A budget as a tick: the axis says of what."""
+    """A budget as the text of a tick, whose axis names the norm."""
     if norm == "linf" and medium != "audio":
         return f"{number(255 * epsilon)}/255"
     return f"{number(100 * epsilon)} %" if norm == "share" else number(epsilon)
@@ -503,24 +452,21 @@ def _intervals(tables: Summary) -> str:
 
 
 def _chance_line(ax: Axes, tables: Summary) -> None:
-    """What guessing has right. A detector that finds nothing has an mAP of 0."""
+    """Draw the accuracy of guessing. In detection there is no line, because finding nothing has an mAP of 0."""
     if tables.kind == "classification":
         classes = tables.metrics.loc[tables.metrics["class"] != "", "class"].nunique()
         ax.axhline(100 / max(1, classes), color=style.FAINT, ls=":", lw=1.2)
 
 
-def _attack_legend(figure: Figure, tables: Summary, hollow: bool, with_clean: bool = True) -> None:
-    handles = [Line2D([], [], color=style.INK, marker="_", lw=1, label="clean items after the codec")] * with_clean
-    handles += [Line2D([], [], color=colour, marker=marker, label=text) for _, text, colour, marker in ATTACKERS]
-    handles.append(
-        Line2D([], [], color=BARE_LOOK[0], marker=BARE_LOOK[1], ls=(0, (5, 2)) if with_clean else "-", label="no codec")
-    )
+def _attack_keys(tables: Summary, hollow: bool, with_clean: bool = True) -> list[Line2D]:
+    handles = [_key("clean items after the codec", style.INK, "_", lw=1)] * with_clean
+    handles += [_key(text, colour, marker) for _, text, colour, marker in ATTACKERS]
+    handles.append(_key("no codec", *BARE_LOOK, ls=BASELINE if with_clean else "-"))
     if tables.kind == "classification":
-        handles.append(Line2D([], [], color=style.FAINT, ls=":", label="chance"))
+        handles.append(_key("chance", style.FAINT, ls=":"))
     if hollow:
-        text = "hollow: a check failed, unreliable"
-        handles.append(Line2D([], [], color=style.FAINT, marker="o", mfc="white", ls="", label=text))
-    _legend(figure, handles)
+        handles.append(_key("hollow: a check failed, unreliable", style.FAINT, "o", ls="", mfc="white"))
+    return handles
 
 
 def _limit_cell(ax: Axes, x: int, y: float, cell: pd.Series, tables: Summary) -> None:
@@ -539,55 +485,59 @@ def _limit_cell(ax: Axes, x: int, y: float, cell: pd.Series, tables: Summary) ->
 
 
 def _transfer_map(tables: Summary, arch: str, codec: str) -> pd.DataFrame:
-    """The primary metric in %, a row per training condition, a column per test level, both named and mild to strong."""
-    rows = tables.transfer[(tables.transfer["arch"] == arch) & (tables.transfer["codec"] == codec)]
-    trained = {regime: rows["train"] == regime for regime in REGIME_TITLES}
+    """The primary metric in %, with a row per training condition and a column per test level, both mild to strong."""
+    rows = where(tables.transfer, arch=arch, codec=codec)
+    trained = {regime: where(rows, train=regime) for regime in REGIME_TITLES}
     for other in tables.codecs:
         prefix = "" if other == codec else f"{tables.title(other)} "
-        for _, condition in tables.levels(other).iterrows():
-            trained[prefix + condition["label"]] = (
-                (rows["train"] == "matched")
-                & (rows["train_codec"] == other)
-                & (rows["train_level"] == condition["level"])
-            )
+        for _, at in tables.levels(other).iterrows():
+            matched = where(rows, train="matched", train_codec=other, train_level=at["level"])
+            trained[prefix + at["label"]] = matched
     tested = {ORIGINAL: rows["test_level"].isna()}
-    tested |= {c["label"]: rows["test_level"] == c["level"] for _, c in tables.levels(codec).iterrows()}
-    found = pd.DataFrame(
-        {
-            column: {row: 100 * rows.loc[of & on, "value"].mean() for row, of in trained.items()}
-            for column, on in tested.items()
-        }
-    )
+    tested |= {at["label"]: rows["test_level"] == at["level"] for _, at in tables.levels(codec).iterrows()}
+    cells = {
+        column: {row: 100 * of.loc[on[of.index], "value"].mean() for row, of in trained.items()}
+        for column, on in tested.items()
+    }
+    found = pd.DataFrame(cells)
     return found.dropna(how="all").dropna(how="all", axis=1)
 
 
 def _grid(rows: int, columns: int, wide: float, high: float, sharex: Share = False, sharey: Share = False) -> Any:
-    """A figure of rows x columns panels of that size in inches, and the axes as a 2-D array."""
+    """A figure of rows x columns panels of this size in inches, and its axes as a 2-D array."""
     figure = Figure(figsize=(max(6.5, columns * wide + 0.6), rows * high + 1.1), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
 
 
+def _panels(count: int, columns: int, wide: float, high: float, sharey: Share = False) -> Any:
+    """A figure of `count` panels in rows of `columns`, each of this size in inches, and the list of its axes."""
+    figure, axes = _grid(math.ceil(count / columns), columns, wide, high, sharey=sharey)
+    for ax in axes.flat[count:]:
+        ax.remove()
+    return figure, list(axes.flat[:count])
+
+
 def _product(first: Iterable[Any], second: Iterable[Any]) -> Iterable[tuple[tuple[int, Any], tuple[int, Any]]]:
-    """Pairs of (index, value) over both."""
+    """Every pair of a value of `first` and one of `second`, each as (index, value)."""
     return itertools.product(enumerate(first), enumerate(second))
 
 
 def _reference(ax: Axes, rows: pd.DataFrame) -> None:
-    """The uncompressed reference as a line with its interval."""
-    for _, row in rows[rows["codec"] == ORIGINAL].iterrows():
+    """Draw the result on originals as a line with its interval."""
+    for _, row in where(rows, codec=ORIGINAL).iterrows():
         ax.axhspan(100 * row["low"], 100 * row["high"], color="#000000", alpha=0.07, lw=0)
-        ax.axhline(100 * row["value"], color=style.FAINT, ls=(0, (5, 2)), lw=1.2)
+        ax.axhline(100 * row["value"], color=style.FAINT, ls=BASELINE, lw=1.2)
 
 
 def _curve(ax: Axes, codec: str, x: pd.Series, rows: pd.DataFrame) -> None:
-    """One codec's points, joined, with a band for the interval."""
+    """Draw the joined points of a codec with a band for the interval."""
     look = style.codec_look(codec)
     ax.fill_between(x, 100 * rows["low"], 100 * rows["high"], color=look.colour, alpha=0.13, lw=0)
     ax.plot(x, 100 * rows["value"], color=look.colour, marker=look.marker)
 
 
 def _name_ends(ax: Axes, ends: list[pd.Series]) -> None:
-    """Write the level left of each curve's end, pushed apart where names would cover each other."""
+    """Write the level to the left of each curve's end, and push levels apart that would cover each other."""
     if not ends:
         return
     ends = sorted(ends, key=lambda end: end["value"])
@@ -597,32 +547,25 @@ def _name_ends(ax: Axes, ends: list[pd.Series]) -> None:
     for at in wanted[1:]:
         placed.append(max(at, placed[-1] + gap))
     down = min(np.mean(placed) - np.mean(wanted), placed[0] - low)  # spread about the points, but inside the axes
+    beside: dict[str, Any] = {"xytext": (-8, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
     for end, at in zip(ends, placed, strict=True):
-        ax.annotate(
-            end["label"],
-            (end["rate"], at - down),
-            xytext=(-8, 0),
-            textcoords="offset points",
-            ha="right",
-            va="center",
-            fontsize=8,
-            color=[0.65 * part for part in to_rgb(style.codec_look(end["codec"]).colour)],  # readable as text
-        )
+        dark = [0.65 * part for part in to_rgb(style.codec_look(end["codec"]).colour)]  # readable as text
+        ax.annotate(end["label"], (end["rate"], at - down), fontsize=8, color=dark, **beside)
 
 
 class _Steps(NamedTuple):
-    """Evenly spaced places for a codec's levels, mildest first; the original, if shown, leads."""
+    """Evenly spaced places for the original and, from the mildest on, the levels of a codec."""
 
     levels: list[float]  # -1 stands for the original
-    unit: str  # what the numbers mean: "QF", "kb/s", "ratio"
+    unit: str  # the meaning of the numbers: "QF", "kb/s", "ratio"
 
     def places(self, rows: pd.DataFrame) -> pd.Series:
-        """Where each row stands."""
+        """The place of each row."""
         levels = rows["level"].where(rows["codec"] != ORIGINAL, -1.0)
         return levels.map({level: place for place, level in enumerate(self.levels)})
 
     def axis(self, ax: Axes, last: bool) -> None:
-        """Name the levels below the panel, and say what they are when it is the last of its column."""
+        """Name the levels below the panel, and name their unit if the panel is the last of its column."""
         names = ["orig." if level == -1 else level_text(level) for level in self.levels]
         ax.set_xticks(range(len(names)), names)
         ax.set_xlim(-0.4, len(names) - 0.6)
@@ -631,34 +574,37 @@ class _Steps(NamedTuple):
             ax.set_xlabel(f"level ({self.unit}), mild to strong")
 
 
-def _steps(tables: Summary, codec: str, with_original: bool, only: set[float] | None = None) -> _Steps:
+def _steps(tables: Summary, codec: str, only: set[float] | None = None) -> _Steps:
+    """The places of the original and of a codec's levels, or of those levels alone that `only` holds."""
     levels = tables.levels(codec)
     row = levels.iloc[0]
     unit = str(row["label"]).replace(level_text(row["level"]), "", 1).strip()
     shown = [level for level in levels["level"] if only is None or level in only]
-    return _Steps([-1.0] * with_original + shown, "ratio" if unit == ":1" else unit)
-
-
-def _dash(regime: str) -> str:
-    return {ORIGINAL: "-", "mixed": "--", "adversarial": ":"}[regime]
+    return _Steps([-1.0, *shown], "ratio" if unit == ":1" else unit)
 
 
 def _minor_log(value: float, _: int) -> str:
-    """Label 2 and 5 of each decade: a narrow range of rates would otherwise show a single number."""
+    """The label of 2 and 5 in each decade, without which a narrow range of rates would show a single number."""
     lead = value / 10 ** math.floor(math.log10(value))
     return number(value) if round(lead, 6) in (2, 5) else ""
 
 
-def _codec_legend(figure: Figure, tables: Summary) -> None:
-    looks = {codec: style.codec_look(codec) for codec in tables.codecs}
-    handles = [Line2D([], [], color=k.colour, marker=k.marker, label=tables.title(c)) for c, k in looks.items()]
-    handles.append(Line2D([], [], color=style.FAINT, ls=(0, (5, 2)), label="uncompressed"))
-    _legend(figure, handles)
+def _codec_keys(tables: Summary) -> list[Line2D]:
+    handles = [_key(tables.title(codec), *style.codec_look(codec)) for codec in tables.codecs]
+    return [*handles, _key("uncompressed", style.FAINT, ls=BASELINE)]
 
 
-def _legend(figure: Figure, handles: list[Any]) -> None:
-    """A legend below the panels, where it cannot cover data, in as many columns as fit."""
-    longest = max(len(handle.get_label()) for handle in handles)
-    fit = max(1, int(figure.get_figwidth() / (0.45 + 0.063 * longest)))
-    lines = math.ceil(len(handles) / fit)
-    figure.legend(handles=handles, loc="outside lower center", ncols=math.ceil(len(handles) / lines))
+def _key(label: str, colour: str, marker: str | None = None, **how: Any) -> Line2D:
+    """The entry of a legend for lines and points of this look."""
+    return Line2D([], [], color=colour, marker=marker, label=label, **how)
+
+
+def _finished(figure: Figure, tables: Summary, about: str, handles: Sequence[Artist] = ()) -> Figure:
+    """The figure with a title that says what it is about, and with a legend below the panels, beside all data."""
+    if handles:
+        longest = max(len(str(handle.get_label())) for handle in handles)
+        fit = max(1, int(figure.get_figwidth() / (0.45 + 0.063 * longest)))
+        lines = math.ceil(len(handles) / fit)  # the columns are as many as fit
+        figure.legend(handles=handles, loc="outside lower center", ncols=math.ceil(len(handles) / lines))
+    style.title(figure, f"{tables.task}: {about}")
+    return figure

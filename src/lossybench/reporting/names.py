@@ -1,4 +1,4 @@
-"""Which figures a task gets: known before anything ran, without importing matplotlib."""
+"""The names of the figures that a task gets, which are known before anything ran and without matplotlib."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ KINDS = ("classification", "detection")
 def figure_names(
     kind: str, has_attacks: bool, has_matched: bool, has_mixed: bool, has_attacked_regimes: bool
 ) -> list[str]:
-    """The stems of the files that `figures.draw` makes for a task of this content, in the report's order.
+    """The stems of the files that `figures.draw` makes for a task, in the report's order.
 
-    kind: "classification" or "detection"; has_*: whether models are attacked, trained on one level (matched) or on
-    a mixture of levels, and whether models of more than one regime are attacked. A figure that would have no data is
-    not among them. Raises LossyBenchError for another kind.
+    kind: "classification" or "detection". has_*: whether models are attacked, trained on one level (matched) or on a
+    mixture of levels, and whether models of more than one regime are attacked. A figure that would have no data is not
+    among the stems. Raises LossyBenchError for another kind.
     """
     if kind not in KINDS:
         raise LossyBenchError(f"unknown kind of task {kind!r}; {nearest(kind, KINDS)}")

@@ -1,4 +1,4 @@
-"""A task's summary tables, read once, with the few facts about a study that every report needs."""
+"""The summary tables of a task, each read once, and the facts about the task that more than one report needs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,8 @@ from lossybench.artifacts import read_meta, read_table
 from lossybench.conditions import ORIGINAL
 from lossybench.errors import LossyBenchError
 
-METRIC_TITLES = {
-    "accuracy": "accuracy",
-    "precision": "precision",
-    "recall": "recall",
-    "f1": "F1",
-    "map": "mAP@[.5:.95]",
-    "map50": "mAP@0.5",
-}
+METRIC_TITLES = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1"}
+METRIC_TITLES |= {"map": "mAP@[.5:.95]", "map50": "mAP@0.5"}
 REGIME_TITLES = {
     ORIGINAL: "trained on originals",
     "mixed": "trained on a mixture of levels",
@@ -29,21 +23,32 @@ REGIME_TITLES = {
 # From worst to best, so that the worst of several architectures is the smallest.
 VERDICT_ORDER = ("unacceptable", "inconclusive", "acceptable")
 VERDICT_SYMBOLS = {"acceptable": "✓", "inconclusive": "?", "unacceptable": "✗"}
-OBLIVIOUS, ALL = "T0", "all"  # tiers of WORST: attacks made without knowing of the codec; everything that was tried
-WORST = "worst"  # the attack whose rows are the worst case per item over all attacks of a budget
+WORST = "worst"  # the attack whose rows take, item by item, the worst over all attacks of a budget
+OBLIVIOUS, ALL = "T0", "all"  # the tiers of WORST: attacks that ignore the codec, and everything that was tried
+
+
+def _table(name: str) -> functools.cached_property[pd.DataFrame]:
+    """The summary table of this name as a property, read when it is first asked for."""
+    return functools.cached_property(lambda summary: read_table(summary.folder / f"{name}.parquet").to_pandas())
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """The tables of `summary/{task}/`, each read when first asked for.
+    """The tables and facts of one task.
 
-    Raises LossyBenchError, naming the file, when a table is missing or damaged or lacks what must be there.
+    folder: `summary/{task}/`, which aggregate made. Raises LossyBenchError, naming the file, when a table that is asked
+    for is missing or damaged, or lacks what must be there.
     """
 
     folder: Path
-
-    def _read(self, table: str) -> pd.DataFrame:
-        return read_table(self.folder / f"{table}.parquet").to_pandas()
+    metrics = _table("metrics")  # over all classes and per class, with intervals
+    differences = _table("differences")  # to the original, paired by item
+    limits = _table("limits")  # the strongest acceptable level per codec and delta
+    transfer = _table("transfer")  # train condition against test level
+    recovery = _table("recovery")  # what training on a mixture wins back
+    bd = _table("bd")  # Bjontegaard differences between codecs
+    attacks = _table("attacks")  # per codec, level and attack; no rows when nothing was attacked
+    gates = _table("gates")  # the checks that the attacks passed or failed
 
     @property
     def task(self) -> str:
@@ -51,60 +56,21 @@ class Summary:
         return self.folder.name
 
     @functools.cached_property
-    def metrics(self) -> pd.DataFrame:
-        """Overall and per-class metrics with intervals."""
-        return self._read("metrics")
-
-    @functools.cached_property
     def conditions(self) -> pd.DataFrame:
-        """One row per codec and level, mildest first within a codec, the original among them."""
-        table = self._read("conditions")
+        """One row per codec and level, the original among them, the mildest level of a codec first."""
+        path = self.folder / "conditions.parquet"
+        table = read_table(path).to_pandas()
         if ORIGINAL not in set(table["codec"]):
-            raise LossyBenchError(f"{self.folder / 'conditions.parquet'}: has no row for the original; aggregate again")
+            raise LossyBenchError(f"{path}: has no row for the original; aggregate again")
         return table.sort_values(["codec", "strength"], kind="stable").reset_index(drop=True)
 
     @functools.cached_property
-    def differences(self) -> pd.DataFrame:
-        """Paired differences to the original."""
-        return self._read("differences")
-
-    @functools.cached_property
-    def verdicts(self) -> pd.DataFrame:
-        """A verdict per condition and delta."""
-        return self._read("verdicts")
-
-    @functools.cached_property
-    def limits(self) -> pd.DataFrame:
-        """The strongest acceptable level per codec and delta."""
-        return self._read("limits")
-
-    @functools.cached_property
-    def transfer(self) -> pd.DataFrame:
-        """Train condition against test level."""
-        return self._read("transfer")
-
-    @functools.cached_property
-    def recovery(self) -> pd.DataFrame:
-        """What training on a mixture wins back."""
-        return self._read("recovery")
-
-    @functools.cached_property
-    def bd(self) -> pd.DataFrame:
-        """Bjontegaard differences between codecs."""
-        return self._read("bd")
-
-    @functools.cached_property
-    def attacks(self) -> pd.DataFrame:
-        """Attack figures per codec, level and attack; no rows when nothing was attacked."""
-        return self._read("attacks")
-
-    @functools.cached_property
     def worst(self) -> pd.DataFrame:
-        """What is reported of attacks: the worst case per item, over seeds (see `over_seeds`).
+        """The rows of attacks that are reported: the worst case per item, over all seeds (see `over_seeds`).
 
-        In the order of architectures, regimes, codecs with the bare model first, and levels, mildest first.
+        They are ordered by architecture, regime, codec with the bare model first, and level with the mildest first.
         """
-        rows = over_seeds(self.attacks[self.attacks["attack"] == WORST])
+        rows = over_seeds(where(self.attacks, attack=WORST))
         order = rows["regime"].map({name: place for place, name in enumerate(REGIME_TITLES)})
         lossy = rows["codec"] != ORIGINAL
         keys = ["arch", "order", "lossy", "codec", "strength"]
@@ -113,27 +79,22 @@ class Summary:
 
     @property
     def main_budget(self) -> tuple[str, float]:
-        """Norm and bound of the first model's main attack. Other models may have another one, in `main` rows."""
+        """Norm and bound of the first model's main attack. Another model's main attack stands in its `main` rows."""
         first = self.worst[self.worst["main"]].iloc[0]
         return str(first["norm"]), float(first["epsilon"])
 
     @functools.cached_property
     def attack_settings(self) -> dict[str, Any]:
-        """How the first model was attacked, as far as it is one number or word a setting."""
+        """The settings of the attacks on the first model that are a single number or word."""
         settings = read_meta(self.folder / "attacks.parquet").get("attack") or {}
         return {name: value for name, value in settings.items() if isinstance(value, (int, float, str))}
 
     @property
     def robust(self) -> tuple[str, str, str]:
-        """Columns of `attacks`: the measure on clean items, on clean ones behind the codec, under attack behind it."""
+        """The columns of `attacks` with the measure on clean items, on clean items behind the codec, under attack."""
         if self.kind == "detection":
             return "map_clean", "map_clean_after", "map_after"
         return "clean", "clean_after", "robust_after"
-
-    @functools.cached_property
-    def gates(self) -> pd.DataFrame:
-        """The checks that attack figures passed or failed."""
-        return self._read("gates")
 
     @property
     def kind(self) -> str:
@@ -149,26 +110,19 @@ class Summary:
         return "image" if set(lossy["rate_unit"]) == {"bpp"} else "video"
 
     @functools.cached_property
-    def compressed_before(self) -> str:
-        """The lossy codings that the originals went through already: "web video, DivX"; "" if none is known."""
-        return ", ".join(read_meta(self.folder / "conditions.parquet").get("compressed_before", []))
+    def meta(self) -> dict[str, Any]:
+        """The facts about the data set that stand beside its conditions."""
+        return read_meta(self.folder / "conditions.parquet")
 
-    @functools.cached_property
-    def prior_compression(self) -> str:
-        """The same as the data set's card says it."""
-        return str(read_meta(self.folder / "conditions.parquet").get("card", {}).get("prior_compression", ""))
+    @property
+    def compressed_before(self) -> str:
+        """The lossy codings that the originals went through before: "web video, DivX"; "" if none is known."""
+        return ", ".join(self.meta.get("compressed_before", []))
 
     @property
     def primary(self) -> str:
         """The metric that limits are about."""
         return "map50" if self.kind == "detection" else "accuracy"
-
-    @property
-    def metric_names(self) -> list[str]:
-        """What the metrics figure shows, in its order."""
-        if self.kind == "detection":
-            return ["map", "map50", "precision", "recall"]
-        return ["precision", "recall", "f1"]
 
     @property
     def codecs(self) -> list[str]:
@@ -182,7 +136,7 @@ class Summary:
 
     @property
     def regimes(self) -> list[str]:
-        """Of `REGIME_TITLES`, those that models were trained in; not every architecture need have each."""
+        """The regimes of `REGIME_TITLES` that some model has; an architecture need not have them all."""
         return [regime for regime in REGIME_TITLES if regime in set(self.metrics["regime"])]
 
     @property
@@ -192,46 +146,47 @@ class Summary:
 
     @property
     def deltas(self) -> list[float]:
-        """Acceptable losses in points, ascending."""
+        """The acceptable losses in points, ascending."""
         return sorted(set(self.limits["delta"]))
 
     @property
     def delta(self) -> float:
-        """The delta that headlines are about: the middle one."""
+        """The middle delta, which headlines are about."""
         return self.deltas[len(self.deltas) // 2]
 
-    @property
-    def rate_unit(self) -> str:
-        """ "bpp" or "kb/s"."""
-        return str(self.conditions["rate_unit"].iloc[0])
-
     def title(self, codec: str) -> str:
-        """A codec as readers know it."""
-        return str(self.conditions.loc[self.conditions["codec"] == codec, "title"].iloc[0])
+        """A codec's name as readers know it: "JPEG 2000"."""
+        return str(self.levels(codec)["title"].iloc[0])
 
     def levels(self, codec: str) -> pd.DataFrame:
-        """A codec's conditions, mildest first."""
-        return self.conditions[self.conditions["codec"] == codec]
+        """The conditions of a codec, mildest first."""
+        return where(self.conditions, codec=codec)
 
     def label(self, codec: str, level: float) -> str:
-        """A level as readers write it: "QF 10"."""
-        levels = self.levels(codec)
-        return str(levels.loc[levels["level"] == level, "label"].iloc[0])
+        """A level of a codec as readers write it: "QF 10"."""
+        return str(where(self.conditions, codec=codec, level=level)["label"].iloc[0])
 
     def overall(self, metric: str) -> pd.DataFrame:
-        """A metric over all classes and seeds, joined with rate and fidelity of its condition; mildest first."""
-        rows = self.metrics[(self.metrics["metric"] == metric) & (self.metrics["class"] == "")]
-        rows = rows[rows["seed"] == -1].drop(columns=["strength", "n"])
+        """A metric over all classes and seeds, joined with the rate and fidelity of each condition; mildest first."""
+        rows = where(self.metrics, metric=metric, seed=-1, **{"class": ""}).drop(columns=["strength", "n"])
         return rows.merge(self.conditions, on=["codec", "level"]).sort_values("strength", kind="stable")
 
 
-def worst_limits(tables: Summary, regime: str, delta: float) -> pd.DataFrame:
-    """One row of `limits` per codec: of the architecture with the worst verdict, then the mildest limit.
+def where(rows: pd.DataFrame, **values: object) -> pd.DataFrame:
+    """The rows whose columns hold these values: `where(rows, arch="vit_tiny", tier="T0")`."""
+    for column, value in values.items():
+        rows = rows[rows[column] == value]
+    return rows
 
+
+def worst_limits(tables: Summary, regime: str) -> pd.DataFrame:
+    """One row of `limits` per codec at the middle delta: that of the architecture with the worst verdict.
+
+    tables: the task. regime: of the models. Of architectures with equal verdicts it is the one with the mildest limit.
     What holds for it is shown for every architecture, each at its own 5 %: an intersection-union test, which needs
-    no correction. Where that is inconclusive, `items_needed` is the most that any inconclusive architecture needs.
+    no correction. Where the verdict is inconclusive, `items_needed` is the most that an inconclusive one needs.
     """
-    rows = tables.limits[(tables.limits["regime"] == regime) & (tables.limits["delta"] == delta)]
+    rows = where(tables.limits, regime=regime, delta=tables.delta)
     rows = rows.merge(tables.conditions[["codec", "level", "strength"]], on=["codec", "level"], how="left")
     rows = rows.assign(rank=rows["verdict"].map(VERDICT_ORDER.index))
     worst = rows.sort_values(["codec", "rank", "strength", "arch"], kind="stable").drop_duplicates("codec")
@@ -242,7 +197,11 @@ def worst_limits(tables: Summary, regime: str, delta: float) -> pd.DataFrame:
 
 
 def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `attacks` without their seeds: means, any doubt, the intervals' hull (which errs on the wide side)."""
+    """One row for all seeds of each model, attack and condition of `attacks`.
+
+    A figure becomes its mean over the seeds, an interval the hull of theirs, which errs on the wide side, and a row is
+    unreliable if that of any seed is.
+    """
     keys = ["arch", "regime", "codec", "level", "attack", "norm", "epsilon", "goal", "tier", "main"]
 
     def how(column: str) -> Any:
@@ -257,18 +216,20 @@ def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def most_helped(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of the untargeted rows of `worst` the level of each codec that gains most against the oblivious attacker.
+    """The level of each codec that gains most against the oblivious attacker, a choice that flatters the codec.
 
-    One row, the oblivious one, per arch, regime, norm, epsilon and codec. This choice flatters the codec.
+    rows: of `worst`. Returned is one untargeted, oblivious row per arch, regime, norm, epsilon and codec.
     """
-    rows = rows[(rows["codec"] != ORIGINAL) & (rows["goal"] == "untargeted") & (rows["tier"] == OBLIVIOUS)]
+    rows = where(rows[rows["codec"] != ORIGINAL], goal="untargeted", tier=OBLIVIOUS)
     best = rows.sort_values("gain", ascending=False, kind="stable")
-    best = best.drop_duplicates(["arch", "regime", "norm", "epsilon", "codec"])
-    return best.sort_index()
+    return best.drop_duplicates(["arch", "regime", "norm", "epsilon", "codec"]).sort_index()
 
 
 def attack_size(norm: str, epsilon: float, medium: str) -> str:
-    """An attack's bound as readers write it: 255ths of full scale for pictures, decibels for audio."""
+    """An attack's bound as readers write it, such as "L∞ ε = 8/255" or "SNR ≥ 30 dB".
+
+    norm and epsilon: as in the table `attacks`. medium: "image", "audio" or "video".
+    """
     if norm == "snr":
         return f"SNR ≥ {number(epsilon)} dB"
     if norm == "share":
@@ -280,8 +241,14 @@ def attack_size(norm: str, epsilon: float, medium: str) -> str:
 
 
 def budget_order(norm: str, epsilon: float) -> float:
-    """Larger for a larger budget: in dB the larger number is the smaller change."""
+    """A number that is larger for a larger budget: in dB the larger bound is the smaller change."""
     return -epsilon if norm == "snr" else epsilon
+
+
+def budgets(rows: pd.DataFrame) -> list[tuple[str, float]]:
+    """The (norm, epsilon) of attacks, norm by norm from the smallest budget to the largest."""
+    found = set(zip(rows["norm"], rows["epsilon"], strict=True))
+    return sorted(found, key=lambda budget: (budget[0], budget_order(*budget)))
 
 
 def number(value: float) -> str:

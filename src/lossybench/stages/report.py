@@ -1,4 +1,4 @@
-"""The report stage: a task's figures and contact sheet; recommendations, limits and attacks of all tasks."""
+"""The stage report: each task's figures and contact sheet, and the pages on the limits and attacks of all tasks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def figures(summary: Path, out: Path) -> None:
         out: the folder to write
 
     Raises:
-        LossyBenchError: naming the file, when a table is missing.
+        LossyBenchError: for a table that is missing, which it names.
     """
     from lossybench.reporting import figures
 
@@ -25,11 +25,11 @@ def contact_sheet(data: Path, compressed: list[Path], out: Path) -> None:
 
     Args:
         data: the table that fetch made
-        compressed: all test parts, those of the original among them
+        compressed: the test parts of every condition, the original among them
         out: the PNG to write
 
     Raises:
-        LossyBenchError: when an item or the original is missing, or a payload is damaged.
+        LossyBenchError: for an item or an original that is missing, and for a payload that is damaged.
     """
     from lossybench.reporting import contact_sheet
 
@@ -46,7 +46,7 @@ def recommend(summaries: list[Path], out: Path, html: Path, attacks: Path) -> No
         attacks: the page on attacks to write, as HTML
 
     Raises:
-        LossyBenchError: naming the file, when a table is missing.
+        LossyBenchError: for a table that is missing, which it names.
     """
     from lossybench.reporting import attack_page, recommendations
 

@@ -1,11 +1,12 @@
-"""What is in a data set, what is wrong with it, and what it will cost to compress: before a study starts.
+"""What is in a data set, what is wrong with it and what it will cost to compress, said before a study starts.
 
-Everything is read once, as fetching would read it, but nothing stops at the first fault: all are listed together.
+Every item is read once, as fetch would read it. Unlike fetch, a check goes on after a fault and lists all faults.
 """
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import hashlib
 import math
@@ -28,28 +29,32 @@ from lossybench.fidelity import measure, rate_of
 from lossybench.pictures import Scale
 
 SAMPLE = 16  # items that are compressed to tell the cost
-SMALL = 16  # pixels of a side: less than a block of most codecs
-SHORT = 0.05  # seconds of audio: less than two frames of most codecs
-CLIPPED = 0.001  # share of samples at full scale
-IMBALANCE = 10  # times as many items in the largest class as in the smallest
-SHOWN = 10  # items named of each kind of finding
+SMALL = 16  # pixels of a side; a smaller picture is less than a block of most codecs
+SHORT = 0.05  # seconds of audio; a shorter clip is less than two frames of most codecs
+CLIPPED = 0.001  # the share of samples at full scale above which a clip counts as clipped
+IMBALANCE = 10  # so many times the items of the smallest class, in the largest, are an imbalance
+SHOWN = 10  # the items that are named of each kind of finding
 SEVERITIES = ("error", "warning", "note")
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What one codec at one level will need for the whole data set, from a sample of it."""
+    """What one codec at one level will need for the whole data set, as a sample of it tells."""
 
     codec: str
     label: str
-    seconds: float  # of one core: encoding all, decoding and measuring
+    seconds: float  # of one core, for encoding, decoding and measuring all items
     bytes: float  # of all payloads
-    rate: float  # mean: bits per pixel for images, kb/s for audio and video
+    rate: float  # the mean, in bits per pixel for images and in kb/s for audio and video
 
 
 @dataclasses.dataclass
 class Report:
-    """What was found. sizes: (height, width), (samples,) or (frames, height, width) of each item that could be read."""
+    """What was found in a data set.
+
+    sizes: of each item that could be read, (height, width), (samples,) or (frames, height, width). rates: how many
+    items have each sampling rate. prior: the former compression, in the words of a known data set's card.
+    """
 
     title: str
     medium: str
@@ -61,34 +66,38 @@ class Report:
     rates: collections.Counter[float] = dataclasses.field(default_factory=collections.Counter)
     formats: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     raw_bytes: int = 0
-    prior: str = ""  # what the card of a known data set says of former compression
+    prior: str = ""
     costs: list[Cost] = dataclasses.field(default_factory=list)
 
     @property
     def impossible(self) -> bool:
-        """Whether a study with this data cannot run."""
+        """Whether no study can run with this data set."""
         return any(finding.severity == "error" for finding in self.findings)
+
+
+Levels = Mapping[str, tuple[Mapping[str, Any], list[float]]]
 
 
 def examine(
     adapter: str,
     options: Mapping[str, Any] | None = None,
-    levels: Mapping[str, tuple[Mapping[str, Any], list[float]]] | None = None,
+    levels: Levels | None = None,
     seed: int = 0,
     scale: Mapping[str, Any] | None = None,
 ) -> Report:
-    """Read a data set whole and say what is in it.
+    """Read a whole data set and say what is in it. Memory stays flat but for some bytes an item.
 
-    levels: codec to its encoder options and the levels whose cost shall be told; of each codec of the medium a mild, a
-    middle and a strong one when left out. scale: see `pictures.Scale`. Memory stays flat but for some bytes an item.
-    Raises LossyBenchError for options of the adapter that are wrong in themselves; all else becomes a finding.
+    adapter, options: the data set. levels: for each codec its encoder options and the levels whose cost shall be told;
+    when left out, a mild, a middle and a strong level of each codec of the medium. seed: of splits and of the sample.
+    scale: see `pictures.Scale`. Raises LossyBenchError for adapter options that are wrong in themselves; every other
+    fault becomes a finding.
     """
     dataset = data.get(adapter, dict(options or {}))
     scaled = Scale(**scale) if scale else None
     report, items = _opened(dataset, adapter, seed)
     digests: dict[bytes, list[tuple[str, str, int]]] = collections.defaultdict(list)
     sample: list[tuple[np.ndarray, float]] = []
-    random, seen = np.random.default_rng(seed), 0
+    random = np.random.default_rng(seed)
     for id, split, label, media, rate in items:
         report.counts[split, label] += 1
         if media is None:
@@ -101,37 +110,35 @@ def examine(
         report.findings += _content(id, media, report.medium, rate)
         digest = hashlib.blake2b(repr(media.shape).encode() + np.ascontiguousarray(media).tobytes(), digest_size=16)
         digests[digest.digest()].append((id, split, label))
-        seen += 1
         if len(sample) < SAMPLE:
             sample.append((media, rate))
-        elif (place := int(random.integers(seen))) < SAMPLE:
+        elif (place := int(random.integers(len(report.sizes)))) < SAMPLE:
             sample[place] = (media, rate)
     report.findings += _same(digests) + _overall(report)
     if sample:
-        report.costs = _costs(report, sample, seen, levels)
-    order = {severity: number for number, severity in enumerate(SEVERITIES)}
-    report.findings.sort(key=lambda finding: order[finding.severity])
+        report.costs = _costs(report, sample, levels)
+    report.findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return report
 
 
-Read = tuple[str, str, int, np.ndarray | None, float]  # id, split, label, media (None: unreadable), rate
+# The id, split, label, media (None if they cannot be read) and sampling rate of an item.
+Read = tuple[str, str, int, np.ndarray | None, float]
 
 
 def _opened(dataset: data.Dataset, adapter: str, seed: int) -> tuple[Report, Iterator[Read]]:
-    """The report as far as listing tells, and the items still to be read."""
+    """The report as far as a list of the items tells, and the items, which are still to be read."""
     if isinstance(dataset, ClassFolders):
         try:
             classes, entries, findings = dataset.survey(seed)
         except LossyBenchError as error:
             return _hopeless(adapter, dataset.medium, error), iter(())
-        title = f"{dataset.path} ({adapter})"
-        report = Report(title, dataset.medium, "classification", classes, findings)
+        report = Report(f"{dataset.path} ({adapter})", dataset.medium, "classification", classes, findings)
         report.formats.update(entry.path.suffix.lower() for entry in entries)
         return report, _files(dataset, entries, report)
     severity: Any = "warning"
     if isinstance(dataset, FileDataset):
         severity = "error" if dataset.on_error == "stop" else "warning"
-        dataset = dataset.model_copy(update={"on_error": "skip"})  # go on, so that all is listed
+        dataset = dataset.model_copy(update={"on_error": "skip"})  # so that reading goes on after a fault
     try:
         about = dataset.describe(seed)
     except LossyBenchError as error:
@@ -147,7 +154,6 @@ def _hopeless(adapter: str, medium: str, error: LossyBenchError) -> Report:
 
 def _files(dataset: ClassFolders, entries: list[Any], report: Report) -> Iterator[Read]:
     severity = "error" if dataset.on_error == "stop" else "warning"
-    lossy = [entry for entry in entries if entry.path.suffix.lower() in LOSSY]
     for entry in tqdm(entries, desc="check", unit="item", mininterval=2):
         media, rate = None, 0.0
         try:
@@ -159,10 +165,9 @@ def _files(dataset: ClassFolders, entries: list[Any], report: Report) -> Iterato
             text = str(error).removeprefix(f"{entry.path}: ")
             report.findings.append(Finding(_fault(text), severity, str(entry.path), text))  # type: ignore[arg-type]
         yield entry.id, entry.split, entry.label, media, rate
+    lossy = [entry.id for entry in entries if entry.path.suffix.lower() in LOSSY]
     if lossy:
-        text = (
-            f"{len(lossy)} of {len(entries)} files, such as {lossy[0].id}, are in lossy formats: compressed twice here"
-        )
+        text = f"{len(lossy)} of {len(entries)} files, such as {lossy[0]}, are in lossy formats: compressed twice here"
         report.findings.append(Finding("lossy source", "warning", str(dataset.path), text))
 
 
@@ -187,58 +192,52 @@ def _any(dataset: data.Dataset, report: Report, seed: int, severity: Any) -> Ite
 
 
 def _content(id: str, media: np.ndarray, medium: str, rate: float) -> list[Finding]:
-    """What the decoded item itself tells."""
-    findings = []
-
-    def found(kind: str, text: str) -> None:
-        findings.append(Finding(kind, "warning", id, text))
-
+    """What the decoded media of an item tell."""
     if medium == "audio":
-        loudest = np.abs(media.astype(np.int32)).max()
-        share = np.mean(np.abs(media.astype(np.int32)) >= 32767)
-        if loudest == 0:
-            found("silent clip", "holds nothing but zeros")
-        if share > CLIPPED:
-            found("clipped clip", f"{100 * share:.1f} % of its samples are at full scale")
-        if len(media) / rate < SHORT:
-            found("very short clip", f"lasts {1000 * len(media) / rate:.0f} ms")
-        return findings
-    height, width = media.shape[-3:-1]
-    if min(height, width) < SMALL:
-        found("very small picture", f"is {width} x {height} pixels, less than a codec's block")
-    if media.min() == media.max() or (media == media.reshape(-1, 3)[0]).all():
-        found("picture of one colour", "shows nothing")
-    if medium == "video" and len(media) == 1:
-        found("clip of one frame", "has no motion")
-    return findings
+        loudness = np.abs(media.astype(np.int32))
+        share, duration = np.mean(loudness >= 32767), len(media) / rate
+        checks = [
+            (loudness.max() == 0, "silent clip", "holds nothing but zeros"),
+            (share > CLIPPED, "clipped clip", f"{100 * share:.1f} % of its samples are at full scale"),
+            (duration < SHORT, "very short clip", f"lasts {1000 * duration:.0f} ms"),
+        ]
+    else:
+        height, width = media.shape[-3:-1]
+        size = f"is {width} x {height} pixels, less than a codec's block"
+        plain = media.min() == media.max() or (media == media.reshape(-1, 3)[0]).all()
+        checks = [
+            (min(height, width) < SMALL, "very small picture", size),
+            (plain, "picture of one colour", "shows nothing"),
+            (medium == "video" and len(media) == 1, "clip of one frame", "has no motion"),
+        ]
+    return [Finding(kind, "warning", id, text) for failed, kind, text in checks if failed]
 
 
 def _same(digests: Mapping[bytes, list[tuple[str, str, int]]]) -> list[Finding]:
-    """Items of the same content: in two splits, of two classes, or just twice."""
+    """Items of the same content, whether in two splits, of two classes, or just twice."""
     findings = []
-    for items in digests.values():
-        if len(items) == 1:
-            continue
-        (first, split, label), *others = items
+    for (first, split, label), *others in digests.values():
         for id, of_split, of_label in others:
+            text = f"is the same as {first}"
             if of_label != label:
-                findings.append(Finding("same content, two classes", "error", id, f"is the same as {first}"))
+                findings.append(Finding("same content, two classes", "error", id, text))
             elif of_split != split:
-                text = f"is the same as {first}, which is in {split}, this in {of_split}: set `group`, or remove one"
+                text += f", which is in {split}, this in {of_split}: set `group`, or remove one"
                 findings.append(Finding("same content in two splits", "warning", id, text))
             else:
-                findings.append(Finding("same content twice", "warning", id, f"is the same as {first}"))
+                findings.append(Finding("same content twice", "warning", id, text))
     return findings
 
 
 def _overall(report: Report) -> list[Finding]:
+    """What all items together tell."""
     findings = []
-    if report.kind == "classification":
-        of_class = collections.Counter[int]()
-        for (_, label), count in report.counts.items():
-            of_class[label] += count
-        if of_class and max(of_class.values()) >= IMBALANCE * min(of_class.values()):
-            most, least = max(of_class, key=of_class.__getitem__), min(of_class, key=of_class.__getitem__)
+    of_class = collections.Counter[int]()
+    for (_, label), count in report.counts.items():
+        of_class[label] += count
+    if report.kind == "classification" and of_class:
+        most, least = max(of_class, key=of_class.__getitem__), min(of_class, key=of_class.__getitem__)
+        if of_class[most] >= IMBALANCE * of_class[least]:
             text = f"has {of_class[least]} items, class {report.classes[most]!r} {of_class[most]}: accuracy hides it"
             findings.append(Finding("imbalance", "warning", f"class {report.classes[least]!r}", text))
     if len(sizes := set(report.sizes)) > 1:
@@ -254,13 +253,8 @@ def _size(size: tuple[int, ...]) -> str:
     return " x ".join(map(str, size[::-1] if len(size) == 2 else size))
 
 
-def _costs(
-    report: Report,
-    sample: list[tuple[np.ndarray, float]],
-    items: int,
-    levels: Mapping[str, tuple[Mapping[str, Any], list[float]]] | None,
-) -> list[Cost]:
-    """Time and bytes of each codec and level, in proportion to the raw bytes of the sample."""
+def _costs(report: Report, sample: list[tuple[np.ndarray, float]], levels: Levels | None) -> list[Cost]:
+    """The time and bytes that each codec and level would take for all items, in proportion to the sample's."""
     raw = sum(media.nbytes for media, _ in sample)
     medium: Any = report.medium
     if levels is None:
@@ -281,32 +275,30 @@ def _costs(
             except LossyBenchError as error:
                 report.findings.append(Finding("cannot be compressed", "error", codec.level_label(level), str(error)))
                 continue
-            seconds = (time.process_time() - start) * items / len(sample)
+            seconds = (time.process_time() - start) * len(report.sizes) / len(sample)
             size = bits / 8 * report.raw_bytes / raw
             costs.append(Cost(codec.title, codec.level_label(level), seconds, size, float(np.mean(rates))))
     return costs
 
 
 def _three(name: str, medium: Any, rate: float) -> list[float]:
-    """A mild, a middle and a strong level of a codec; none, if it is for other media."""
+    """A mild, a middle and a strong level of a codec; no level if the codec is for other media."""
     codec = codecs.get(name)
     possible: list[float] = []
-    for level in range(int(np.ceil(codec.bounds[0])), int(codec.bounds[1]) + 1):
-        try:
+    for level in range(math.ceil(codec.bounds[0]), int(codec.bounds[1]) + 1):
+        with contextlib.suppress(LossyBenchError):
             codec.check(level, medium, rate)
-        except LossyBenchError:
-            continue
-        possible.append(level)
+            possible.append(level)
     if not possible:
         return []
-    # Ratios and bitrates by their logarithm, scales such as QF and QP as they are.
+    # Ratios and bitrates are spaced by their logarithm, scales such as QF and QP as they are.
     space = np.geomspace if codec.unit else np.linspace
     wanted = space(possible[0], possible[-1], 5)[1:-1]
     return list(dict.fromkeys(min(possible, key=lambda level: abs(level - one)) for one in wanted))
 
 
 def text(report: Report) -> str:
-    """The report in words, for a terminal."""
+    """The report in words for a terminal."""
     lines = [f"{report.title}: {report.medium} {report.kind}, {len(report.classes)} classes"]
     lines += _items(report)
     if report.sizes:
@@ -314,12 +306,11 @@ def text(report: Report) -> str:
         lines.append(f"  sizes: {_size(low)}" + (f" to {_size(high)}" if low != high else ""))
     if report.medium != "image" and report.rates:
         unit = "Hz" if report.medium == "audio" else "frames/s"
-        seconds = [size[0] / next(iter(report.rates)) for size in report.sizes] if len(report.rates) == 1 else []
         lines.append(f"  rates: {', '.join(f'{rate:g}' for rate in sorted(report.rates))} {unit}")
-        if seconds:
-            lines.append(
-                f"  durations: {min(seconds):.2f} to {max(seconds):.2f} s, {sum(seconds) / 60:.1f} minutes in all"
-            )
+        if len(report.rates) == 1:
+            seconds = [size[0] / next(iter(report.rates)) for size in report.sizes]
+            durations = f"{min(seconds):.2f} to {max(seconds):.2f} s, {sum(seconds) / 60:.1f} minutes in all"
+            lines.append(f"  durations: {durations}")
     if report.formats:
         lines.append("  formats: " + ", ".join(f"{count} {name}" for name, count in report.formats.most_common()))
     lines.append(f"  uncompressed: {_bytes(report.raw_bytes)}")
@@ -338,15 +329,15 @@ def text(report: Report) -> str:
         unit = "bpp" if report.medium == "image" else "kb/s"
         lines += ["", f"To compress all of it, from {min(SAMPLE, len(report.sizes))} items, on one core:"]
         rows = [(c.codec, c.label, f"{c.rate:.3g} {unit}", _bytes(c.bytes), _duration(c.seconds)) for c in report.costs]
-        widths = [max(len(row[column]) for row in rows) for column in range(5)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines += ["  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-        total = sum(cost.seconds for cost in report.costs), sum(cost.bytes for cost in report.costs)
-        lines.append(f"  together {_bytes(total[1])}, {_duration(total[0])}")
+        size, duration = sum(cost.bytes for cost in report.costs), sum(cost.seconds for cost in report.costs)
+        lines.append(f"  together {_bytes(size)}, {_duration(duration)}")
     return "\n".join(lines)
 
 
 def _items(report: Report) -> list[str]:
-    """A line a class with its items in each split; the splits alone where there are very many classes."""
+    """The items in each split, and a line with those of each class unless there are very many classes."""
     splits = [split for split in SPLITS if any(of == split for of, _ in report.counts)]
     totals = {split: sum(n for (of, _), n in report.counts.items() if of == split) for split in splits}
     lines = ["  items: " + (", ".join(f"{count} {split}" for split, count in totals.items()) or "none")]
@@ -369,12 +360,8 @@ def _duration(seconds: float) -> str:
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Everything that was found, for a program."""
-    return {
-        "title": report.title,
-        "medium": report.medium,
-        "kind": report.kind,
-        "classes": report.classes,
+    """All that the report holds, in a form for JSON."""
+    return {name: getattr(report, name) for name in ("title", "medium", "kind", "classes")} | {
         "items": [
             {"split": split, "class": report.classes[label] if label >= 0 else None, "count": count}
             for (split, label), count in sorted(report.counts.items())
@@ -411,7 +398,7 @@ def check(
         out: a JSON to write, with all findings
 
     Raises:
-        LossyBenchError: for a wrong config, task or option.
+        LossyBenchError: for a wrong config, task or option, which it names.
     """
     reports = {}
     if adapter or path:

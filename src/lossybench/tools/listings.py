@@ -1,4 +1,4 @@
-"""What there is: a study's headline, the config's schema, the public data sets, the codecs."""
+"""What there is: the headline of a study, the config's schema, the public data sets and the codecs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ def headline(config: Path = Path("config.yaml"), /) -> str:
 
     Args:
         config: the study
+
+    Raises:
+        LossyBenchError: for a config that is wrong and for a summary that is missing.
     """
     from lossybench import study
     from lossybench.reporting import recommendations

@@ -1,10 +1,11 @@
-"""What a study will do, how long that takes and how much it writes, said before it starts."""
+"""What a study will do, how long it takes and how much it writes, said before it starts."""
 
 from __future__ import annotations
 
 import collections
 import math
 import time
+import timeit
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,28 +23,28 @@ from lossybench.data.dataset import SPLITS
 from lossybench.layout import Part
 from lossybench.models.existing_settings import ExistingSettings
 from lossybench.study import Study, load
-from lossybench.tasks import training_settings as training_settings
+from lossybench.tasks import training_settings
 
-# CPU seconds on a 2-core virtual machine, rounded from benchmark files of the default study, for items of its sizes;
-# others take more or less in proportion. This is an order, not a promise.
+# CPU seconds on a 2-core virtual machine, rounded from the benchmark files of the default study, for items of its
+# sizes; larger and smaller items take more or less in proportion. These are orders of magnitude, not promises.
 START = {"fetch": 1.5, "compress": 0.8, "train": 3.5, "evaluate": 2.8, "attack": 5.5, "aggregate": 4.0, "report": 4.0}
-FETCH = {"image": 0.001, "audio": 0.002, "video": 0.01}  # an item
-ENCODE = {  # an item
+FETCH = {"image": 0.001, "audio": 0.002, "video": 0.01}  # for an item
+ENCODE = {  # for an item
     "image": {"original": 0.001, "jpeg": 0.0003, "webp": 0.0005, "jpeg2000": 0.002, "h264": 0.0015, "hevc": 0.005},
     "audio": {"original": 0.001, "mp3": 0.006, "opus": 0.01},
     "video": {"original": 0.007, "jpeg": 0.002, "jpeg2000": 0.02, "h264": 0.007, "hevc": 0.012},
 }
-MEASURE = {"image": 0.001, "audio": 0.001, "video": 0.012}  # fidelity of an item
-LEARN = {  # an item and epoch
+MEASURE = {"image": 0.001, "audio": 0.001, "video": 0.012}  # for the fidelity of an item
+LEARN = {  # for an item and epoch
     ("image", "classification"): 0.001,
     ("image", "detection"): 0.007,
     ("audio", "classification"): 0.001,
     ("video", "classification"): 0.004,
     ("video", "detection"): 0.02,
 }
-TEST_SHARE = 0.5  # of what an item and epoch costs in training
-LEFT = 0.3  # share of the items that attacks without gradients are left with
-# Bytes of an item as the embedded data sets have it, and as their models see it where that is less.
+TEST_SHARE = 0.5  # what a tested item costs, as a share of what an item and epoch costs in training
+LEFT = 0.3  # the share of the items that the other attacks leave to those without gradients
+# The bytes of an item in the embedded data sets, and those that their models see where these are fewer.
 RAW = {
     ("image", "classification"): 48 * 48 * 3,
     ("image", "detection"): 128 * 128 * 3,
@@ -52,18 +53,19 @@ RAW = {
     ("video", "detection"): 16 * 96 * 96 * 3,
 }
 SEEN = {**RAW, ("video", "classification"): 8 * 64 * 64 * 3}
-# Share of an item's bytes that is stored: losslessly, and by codecs on average over the default study's levels.
+# The share of an item's bytes that is stored: losslessly, and by a codec as the mean over the default study's levels.
 STORED = {
     "image": {"original": 0.48, "jpeg": 0.045, "webp": 0.04, "jpeg2000": 0.07, "h264": 0.032, "hevc": 0.028},
     "audio": {"original": 0.62, "mp3": 0.13, "opus": 0.1},
     "video": {"original": 0.3, "jpeg": 0.045, "jpeg2000": 0.06, "h264": 0.01, "hevc": 0.008},
 }
-ROW = 150  # bytes of a row of tables beside media, and of an outcome
-DETECTED = 3000  # bytes of an item's detections
-WEIGHTS, TORCHVISION = 1e6, 1e8  # bytes of a model
-ADVERSARIAL = (0.65, 1.4)  # an item's bytes by which each attack on it grows the table: bare, through a codec
-SUMMARY = 5e6  # bytes of a task's summary and figures
-GPU_SPEEDUP = 20  # of learning and attacking over one core: assumed, not measured
+ROW = 150  # the bytes of a row of tables beside the media, and of an outcome
+DETECTED = 3000  # the bytes of an item's detections
+WEIGHTS, TORCHVISION = 1e6, 1e8  # the bytes of a model of this package and of torchvision
+# The share of an item's bytes by which each attack on it grows the table: on the bare model, and through a codec.
+ADVERSARIAL = (0.65, 1.4)
+SUMMARY = 5e6  # the bytes of a task's summary and figures
+GPU_SPEEDUP = 20  # how many times as fast as a core a GPU learns and attacks: assumed, not measured
 REFERENCE = 0.019  # seconds that `_calibrate` takes on that machine
 
 
@@ -79,72 +81,59 @@ def plan(config: Path = Path("config.yaml"), /, cores: int = 1) -> str:
 
 
 def jobs(study: Study) -> dict[str, int]:
-    """Jobs of a whole study from nothing, by rule; the same numbers that Snakemake counts."""
-    stages = ("fetch", "compress", "train", "adopt", "evaluate", "attack", "aggregate", "contact_sheet", "recommend")
-    count = dict.fromkeys(stages, 0)
+    """The number of jobs of each rule for a whole study from nothing, as Snakemake counts them."""
+    count = collections.Counter(recommend=1, all=1)
     for task in study.tasks:
-        count["fetch"] += 1
-        count["compress"] += len(study.all_compressed(task, "test")) + len(study.all_compressed(task, "train"))
-        count["adopt"] += len(study.existing(task))
-        count["train"] += len(study.models(task)) - len(study.existing(task))
-        count["evaluate"] += len(study.all_outcomes(task))
-        count["attack"] += len(study.all_attacks(task))
-        count["aggregate"] += 1
+        existing, models = len(study.existing(task)), len(study.models(task))
+        compressed = len(study.all_compressed(task, "test")) + len(study.all_compressed(task, "train"))
+        count.update(fetch=1, compress=compressed, adopt=existing, train=models - existing, aggregate=1)
+        count.update(evaluate=len(study.all_outcomes(task)), attack=len(study.all_attacks(task)), contact_sheet=1)
         count[f"figures_{task}"] = 1
-        count["contact_sheet"] += 1
-    count["recommend"] = 1
-    count["all"] = 1
     return count
 
 
 def describe(study: Study, cores: int) -> str:
-    """The plan in words: per task items, conditions, models, attacks; jobs in all and about how long they take."""
+    """The plan of a study in words: the jobs, about how long they take on so many cores, and what each task is."""
     lines = []
-    known = True
     for task in study.tasks:
         about = study.description(task)
         counts = about.counts
-        known &= counts is not None
         items = "/".join(str(counts.get(split, 0)) for split in SPLITS) if counts else "number unknown until read"
         attacked = f", {len(study.attacked(task))} attacked" if study.attacked(task) else ""
         lines.append(
             f"  {task}: {about.medium} {about.kind}, items {items} (train/val/test), {len(study.conditions(task))} "
             f"conditions, {len(study.models(task))} models{attacked}"
         )
-    total = sum(jobs(study).values())
     per_core = "each core" if cores > 1 else "the core"
-    here = seconds(study) * _calibrate() / REFERENCE / cores
-    duration = (
-        f"about {_minutes(here)} on {cores} core{'s' * (cores > 1)} like these"
-        if known
-        else f"how long depends on the number of items; {per_core} runs one job at a time"
-    )
+    duration = f"how long depends on the number of items; {per_core} runs one job at a time"
+    if all(study.description(task).counts is not None for task in study.tasks):
+        here = sum(job.seconds for job in costs(study)) * _calibrate() / REFERENCE / cores
+        duration = f"about {_minutes(here)} on {cores} core{'s' * (cores > 1)} like these"
+    total = sum(jobs(study).values())
     return "\n".join([f"The study in {study.layout.root}: {total} jobs from nothing, {duration}", *lines])
 
 
 class Job(NamedTuple):
-    """What one job costs: item passes, CPU seconds on the reference machine, those of them that a GPU would take over,
-    and bytes written.
-    """
+    """What one job costs."""
 
     stage: Stage
-    items: int
-    seconds: float
-    learning: float = 0.0
-    size: float = 0.0
+    items: int  # passes of an item through the job
+    seconds: float  # of the reference machine's CPU
+    learning: float = 0.0  # those of the seconds that a GPU would take over
+    size: float = 0.0  # bytes that the job writes
 
     @property
     def with_gpu(self) -> float:
-        """Seconds with a GPU for what it can do."""
+        """The seconds of the job with a GPU for what a GPU can do."""
         return self.seconds - self.learning + self.learning / GPU_SPEEDUP
 
 
 def table(study: Study) -> str:
-    """A table for whoever runs it on a cluster, with a line on how to read it; looks at one item of each folder.
+    """A table of what a study costs on a cluster. It looks at one item of each folder.
 
-    Per stage: jobs, jobs that a cluster sees (short ones travel together), item passes, storage, CPU hours without any
-    GPU, hours for which train, evaluate and attack jobs hold a GPU where they have one, and the minutes of the longest
-    job, with what the config's `cluster` section gives it, beside the limit of its first try.
+    The columns are, per stage: jobs, jobs that a cluster sees (short ones travel together), item passes, storage, CPU
+    hours without any GPU, hours for which train, evaluate and attack jobs hold a GPU where they have one, and the
+    minutes of the longest job, on what the config's `cluster` section gives it, beside the limit of its first try.
     """
     import pandas as pd  # here, since every start of Snakemake imports this module
 
@@ -170,9 +159,8 @@ def table(study: Study) -> str:
     columns = pd.DataFrame(rows).set_index("stage")
     total = columns.drop(columns=["longest, minutes", "limit, minutes"]).sum().rename("total")
     shown = pd.concat([columns.astype(object), total.to_frame().T.astype(object)]).fillna("")
-    shown[["jobs", "on a cluster", "item passes"]] = shown[["jobs", "on a cluster", "item passes"]].map(
-        "{:,.0f}".format
-    )
+    whole = ["jobs", "on a cluster", "item passes"]
+    shown[whole] = shown[whole].map("{:,.0f}".format)
     return (
         f"{shown.to_string(float_format='{:,.1f}'.format)}\n"
         f"A GPU is assumed, not measured, to be {GPU_SPEEDUP} times as fast as a core at learning and attacking."
@@ -180,24 +168,16 @@ def table(study: Study) -> str:
 
 
 def _submitted(study: Study, stage: Stage, jobs: int) -> int:
-    """Jobs that a cluster sees: the levels of a codec in compress, the codecs of a model in evaluate are one."""
+    """The jobs that a cluster sees: to it the levels of a codec in compress and the codecs of a model are one job."""
     if stage == "evaluate":
         return sum(len(study.models(task)) for task in study.tasks)
     if stage == "compress":
-        paths = [
-            path for task in study.tasks for part in ("test", "train") for path in study.all_compressed(task, part)
-        ]
-        return len({(path.parent.parent, path.name) for path in paths})
+        return len({(task, part, at.codec) for task in study.tasks for part, at in _conditions(study, task)})
     return jobs
 
 
-def seconds(study: Study) -> float:
-    """CPU seconds of a whole study on the reference machine; items of unknown number count as none."""
-    return sum(job.seconds for job in costs(study))
-
-
 def costs(study: Study) -> Iterator[Job]:
-    """Every job of the study from nothing with what it costs; items of unknown number count as none."""
+    """What each job of the study costs from nothing; items of unknown number count as none."""
     for task in study.tasks:
         yield from _task_costs(study, task)
     yield Job("report", 0, START["report"])
@@ -256,14 +236,14 @@ def _task_costs(study: Study, task: str) -> Iterator[Job]:
 
 
 def _conditions(study: Study, task: str) -> Iterator[tuple[Part, Condition]]:
-    """Every part and condition that is compressed."""
+    """Every part and condition of a task that is compressed."""
     yield from (("test", condition) for condition in study.conditions(task))
-    trained = {c: None for model in study.models(task) for c in study.training_conditions(model)}
+    trained = dict.fromkeys(c for model in study.models(task) for c in study.training_conditions(model))
     yield from (("train", condition) for condition in trained)
 
 
 def _raw(study: Study, task: str) -> float:
-    """Bytes of a decoded item: of the first one where media lie in a folder, else as published or embedded."""
+    """The bytes of a decoded item: of the first where media lie in a folder, else as they are published or embedded."""
     about, config = study.description(task), study.task(task).data
     dataset: Any = data.get(config.adapter, config.options)
     if getattr(dataset, "path", None):
@@ -278,16 +258,15 @@ def _raw(study: Study, task: str) -> float:
 
 
 def _seen(study: Study, model: Model, medium: str, raw: float) -> float:
-    """Bytes of an item as a model sees it."""
-    if model in study.existing(model.task):
-        size = ExistingSettings(**study.existing_settings(model)).input_size
-    else:
-        size = _training(study, model).input_size
+    """The bytes of an item as a model sees it."""
+    exists = model in study.existing(model.task)
+    settings = ExistingSettings(**study.existing_settings(model)) if exists else _training(study, model)
+    size = settings.input_size
     return math.prod(size) * (2 if medium == "audio" else 3) if size else raw
 
 
 def _attack_steps(settings: AttackSettings, behind: bool) -> float:
-    """Steps an item, all attacks together; each costs a pass through the codec and about what learning from it does."""
+    """The steps of all attacks on an item, each of which costs a pass through the codec and one of learning."""
     steps = 0.0
     for aim in settings.aims:
         method = METHODS[aim.attack]
@@ -297,7 +276,7 @@ def _attack_steps(settings: AttackSettings, behind: bool) -> float:
             steps += method.effort * settings.adaptive_steps
         elif method.access == "gradients" and aim.goal != "trigger":
             steps += method.effort * settings.steps
-    # The main attack follows the poorer gradient too.
+    # The main attack follows the poorer gradient as well.
     return settings.restarts * (steps + 2 * settings.adaptive_steps * behind)
 
 
@@ -307,15 +286,9 @@ def _training(study: Study, model: Model) -> training_settings.TrainingSettings:
 
 
 def _calibrate() -> float:
-    """CPU seconds of a fixed piece of work on one core, the best of three."""
+    """The CPU seconds that one core needs for a fixed piece of work, the best of three."""
     content = np.random.default_rng(0).integers(0, 32, 1_000_000, np.uint8).tobytes()
-
-    def once() -> float:
-        start = time.process_time()
-        zlib.compress(content)
-        return time.process_time() - start
-
-    return min(once() for _ in range(3))
+    return min(timeit.repeat(lambda: zlib.compress(content), timer=time.process_time, number=1, repeat=3))
 
 
 def _minutes(amount: float) -> str:

@@ -1,4 +1,4 @@
-"""What rate and fidelity a codec gives the files of a folder, level by level, without any model."""
+"""The rate and fidelity that a codec gives the files of a folder at each level, without any model."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from lossybench.fidelity import measure, rate_of
 def measured(
     path: Path, codec: str, levels: list[float], options: dict[str, Any], medium: Medium
 ) -> list[dict[str, Any]]:
-    """One row a level, from the mildest: means over all files of the medium below `path`, each weighing the same.
+    """One row per level, from the mildest on, with means over all files of a folder, each of the same weight.
 
-    Columns: codec, encoder, level, items; rate (coded media alone) and file_rate (with all that the encoder wrote), in
-    bits per pixel for images, else in kb/s; then psnr (dB) and ssim, or snr (dB) and spectral_distance (dB).
-    Raises LossyBenchError for a level the codec cannot do, for a folder without files of the medium, and for a
-    file that cannot be read, which it names.
+    path: the folder, whose files of the medium are taken at any depth. codec, levels, options: the codec, its levels in
+    any order and its encoder options. medium: "image", "audio" or "video". The columns are codec, encoder, level and
+    items; rate (coded media alone) and file_rate (all that the encoder wrote), in bits per pixel for images, else in
+    kb/s; then psnr (dB) and ssim, or snr (dB) and spectral_distance (dB). Raises LossyBenchError for a level that the
+    codec cannot do, for a folder without files of the medium, and for a file that cannot be read, which it names.
     """
     folder = data.get(f"{medium}_folder", {"path": path})
     assert isinstance(folder, ClassFolders)
@@ -33,7 +34,7 @@ def measured(
     levels = coder.by_strength(list(dict.fromkeys(levels)))
     for level in levels:
         coder.check(level, medium, folder.sampling_rate)
-    subfolders(path, "rates")  # complains if it is none
+    subfolders(path, "rates")  # raises LossyBenchError for a path that is no folder
     files = folder.files(path, [])
     if not files:
         raise LossyBenchError(f"{path}: holds no {medium} file ({', '.join(folder.extensions)})")
@@ -47,15 +48,14 @@ def measured(
                     fidelity = measure(media, coder.decode(encoded.payload, media.shape, rate), medium, rate)
                 except LossyBenchError as error:
                     raise LossyBenchError(f"{file}: {error}") from None
-                written = encoded.payload_bits + encoded.overhead_bits
-                bits = {"rate": encoded.payload_bits, "file_rate": written}
+                bits = {"rate": encoded.payload_bits, "file_rate": encoded.payload_bits + encoded.overhead_bits}
                 row = {name: rate_of(amount, media.shape, medium, rate) for name, amount in bits.items()}
                 found[level].append(row | fidelity)
                 bar.update()
     columns = ("rate", "file_rate", *(("snr", "spectral_distance") if medium == "audio" else ("psnr", "ssim")))
     return [
         {"codec": codec, "encoder": coder.version(), "level": level, "items": len(rows)}
-        # A picture too small for SSIM has none, and then the mean is not a number.
+        # A picture that is too small for SSIM has none, and then the mean is not a number.
         | {column: float(np.mean(np.array([row[column] for row in rows], float))) for column in columns}
         for level, rows in found.items()
     ]
@@ -73,15 +73,15 @@ def rates(
     """Say what rate and fidelity a codec gives the files of a folder; no model is needed.
 
     Args:
-        folder: all files of the medium below it are taken
+        folder: the folder whose files of the medium are taken, at any depth
         codec: the codec; `lossybench codecs` lists them
         levels: its levels
         options: the options of the encoder
-        medium: which files to take
+        medium: the medium of the files to take
         out: a CSV to write
 
     Raises:
-        LossyBenchError: see `measured`.
+        LossyBenchError: for what `measured` refuses.
     """
     rows = measured(folder, codec, levels, options or {}, medium)
     unit = "bpp" if medium == "image" else "kb/s"

@@ -1,4 +1,4 @@
-"""How fast one machine trains, evaluates and attacks, and for what share of the time its device waits for data."""
+"""How fast a machine trains, evaluates and attacks, and for what share of the time its device waits for data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lossybench.errors import LossyBenchError
 from lossybench.models import runtime
 from lossybench.stages.evaluate import level_outcomes
 
-ROUNDS = 3  # of which the fastest counts: others only measure what else the machine does
+ROUNDS = 3  # the fastest round counts, since slower ones only show what else the machine does
 
 
 def speed(
@@ -41,21 +41,21 @@ def speed(
     """Time training, evaluation and attacks of one classifier, and how long its device waits.
 
     The architecture is trained anew with the model's settings. "waits" is the share of the time in which the device
-    does not compute: the same work on media that are ready in memory takes the rest (of PGD: its bare forward and
-    backward passes).
+    does not compute. The rest is what the same work takes on media that are ready in memory, or, of PGD, what its bare
+    forward and backward passes take.
 
     Args:
         model: the folder that train made
         data: the table that fetch made
         train: the train parts to train on
         test: the test part to evaluate on
-        settings: attack settings; all their items are attacked
-        codec: a codec, to time every attack on the bare model too, and the main one through this codec
-        level: its level
-        threads: CPU threads that prepare media ahead, and codec round trips at a time
+        settings: the attack settings, all of whose items are attacked
+        codec: a codec through which to time the main attack, beside every attack on the bare model
+        level: the level of that codec
+        threads: how many CPU threads prepare media ahead, and how many items are in the codec at a time
 
     Raises:
-        LossyBenchError: for a detector.
+        LossyBenchError: for a model that is not a classifier.
     """
     settings = settings or {}
     info = models.read_info(model)
@@ -77,7 +77,7 @@ def speed(
 
 
 class _Ready:
-    """A feed that prepares all its items first, and notes how long that took."""
+    """A feed that prepares all its items first and notes how long that took."""
 
     def __init__(self) -> None:
         self.spent = 0.0
@@ -90,12 +90,12 @@ class _Ready:
 
 
 def _compare(work: Callable[[Callable[..., Iterator[Any]]], Any], feed: Callable[..., Iterator[Any]]) -> Any:
-    """Seconds that `work` takes with a feed, and what it takes when all items are ready."""
+    """The seconds that `work` takes with a feed, and those that it takes when all items are ready."""
     took, computing = [], []
     for _ in range(ROUNDS):
-        took.append(_seconds(lambda: work(feed)))
+        took.append(_seconds(work, feed))
         ready = _Ready()
-        computing.append(_seconds(lambda ready=ready: work(ready)) - ready.spent)  # type: ignore[misc]
+        computing.append(_seconds(work, ready) - ready.spent)
     return min(took), min(computing)
 
 
@@ -137,27 +137,27 @@ def _pgd(model: Path, data: Path, settings: dict[str, Any], threads: int) -> tup
     items, attacked = attacked_items(data, victim), victim.behind()
     aim = Aim("pgd", victim.how.main.norm, victim.how.main.epsilon, "untargeted")
     _craft(attacked, items, aim, victim)
-    took = min(_seconds(lambda: _craft(attacked, items, aim, victim)) for _ in range(ROUNDS))
-    passes = min(_seconds(lambda: _forward_backward(victim, items)) for _ in range(ROUNDS))
+    took = min(_seconds(_craft, attacked, items, aim, victim) for _ in range(ROUNDS))
+    passes = min(_seconds(_forward_backward, victim, items) for _ in range(ROUNDS))
     return len(items.ids), took, victim.how.steps * passes
 
 
 def _attacks(model: Path, data: Path, codec: str, level: float, settings: dict[str, Any], threads: int) -> str:
-    """Every attack of the settings on the bare model (T0) and the main one through a codec (T2, T3).
+    """A table of every attack of the settings on the bare model (T0) and the main one through a codec (T2, T3).
 
-    bound: seconds of the attack's iterations, each a bare forward and backward pass (of attacks without gradients: a
-    forward pass). overhead: the attack's seconds over that. codec: its share of the attack's seconds.
+    Of its columns, bound is the seconds of the attack's iterations, each a bare forward and backward pass, or a forward
+    pass of attacks without gradients; overhead is the attack's seconds over the bound; codec is the codec's share of
+    the attack's seconds.
     """
     victim = AttackedModel.load(model, settings, threads)
     how, items = victim.how, attacked_items(data, victim)
     coder = codecs.get(codec)
-    lines = [f"{len(items.ids)} items, {victim.device}, codec threads {threads}", f"{'':24}{'items/s':>9}"]
-    lines[1] += f"{'seconds':>9}{'bound':>9}{'overhead':>9}{'codec':>8}"
+    lines = [f"{len(items.ids)} items, {victim.device}, codec threads {threads}"]
+    lines.append(f"{'':24}{'items/s':>9}{'seconds':>9}{'bound':>9}{'overhead':>9}{'codec':>8}")
+    common = coder, level, victim.info["medium"], items.sampling_rate, 3 * how.batch_size, None, threads
 
     def through(spent: list[float]) -> CodecPreprocessor:
-        return _Timed(
-            coder, level, victim.info["medium"], items.sampling_rate, 3 * how.batch_size, None, threads, spent=spent
-        )
+        return _Timed(*common, spent=spent)
 
     def line(name: str, aim: Aim, behind: Callable[[list[float]], tuple[CodecPreprocessor, ...]], steps: int) -> str:
         passes = _forward if METHODS[aim.attack].access == "scores" else _forward_backward
@@ -165,14 +165,12 @@ def _attacks(model: Path, data: Path, codec: str, level: float, settings: dict[s
         for _ in range(ROUNDS):
             inside: list[float] = []
             attacked = victim.behind(*behind(inside))
-            inside.clear()
-            bound = min(bound, steps * _seconds(lambda: passes(victim, items)))
-            lasted = _seconds(lambda attacked=attacked: _craft(attacked, items, aim, victim))  # type: ignore[misc]
+            bound = min(bound, steps * _seconds(passes, victim, items))
+            lasted = _seconds(_craft, attacked, items, aim, victim)
             if lasted < took:
                 took, spent = lasted, sum(inside)
-        return f"{name:24}{len(items.ids) / took:9.1f}{took:9.2f}{bound:9.2f}{took / bound:9.2f}" + (
-            f"{spent / took:8.0%}" if spent else f"{'':>8}"
-        )
+        share = f"{spent / took:.0%}" if spent else ""
+        return f"{name:24}{len(items.ids) / took:9.1f}{took:9.2f}{bound:9.2f}{took / bound:9.2f}{share:>8}"
 
     for aim in dict.fromkeys(aim for aim in how.aims if aim.goal == "untargeted"):
         method = METHODS[aim.attack]
@@ -181,20 +179,19 @@ def _attacks(model: Path, data: Path, codec: str, level: float, settings: dict[s
             lines.append(line(f"T0 {aim.attack}", aim, lambda _: (), 1 if aim.attack == "fgsm" else steps))
     main = how.aims[0]._replace(goal="untargeted")
     lines.append(line(f"T2 {main.attack} {codec} {level:g}", main, lambda spent: (through(spent),), how.adaptive_steps))
+    surrogate = surrogates.of(through([]), items.integers, 0.01, 0)
 
     def shaped(spent: list[float]) -> tuple[CodecPreprocessor, ...]:
         plain = through(spent)
-        plain.surrogate = surrogates.of(plain, items.integers, 0.01, 0)
+        plain.surrogate = surrogate
         return (plain,)
 
-    effort = shaped([])[0].surrogate
-    assert effort
-    steps = how.adaptive_steps * effort.effort
+    steps = how.adaptive_steps * surrogate.effort
     return "\n".join([*lines, line(f"T3 {main.attack} {codec} {level:g}", main, shaped, steps)])
 
 
 class _Timed(CodecPreprocessor):
-    """Notes the seconds of every batch of round trips."""
+    """A codec that notes the seconds of every batch of round trips."""
 
     def __init__(self, *args: Any, spent: list[float]) -> None:
         super().__init__(*args)
@@ -207,19 +204,18 @@ class _Timed(CodecPreprocessor):
         return decoded
 
 
-def _seconds(work: Callable[[], Any]) -> float:
-    """What `work` takes, until the GPU has finished too."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+def _seconds(work: Callable[..., Any], *arguments: Any) -> float:
+    """The seconds that a call of `work` takes until the GPU, if there is one, has finished too."""
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    wait()
     start = time.perf_counter()
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    work(*arguments)
+    wait()
     return time.perf_counter() - start
 
 
 def _craft(attacked: Any, items: Items, aim: Aim, victim: AttackedModel) -> None:
-    """Attack all items once. attacked: what `victim.behind` gives."""
+    """Attack all items once. attacked: what `victim.behind` returns."""
     for number, batch in enumerate(items.batches(victim.how.batch_size)):
         attacked.craft(batch, aim, victim.how, (0, number, 0))
 
@@ -235,7 +231,7 @@ def _forward(victim: AttackedModel, items: Items) -> None:
 
 
 def _forward_backward(victim: AttackedModel, items: Items) -> None:
-    """What each step of an attack by gradients cannot do without, for all items once."""
+    """Do once for all items what no step of an attack by gradients can do without."""
     for batch in items.batches(victim.how.batch_size):
         x = _inputs(victim, batch).requires_grad_()
         labels = torch.from_numpy(batch.truth).to(victim.device)
