@@ -14,6 +14,7 @@ import re
 import types
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -23,12 +24,14 @@ def run(function: Callable[..., Any], name: str, words: list[str]) -> Any:
     name: of the command. words: the command line after the name. Words that do not fit are told, and the process exits
     with status 2.
     """
-    parser = argparse.ArgumentParser(prog=f"lossybench {name}", description=inspect.cleandoc(function.__doc__ or ""))
+    said = (inspect.getdoc(function) or "").partition("Args:\n")[0]
+    parser = argparse.ArgumentParser(prog=f"lossybench {name}", description=said)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     about, hints, positional = _about(function), typing.get_type_hints(function), []
     for parameter in inspect.signature(function).parameters.values():
         required = parameter.default is parameter.empty
-        how = _how(hints[parameter.name]) | {"help": about.get(parameter.name)}
+        shown = f" (default {parameter.default})" if parameter.default not in (parameter.empty, None, "", ()) else ""
+        how = _how(hints[parameter.name]) | {"help": about.get(parameter.name, "") + shown}
         if parameter.kind is parameter.POSITIONAL_ONLY:
             positional.append(parameter.name)
             many = how.get("nargs", None if required else "?")
@@ -64,7 +67,7 @@ def _how(hint: Any) -> dict[str, Any]:
         return {"type": _json, "metavar": "JSON"}
     if origin in (list, collections.abc.Sequence):
         return _how(within[0]) | {"nargs": "+" if origin is list else "*"}
-    return {"type": hint, "metavar": hint.__name__.upper()}
+    return {"type": hint, "metavar": "PATH" if hint is Path else None}
 
 
 def _json(text: str) -> dict[str, Any]:
