@@ -101,7 +101,7 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
     info["others"] = int(bool(about["rest"]))
     info["parameters"] = sum(value.numel() for value in state.values() if form != "onnx")
     info["environment"] = {"python": platform.python_version(), "torch": torch.__version__}
-    models.save_state(state, info, [], out)
+    models.save(state, info, [], out)
 
 
 def _first_items(data: Path, info: Mapping[str, Any]) -> torch.Tensor:

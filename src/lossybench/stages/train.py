@@ -63,7 +63,7 @@ def train(
     info["validation"] = {"metric": metric, **validation}
     info["parameters"] = sum(parameter.numel() for parameter in model.parameters())
     info["environment"] = runtime.environment(run.device)
-    models.save(model, info, history, out)
+    models.save(model.state_dict(), info, history, out)
     _forget(out / CHECKPOINT)
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 
 class Stacked(nn.Module):
-    """Hands a window (N, frames, 3, H, W) to an image detector as one picture of 3 * frames channels."""
+    """Hands windows (N, frames, 3, H, W) to an image detector, each as one picture of 3 * frames channels."""
 
     def __init__(self, detector: nn.Module) -> None:
         super().__init__()
