@@ -158,7 +158,7 @@ def test_a_mapping_may_leave_outputs_out(net, task, tmp_path):
         ({"input_size": [1, 1], "resize": 32, "layout": "ncthw"}, "layout.*ncthw is not for image; use nchw"),
         ({"resize": 20}, "20 is less than input_size"),
         ({"normalise": {"mean": [0.5], "std": [0]}}, "normalise.std.*above 0"),
-        ({"outputs": "probabilities"}, "its outputs are logits, as it seems"),
+        ({"outputs": "probabilities"}, "its outputs seem to be logits"),
         ({"normalize": "imagenet"}, "unknown model setting 'normalize'; did you mean 'normalise'"),
     ],
 )
