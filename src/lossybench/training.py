@@ -29,7 +29,6 @@ from lossybench import artifacts, codecs, models, tasks
 from lossybench.errors import LossyBenchError
 from lossybench.fingerprint import source_digest
 from lossybench.models import runtime
-from lossybench.models.existing_settings import AXES
 from lossybench.models.inputs import Input, common_shape
 from lossybench.tasks import media as batches
 from lossybench.tasks import training_settings
@@ -68,7 +67,10 @@ def prepared(
     chosen = training_settings.read(settings, medium, kind, models.default_settings(arch, medium, kind))
     device = runtime.start(chosen.device, chosen.deterministic)
     feed = functools.partial(runtime.in_order, device=device, threads=threads)
-    rows = {split: _rows(data, split) for split in ("train", "val")}
+    columns = ["id", "shape", "sampling_rate", "label", "boxes"]
+    rows = {split: list(artifacts.iter_rows(data, columns, splits=[split])) for split in ("train", "val")}
+    if not all(rows.values()):
+        raise LossyBenchError(f"{data}: a split is empty; training needs items in train and in val")
     info: dict[str, Any] = {
         **{key: task_meta[key] for key in ("task", "regime")},
         **{key: meta[key] for key in ("medium", "kind", "classes")},
@@ -80,7 +82,7 @@ def prepared(
     task = tasks.get(info)
     with tempfile.TemporaryFile() as scratch:
         examples = _Loader(task, sources, scratch, feed).load(rows, chosen.draws, seed)
-        yield Run(task, chosen, examples, seed, device, feed, out)
+        yield Run(task, chosen, examples, device, feed, out)
 
 
 def draw_sources(items: int, sources: int, draws: int, generator: np.random.Generator) -> np.ndarray:
@@ -132,13 +134,6 @@ def perturb(
     return media
 
 
-def _rows(data: Path, split: str) -> list[dict[str, Any]]:
-    rows = list(artifacts.iter_rows(data, ["id", "shape", "sampling_rate", "label", "boxes"], splits=[split]))
-    if not rows:
-        raise LossyBenchError(f"{data}: split {split!r} is empty; training needs items in train and in val")
-    return rows
-
-
 def _input(
     rows: Sequence[Mapping[str, Any]], settings: TrainingSettings, medium: str, kind: str, arch: str, where: str
 ) -> Input:
@@ -148,7 +143,7 @@ def _input(
     rate = rows[0]["sampling_rate"] if medium == "audio" else 0.0
     detects_video = (medium, kind) == ("video", "detection")
     shapes = [row["shape"][1:] if detects_video else row["shape"] for row in rows]
-    axes = 2 if detects_video else AXES[medium]
+    axes = {"audio": 1, "image": 2, "video": 2 if detects_video else 3}[medium]
     shape = settings.input_size or common_shape(shapes, medium, where)
     if len(shape) != axes:
         raise LossyBenchError(
@@ -214,48 +209,39 @@ class _Loader:
         originals = [index for index, meta in enumerate(self.metas) if meta["codec"] == "original"]
         if originals:
             drawn["original"] = rows["val"], np.full((len(rows["val"]), 1), originals[0])
-        places = self._decode([(row, sources) for split in drawn.values() for row, sources in zip(*split, strict=True)])
+        wanted: list[dict[str, dict[str, Any]]] = [{} for _ in self.sources]
+        for row, sources in ((row, sources) for split in drawn.values() for row, sources in zip(*split, strict=True)):
+            for source in sources:
+                wanted[source][row["id"]] = row
+        places: Places = {}
+        with tqdm(total=sum(map(len, wanted)), desc="decode", unit="item", mininterval=1) as progress:
+            for index, rows_of in enumerate(wanted):
+                for name, examples in self._examples(index, rows_of):
+                    places[index, name] = [(self._write(example.media), example.target) for example in examples]
+                    progress.update()
         splits = {name: self._split(*split, places) for name, split in drawn.items()}
         self.scratch.flush()
         assert self.record is not None
         media, digest = _Records(self.scratch, *self.record), self.digest.hexdigest()
         return _Examples(media, splits["train"], splits["val"], splits.get("original"), digest)
 
-    def _decode(self, drawn: list[tuple[dict[str, Any], np.ndarray]]) -> Places:
-        by_id = {row["id"]: row for row, _ in drawn}
-        wanted: list[set[str]] = [set() for _ in self.sources]
-        for row, sources in drawn:
-            for source in sources:
-                wanted[source].add(row["id"])
-        places: Places = {}
-        with tqdm(total=sum(map(len, wanted)), desc="decode", unit="item", mininterval=1) as progress:
-            for index, (source, meta) in enumerate(zip(self.sources, self.metas, strict=True)):
-                for name, examples in self._examples(source, meta, wanted[index], by_id):
-                    places[index, name] = [(self._write(example.media), example.target) for example in examples]
-                    progress.update()
-                if wanted[index]:
-                    missing = f"{len(wanted[index])} items of the data, such as {min(wanted[index])!r}"
-                    raise LossyBenchError(f"{source}: lacks {missing}; compress the data again")
-        return places
-
-    def _examples(
-        self, source: Path, meta: Mapping[str, Any], wanted: set[str], by_id: Mapping[str, dict[str, Any]]
-    ) -> Iterator[tuple[str, list[Example]]]:
-        """The id and the examples of each item in `wanted`, out of which the item is taken."""
+    def _examples(self, index: int, wanted: dict[str, dict[str, Any]]) -> Iterator[tuple[str, list[Example]]]:
+        """The id and the examples of each item of a source that is in `wanted`, out of which it is taken."""
+        source, meta = self.sources[index], self.metas[index]
         codec = codecs.get(meta["codec"], meta["options"])
 
-        def rows() -> Iterator[dict[str, Any]]:
-            for row in artifacts.iter_rows(source, ["id", "payload"]):
-                if row["id"] in wanted:
-                    wanted.remove(row["id"])
-                    yield row
+        def decode(found: tuple[dict[str, Any], bytes]) -> tuple[str, list[Example]]:
+            item, payload = found
+            decoded = codec.decode(payload, tuple(item["shape"]), item["sampling_rate"])
+            return item["id"], self.task.examples(decoded, item, training=True)
 
-        def decode(row: dict[str, Any]) -> tuple[str, list[Example]]:
-            item = by_id[row["id"]]
-            decoded = codec.decode(row["payload"], tuple(item["shape"]), item["sampling_rate"])
-            return row["id"], self.task.examples(decoded, item, training=True)
-
-        return self.feed(decode, rows())
+        payloads = artifacts.iter_rows(source, ["id", "payload"])
+        yield from self.feed(
+            decode, ((wanted.pop(row["id"]), row["payload"]) for row in payloads if row["id"] in wanted)
+        )
+        if wanted:
+            missing = f"{len(wanted)} items of the data, such as {min(wanted)!r}"
+            raise LossyBenchError(f"{source}: lacks {missing}; compress the data again")
 
     def _write(self, array: np.ndarray) -> int:
         self.record = array.shape, array.dtype
@@ -292,15 +278,14 @@ class Run:
         task: TaskKind,
         settings: TrainingSettings,
         examples: _Examples,
-        seed: int,
         device: torch.device,
         feed: Feed,
         out: Path,
     ) -> None:
-        self.task, self.settings, self.examples, self.seed, self.device = task, settings, examples, seed, device
-        self.feed, self.checkpoint = feed, out / CHECKPOINT
-        info = task.info
-        torch.manual_seed(seed)
+        self.task, self.settings, self.examples, self.device, self.feed = task, settings, examples, device, feed
+        self.checkpoint, info = out / CHECKPOINT, task.info
+        self.seed: int = info["seed"]
+        torch.manual_seed(self.seed)
         self.model = models.build(
             info["arch"], info["medium"], info["kind"], len(info["classes"]), task.input, settings.weights
         ).to(device)
@@ -378,7 +363,7 @@ class Run:
             torch.manual_seed(int(generator.integers(2**62)))
             batch = batches.to_float(media, self.task.medium, self.device)
             batch = batches.change_gain(batch, self.task.medium, self.settings.gain, generator)
-            with self._precision():
+            with runtime.mixed_precision(self.device, self.settings.mixed_precision):
                 if self.settings.adversarial:
                     batch = perturb(self.task, self.model, batch, targets, self.settings.adversarial, generator)
                 loss = self.task.loss(self.model, batch, targets)
@@ -412,9 +397,6 @@ class Run:
             targets[index] = self.task.shift_target(targets[index], down, right, flip)
         return batches.stage(media, self.device), targets
 
-    def _precision(self) -> contextlib.AbstractContextManager[Any]:
-        return runtime.mixed_precision(self.device, self.settings.mixed_precision)
-
     def _validate(self, split: _Split, adversary: Adversary | None = None) -> float:
         """The metric on a split, which an `adversary` attacks from the same random starts in every epoch."""
         self.model.eval()
@@ -428,7 +410,7 @@ class Run:
         for media, targets in self.feed(prepare, range(0, len(split.targets), VALIDATION_BATCH)):
             batch = batches.to_float(media, self.task.medium, self.device)
             if adversary:
-                with self._precision():
+                with runtime.mixed_precision(self.device, self.settings.mixed_precision):
                     batch = perturb(self.task, self.model, batch, targets, adversary, generator)
             with torch.inference_mode():
                 predictions += self.task.predict(self.model, batch)

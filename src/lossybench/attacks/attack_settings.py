@@ -55,9 +55,9 @@ _DETECTION: Attacks = {
     **_same("8/255", "pgd_doubled", "fgsm", "noise"),
     "patch": [0.05],
 }
-# The attacks and their budgets for each medium and kind. The first attack at its first budget is the main one. Its other
-# budgets draw the curve down to chance. At the main one, models without a defence are right on about no item
-# (digits/resnet 7 %, spoken words/logmel_cnn 0 %).
+# The attacks and their budgets for each medium and kind. The first attack at its first budget is the main one, under
+# which models without a defence are right on almost no item (digits/resnet 7 %, spoken words/logmel_cnn 0 %). Its other
+# budgets draw the curve down to chance.
 DEFAULT_ATTACKS: dict[tuple[str, str], Attacks] = {
     ("image", "classification"): {
         "pgd": ["8/255", "2/255", "4/255", "32/255"],

@@ -148,18 +148,10 @@ class ClassificationVictim(VictimBase):
             device_type=self.device_type,
         )
 
-    def fields(self, items: Items, tried: Tried, aim: Aim) -> list[dict[str, Any]]:
-        """For each of the items what artifacts.ATTACKS holds beyond other tables of attacks. tried: for the aim."""
-        targets = items.targets if aim.goal == "targeted" else np.full(len(items.ids), -1)
-        columns = {
-            "label": items.truth,
-            "target": targets,
-            "clean": items.clean,
-            "clean_after": items.clean_after,
-            "before": tried.before,
-            "after": tried.after,
-        }
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    def fields(self, items: Items, targeted: bool) -> list[dict[str, Any]]:
+        """For each of the items what artifacts.ATTACKS holds beyond other tables. targeted: whether the goal is."""
+        targets = items.targets if targeted else np.full(len(items.ids), -1)
+        return [{"label": label, "target": target} for label, target in zip(items.truth, targets, strict=True)]
 
 
 class _Unlogged(PyTorchClassifier):

@@ -167,19 +167,10 @@ class DetectionVictim(VictimBase):
             item[..., top : top + side, left : left + side] = self.grid.integers(found[0])
         return patched
 
-    def fields(self, items: Items, tried: Tried, aim: Aim) -> list[dict[str, Any]]:
-        """For each of the items what artifacts.DETECTION_ATTACKS holds beyond other tables. tried: for the aim."""
-        return [
-            {
-                "truth": _found(items.truth[i]),
-                "targets": items.targets[i] if aim.goal == "targeted" else [],
-                "clean": items.clean[i],
-                "clean_after": items.clean_after[i],
-                "before": tried.before[i],
-                "after": tried.after[i],
-            }
-            for i in range(len(items.ids))
-        ]
+    def fields(self, items: Items, targeted: bool) -> list[dict[str, Any]]:
+        """For each of the items what artifacts.DETECTION_ATTACKS holds beyond other tables. targeted: whether so."""
+        both = zip(items.truth, items.targets, strict=True)
+        return [{"truth": _found(truth), "targets": targets if targeted else []} for truth, targets in both]
 
     def _at_once(self, integers: np.ndarray) -> int:
         frames = len(self.task.searched(integers.shape[1])) if self.task.medium == "video" else 1

@@ -59,25 +59,24 @@ Schedule = dict[Aim, list[str]]  # attack -> the tiers in which it is tried, wea
 
 @dataclasses.dataclass(frozen=True)
 class AttackedModel:
-    """A model to attack, as `models.load` gives it, on its device. how: the settings. threads: of codecs."""
+    """A model to attack, as `models.load` gives it, on its device. how: the settings of attacks."""
 
     network: torch.nn.Module
     info: dict[str, Any]
     device: torch.device
     how: AttackSettings
-    threads: int
 
     @classmethod
-    def load(cls, folder: Path, settings: dict[str, Any], threads: int) -> AttackedModel:
-        """The model in the folder `folder`. settings: AttackSettings as a study writes them. threads: of codecs.
+    def load(cls, folder: Path, settings: dict[str, Any]) -> AttackedModel:
+        """The model in the folder `folder`, and AttackSettings of `settings` as a study writes them.
 
-        Raises LossyBenchError for an unknown setting, and see `models.load`.
+        Raises LossyBenchError for a wrong setting or a damaged model.
         """
         network, info = models.load(folder, "cpu")
         device = runtime.start("auto", runtime.deterministic(info))
         # Only the gradients of items are needed; those of the weights would cost a third of the time.
         network.to(device).requires_grad_(False)
-        return cls(network, info, device, AttackSettings.of(info["medium"], info["kind"], settings), threads)
+        return cls(network, info, device, AttackSettings.of(info["medium"], info["kind"], settings))
 
     @property
     def grid(self) -> Grid:
@@ -229,13 +228,17 @@ class Run:
             snr = 20 * np.log10(lengths(grid.floats(items.integers)) / l2)
         looked = _is_main(aim, how) and aim.goal == "untargeted" and tier in self.attackers and tier not in ("T1", "T4")
         zeros = self.attackers[tier][0].zero_gradient(items) if looked else [None] * len(l2)
-        for i, own in enumerate(self._judge.fields(items, tried, aim)):
+        for i, own in enumerate(self._judge.fields(items, aim.goal == "targeted")):
             yield own | {
                 "id": items.ids[i],
                 **aim._asdict(),
                 "tier": tier,
                 "level": self.level,
                 "target_rule": how.target_rule if aim.goal == "targeted" else "",
+                "clean": items.clean[i],
+                "clean_after": items.clean_after[i],
+                "before": tried.before[i],
+                "after": tried.after[i],
                 "linf": largest[i],
                 "l2": l2[i],
                 "snr": snr[i],

@@ -75,7 +75,7 @@ def measured(through: CodecPreprocessor, items: np.ndarray, amplitude: float, se
     def backward(x: torch.Tensor, seen: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         here = gains.to(x.device)
         factors = torch.where(blocks.of(seen).abs() > amplitude, here[1], here[0])
-        return blocks.transposed(blocks.back_transposed(gradient) * factors, x)
+        return blocks.transposed(blocks.of(gradient, torch.linalg.inv(YCBCR).T) * factors, x)
 
     return backward
 
@@ -100,13 +100,18 @@ class _Blocks:
             torch.from_numpy(dct(np.eye(side), axis=0, norm="ortho").astype(np.float32)) for side in self.size
         )
 
-    def of(self, x: torch.Tensor) -> torch.Tensor:
-        """D C x: the coefficients of the items `x`."""
-        return self._dct(self._planes(x, YCBCR))
-
-    def back_transposed(self, x: torch.Tensor) -> torch.Tensor:
-        """D C^-T x: the transpose of the way back, for a gradient `x` at the items."""
-        return self._dct(self._planes(x, torch.linalg.inv(YCBCR).T))
+    def of(self, x: torch.Tensor, colours: torch.Tensor = YCBCR) -> torch.Tensor:
+        """D C x: the coefficients of the items `x`. colours: C, or C^-T for the transpose of the way back."""
+        if self.pictures:
+            planes = torch.einsum("ij,njhw->nihw", colours.to(x.device), x.reshape(-1, *x.shape[-3:]))
+        else:
+            planes = x.reshape(len(x), 1, 1, -1)
+        height, width = self.size
+        planes = functional.pad(planes, (0, -planes.shape[-1] % width, 0, -planes.shape[-2] % height))
+        m, channels, tall, wide = planes.shape
+        down = self.rows.to(planes.device) @ planes.reshape(-1, height, wide)
+        both = down.reshape(-1, width) @ self.columns.to(planes.device).T
+        return both.reshape(m, channels, tall // height, height, wide // width, width)
 
     def transposed(self, coefficients: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         """C^T D^T coefficients, in the shape of `like`."""
@@ -118,19 +123,6 @@ class _Blocks:
             return planes.reshape(m, -1)[:, : like.shape[1]]
         planes = planes[..., : like.shape[-2], : like.shape[-1]]
         return torch.einsum("ij,nihw->njhw", YCBCR.to(like.device), planes).reshape(like.shape)
-
-    def _planes(self, x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
-        if not self.pictures:
-            return x.reshape(len(x), 1, 1, -1)
-        return torch.einsum("ij,njhw->nihw", matrix.to(x.device), x.reshape(-1, *x.shape[-3:]))
-
-    def _dct(self, planes: torch.Tensor) -> torch.Tensor:
-        height, width = self.size
-        planes = functional.pad(planes, (0, -planes.shape[-1] % width, 0, -planes.shape[-2] % height))
-        m, channels, tall, wide = planes.shape
-        down = self.rows.to(planes.device) @ planes.reshape(-1, height, wide)
-        both = down.reshape(-1, width) @ self.columns.to(planes.device).T
-        return both.reshape(m, channels, tall // height, height, wide // width, width)
 
 
 def amplitude(norm: str, epsilon: np.ndarray, size: int) -> float:

@@ -60,10 +60,8 @@ def build(arch: str, medium: str, kind: str, classes: int, input: Input, weights
     "DEFAULT" of torchaudio. Raises LossyBenchError for an unknown architecture or unknown weights.
     """
     module: Any = importlib.import_module(module_name(arch, medium, kind))
-    if arch.startswith("torchvision/"):
-        return channels_last(module.build(arch.removeprefix("torchvision/"), medium, kind, classes, weights))
-    if arch.startswith("torchaudio/"):
-        return channels_last(module.build(arch.removeprefix("torchaudio/"), classes, input, weights))
+    if "/" in arch:
+        return channels_last(module.build(arch.partition("/")[2], medium, kind, classes, input, weights))
     if weights is not None:
         raise LossyBenchError(
             f"architecture {arch!r} has no pretrained weights; weights are for torchvision/NAME and torchaudio/NAME"

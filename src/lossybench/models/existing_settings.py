@@ -210,17 +210,12 @@ def identity(arch: str, settings: Mapping[str, Any]) -> dict[str, str]:
     files = {} if form(arch, made) == "published" else {"checkpoint": checkpoint_file(made.checkpoint)}
     if isinstance(made.classes, str):
         files["classes"] = _existing_file(made.classes)
-    return {key: sha256(path) for key, path in files.items()}
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of the content of the file `path`; read once as long as its size and time of change stay the same."""
-    about = path.stat()
-    return _sha256(path, about.st_size, about.st_mtime_ns)
+    return {key: _sha256(path, path.stat().st_size, path.stat().st_mtime_ns) for key, path in files.items()}
 
 
 @functools.cache
 def _sha256(path: Path, size: int, when: int) -> str:
+    """A file is read once as long as its size and its time of change stay the same."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

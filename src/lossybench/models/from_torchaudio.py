@@ -41,8 +41,8 @@ class Encoder(nn.Module):
         return self.head(features.mean(1))
 
 
-def build(name: str, classes: int, input: Input, weights: str | None) -> nn.Module:
-    """torchaudio's encoder `name` with a head: see `lossybench.models.build`, also for the other arguments.
+def build(name: str, medium: str, kind: str, classes: int, input: Input, weights: str | None) -> nn.Module:
+    """torchaudio's encoder `name` with a head; see `lossybench.models.build` for the other arguments.
 
     Raises LossyBenchError for an encoder or weights that torchaudio does not have, and for another rate than 16 kHz.
     """

@@ -9,6 +9,7 @@ import torchvision
 from torch import nn
 
 from lossybench.errors import LossyBenchError, nearest
+from lossybench.models.inputs import Input
 from lossybench.models.layers import Normalise
 
 MODULES = {
@@ -50,8 +51,8 @@ class Detector(nn.Module):
         return [{**found, "labels": found["labels"] - 1} for found in output]
 
 
-def build(name: str, medium: str, kind: str, classes: int, weights: str | None) -> nn.Module:
-    """torchvision's model `name` for a medium and kind: see `lossybench.models.build`, also for classes and weights."""
+def build(name: str, medium: str, kind: str, classes: int, input: Input, weights: str | None) -> nn.Module:
+    """torchvision's model `name`; see `lossybench.models.build` for the other arguments."""
     model = network(name, medium, kind, classes + 1 if kind == "detection" else classes)
     if weights is not None:
         own = model.state_dict()
