@@ -82,7 +82,7 @@ def prepared(
     task = tasks.get(info)
     with tempfile.TemporaryFile() as scratch:
         examples = _Loader(task, sources, scratch, feed).load(rows, chosen.draws, seed)
-        yield Run(task, chosen, examples, device, feed, out)
+        yield Run(task, examples, device, feed, out)
 
 
 def draw_sources(items: int, sources: int, draws: int, generator: np.random.Generator) -> np.ndarray:
@@ -273,29 +273,19 @@ class _Loader:
 class Run:
     """One training run: its epochs, its checkpoint, its best weights."""
 
-    def __init__(
-        self,
-        task: TaskKind,
-        settings: TrainingSettings,
-        examples: _Examples,
-        device: torch.device,
-        feed: Feed,
-        out: Path,
-    ) -> None:
-        self.task, self.settings, self.examples, self.device, self.feed = task, settings, examples, device, feed
+    def __init__(self, task: TaskKind, examples: _Examples, device: torch.device, feed: Feed, out: Path) -> None:
+        self.task, self.examples, self.device, self.feed = task, examples, device, feed
         self.checkpoint, info = out / CHECKPOINT, task.info
         self.seed: int = info["seed"]
+        self.settings = settings = TrainingSettings(**info["settings"])
         torch.manual_seed(self.seed)
-        self.model = models.build(
-            info["arch"], info["medium"], info["kind"], len(info["classes"]), task.input, settings.weights
-        ).to(device)
-        decayed = [parameter for parameter in self.model.parameters() if parameter.ndim > 1]
-        others = [parameter for parameter in self.model.parameters() if parameter.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
-            lr=settings.learning_rate,
-            fused=True,
-        )
+        wanted = info["arch"], info["medium"], info["kind"], len(info["classes"]), task.input, settings.weights
+        self.model = models.build(*wanted).to(device)
+        groups = [
+            {"params": [one for one in self.model.parameters() if (one.ndim > 1) == decays], "weight_decay": decay}
+            for decays, decay in ((True, settings.weight_decay), (False, 0.0))
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
         self.steps = max(1, round(len(examples.train.targets) / settings.batch_size))
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, settings.learning_rate, total_steps=self.steps * settings.epochs, pct_start=WARM_UP

@@ -205,8 +205,16 @@ class AttackSettings(pydantic.BaseModel):
             made = cls(**{"attacks": DEFAULT_ATTACKS[medium, kind], **settings})
         except pydantic.ValidationError as error:
             raise LossyBenchError(explain(error.errors()[0], cls.model_fields, "attack setting")) from None
-        if kind == "detection":
-            made._check_detection()
+        if kind == "detection" and made.target_rule == "least_likely":
+            raise LossyBenchError(
+                "attack setting target_rule: least_likely has no meaning for objects that a detector need not find; "
+                "use next or random"
+            )
+        if kind == "detection" and made.restarts > 1:
+            raise LossyBenchError(
+                f"attack setting restarts: {made.restarts} attacks on a detector would all be the same, as they start "
+                "at the item and not at random; use 1"
+            )
         for name, budgets in made.attacks.items():
             if kind not in METHODS[name].kinds:
                 possible = ", ".join(other for other, method in METHODS.items() if kind in method.kinds)
@@ -218,18 +226,6 @@ class AttackSettings(pydantic.BaseModel):
             except LossyBenchError as error:
                 raise LossyBenchError(f"attack setting attacks: {name}: {error}") from None
         return made
-
-    def _check_detection(self) -> None:
-        if self.target_rule == "least_likely":
-            raise LossyBenchError(
-                "attack setting target_rule: least_likely has no meaning for objects that a detector need not find; "
-                "use next or random"
-            )
-        if self.restarts > 1:
-            raise LossyBenchError(
-                f"attack setting restarts: {self.restarts} attacks on a detector would all be the same, as they start "
-                "at the item and not at random; use 1"
-            )
 
     def search(self, method: Method, through: bool, surrogate_effort: int = 1) -> tuple[int, float]:
         """The number of iterations of a `method` that follows gradients, and the size of one in epsilons.

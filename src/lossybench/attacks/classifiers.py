@@ -78,9 +78,8 @@ class ClassificationVictim(VictimBase):
 
     def zero_gradient(self, items: Items) -> np.ndarray:
         """(N,): share of zeros in the gradient of the loss at the clean items, as an attacker sees it."""
-        gradient = self._estimator(items, "untargeted").loss_gradient(
-            self.grid.floats(items.integers), self._one_hot(items.truth)
-        )
+        floats, aimed = self.grid.floats(items.integers), self._one_hot(items.truth)
+        gradient = self._estimator(items, "untargeted").loss_gradient(floats, aimed)
         return (gradient == 0).reshape(len(gradient), -1).mean(1)
 
     def craft(self, items: Items, aim: Aim, how: AttackSettings, entropy: tuple[int, ...]) -> np.ndarray:

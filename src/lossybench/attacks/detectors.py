@@ -14,10 +14,9 @@ picture as in another.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -118,13 +117,12 @@ class DetectionVictim(VictimBase):
 
     def zero_gradient(self, items: Items) -> np.ndarray:
         """(N,): share of zeros in the gradient of the loss at the clean items, as an attacker sees it."""
+        estimator = self._estimator(_Searched(self.network, self.task, self.through))
         shares: list[float] = []
-        with self._modes_kept():
-            estimator = self._estimator(_Searched(self.network, self.task, self.through))
-            for part in self._parts(items.integers):
-                floats, aimed = self.grid.floats(items.integers[part]), _targets(items.truth[part])
-                gradient = estimator.loss_gradient(floats, aimed)
-                shares += (gradient == 0).reshape(len(gradient), -1).mean(1).tolist()
+        for part in self._parts(items.integers):
+            gradient = estimator.loss_gradient(self.grid.floats(items.integers[part]), _targets(items.truth[part]))
+            shares += (gradient == 0).reshape(len(gradient), -1).mean(1).tolist()
+        self.network.eval()  # ART leaves it in training mode
         return np.array(shares)
 
     def craft(self, items: Items, aim: Aim, how: AttackSettings, entropy: tuple[int, ...]) -> np.ndarray:
@@ -142,12 +140,14 @@ class DetectionVictim(VictimBase):
         radius = GREY if method.universal else float(self.grid.radius(aim.norm, aim.epsilon, items.integers[:1])[0])
         p, at_once = 2 if aim.norm == "l2" else np.inf, self._at_once(items.integers)
         effort = Effort(p, radius, aim.goal == "targeted", steps, radius * step, how.queries, at_once)
-        with self._modes_kept():
-            if method.universal:
-                return self._patched(items, aimed, aim, searched, method.build, effort)
+        if method.universal:
+            found = self._patched(items, aimed, aim, searched, method.build, effort)
+        else:
             attack = method.build(self._estimator(searched), effort)
             found = attack.generate(x=self.grid.floats(items.integers), y=aimed)
-        return self.grid.within(found, items.integers, aim.norm, aim.epsilon)
+            found = self.grid.within(found, items.integers, aim.norm, aim.epsilon)
+        self.network.eval()  # ART leaves it in training mode
+        return found
 
     def _patched(
         self, items: Items, aimed: Targets, aim: Aim, searched: _Searched, build: Any, effort: Effort
@@ -155,6 +155,7 @@ class DetectionVictim(VictimBase):
         height, width = items.integers.shape[-2:]
         side = patch_side(aim.epsilon, height, width)
         places = np.array([least_covering(one["boxes"], side, height, width) for one in items.truth])
+        aimed = [{key: value.to(self.device) for key, value in one.items()} for one in aimed]
         batches = [
             (torch.from_numpy(self.grid.floats(items.integers[part])).to(self.device), aimed[part], places[part])
             for part in self._parts(items.integers)
@@ -183,16 +184,6 @@ class DetectionVictim(VictimBase):
     def _estimator(self, network: nn.Module) -> PyTorchObjectDetector:
         bounds = self.grid.clip_values
         return PyTorchObjectDetector(network, clip_values=bounds, attack_losses=("loss",), device_type=self.device_type)
-
-    @contextlib.contextmanager
-    def _modes_kept(self) -> Iterator[None]:
-        """A context that restores the modes of the network's modules, most of which ART leaves in training mode."""
-        modes = [(module, module.training) for module in self.network.modules()]
-        try:
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training
 
 
 class _Searched(nn.Module):
@@ -258,11 +249,7 @@ class _Patched(nn.Module):
 
     def __init__(self, searched: _Searched, batches: list[tuple[torch.Tensor, Targets, np.ndarray]]) -> None:
         super().__init__()
-        self.searched = searched
-        self.batches = itertools.cycle(
-            (x, [{key: value.to(x.device) for key, value in one.items()} for one in targets], places)
-            for x, targets, places in batches
-        )
+        self.searched, self.batches = searched, itertools.cycle(batches)
 
     def forward(self, patch: torch.Tensor, _: Targets) -> dict[str, torch.Tensor]:
         items, targets, places = next(self.batches)

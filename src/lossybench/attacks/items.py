@@ -55,7 +55,3 @@ class Tried:
     before: np.ndarray
     after: np.ndarray
     own: np.ndarray
-
-    def borrowed(self) -> Tried:
-        """The same items in the hands of another tier."""
-        return dataclasses.replace(self, own=np.zeros_like(self.own))

@@ -102,8 +102,9 @@ class _Through(torch.autograd.Function):
 class VictimBase(abc.ABC):
     """A model, bare or behind a codec, as it predicts from integers (N, ...) in the model's layout.
 
-    network: on `device`. info: the content of model.json. grid: the integers of its medium. batch_size: items at once.
-    through: the codec as the attacker sees it: one level, several where the attacker expects any of them, or none.
+    network: in evaluation mode on `device`. info: the content of model.json. grid: the integers of its medium.
+    batch_size: items at once. through: the codec as the attacker sees it: at one level, at several of which the attacker
+    expects any, or none.
     """
 
     network: torch.nn.Module

@@ -180,9 +180,10 @@ class Run:
                     known = tried_at[aim.budget]
                 found = self._try(tier, aim, batch, number, known)
                 yield from self._rows(tier, aim, batch, found)
-                known = [*known, found.borrowed()]
+                # To other tiers and attacks it is an item that they take from elsewhere.
+                known = [*known, dataclasses.replace(found, own=np.zeros_like(found.own))]
                 if aim.goal == "untargeted":
-                    tried_at[aim.budget].append(found.borrowed())
+                    tried_at[aim.budget].append(known[-1])
 
     def _tried(self, integers: np.ndarray, own: bool = True) -> Tried:
         before = self._judge.predict(integers)
@@ -221,7 +222,11 @@ class Run:
 
     def _rows(self, tier: str, aim: Aim, items: Items, tried: Tried) -> Iterator[dict[str, Any]]:
         how, grid = self.victim.how, self.victim.grid
-        bitstreams = _bitstreams(tried, grid, items.sampling_rate)
+        lossless, media = codecs.get(ORIGINAL), map(grid.media, tried.integers)
+        bitstreams = [
+            lossless.encode(item, 0, items.sampling_rate).payload if own else None
+            for item, own in zip(media, tried.own, strict=True)
+        ]
         change = grid.floats(tried.integers.astype(np.int32) - items.integers)
         largest, l2 = np.abs(change).reshape(len(change), -1).max(1), lengths(change)
         with np.errstate(divide="ignore"):
@@ -246,12 +251,6 @@ class Run:
                 "own": bool(tried.own[i]),
                 "adversarial": bitstreams[i],
             }
-
-
-def _bitstreams(tried: Tried, grid: Grid, rate: float) -> list[bytes | None]:
-    lossless = codecs.get(ORIGINAL)
-    media = [grid.media(item) for item in tried.integers]
-    return [lossless.encode(m, 0, rate).payload if own else None for m, own in zip(media, tried.own, strict=True)]
 
 
 def attacked_items(data: Path, victim: AttackedModel) -> Items:

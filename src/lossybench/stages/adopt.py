@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -105,13 +106,11 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
 def _first_items(data: Path, info: Mapping[str, Any]) -> torch.Tensor:
     """Two test items as model input; the first one twice, where there is no second."""
     original, task = codecs.get(ORIGINAL), tasks.get(info)
-    media: list[np.ndarray] = []
-    for row in artifacts.iter_rows(data, ["id", "media", "shape", "sampling_rate", "label", "boxes"], splits=["test"]):
-        decoded = original.decode(row["media"], tuple(row["shape"]), row["sampling_rate"])
-        media += [example.media for example in task.examples(decoded, row, training=False)]
-        if len(media) >= 2:
-            break
-    return to_float(torch.from_numpy(np.stack((media * 2)[:2])), info["medium"], torch.device("cpu"))
+    rows = artifacts.iter_rows(data, ["media", "shape", "sampling_rate", "label", "boxes"], splits=["test"])
+    decoded = ((original.decode(row["media"], tuple(row["shape"]), row["sampling_rate"]), row) for row in rows)
+    examples = (example for media, row in decoded for example in task.examples(media, row, training=False))
+    first = [example.media for example in itertools.islice(examples, 2)]
+    return to_float(torch.from_numpy(np.stack((first * 2)[:2])), info["medium"], torch.device("cpu"))
 
 
 def _rest(model: Classifier, batch: torch.Tensor, known: Mapping[str, int], listed: bool) -> list[int]:

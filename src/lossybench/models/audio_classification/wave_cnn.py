@@ -27,7 +27,7 @@ def layer(inputs: int, outputs: int) -> nn.Sequential:
 class WaveCnn(nn.Module):
     """Audio (N, samples) -> logits (N, classes)."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, input: Input) -> None:
         super().__init__()
         self.filters = nn.Linear(TAPS, FILTERS, bias=False)
         self.layers = nn.Sequential(
@@ -55,6 +55,4 @@ class WaveCnn(nn.Module):
         return self.layers(envelope)
 
 
-def build(classes: int, input: Input) -> nn.Module:
-    """See `lossybench.models.build`."""
-    return WaveCnn(classes)
+build = WaveCnn
