@@ -96,20 +96,18 @@ class ClassificationVictim(VictimBase):
             radius = np.maximum(radius, 1e-9)
             if p == np.inf:
                 radius = radius / math.sqrt(items.integers[0].size)
-        aimed = items.targets if aim.goal == "targeted" else items.truth
         parts = [np.arange(len(radius))] if method.arrays or aim.norm != "snr" else np.arange(len(radius))[:, None]
-        found = [self._run(items.at(part), aimed[part], aim, how, p, radius[part]) for part in parts]
+        found = [self._run(items.at(part), aim, how, p, radius[part]) for part in parts]
         return self.grid.within(np.concatenate(found), items.integers, aim.norm, aim.epsilon)
 
-    def _run(
-        self, items: Items, aimed: np.ndarray, aim: Aim, how: AttackSettings, p: float, radius: np.ndarray
-    ) -> np.ndarray:
+    def _run(self, items: Items, aim: Aim, how: AttackSettings, p: float, radius: np.ndarray) -> np.ndarray:
         method = METHODS[aim.attack]
         steps, step = how.search(method, bool(self.through), self.effort)
         ball: Any = radius.astype(np.float32).reshape(-1, *[1] * (items.integers.ndim - 1))
         if len(set(radius.tolist())) == 1:
             ball = float(radius[0])
         effort = Effort(p, ball, aim.goal == "targeted", steps, step * ball, how.queries, self.batch_size)
+        aimed = items.targets if aim.goal == "targeted" else items.truth
         x, y = self.grid.floats(items.integers), self._one_hot(aimed)
         if method.access == "scores":
             fold = _Fold(x.shape[1:])
@@ -148,7 +146,7 @@ class ClassificationVictim(VictimBase):
         )
 
     def fields(self, items: Items, targeted: bool) -> list[dict[str, Any]]:
-        """For each of the items what artifacts.ATTACKS holds beyond other tables. targeted: whether the goal is."""
+        """For each of the items what only artifacts.ATTACKS holds. targeted: whether the goal is."""
         targets = items.targets if targeted else np.full(len(items.ids), -1)
         return [{"label": label, "target": target} for label, target in zip(items.truth, targets, strict=True)]
 

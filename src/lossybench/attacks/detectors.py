@@ -106,12 +106,9 @@ class DetectionVictim(VictimBase):
         for i, truth in enumerate(items.truth):
             objects = _found(truth)
             after = read(tried.after[i], objects)
-            if aim.goal == "targeted":
-                won = after == items.targets[i]
-            else:
-                won = after != truth["labels"]
-                if aim.goal == "trigger":
-                    won &= read(tried.before[i], objects) == truth["labels"]
+            won = after == items.targets[i] if aim.goal == "targeted" else after != truth["labels"]
+            if aim.goal == "trigger":
+                won &= read(tried.before[i], objects) == truth["labels"]
             shares[i] = won.mean() if len(won) else 0.0
         return shares
 
@@ -169,7 +166,7 @@ class DetectionVictim(VictimBase):
         return patched
 
     def fields(self, items: Items, targeted: bool) -> list[dict[str, Any]]:
-        """For each of the items what artifacts.DETECTION_ATTACKS holds beyond other tables. targeted: whether so."""
+        """For each of the items what only artifacts.DETECTION_ATTACKS holds. targeted: whether the goal is."""
         both = zip(items.truth, items.targets, strict=True)
         return [{"truth": _found(truth), "targets": targets if targeted else []} for truth, targets in both]
 
@@ -308,8 +305,5 @@ def _found(truth: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
 
 
 def objects(each: Sequence[Any]) -> np.ndarray:
-    """An array (N,) of anything. numpy alone would make further axes of lists of equal lengths."""
-    array = np.empty(len(each), object)
-    for i, one in enumerate(each):
-        array[i] = one
-    return array
+    """An array (N,) of anything; np.array would make further axes of lists of equal lengths."""
+    return np.fromiter(each, object, len(each))

@@ -33,8 +33,8 @@ class Items:
 
     def at(self, part: slice | np.ndarray) -> Items:
         """The items of these indices or this slice."""
-        mine = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        changes: dict[str, Any] = {name: value[part] for name, value in mine.items() if isinstance(value, np.ndarray)}
+        found = vars(self).items()
+        changes: dict[str, Any] = {name: value[part] for name, value in found if isinstance(value, np.ndarray)}
         changes["stored"] = {key: value[part] for key, value in self.stored.items()}
         return dataclasses.replace(self, **changes)
 

@@ -103,8 +103,8 @@ class VictimBase(abc.ABC):
     """A model, bare or behind a codec, as it predicts from integers (N, ...) in the model's layout.
 
     network: in evaluation mode on `device`. info: the content of model.json. grid: the integers of its medium.
-    batch_size: items at once. through: the codec as the attacker sees it: at one level, at several of which the attacker
-    expects any, or none.
+    batch_size: items at once. through: the codec as the attacker sees it: at one level, at several where the attacker
+    expects any of them, or none.
     """
 
     network: torch.nn.Module

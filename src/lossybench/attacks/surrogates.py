@@ -60,6 +60,7 @@ def measured(through: CodecPreprocessor, items: np.ndarray, amplitude: float, se
     clean = torch.from_numpy(through.grid.floats(items))
     decoded = through.forward(clean)[0]
     kept = blocks.of(decoded).abs() > amplitude
+    pooled = functools.partial(torch.sum, dim=(0, 2, 4), keepdim=True)  # one value a channel and coefficient
     generator = torch.Generator().manual_seed(seed)
     sums = [[torch.zeros(()), torch.zeros(())], [torch.zeros(()), torch.zeros(())]]
     for _ in range(PROBES):
@@ -68,7 +69,7 @@ def measured(through: CodecPreprocessor, items: np.ndarray, amplitude: float, se
         moved = torch.from_numpy(through.grid.floats(through.grid.integers(moved.numpy())))
         change, result = blocks.of(moved - clean), blocks.of(through.forward(moved)[0] - decoded)
         for which, (where, (both, own)) in enumerate(zip((~kept, kept), sums, strict=True)):
-            sums[which] = [both + _pooled(change * result * where), own + _pooled(change * change * where)]
+            sums[which] = [both + pooled(change * result * where), own + pooled(change * change * where)]
     both, own = (torch.stack([pair[i] for pair in sums]) for i in (0, 1))
     gains = torch.where(own > 0, both / own.clamp(min=1e-12), both.sum(0) / own.sum(0)).clamp(min=0)
 
@@ -78,11 +79,6 @@ def measured(through: CodecPreprocessor, items: np.ndarray, amplitude: float, se
         return blocks.transposed(blocks.of(gradient, torch.linalg.inv(YCBCR).T) * factors, x)
 
     return backward
-
-
-def _pooled(values: torch.Tensor) -> torch.Tensor:
-    """Sums over items and blocks: one value for each channel and coefficient."""
-    return values.sum(dim=(0, 2, 4), keepdim=True)
 
 
 class _Blocks:

@@ -13,10 +13,11 @@ from torch import nn
 STANDARDISE_EPSILON = 1e-3
 
 
-def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """A square convolution, batch norm, ReLU: (N, inputs, H, W) -> (N, outputs, H / stride, W / stride)."""
+def conv(inputs: int, outputs: int, kernel: int | tuple[int, int], stride: int = 1) -> nn.Sequential:
+    """Convolution, batch norm, ReLU: (N, inputs, H, W) -> (N, outputs, H / stride, W / stride)."""
+    height, width = kernel if isinstance(kernel, tuple) else (kernel, kernel)
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.Conv2d(inputs, outputs, kernel, stride, (height // 2, width // 2), bias=False),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )

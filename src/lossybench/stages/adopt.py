@@ -82,14 +82,13 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
         "existing": about,
     }
     try:
-        model = rebuild(info, state)
+        model = rebuild(info, state).eval()
         batch = _first_items(data, info)
-        if kind == "classification":
-            assert isinstance(model, Classifier)
-            about["rest"] = _rest(model.eval(), batch, known, not isinstance(how.classes, dict))
-        else:
-            with torch.inference_mode():
-                model.eval()(batch)
+        with torch.inference_mode():
+            if isinstance(model, Classifier):
+                about["rest"] = _rest(model, batch, known, not isinstance(how.classes, dict))
+            else:
+                model(batch)
     except LossyBenchError as error:
         raise LossyBenchError(f"{arch}: {error}") from None
     except Exception as error:  # the user's own code may raise anything
@@ -118,8 +117,7 @@ def _rest(model: Classifier, batch: torch.Tensor, known: Mapping[str, int], list
 
     known: {name: output}. listed: whether the study names all outputs, in order, and not those of some classes.
     """
-    with torch.inference_mode():
-        found = model.all_outputs(batch)
+    found = model.all_outputs(batch)
     if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != len(batch):
         what = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
         raise LossyBenchError(f"returns {what} for a batch of {len(batch)}; a classifier returns (batch, outputs)")

@@ -53,20 +53,17 @@ def train(
         model, validation, history = run.run()
     chosen, metric, info = run.settings, run.task.metric, dict(run.task.info)
     reached = validation["original"]
-    if chosen.minimum is not None and reached is not None and reached < chosen.minimum:
-        _forget(out / CHECKPOINT)
+    poor = chosen.minimum is not None and reached is not None and reached < chosen.minimum
+    if not poor:
+        info["validation"] = {"metric": metric, **validation}
+        info["parameters"] = sum(parameter.numel() for parameter in model.parameters())
+        info["environment"] = runtime.environment(run.device)
+        models.save(model.state_dict(), info, history, out)
+    artifacts.sweep(out / CHECKPOINT)
+    (out / CHECKPOINT).unlink(missing_ok=True)
+    if poor:
         raise LossyBenchError(
             f"{out}: {arch} reached a validation {metric} of {reached:.3f} on original items, below the minimum "
             f"of {chosen.minimum:g}; train it longer (epochs: {chosen.epochs}) or on more items than "
             f"{len(run.examples.train.targets)}, or lower `minimum` if the task is that hard"
         )
-    info["validation"] = {"metric": metric, **validation}
-    info["parameters"] = sum(parameter.numel() for parameter in model.parameters())
-    info["environment"] = runtime.environment(run.device)
-    models.save(model.state_dict(), info, history, out)
-    _forget(out / CHECKPOINT)
-
-
-def _forget(checkpoint: Path) -> None:
-    artifacts.sweep(checkpoint)
-    checkpoint.unlink(missing_ok=True)

@@ -58,10 +58,7 @@ class Detection(TaskKind):
         return np.array([width / columns, height / rows] * 2, np.float32)
 
     def target(self, row: Mapping[str, Any], frame: int) -> dict[str, np.ndarray]:
-        """The true boxes (K, 4), in pixels of the model's input, and labels (K,) of one frame (0 in images).
-
-        row: of the data table.
-        """
+        """True boxes (K, 4) in pixels of the model's input and labels (K,) of a frame (0 in images) in a data `row`."""
         corners, labels = self._truth(row, frame)
         return {"boxes": corners * self._scale(row), "labels": labels}
 
