@@ -273,7 +273,8 @@ def patch_side(share: float, height: int, width: int) -> int:
 def least_covering(boxes: np.ndarray, side: int, height: int, width: int) -> tuple[int, int]:
     """Top and left of the square of `side` pixels that covers least of the boxes (K, 4) of a picture.
 
-    That is the place with the smallest sum of the covered shares of the boxes; of equals the topmost, then leftmost.
+    height, width: of the picture, in pixels. The place is the one with the smallest sum of the covered shares of the
+    boxes; of equals the topmost, then leftmost.
     """
     tops, lefts = np.arange(height - side + 1), np.arange(width - side + 1)
     covered = np.zeros((len(tops), len(lefts)))
@@ -305,5 +306,5 @@ def _found(truth: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
 
 
 def objects(each: Sequence[Any]) -> np.ndarray:
-    """An array (N,) of anything; np.array would make further axes of lists of equal lengths."""
+    """An array (N,) that holds each as it is; np.array would make further axes of lists of equal lengths."""
     return np.fromiter(each, object, len(each))

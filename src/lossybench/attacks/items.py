@@ -32,7 +32,7 @@ class Items:
     sampling_rate: float
 
     def at(self, part: slice | np.ndarray) -> Items:
-        """The items of these indices or this slice."""
+        """The items of a part: of these indices or of this slice."""
         found = vars(self).items()
         changes: dict[str, Any] = {name: value[part] for name, value in found if isinstance(value, np.ndarray)}
         changes["stored"] = {key: value[part] for key, value in self.stored.items()}

@@ -48,7 +48,7 @@ def module_name(arch: str, medium: str, kind: str) -> str:
 
 
 def build(arch: str, medium: str, kind: str, classes: int, input: Input, weights: str | None = None) -> torch.nn.Module:
-    """A model of the architecture `arch`; what is random in its weights comes from torch's global generator.
+    """A model `arch` for a medium and kind; what is random in its weights comes from torch's global generator.
 
     The model takes float32 media: images (N, 3, H, W) and video (N, frames, 3, H, W) in [0, 1], audio (N, samples) in
     [-1, 1]. It normalises them itself. Classifiers return logits (N, classes). Detectors follow torchvision: given

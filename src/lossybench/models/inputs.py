@@ -47,7 +47,7 @@ def prepare(media: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
 
 
 def fit(media: np.ndarray, medium: str, target: Input, crop: bool) -> np.ndarray:
-    """The decoded item `media` in the shape of `target`, of the same dtype; `media` itself where it fits already.
+    """The decoded item `media` of a medium in the shape of `target`, of the same dtype; itself where it fits already.
 
     A picture is resized: its largest centre of the target's aspect ratio (`crop`) or the whole picture, or as
     `target.resize` says. Of too many frames some are taken, spread evenly; of too few the last is repeated. Too long

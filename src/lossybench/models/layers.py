@@ -14,7 +14,7 @@ STANDARDISE_EPSILON = 1e-3
 
 
 def conv(inputs: int, outputs: int, kernel: int | tuple[int, int], stride: int = 1) -> nn.Sequential:
-    """Convolution, batch norm, ReLU: (N, inputs, H, W) -> (N, outputs, H / stride, W / stride)."""
+    """Convolution by a kernel, batch norm, ReLU: (N, inputs, H, W) -> (N, outputs, H / stride, W / stride)."""
     height, width = kernel if isinstance(kernel, tuple) else (kernel, kernel)
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, (height // 2, width // 2), bias=False),

@@ -30,9 +30,9 @@ def limits(medium: str) -> tuple[float, float]:
 
 
 def move(media: np.ndarray, medium: str, down: int, right: int, flip: bool) -> np.ndarray:
-    """The item `media`, mirrored left to right if `flip`, then shifted by so many pixels; its edge is repeated.
+    """The item `media` of a medium, mirrored left to right if `flip`, then shifted by pixels; its edge is repeated.
 
-    Audio is shifted by `right` samples, and silence moves in.
+    down, right: the shift. Audio is shifted by `right` samples, and silence moves in.
     """
     if medium == "audio":
         moved = np.zeros_like(media)
@@ -49,7 +49,7 @@ def move(media: np.ndarray, medium: str, down: int, right: int, flip: bool) -> n
 def change_gain(batch: torch.Tensor, medium: str, largest: float, generator: np.random.Generator) -> torch.Tensor:
     """The float batch, its contrast around mid-grey (pictures) or amplitude (audio) multiplied within 1 ± `largest`.
 
-    generator: draws a factor for each example.
+    medium: of the batch. generator: draws a factor for each example.
     """
     factors = torch.from_numpy(generator.uniform(1 - largest, 1 + largest, len(batch)).astype(np.float32))
     factors = factors.to(batch.device).view(-1, *[1] * (batch.ndim - 1))

@@ -44,7 +44,7 @@ class TaskKind(abc.ABC):
 
     @abc.abstractmethod
     def shift_target(self, target: Any, down: int, right: int, flip: bool) -> Any:
-        """The target once its picture was mirrored left to right (`flip`) and then shifted by so many pixels."""
+        """The target once its picture was mirrored left to right (`flip`), then moved `down` and `right` by pixels."""
 
     @abc.abstractmethod
     def loss(self, model: torch.nn.Module, media: torch.Tensor, targets: Sequence[Any]) -> torch.Tensor:
@@ -60,4 +60,4 @@ class TaskKind(abc.ABC):
 
     @abc.abstractmethod
     def outcome(self, example: Example, prediction: Any, row: Mapping[str, Any]) -> dict[str, Any]:
-        """A row of the outcomes, without id and level, in the item's own pixels. row: the item's, of the data table."""
+        """The outcome, without id and level, of a prediction on an example, in pixels of the item in the data `row`."""

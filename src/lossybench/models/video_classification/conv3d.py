@@ -15,7 +15,7 @@ SETTINGS = {"epochs": 5}
 
 
 def block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """(N, inputs, frames, H, W): a convolution over space, then one over three frames."""
+    """A convolution by a kernel over space, then one over 3 frames, of (N, inputs, frames, H, W); H, W / stride."""
     return nn.Sequential(
         nn.Conv3d(inputs, outputs, (1, kernel, kernel), (1, stride, stride), (0, kernel // 2, kernel // 2), bias=False),
         nn.BatchNorm3d(outputs),
