@@ -540,6 +540,12 @@ def test_more_items_keep_the_fewer_and_levels_do_not_change_each_other(study: St
     assert both.equals(alone)
 
 
+def test_square_alone_at_its_budget_leaves_the_clean_items_as_they_are(study: Study) -> None:
+    table = rows(study.attack(attacks={"pgd": ["1/255"], "square": ["16/255"]}, goals=["untargeted"], queries=20))
+    square = table[(table.attack == "square") & table.own]
+    assert len(square) and (square.linf * 255).round().eq(16).all()
+
+
 @pytest.mark.parametrize("rule", ["next", "random", "least_likely"])
 def test_the_target_is_never_the_label(study: Study, rule: str) -> None:
     table = rows(study.attack(target_rule=rule, steps=1, attacks={"pgd": ["1/255"]}))

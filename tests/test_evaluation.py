@@ -27,7 +27,7 @@ def _save(folder, arch, medium, kind, classes, shape, **settings):
         "input": {"shape": list(shape), "sampling_rate": 0.0},
         "settings": {"frame_stride": 2, "frames_per_clip": 1, "label_smoothing": 0.0, **settings},
     }
-    models.save(model, info, [], folder)
+    models.save(model.state_dict(), info, [], folder)
     return folder
 
 

@@ -146,7 +146,7 @@ def test_a_mapping_may_leave_outputs_out(net, task, tmp_path):
         ({"classes": ["left", "right", "x"]}, "has 4 outputs, but `classes` names 3"),
         ({"classes": {"left": 0, "right": 9}}, "has 4 outputs, but .* up to output 9"),
         ({"classes": ["left", "left", "right", "x"]}, "'left' is there twice"),
-        ({"classes": None}, "'classes' is missing: .*left, right"),
+        ({"classes": None}, "'classes': missing; .*left, right"),
         ({"arguments": {"outputs": 5}}, "the checkpoint is not of this class: .*size mismatch"),
         ({"arguments": {"outs": 5}}, "own_nets:Net with arguments .* failed: TypeError"),
         ({"class": "own_nets:Nett"}, "own_nets:Nett .* failed: AttributeError"),
@@ -158,7 +158,7 @@ def test_a_mapping_may_leave_outputs_out(net, task, tmp_path):
         ({"input_size": [1, 1], "resize": 32, "layout": "ncthw"}, "layout.*ncthw is not for image; use nchw"),
         ({"resize": 20}, "20 is less than input_size"),
         ({"normalise": {"mean": [0.5], "std": [0]}}, "normalise.std.*above 0"),
-        ({"outputs": "probabilities"}, "its outputs are logits, as it seems"),
+        ({"outputs": "probabilities"}, "its outputs seem to be logits"),
         ({"normalize": "imagenet"}, "unknown model setting 'normalize'; did you mean 'normalise'"),
     ],
 )
@@ -253,7 +253,7 @@ class Finder(nn.Module):
 
 def test_detectors_keep_what_is_of_the_data_sets_classes(tmp_path):
     picked = settings.outputs_of(settings.named(["none", "cat", "bus", "dog"]), ["dog", "cat"])
-    model = existing.Detector(Finder(), {"existing": {"picked": picked, "normalise": None}}).eval()
+    model = existing.Detector(Finder(), {"medium": "image", "existing": {"picked": picked, "normalise": None}}).eval()
     (found,) = model(torch.zeros(1, 3, 8, 8))
     assert found["labels"].tolist() == [1, 0] and found["scores"].tolist() == pytest.approx([0.8, 0.6])
     assert found["boxes"][:, 0].tolist() == [2, 4]
@@ -331,7 +331,7 @@ def test_torchaudio_encoders_take_published_weights(monkeypatch):
     torch.testing.assert_close(model.eval()(x), model.head(features.mean(1)))
     for name, rate, weights, message in (
         ("wav2vec2_bass", 16000.0, None, "did you mean 'wav2vec2_base'"),
-        ("wav2vec2_base", 8000.0, None, "hears 16000 Hz, not 8000"),
+        ("wav2vec2_base", 8000.0, None, "takes 16000 Hz, not 8000"),
         ("wav2vec2_base", 16000.0, "BEST", "unknown weights 'BEST'"),
     ):
         with pytest.raises(LossyBenchError, match=message):

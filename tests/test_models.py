@@ -164,7 +164,7 @@ def _info(model: torch.nn.Module) -> dict:
 def test_round_trip_gives_equal_logits(tmp_path):
     model = models.build("resnet", "image", "classification", 3, Input((32, 32)))
     model(torch.rand(8, 3, 32, 32))  # moves the running statistics
-    models.save(model, _info(model), [], tmp_path)
+    models.save(model.state_dict(), _info(model), [], tmp_path)
     loaded, info = models.load(tmp_path)
     x = torch.rand(4, 3, 32, 32)
     assert torch.equal(loaded(x), model.eval()(x)) and not loaded.training
@@ -174,7 +174,7 @@ def test_round_trip_gives_equal_logits(tmp_path):
 
 def test_damaged_or_foreign_weights_are_refused(tmp_path):
     model = models.build("resnet", "image", "classification", 3, Input((32, 32)))
-    models.save(model, _info(model), [], tmp_path)
+    models.save(model.state_dict(), _info(model), [], tmp_path)
     weights = tmp_path / models.WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-4] + b"oops")
     with pytest.raises(

@@ -16,7 +16,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,11 +35,13 @@ from lossybench.tasks import training_settings
 from lossybench.tasks.task_kind import Example, TaskKind
 from lossybench.tasks.training_settings import Adversary, TrainingSettings
 
-CHECKPOINT = ".checkpoint.pt"  # in the model's folder; Snakemake does not know of it, so it outlives a failed job
+CHECKPOINT = ".checkpoint.pt"  # in the model's folder; Snakemake does not know it, so it outlives a failed job
 INTERVAL = 60.0  # seconds between checkpoints, at least
-DIGEST = 32  # bytes of SHA-256, with which a checkpoint begins
+DIGEST = 32  # bytes of the SHA-256 with which a checkpoint begins
+# What a checkpoint holds of a run: the states of these parts, and these values.
+PARTS, VALUES = ("model", "optimizer", "schedule"), ("identity", "step", "total", "best", "history")
 WARM_UP = 0.25  # share of the steps in which the one-cycle schedule rises
-LARGEST_GRADIENT = 5.0  # norm; steadies the first steps of detectors and transformers
+LARGEST_GRADIENT = 5.0  # a norm; the limit steadies the first steps of detectors and transformers
 VALIDATION_BATCH = 64
 STEP_RATIO = 2.5  # steps of an attack times the size of one, over epsilon; Madry et al. 2018
 
@@ -56,38 +57,39 @@ def prepared(
     out: Path,
     threads: int = 1,
 ) -> Iterator[Run]:
-    """All that the train stage does before its first step; the media are there within it.
+    """The run of the train stage, ready for its first step; its decoded media are deleted at the end of the context.
 
-    task_meta: {task, regime}. sources: the train parts; the other arguments are those of `stages.train.train`.
+    data, arch, seed, settings, out, threads: see `stages.train.train`, also for errors. sources: the train parts.
+    task_meta: holds the task and the regime.
     """
     meta = artifacts.read_meta(data)
-    medium, kind, classes = meta["medium"], meta["kind"], meta["classes"]
+    medium, kind = meta["medium"], meta["kind"]
     chosen = training_settings.read(settings, medium, kind, models.default_settings(arch, medium, kind))
     device = runtime.start(chosen.device, chosen.deterministic)
     feed = functools.partial(runtime.in_order, device=device, threads=threads)
-    rows = {split: _rows(data, split) for split in ("train", "val")}
+    columns = ["id", "shape", "sampling_rate", "label", "boxes"]
+    rows = {split: list(artifacts.iter_rows(data, columns, splits=[split])) for split in ("train", "val")}
+    if not all(rows.values()):
+        raise LossyBenchError(f"{data}: a split is empty; training needs items in train and in val")
     info: dict[str, Any] = {
-        "task": task_meta["task"],
-        "regime": task_meta["regime"],
+        **{key: task_meta[key] for key in ("task", "regime")},
+        **{key: meta[key] for key in ("medium", "kind", "classes")},
         "arch": arch,
         "seed": seed,
-        "medium": medium,
-        "kind": kind,
-        "classes": classes,
         "input": dataclasses.asdict(_input([*rows["train"], *rows["val"]], chosen, medium, kind, arch, str(data))),
         "settings": chosen.model_dump(mode="json"),
     }
     task = tasks.get(info)
     with tempfile.TemporaryFile() as scratch:
         examples = _Loader(task, sources, scratch, feed).load(rows, chosen.draws, seed)
-        yield Run(task, chosen, examples, seed, device, feed, out)
+        yield Run(task, examples, device, feed, out)
 
 
 def draw_sources(items: int, sources: int, draws: int, generator: np.random.Generator) -> np.ndarray:
-    """Which sources each item is taken from: (items, min(draws, sources)), distinct within an item.
+    """Which of the `sources` each of the `items` is taken from: (items, min(draws, sources)), distinct within an item.
 
-    Stratified: over all items every source is used equally often, give or take one. Items in a random order take the
-    next `draws` sources in turn from a circle of them in a random order.
+    Over all items every source is used equally often, give or take one: items in a random order take the next `draws`
+    sources in turn from a circle of the sources in a random order. generator: draws both orders.
     """
     draws = min(draws, sources)
     circle = generator.permutation(sources)
@@ -104,21 +106,22 @@ def perturb(
     adversary: Adversary,
     generator: np.random.Generator,
 ) -> torch.Tensor:
-    """The batch as projected gradient descent leaves it (Madry et al. 2018, arXiv 1706.06083): adversarial training.
+    """The batch as projected gradient descent leaves it: adversarial training (Madry et al. 2018, arXiv 1706.06083).
 
-    batch: float input of the model; the result has its shape, is at most `adversary.epsilon` of full scale away from
-    it in every value (L-infinity) and within the medium's range. generator: draws the random start.
+    batch: float input of the `model`, whose loss on the `targets` is raised (see `task.loss`). The result differs from
+    it by at most `adversary.epsilon` of full scale in each value, and stays within the medium's range. generator: draws
+    the random start.
 
-    A loop of our own, because ART's AdversarialTrainer takes over the whole of training: no schedule, no augmentation,
-    no checkpoint to resume from. Nothing of `lossybench.attacks` either: a changed attack must not retrain all models.
+    ART's AdversarialTrainer is not used, as it takes over the whole of training: no schedule, no augmentation, no
+    checkpoint. Nor is `lossybench.attacks`, as a changed attack must not retrain all models.
     """
     low, high = batches.limits(task.medium)
 
     def project(media: torch.Tensor) -> torch.Tensor:
         return media.clamp(batch - adversary.epsilon, batch + adversary.epsilon).clamp(low, high)
 
-    # Batch norm in training mode would take these forward passes into its running statistics, and would make an item's
-    # gradient depend on the others of its batch; dropout would blur it. It is the model as tested that is attacked.
+    # The model is attacked as it is tested: in evaluation mode. In training mode batch norm would count these passes in
+    # its running statistics and let an item's gradient depend on the rest of the batch, and dropout would blur it.
     training = model.training
     model.eval()
     start = torch.from_numpy(2 * generator.random(tuple(batch.shape), np.float32) - 1).to(batch.device)
@@ -131,19 +134,12 @@ def perturb(
     return media
 
 
-def _rows(data: Path, split: str) -> list[dict[str, Any]]:
-    rows = list(artifacts.iter_rows(data, ["id", "shape", "sampling_rate", "label", "boxes"], splits=[split]))
-    if not rows:
-        raise LossyBenchError(f"{data}: split {split!r} is empty; training needs items in train and in val")
-    return rows
-
-
 def _input(
     rows: Sequence[Mapping[str, Any]], settings: TrainingSettings, medium: str, kind: str, arch: str, where: str
 ) -> Input:
     rates = {row["sampling_rate"] for row in rows}
     if medium == "audio" and len(rates) > 1:
-        raise LossyBenchError(f"{where}: clips have different sample rates ({sorted(rates)}); resample them to one")
+        raise LossyBenchError(f"{where}: clips have different sampling rates {sorted(rates)}; resample them to one")
     rate = rows[0]["sampling_rate"] if medium == "audio" else 0.0
     detects_video = (medium, kind) == ("video", "detection")
     shapes = [row["shape"][1:] if detects_video else row["shape"] for row in rows]
@@ -151,28 +147,28 @@ def _input(
     shape = settings.input_size or common_shape(shapes, medium, where)
     if len(shape) != axes:
         raise LossyBenchError(
-            f"training settings: input_size {list(shape)} must have {axes} numbers for {medium} {kind}"
+            f"training setting input_size: {list(shape)} must have {axes} numbers for {medium} {kind}"
         )
     return Input((models.window(arch), *shape) if detects_video else tuple(shape), rate)
 
 
 @dataclasses.dataclass
 class _Split:
-    """Examples of one split: their targets, and where in the scratch file each draw of each lies."""
+    """The examples of one split: their targets, and which records of the scratch file hold their versions."""
 
     targets: list[Any]
-    records: np.ndarray  # (examples, draws)
+    records: np.ndarray  # record numbers (examples, draws)
 
 
 class _Records:
-    """Arrays of one shape in a file, read as they are asked for: a mapped file would count as memory of the job."""
+    """Arrays of one shape in a file. They are read when asked for: a mapped file would count as memory of the job."""
 
     def __init__(self, file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self.file, self.shape, self.dtype = file, shape, dtype
         self.size = math.prod(shape) * dtype.itemsize
 
     def __getitem__(self, records: np.ndarray) -> np.ndarray:
-        """(len(records), *shape)"""
+        """The arrays of these record numbers (N,), stacked: (N, *shape)."""
         found = np.empty((len(records), *self.shape), self.dtype)
         into = found.reshape(-1).view(np.uint8).data
         for index, record in enumerate(records.tolist()):
@@ -190,10 +186,11 @@ class _Examples:
 
 
 Feed = Callable[..., Iterator[Any]]  # prepares items ahead: see models.runtime.in_order
+Places = dict[tuple[int, str], list[tuple[int, Any]]]  # (source, item) -> record number and target of each example
 
 
 class _Loader:
-    """Decodes each payload that training needs once, into a scratch file: memory stays flat, the page cache is fast."""
+    """Decodes each payload that training needs once, into a scratch file, so that the job's memory stays small."""
 
     def __init__(self, task: TaskKind, sources: list[Path], scratch: BinaryIO, feed: Feed) -> None:
         self.task, self.sources, self.scratch, self.feed = task, sources, scratch, feed
@@ -203,71 +200,48 @@ class _Loader:
         self.record: tuple[tuple[int, ...], np.dtype] | None = None
 
     def load(self, rows: Mapping[str, list[dict[str, Any]]], draws: int, seed: int) -> _Examples:
-        count = len(self.sources)
         generator = np.random.default_rng([seed, 0])
-        originals = [index for index, meta in enumerate(self.metas) if meta["codec"] == "original"]
-        plan: dict[str, dict[int, list[tuple[str, int]]]] = defaultdict(lambda: defaultdict(list))
-        for split, versions in (("train", draws), ("val", 1)):
-            for row, drawn in zip(rows[split], draw_sources(len(rows[split]), count, versions, generator), strict=True):
-                for draw, source in enumerate(drawn):
-                    plan[row["id"]][int(source)].append((split, draw))
-        if originals:
-            for row in rows["val"]:
-                plan[row["id"]][originals[0]].append(("original", 0))
-        by_id = {row["id"]: row for split in rows.values() for row in split}
-        places = self._decode(by_id, plan)
-        splits = {
-            name: self._split(name, split_rows, places)
-            for name, split_rows in (("train", rows["train"]), ("val", rows["val"]), ("original", rows["val"]))
-            if name != "original" or originals
+        # Of each split its rows, and the sources that each of them is taken from.
+        drawn = {
+            split: (rows[split], draw_sources(len(rows[split]), len(self.sources), versions, generator))
+            for split, versions in (("train", draws), ("val", 1))
         }
+        originals = [index for index, meta in enumerate(self.metas) if meta["codec"] == "original"]
+        if originals:
+            drawn["original"] = rows["val"], np.full((len(rows["val"]), 1), originals[0])
+        wanted: list[dict[str, dict[str, Any]]] = [{} for _ in self.sources]
+        for row, sources in ((row, sources) for split in drawn.values() for row, sources in zip(*split, strict=True)):
+            for source in sources:
+                wanted[source][row["id"]] = row
+        places: Places = {}
+        with tqdm(total=sum(map(len, wanted)), desc="decode", unit="item", mininterval=1) as progress:
+            for index, rows_of in enumerate(wanted):
+                for name, examples in self._examples(index, rows_of):
+                    places[index, name] = [(self._write(example.media), example.target) for example in examples]
+                    progress.update()
+        splits = {name: self._split(*split, places) for name, split in drawn.items()}
         self.scratch.flush()
         assert self.record is not None
-        shape, dtype = self.record
-        return _Examples(
-            _Records(self.scratch, shape, dtype),
-            splits["train"],
-            splits["val"],
-            splits.get("original"),
-            self.digest.hexdigest(),
-        )
+        media, digest = _Records(self.scratch, *self.record), self.digest.hexdigest()
+        return _Examples(media, splits["train"], splits["val"], splits.get("original"), digest)
 
-    def _decode(
-        self, by_id: Mapping[str, dict[str, Any]], plan: Mapping[str, Mapping[int, list[tuple[str, int]]]]
-    ) -> dict[tuple[str, str, int], list[tuple[int, Any]]]:
-        """For (split, item, draw) the record number and target of each example."""
-        places: dict[tuple[str, str, int], list[tuple[int, Any]]] = {}
-        total = sum(len(of_item) for of_item in plan.values())
-        with tqdm(total=total, desc="decode", unit="item", mininterval=1) as progress:
-            for index, (source, meta) in enumerate(zip(self.sources, self.metas, strict=True)):
-                wanted = {name for name, of_item in plan.items() if index in of_item}
-                for name, examples in self._examples(source, meta, wanted, by_id):
-                    found = [(self._write(example.media), example.target) for example in examples]
-                    for split, draw in plan[name][index]:
-                        places[split, name, draw] = found
-                    progress.update()
-                if wanted:
-                    raise LossyBenchError(f"{source}: lacks {len(wanted)} items of the data, such as {min(wanted)!r}")
-        return places
-
-    def _examples(
-        self, source: Path, meta: Mapping[str, Any], wanted: set[str], by_id: Mapping[str, dict[str, Any]]
-    ) -> Iterator[tuple[str, list[Example]]]:
-        """Those of each wanted item, which is taken out of `wanted`."""
+    def _examples(self, index: int, wanted: dict[str, dict[str, Any]]) -> Iterator[tuple[str, list[Example]]]:
+        """The id and the examples of each item of a source that is in `wanted`, out of which it is taken."""
+        source, meta = self.sources[index], self.metas[index]
         codec = codecs.get(meta["codec"], meta["options"])
 
-        def rows() -> Iterator[dict[str, Any]]:
-            for row in artifacts.iter_rows(source, ["id", "payload"]):
-                if row["id"] in wanted:
-                    wanted.remove(row["id"])
-                    yield row
+        def decode(found: tuple[dict[str, Any], bytes]) -> tuple[str, list[Example]]:
+            item, payload = found
+            decoded = codec.decode(payload, tuple(item["shape"]), item["sampling_rate"])
+            return item["id"], self.task.examples(decoded, item, training=True)
 
-        def decode(row: dict[str, Any]) -> tuple[str, list[Example]]:
-            item = by_id[row["id"]]
-            decoded = codec.decode(row["payload"], tuple(item["shape"]), item["sampling_rate"])
-            return row["id"], self.task.examples(decoded, item, training=True)
-
-        return self.feed(decode, rows())
+        payloads = artifacts.iter_rows(source, ["id", "payload"])
+        yield from self.feed(
+            decode, ((wanted.pop(row["id"]), row["payload"]) for row in payloads if row["id"] in wanted)
+        )
+        if wanted:
+            missing = f"{len(wanted)} items of the data, such as {min(wanted)!r}"
+            raise LossyBenchError(f"{source}: lacks {missing}; compress the data again")
 
     def _write(self, array: np.ndarray) -> int:
         self.record = array.shape, array.dtype
@@ -279,23 +253,19 @@ class _Loader:
             if error.errno != errno.ENOSPC:
                 raise
             raise LossyBenchError(
-                f"{tempfile.gettempdir()}: full; decoded media are kept there during training, "
+                f"{tempfile.gettempdir()}: full; training keeps decoded media there, "
                 f"{len(content) * self.written / 1e9:.1f} GB so far; set TMPDIR to a folder with more room"
             ) from error
         self.written += 1
         return self.written - 1
 
-    def _split(
-        self, name: str, rows: Sequence[Mapping[str, Any]], places: Mapping[tuple[str, str, int], list[tuple[int, Any]]]
-    ) -> _Split:
+    def _split(self, rows: list[dict[str, Any]], sources: np.ndarray, places: Places) -> _Split:
         targets: list[Any] = []
         records: list[list[int]] = []
-        for row in rows:
-            draws: list[list[tuple[int, Any]]] = []
-            while (name, row["id"], len(draws)) in places:
-                draws.append(places[name, row["id"], len(draws)])
-            targets.extend(target for _, target in draws[0])
-            records.extend([record for record, _ in versions] for versions in zip(*draws, strict=True))
+        for row, drawn in zip(rows, sources.tolist(), strict=True):
+            versions = [places[source, row["id"]] for source in drawn]
+            targets.extend(target for _, target in versions[0])
+            records.extend([record for record, _ in same] for same in zip(*versions, strict=True))
         self.digest.update(json.dumps(targets, default=np.ndarray.tolist).encode())
         return _Split(targets, np.array(records))
 
@@ -303,57 +273,46 @@ class _Loader:
 class Run:
     """One training run: its epochs, its checkpoint, its best weights."""
 
-    def __init__(
-        self,
-        task: TaskKind,
-        settings: TrainingSettings,
-        examples: _Examples,
-        seed: int,
-        device: torch.device,
-        feed: Feed,
-        out: Path,
-    ) -> None:
-        self.task, self.settings, self.examples, self.seed, self.device = task, settings, examples, seed, device
-        self.feed, self.checkpoint = feed, out / CHECKPOINT
-        info = task.info
-        torch.manual_seed(seed)
-        self.model = models.build(
-            info["arch"], info["medium"], info["kind"], len(info["classes"]), task.input, settings.weights
-        ).to(device)
-        decayed = [parameter for parameter in self.model.parameters() if parameter.ndim > 1]
-        others = [parameter for parameter in self.model.parameters() if parameter.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
-            lr=settings.learning_rate,
-            fused=True,
-        )
+    def __init__(self, task: TaskKind, examples: _Examples, device: torch.device, feed: Feed, out: Path) -> None:
+        self.task, self.examples, self.device, self.feed = task, examples, device, feed
+        self.checkpoint, info = out / CHECKPOINT, task.info
+        self.seed: int = info["seed"]
+        self.settings = settings = TrainingSettings(**info["settings"])
+        torch.manual_seed(self.seed)
+        wanted = info["arch"], info["medium"], info["kind"], len(info["classes"]), task.input, settings.weights
+        self.model = models.build(*wanted).to(device)
+        groups = [
+            {"params": [one for one in self.model.parameters() if (one.ndim > 1) == decays], "weight_decay": decay}
+            for decays, decay in ((True, settings.weight_decay), (False, 0.0))
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
         self.steps = max(1, round(len(examples.train.targets) / settings.batch_size))
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, settings.learning_rate, total_steps=self.steps * settings.epochs, pct_start=WARM_UP
         )
-        # How far it has come: whole epochs, steps of the next one and their summed loss, the best weights of all.
+        # How far the run has come: whole epochs, steps of the next one and their summed loss, the best weights so far.
         self.history: list[dict[str, Any]] = []
         self.begin_epoch()
         self.best: dict[str, Any] = {"value": -1.0, "epoch": 0, "weights": {}}
         self.identity = self._identity()
         self.saved = time.monotonic()
-        self.told = 0  # the signal that asked it to end
+        self.told = 0  # the signal that told the run to end
 
     def run(self) -> tuple[nn.Module, dict[str, Any], list[dict[str, Any]]]:
-        """The best model in evaluation mode; its validation figures; one entry of history an epoch."""
+        """Train to the end: the best model in evaluation mode, its validation figures, one entry of history an epoch.
+
+        Raises LossyBenchError for a loss that is not finite, and SystemExit where a signal ends the run.
+        """
         self._resume()
-        with (
-            self._listening(),
-            tqdm(
-                total=self.settings.epochs, initial=len(self.history), desc="train", unit="epoch", mininterval=1
-            ) as progress,
-        ):
-            while len(self.history) < self.settings.epochs:
+        epochs = self.settings.epochs
+        progress = tqdm(total=epochs, initial=len(self.history), desc="train", unit="epoch", mininterval=1)
+        with self._listening(), progress:
+            while len(self.history) < epochs:
                 epoch = len(self.history) + 1
                 loss, value = self.epoch(epoch), None
-                if epoch % self.settings.validate_every == 0 or epoch == self.settings.epochs:
+                if epoch % self.settings.validate_every == 0 or epoch == epochs:
                     value = self._validate(self.examples.val, self.settings.adversarial)
-                    # Of equals the later one: the schedule has settled further.
+                    # Of equally good epochs the later one is taken: by then the schedule has settled further.
                     if value >= self.best["value"]:
                         weights = copy.deepcopy(self.model.state_dict())
                         self.best = {"value": value, "epoch": epoch, "weights": weights}
@@ -367,14 +326,15 @@ class Run:
         return self.model.eval(), validation, self.history
 
     def begin_epoch(self) -> None:
-        """None of its steps is done."""
+        """Note that no step of the coming epoch is done."""
         self.step, self.total = 0, torch.zeros((), device=self.device)
 
     def epoch(self, epoch: int) -> float:
-        """Train for what is left of an epoch and return its mean loss.
+        """Train for what is left of the epoch of this number, from 1 on, and return its mean loss.
 
-        What is random in a step follows from the seed, the epoch and the step alone, on any number of threads; so a
-        checkpoint needs to tell no random states but these three numbers.
+        What is random in a step follows from the seed, the epoch and the step alone, on any number of threads. A
+        checkpoint therefore holds no random states but these three numbers. Raises LossyBenchError for a loss that is
+        not finite, and SystemExit where a signal ends the run.
         """
         split = self.examples.train
         count, draws = split.records.shape
@@ -393,7 +353,7 @@ class Run:
             torch.manual_seed(int(generator.integers(2**62)))
             batch = batches.to_float(media, self.task.medium, self.device)
             batch = batches.change_gain(batch, self.task.medium, self.settings.gain, generator)
-            with self._precision():
+            with runtime.mixed_precision(self.device, self.settings.mixed_precision):
                 if self.settings.adversarial:
                     batch = perturb(self.task, self.model, batch, targets, self.settings.adversarial, generator)
                 loss = self.task.loss(self.model, batch, targets)
@@ -418,7 +378,7 @@ class Run:
     ) -> tuple[torch.Tensor, list[Any]]:
         media = self.examples.media[records]
         medium, shape = self.task.medium, self.task.input.shape
-        # Shifts in pixels or samples; for audio the one axis is the horizontal one.
+        # Shifts are in pixels or samples; the one axis of audio is the horizontal one.
         reach = np.array([0, shape[0]] if medium == "audio" else shape[-2:]) * self.settings.shift
         shifts = np.round(generator.uniform(-1, 1, (len(media), 2)) * reach).astype(int).tolist()
         flips = (generator.random(len(media)) < 0.5) & self.settings.flip
@@ -427,11 +387,8 @@ class Run:
             targets[index] = self.task.shift_target(targets[index], down, right, flip)
         return batches.stage(media, self.device), targets
 
-    def _precision(self) -> contextlib.AbstractContextManager[Any]:
-        return runtime.mixed_precision(self.device, self.settings.mixed_precision)
-
     def _validate(self, split: _Split, adversary: Adversary | None = None) -> float:
-        """The metric on a split, attacked if there is an adversary: from the same random starts in every epoch."""
+        """The metric on a split, which an `adversary` attacks from the same random starts in every epoch."""
         self.model.eval()
         generator = np.random.default_rng([self.seed, 0])
         predictions: list[Any] = []
@@ -443,7 +400,7 @@ class Run:
         for media, targets in self.feed(prepare, range(0, len(split.targets), VALIDATION_BATCH)):
             batch = batches.to_float(media, self.task.medium, self.device)
             if adversary:
-                with self._precision():
+                with runtime.mixed_precision(self.device, self.settings.mixed_precision):
                     batch = perturb(self.task, self.model, batch, targets, adversary, generator)
             with torch.inference_mode():
                 predictions += self.task.predict(self.model, batch)
@@ -452,7 +409,7 @@ class Run:
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
-        """Within it SIGTERM (a time limit, preemption) and SIGINT end the run at its next pause and not at once."""
+        """A context in which SIGTERM (a time limit, preemption) and SIGINT end the run at its next pause."""
 
         def note(number: int, frame: Any) -> None:
             self.told = number
@@ -465,37 +422,34 @@ class Run:
                 signal.signal(number, handler)
 
     def _pause(self) -> None:
-        """Save a checkpoint if it is time to, or if the run was told to end, which it then does.
+        """Save a checkpoint where it is time to, or where the run was told to end, and then end the run.
 
-        Called where all that was done is in the state: after a step, and in validation, which is done again.
+        It is called where the state holds all that was done: after a step, and in validation, which is done again.
         """
         if not self.told and time.monotonic() - self.saved < INTERVAL:
             return
         self._save()
         if self.told:
-            done = f"{len(self.history)} epochs and {self.step} of {self.steps} steps"
-            tqdm.write(f"{self.checkpoint}: saved after {done}; the same command goes on from there", sys.stderr)
+            self._say(f"saved after {self._done()}; the same command goes on from there")
             raise SystemExit(128 + self.told)
 
+    def _done(self) -> str:
+        return f"{len(self.history)} epochs and {self.step} of {self.steps} steps"
+
+    def _say(self, what: str) -> None:
+        tqdm.write(f"{self.checkpoint}: {what}", sys.stderr)
+
     def _identity(self) -> str:
-        """What a checkpoint must share with this run to be gone on from: inputs, settings, code, torch."""
+        """A hash of what a checkpoint must share with this run to be of use to it: inputs, settings, code, torch."""
         info = {**self.task.info, "settings": self.settings.model_dump(mode="json", exclude={"minimum"})}
         code = source_digest("training.py", "models", "tasks")
         parts = [self.examples.digest, torch.__version__, self.device.type, json.dumps(info, sort_keys=True), code]
         return hashlib.blake2b("\n".join(parts).encode()).hexdigest()
 
     def _save(self) -> None:
-        state = {
-            "identity": self.identity,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "step": self.step,
-            "total": self.total,
-            "best": self.best,
-            "history": self.history,
-        }
-        memory = io.BytesIO()  # straight to a full disk, torch says something else than that
+        state = {name: getattr(self, name).state_dict() for name in PARTS}
+        state |= {name: getattr(self, name) for name in VALUES}
+        memory = io.BytesIO()  # torch, writing straight to a full disk, does not say that it is full
         torch.save(state, memory)
         content = memory.getvalue()
         with artifacts.publish(self.checkpoint) as aside:
@@ -503,24 +457,20 @@ class Run:
         self.saved = time.monotonic()
 
     def _resume(self) -> None:
-        """Go on from the checkpoint if it is whole and of this very run."""
+        """Go on from the checkpoint, where it is whole and of this very run."""
         if not self.checkpoint.exists():
             return
         found = self.checkpoint.read_bytes()
         said, content = found[:DIGEST], found[DIGEST:]
         if hashlib.sha256(content).digest() != said:
-            tqdm.write(f"{self.checkpoint}: damaged; starting anew", sys.stderr)
+            self._say("damaged; starting anew")
             return
         state = torch.load(io.BytesIO(content), map_location=self.device, weights_only=True)
         if state["identity"] != self.identity:
-            tqdm.write(
-                f"{self.checkpoint}: of another run (inputs, settings or code differ); starting anew", sys.stderr
-            )
+            self._say("of another run (inputs, settings or code differ); starting anew")
             return
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.step, self.total = state["step"], state["total"]
-        self.best, self.history = state["best"], state["history"]
-        done = f"{len(self.history)} epochs and {self.step} of {self.steps} steps"
-        tqdm.write(f"{self.checkpoint}: going on after {done}", sys.stderr)
+        for name in PARTS:
+            getattr(self, name).load_state_dict(state[name])
+        for name in VALUES:
+            setattr(self, name, state[name])
+        self._say(f"going on after {self._done()}")

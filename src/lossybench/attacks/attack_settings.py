@@ -1,4 +1,4 @@
-"""What a study may set about its attacks. Imports neither torch nor ART, so that a config is checked at once."""
+"""What a study may set about its attacks. Neither torch nor ART is imported, so that a config is checked at once."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ Norm = Literal["linf", "l2", "snr", "share"]
 
 
 class Budget(NamedTuple):
-    """How much an item may change: `linf` and `l2` in shares of full scale, `snr` at least so many dB, `share` any
-    pixel within a square of such a share of the picture's area.
+    """How much an item may change: `epsilon` in the norm.
+
+    linf, l2: shares of full scale. snr: at least so many dB. share: any pixels in a square of that share of the area.
     """
 
     norm: Norm
@@ -29,7 +30,7 @@ class Budget(NamedTuple):
 
 
 class Aim(NamedTuple):
-    """One attack with one budget and one goal."""
+    """One attack with one budget (see `Budget`) and one goal."""
 
     attack: str
     norm: Norm
@@ -38,44 +39,39 @@ class Aim(NamedTuple):
 
     @property
     def budget(self) -> Budget:
-        """What it may change."""
+        """How much it may change an item."""
         return Budget(self.norm, self.epsilon)
 
 
-_DETECTION: dict[str, list[str | float]] = {
+Attacks = dict[str, list[str | float]]
+
+
+def _same(budget: str, *attacks: str) -> Attacks:
+    return {name: [budget] for name in attacks}
+
+
+_DETECTION: Attacks = {
     "pgd": ["8/255", "2/255", "32/255"],
-    "pgd_doubled": ["8/255"],
-    "fgsm": ["8/255"],
-    "noise": ["8/255"],
+    **_same("8/255", "pgd_doubled", "fgsm", "noise"),
     "patch": [0.05],
 }
-# Of each medium and kind of prediction: the attacks and their budgets. The first attack at its first budget is the main
-# one; its others draw the curve down to chance. Models without a defence fall to about nothing at the main one
-# (digits/resnet 7 %, spoken words/logmel_cnn 0 %).
-DEFAULT_ATTACKS: dict[tuple[str, str], dict[str, list[str | float]]] = {
+# The attacks and their budgets for each medium and kind. The first attack at its first budget is the main one, under
+# which models without a defence are right on almost no item (digits/resnet 7 %, spoken words/logmel_cnn 0 %). Its other
+# budgets draw the curve down to chance.
+DEFAULT_ATTACKS: dict[tuple[str, str], Attacks] = {
     ("image", "classification"): {
         "pgd": ["8/255", "2/255", "4/255", "32/255"],
         "pgd_doubled": ["8/255"],
         "pgd_l2": [1.0],
-        "apgd": ["8/255"],
-        "fgsm": ["8/255"],
-        "square": ["8/255"],
-        "noise": ["8/255"],
+        **_same("8/255", "apgd", "fgsm", "square", "noise"),
     },
     ("audio", "classification"): {
         "pgd": ["40 dB", "60 dB", "50 dB", "20 dB"],
-        "pgd_doubled": ["40 dB"],
-        "apgd": ["40 dB"],
-        "fgsm": ["40 dB"],
-        "square": ["40 dB"],
-        "noise": ["40 dB"],
+        **_same("40 dB", "pgd_doubled", "apgd", "fgsm", "square", "noise"),
     },
     ("video", "classification"): {
         "pgd": ["8/255", "2/255", "32/255"],
-        "pgd_doubled": ["8/255"],
-        "fgsm": ["8/255"],
-        "square": ["8/255"],
-        "noise": ["8/255"],
+        **_same("8/255", "pgd_doubled", "fgsm", "square", "noise"),
     },
     ("image", "detection"): _DETECTION,
     ("video", "detection"): _DETECTION,
@@ -83,7 +79,10 @@ DEFAULT_ATTACKS: dict[tuple[str, str], dict[str, list[str | float]]] = {
 
 
 def fraction(value: Any) -> Any:
-    """Text such as "8/255" as a number: as a decimal cut short it could lose a whole step of the integers."""
+    """A `value` such as "8/255" as a number; a decimal cut short could lose a whole step of the integers.
+
+    Raises ValueError for text that is no number or fraction.
+    """
     try:
         return float(Fraction(value)) if isinstance(value, str) else value
     except ZeroDivisionError:
@@ -91,14 +90,14 @@ def fraction(value: Any) -> Any:
 
 
 def _budget(value: Any, norm: Literal["linf", "l2", "share"]) -> Budget:
-    """A budget as written: a number or fraction in the attack's own norm, or "30 dB"."""
+    """The budget of a value as a study writes it: a number or fraction in the attack's own norm, or "30 dB"."""
     decibels = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*dB\s*", value) if isinstance(value, str) else None
     if decibels:
         return Budget("snr", float(decibels[1]))
     try:
         epsilon = float(fraction(value))
     except (TypeError, ValueError):
-        raise ValueError(f'{value!r} is no budget; write a number, "8/255" or "30 dB"') from None
+        raise ValueError(f'{value!r} is not a budget; write a number, "8/255" or "30 dB"') from None
     if not epsilon > 0 or (norm != "l2" and epsilon > 1):
         raise ValueError(f"{value!r} must be above 0{' and at most 1' * (norm != 'l2')}")
     return Budget(norm, epsilon)
@@ -133,7 +132,7 @@ Distinct = pydantic.AfterValidator(_distinct)
 
 
 def check_epsilon(epsilon: float, medium: str) -> None:
-    """Raises LossyBenchError for a bound, as a share of full scale, that is below one step of the medium's integers."""
+    """Raise LossyBenchError where `epsilon`, a share of full scale, is less than a step of the integers of `medium`."""
     grid = GRIDS[medium]
     if grid.steps(epsilon) < 1:
         raise LossyBenchError(
@@ -186,13 +185,10 @@ class AttackSettings(pydantic.BaseModel):
 
     @property
     def aims(self) -> list[Aim]:
-        """Every attack, budget and goal, the main attack's first."""
-        found: list[Aim] = []
-        for name, budgets in self.attacks.items():
-            for budget in budgets:
-                goals: list[Goal] = ["untargeted"] if found else self.goals
-                found += [Aim(name, *budget, goal) for goal in goals]
-        return found
+        """Every attack with every budget and goal, those of the main attack first."""
+        pairs = [(name, budget) for name, budgets in self.attacks.items() for budget in budgets]
+        main = [Aim(pairs[0][0], *pairs[0][1], goal) for goal in self.goals]
+        return main + [Aim(name, *budget, "untargeted") for name, budget in pairs[1:]]
 
     @property
     def main(self) -> Budget:
@@ -201,7 +197,7 @@ class AttackSettings(pydantic.BaseModel):
 
     @classmethod
     def of(cls, medium: str, kind: str, settings: dict[str, Any]) -> AttackSettings:
-        """The settings of a study over the defaults of its medium and kind of prediction.
+        """The `settings` of a study over the defaults of the medium and kind of its task.
 
         Raises LossyBenchError for an unknown key, naming the nearest right one, and for a value that makes no sense.
         """
@@ -209,38 +205,33 @@ class AttackSettings(pydantic.BaseModel):
             made = cls(**{"attacks": DEFAULT_ATTACKS[medium, kind], **settings})
         except pydantic.ValidationError as error:
             raise LossyBenchError(explain(error.errors()[0], cls.model_fields, "attack setting")) from None
-        if kind == "detection":
-            made._check_detection()
-        for name, budgets in made.attacks.items():
-            if kind not in METHODS[name].kinds:
-                possible = ", ".join(other for other, method in METHODS.items() if kind in method.kinds)
-                raise LossyBenchError(f"attack setting attacks: {name} is not for {kind}; use any of {possible}")
-            for budget in budgets:
-                try:
-                    if budget.norm == "linf":
-                        check_epsilon(budget.epsilon, medium)
-                    elif budget.norm == "snr" and medium != "audio":
-                        raise LossyBenchError("dB are for audio; write a bound such as 8/255")
-                except LossyBenchError as error:
-                    raise LossyBenchError(f"attack setting attacks: {name}: {error}") from None
-        return made
-
-    def _check_detection(self) -> None:
-        if self.target_rule == "least_likely":
+        if kind == "detection" and made.target_rule == "least_likely":
             raise LossyBenchError(
                 "attack setting target_rule: least_likely has no meaning for objects that a detector need not find; "
                 "use next or random"
             )
-        if self.restarts > 1:
+        if kind == "detection" and made.restarts > 1:
             raise LossyBenchError(
-                f"attack setting restarts: {self.restarts} attacks on a detector would all be the same: they start at "
-                "the item and not at random; use 1"
+                f"attack setting restarts: {made.restarts} attacks on a detector would all be the same, as they start "
+                "at the item and not at random; use 1"
             )
+        for name, budgets in made.attacks.items():
+            if kind not in METHODS[name].kinds:
+                possible = ", ".join(other for other, method in METHODS.items() if kind in method.kinds)
+                raise LossyBenchError(f"attack setting attacks: {name} is not for {kind}; use any of {possible}")
+            if medium != "audio" and "snr" in dict(budgets):
+                raise LossyBenchError(f"attack setting attacks: {name}: dB are for audio; write a bound such as 8/255")
+            try:
+                check_epsilon(min((epsilon for norm, epsilon in budgets if norm == "linf"), default=1), medium)
+            except LossyBenchError as error:
+                raise LossyBenchError(f"attack setting attacks: {name}: {error}") from None
+        return made
 
     def search(self, method: Method, through: bool, surrogate_effort: int = 1) -> tuple[int, float]:
-        """Iterations of an attack that follows gradients, and the size of one in epsilons; `through` a codec or not.
+        """The number of iterations of a `method` that follows gradients, and the size of one in epsilons.
 
-        Of a change for all items at once the steps are as much smaller as there are more of them.
+        through: whether a codec is in front. surrogate_effort: factor on the iterations through it. A universal method
+        takes more steps, which are as much smaller.
         """
         steps, step = self.steps, self.step_ratio / self.steps
         if through:

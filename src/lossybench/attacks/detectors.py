@@ -1,23 +1,22 @@
 """A detector under attack: how its items are crafted by ART, and what counts as harm.
 
 An untargeted attack raises the loss that the detector was trained by, against the true boxes; a targeted one lowers it
-against the true boxes with other labels. A clip is one item: it goes through the codec whole, and its loss is that of
-all frames which evaluation searches.
+against the true boxes with other labels. A clip is one item: the codec gets the whole clip, and its loss is that of all
+frames which evaluation searches.
 
-The patch is one square for all items that are crafted together, of any pixels, and lies in each of them where it covers
-least of the true objects: it harms by what it adds, not by what it hides. It is found by the same descent as the other
-attacks. ART's own patch attacks do not fit: none lets the place depend on the item; DPatch and RobustDPatch take no
-clips; RobustDPatch raises the loss only against the detector's own findings and rounds the pictures to multiples of its
-step; AdversarialPatchPyTorch 1.20.1 never clears the gradients of its former steps, and wants as many boxes in one
+The patch is one square of any pixels for all items that are crafted together. In each item it lies where it covers the
+least of the true objects, so that it harms by what it adds, not by what it hides. The same descent finds it as the
+other attacks. ART's own patch attacks do not fit: in none may the place depend on the item; DPatch and RobustDPatch
+take no clips; RobustDPatch raises the loss only against the detector's own findings and rounds pictures to multiples of
+its step; AdversarialPatchPyTorch 1.20.1 never clears the gradients of its former steps, and needs as many boxes in one
 picture as in another.
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,48 +27,37 @@ from torch import nn
 from lossybench.attacks.attack_settings import Aim, AttackSettings
 from lossybench.attacks.items import Items, Tried
 from lossybench.attacks.methods import METHODS, Effort
-from lossybench.attacks.preprocessor import CodecPreprocessor, effort_of
+from lossybench.attacks.preprocessor import CodecPreprocessor, VictimBase, seed_all
 from lossybench.errors import LossyBenchError
-from lossybench.integers import Grid
 from lossybench.models.inputs import Input, fit
 from lossybench.reading import read
 from lossybench.tasks.detection import Detection
 
 FRAMES_AT_ONCE = 32  # through the detector; more is no faster on a CPU core, and takes 20 MB a frame of 128 x 128
-GREY = 0.5  # where the search for a patch begins: within as much of every colour
+GREY = 0.5  # where the search for a patch begins; no colour is further away than this
 
-# What ART hands on of an item's truth: boxes (K, 5), the frame before the corners, and labels (K,).
+# What ART hands on of each item's truth: boxes (K, 5), the frame before the corners, and labels (K,).
 Targets = list[dict[str, Any]]
 
 
-class DetectionVictim:
+class DetectionVictim(VictimBase):
     """A detector, bare or behind a codec, as it predicts from integers (N, ...) in the model's layout.
 
     Images are (N, 3, H, W) and clips (N, frames, 3, H, W), at the height and width of the model's input and with all of
     their frames. Predictions are arrays (N,) of lists of what was found, each {frame, box, label, score} as in
     artifacts.DETECTION_ATTACKS. A truth is a dictionary {boxes (K, 4) in pixels of the input, labels (K,), frame (K,)};
-    frames count those that are searched. Items without a true object are attacked like all others, which makes the
-    detector find what is not there; `harm` counts lost objects and stays 0.
-
-    through: the codec as the attacker sees it; the first, where the attacker expects one of several levels.
+    a frame's number counts the searched frames alone. Items without a true object are attacked like all others, which
+    makes the detector find what is not there; `harm` counts lost objects and stays 0 for them.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        device: torch.device,
-        info: Mapping[str, Any],
-        grid: Grid,
-        batch_size: int,
-        through: Sequence[CodecPreprocessor] = (),
-    ) -> None:
-        self.network, self.device, self.grid, self.through = network, device, grid, through
-        self.task, self.classes, self.batch_size = Detection(info), len(info["classes"]), batch_size
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.task = Detection(self.info)
 
     def item(self, media: np.ndarray, row: Mapping[str, Any], whole: bool) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """A decoded item as integers in the model's layout, and its truth. row: of the data table.
+        """The decoded item `media` as integers in the model's layout, and its truth. row: its row of the data table.
 
-        Raises LossyBenchError unless `whole`: which frames of clips of other lengths belong together can't be said.
+        whole: whether all clips are of one length. Raises LossyBenchError for clips that are not.
         """
         clip = self.task.medium == "video"
         if clip and not whole:
@@ -82,22 +70,18 @@ class DetectionVictim:
         return self.grid.layout(fit(media, self.task.medium, size, crop=False)), truth
 
     def predict(self, integers: np.ndarray) -> np.ndarray:
-        """What is found (N,) without the codec."""
+        """What is found (N,) in the integers (N, ...) without the codec."""
         searched, found = _Searched(self.network, self.task), []
         with torch.inference_mode():
             for part in self._parts(integers):
                 found += searched.find(torch.from_numpy(self.grid.floats(integers[part])).to(self.device))
         return objects(found)
 
-    def after(self, integers: np.ndarray) -> np.ndarray:
-        """What is found (N,) behind the codec, if there is one."""
-        return self.predict(self.through[0].decode(integers) if self.through else integers)
-
     def targets(self, integers: np.ndarray, truth: np.ndarray, how: AttackSettings) -> np.ndarray:
-        """The class (K,) that each true object shall be read as, of all items (N,) at once; never its label.
+        """(N,): for all items at once the classes (K,) that their true objects shall be read as, never their label.
 
-        Objects of one item and class share it, so that what moves through a clip has one. integers: the clean items.
-        Raises LossyBenchError where there is no other class.
+        Objects of one item and class share the target, so that what moves through a clip has one. integers: the clean
+        items. truth: theirs. how: says by which rule. Raises LossyBenchError where there is no other class.
         """
         if self.classes == 1 and "targeted" in how.goals:
             raise LossyBenchError("attack setting goals: targeted needs a second class; use [untargeted]")
@@ -109,70 +93,58 @@ class DetectionVictim:
 
     @staticmethod
     def target(row: Mapping[str, Any]) -> np.ndarray:
-        """The target classes (K,) in a row of artifacts.DETECTION_ATTACKS."""
+        """The target classes (K,) in `row`, a row of artifacts.DETECTION_ATTACKS."""
         return np.array(row["targets"], int)
 
     def harm(self, tried: Tried, items: Items, aim: Aim) -> np.ndarray:
-        """(N,): the share of an item's true objects that the attack had its way with; 0 of none.
+        """(N,): the share of the true objects of each of the items in which what was tried reached the goal of the aim.
 
-        Untargeted those not read as their label, targeted those read as their target, else those that are read as their
-        label without the codec and not behind it. See `reading.read`.
+        Untargeted: those not read as their label. Targeted: those read as their target. Trigger: those read as their
+        label without the codec and not behind it. See `reading.read`. The share is 0 where there are no objects.
         """
         shares = np.zeros(len(items.ids))
         for i, truth in enumerate(items.truth):
             objects = _found(truth)
             after = read(tried.after[i], objects)
-            if aim.goal == "targeted":
-                won = after == items.targets[i]
-            else:
-                won = after != truth["labels"]
-                if aim.goal == "trigger":
-                    won &= read(tried.before[i], objects) == truth["labels"]
+            won = after == items.targets[i] if aim.goal == "targeted" else after != truth["labels"]
+            if aim.goal == "trigger":
+                won &= read(tried.before[i], objects) == truth["labels"]
             shares[i] = won.mean() if len(won) else 0.0
         return shares
 
     def zero_gradient(self, items: Items) -> np.ndarray:
-        """(N,): share of zeros in the gradient of the loss at the clean item, as an attacker sees it."""
+        """(N,): share of zeros in the gradient of the loss at the clean items, as an attacker sees it."""
+        estimator = self._estimator(_Searched(self.network, self.task, self.through))
         shares: list[float] = []
-        with self._modes_kept():
-            estimator = self._estimator(_Searched(self.network, self.task, self.through))
-            for part in self._parts(items.integers):
-                floats, aimed = self.grid.floats(items.integers[part]), _targets(items.truth[part])
-                gradient = estimator.loss_gradient(floats, aimed)
-                shares += (gradient == 0).reshape(len(gradient), -1).mean(1).tolist()
+        for part in self._parts(items.integers):
+            gradient = estimator.loss_gradient(self.grid.floats(items.integers[part]), _targets(items.truth[part]))
+            shares += (gradient == 0).reshape(len(gradient), -1).mean(1).tolist()
+        self.network.eval()  # ART leaves it in training mode
         return np.array(shares)
 
     def craft(self, items: Items, aim: Aim, how: AttackSettings, entropy: tuple[int, ...]) -> np.ndarray:
-        """Adversarial integers for `items`, through the codec if there is one; a patch is one for all of them.
+        """Adversarial integers (N, ...) for `items`, made for one aim, through the codec where there is one.
 
-        `entropy` seeds what a detector draws in its loss; the search itself begins at the item.
-        Raises LossyBenchError for a patch that is smaller than a pixel or larger than the picture.
+        how: the effort. entropy: seeds what a detector draws in its loss; the search itself starts at the item, and
+        that for a patch at grey. Raises LossyBenchError for a patch smaller than a pixel or larger than the picture.
         """
         method = METHODS[aim.attack]
-        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-        np.random.seed(seed)
-        torch.manual_seed(seed)
+        seed_all(entropy)
         labels = items.targets if aim.goal == "targeted" else [one["labels"] for one in items.truth]
         aimed = _targets(items.truth, labels)
         searched = _Searched(self.network, self.task, self.through, aim.goal == "trigger")
-        steps, step = how.search(method, bool(self.through), effort_of(self.through))
+        steps, step = how.search(method, bool(self.through), self.effort)
         radius = GREY if method.universal else float(self.grid.radius(aim.norm, aim.epsilon, items.integers[:1])[0])
-        effort = Effort(
-            2 if aim.norm == "l2" else np.inf,
-            radius,
-            aim.goal == "targeted",
-            steps,
-            radius * step,
-            how.queries,
-            self._at_once(items.integers),
-        )
-        with self._modes_kept():
-            if method.universal:
-                return self._patched(items, aimed, aim, searched, method.build, effort)
-            found = method.build(self._estimator(searched), effort).generate(
-                x=self.grid.floats(items.integers), y=aimed
-            )
-        return self.grid.within(found, items.integers, aim.norm, aim.epsilon)
+        p, at_once = 2 if aim.norm == "l2" else np.inf, self._at_once(items.integers)
+        effort = Effort(p, radius, aim.goal == "targeted", steps, radius * step, how.queries, at_once)
+        if method.universal:
+            found = self._patched(items, aimed, aim, searched, method.build, effort)
+        else:
+            attack = method.build(self._estimator(searched), effort)
+            found = attack.generate(x=self.grid.floats(items.integers), y=aimed)
+            found = self.grid.within(found, items.integers, aim.norm, aim.epsilon)
+        self.network.eval()  # ART leaves it in training mode
+        return found
 
     def _patched(
         self, items: Items, aimed: Targets, aim: Aim, searched: _Searched, build: Any, effort: Effort
@@ -180,6 +152,7 @@ class DetectionVictim:
         height, width = items.integers.shape[-2:]
         side = patch_side(aim.epsilon, height, width)
         places = np.array([least_covering(one["boxes"], side, height, width) for one in items.truth])
+        aimed = [{key: value.to(self.device) for key, value in one.items()} for one in aimed]
         batches = [
             (torch.from_numpy(self.grid.floats(items.integers[part])).to(self.device), aimed[part], places[part])
             for part in self._parts(items.integers)
@@ -192,19 +165,10 @@ class DetectionVictim:
             item[..., top : top + side, left : left + side] = self.grid.integers(found[0])
         return patched
 
-    def fields(self, items: Items, tried: Tried, aim: Aim) -> list[dict[str, Any]]:
-        """What artifacts.DETECTION_ATTACKS has and other tables of attacks have not."""
-        return [
-            {
-                "truth": _found(items.truth[i]),
-                "targets": items.targets[i] if aim.goal == "targeted" else [],
-                "clean": items.clean[i],
-                "clean_after": items.clean_after[i],
-                "before": tried.before[i],
-                "after": tried.after[i],
-            }
-            for i in range(len(items.ids))
-        ]
+    def fields(self, items: Items, targeted: bool) -> list[dict[str, Any]]:
+        """For each of the items what only artifacts.DETECTION_ATTACKS holds. targeted: whether the goal is."""
+        both = zip(items.truth, items.targets, strict=True)
+        return [{"truth": _found(truth), "targets": targets if targeted else []} for truth, targets in both]
 
     def _at_once(self, integers: np.ndarray) -> int:
         frames = len(self.task.searched(integers.shape[1])) if self.task.medium == "video" else 1
@@ -215,31 +179,17 @@ class DetectionVictim:
         return [slice(i, i + step) for i in range(0, len(integers), step)]
 
     def _estimator(self, network: nn.Module) -> PyTorchObjectDetector:
-        return PyTorchObjectDetector(
-            network,
-            clip_values=self.grid.clip_values,
-            attack_losses=("loss",),
-            device_type=self.device.type if self.device.type == "cpu" else "gpu",
-        )
-
-    @contextlib.contextmanager
-    def _modes_kept(self) -> Iterator[None]:
-        """ART leaves the network, which others share, in training mode, all but its batch norms."""
-        modes = [(module, module.training) for module in self.network.modules()]
-        try:
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training
+        bounds = self.grid.clip_values
+        return PyTorchObjectDetector(network, clip_values=bounds, attack_losses=("loss",), device_type=self.device_type)
 
 
 class _Searched(nn.Module):
-    """A detector as ART knows them, on whole items (N, ...) and, in training mode, behind codecs.
+    """A detector as ART expects it, on whole items (N, ...). Its loss is that behind the codecs, if there are any.
 
-    The codecs are in here because ART takes a detector's gradient behind its preprocessors. With several the loss is
-    their mean: expectation over transformation (Athalye et al. 2018, arXiv 1707.07397), exact as the levels can be
-    counted. With `trigger` it is that behind the codec in proportion to that without: both are positive, and the
-    logarithm lets neither outgrow the other.
+    The codecs are part of it because ART takes a detector's gradient behind its preprocessors. The loss of several is
+    their mean: expectation over transformation (Athalye et al. 2018, arXiv 1707.07397), exact because levels are
+    countable. With `trigger` the loss is that behind the codec in proportion to that without it. Both are positive, and
+    by the logarithm neither outgrows the other.
     """
 
     def __init__(
@@ -255,7 +205,7 @@ class _Searched(nn.Module):
         return {"loss": loss.log() - self._loss(x, aimed).log() if self.trigger else loss}
 
     def find(self, x: torch.Tensor) -> list[list[dict[str, Any]]]:
-        """What is found in each item, bare; the network is in evaluation mode."""
+        """What the network, in evaluation mode, finds in each of the items `x` without a codec."""
         found = iter(self.task.predict(self.network, self._frames(x)))
         count = self._count(x)
         return [
@@ -274,7 +224,7 @@ class _Searched(nn.Module):
         return len(self.task.searched(x.shape[1])) if self.task.medium == "video" else 1
 
     def _frames(self, x: torch.Tensor) -> torch.Tensor:
-        """Pictures, or the windows around a clip's searched frames, (N x searched, window, 3, H, W)."""
+        """Pictures as they are; of clips the windows around searched frames (N x searched, window, 3, H, W)."""
         if self.task.medium == "image":
             return x
         windows = self.task.windows(self.task.searched(x.shape[1]), x.shape[1])
@@ -289,18 +239,14 @@ class _Searched(nn.Module):
 
 
 class _Patched(nn.Module):
-    """One patch (1, 3, side, side) in the place of the item: pasted into items, of which each call takes the next few.
+    """A detector of one patch (1, 3, side, side), which each call pastes into the items of the next batch.
 
     batches: items (N, ...), their targets, and the patch's top and left in them (N, 2).
     """
 
     def __init__(self, searched: _Searched, batches: list[tuple[torch.Tensor, Targets, np.ndarray]]) -> None:
         super().__init__()
-        self.searched = searched
-        self.batches = itertools.cycle(
-            (x, [{key: value.to(x.device) for key, value in one.items()} for one in targets], places)
-            for x, targets, places in batches
-        )
+        self.searched, self.batches = searched, itertools.cycle(batches)
 
     def forward(self, patch: torch.Tensor, _: Targets) -> dict[str, torch.Tensor]:
         items, targets, places = next(self.batches)
@@ -311,9 +257,9 @@ class _Patched(nn.Module):
 
 
 def patch_side(share: float, height: int, width: int) -> int:
-    """The side in pixels of the largest square within that share of the picture's area.
+    """The side in pixels of the largest square within this share (0 to 1) of the area `height` x `width` in pixels.
 
-    Raises LossyBenchError when it is less than a pixel, or longer than the picture.
+    Raises LossyBenchError where the side is less than a pixel, or longer than the picture.
     """
     side = math.isqrt(math.floor(share * height * width + 1e-6))
     if not 1 <= side <= min(height, width):
@@ -325,8 +271,10 @@ def patch_side(share: float, height: int, width: int) -> int:
 
 
 def least_covering(boxes: np.ndarray, side: int, height: int, width: int) -> tuple[int, int]:
-    """Top and left of the square that covers least of the boxes (K, 4): of all places the one with the smallest sum of
-    covered shares of a box, and of equals the topmost, then leftmost.
+    """Top and left of the square of `side` pixels that covers least of the boxes (K, 4) of a picture.
+
+    height, width: of the picture, in pixels. The place is the one with the smallest sum of the covered shares of the
+    boxes; of equals the topmost, then leftmost.
     """
     tops, lefts = np.arange(height - side + 1), np.arange(width - side + 1)
     covered = np.zeros((len(tops), len(lefts)))
@@ -339,7 +287,7 @@ def least_covering(boxes: np.ndarray, side: int, height: int, width: int) -> tup
 
 
 def _targets(truth: np.ndarray, labels: Sequence[np.ndarray] | np.ndarray | None = None) -> Targets:
-    """Truths (N,) as ART hands them to `_Searched`, with other labels if given."""
+    """Truths (N,) as ART hands them to `_Searched`, with other labels where these are given."""
     return [
         {
             "boxes": torch.from_numpy(np.column_stack([one["frame"], one["boxes"]]).astype(np.float32)),
@@ -350,7 +298,7 @@ def _targets(truth: np.ndarray, labels: Sequence[np.ndarray] | np.ndarray | None
 
 
 def _found(truth: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """A truth as if it was found for sure."""
+    """A truth in the form of a prediction, with a score of 1."""
     return [
         {"frame": frame, "box": box, "label": label, "score": 1.0}
         for frame, box, label in zip(*(truth[key].tolist() for key in ("frame", "boxes", "labels")), strict=True)
@@ -358,8 +306,5 @@ def _found(truth: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
 
 
 def objects(each: Sequence[Any]) -> np.ndarray:
-    """An array (N,) of anything: numpy would otherwise look into lists of equal lengths."""
-    array = np.empty(len(each), object)
-    for i, one in enumerate(each):
-        array[i] = one
-    return array
+    """An array (N,) that holds each as it is; np.array would make further axes of lists of equal lengths."""
+    return np.fromiter(each, object, len(each))

@@ -1,4 +1,4 @@
-"""The items of an attack: as they are chosen, and as an attack leaves them."""
+"""The items of an attack, as they are chosen and as an attack leaves them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Stored = dict[tuple[str, Aim], np.ndarray]  # tier and attack -> integers (N, ..
 
 @dataclasses.dataclass(frozen=True)
 class Items:
-    """Attacked items; all arrays along the same N.
+    """Attacked items; the first axis of all arrays has the same N.
 
-    integers: (N, ...) in the model's layout; truth: classes, or {boxes, labels, frame} each; targets: what each shall
-    be read as; clean, clean_after: predictions on the clean item, bare and behind the codec; stored: integers of the
-    items that the table of the bare model holds; sampling_rate: Hz of audio, frames/s of video, else 0.
+    integers: (N, ...) in the model's layout. truth: classes, or {boxes, labels, frame} each. targets: what each item
+    shall be read as. clean, clean_after: predictions on the clean items, bare and behind the codec. stored: integers of
+    the adversarial items that the table of the bare model holds. sampling_rate: Hz of audio, frames/s of video, else 0.
     """
 
     ids: np.ndarray
@@ -32,9 +32,9 @@ class Items:
     sampling_rate: float
 
     def at(self, part: slice | np.ndarray) -> Items:
-        """Some of the items."""
-        mine = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        changes: dict[str, Any] = {name: value[part] for name, value in mine.items() if isinstance(value, np.ndarray)}
+        """The items of a part: of these indices or of this slice."""
+        found = vars(self).items()
+        changes: dict[str, Any] = {name: value[part] for name, value in found if isinstance(value, np.ndarray)}
         changes["stored"] = {key: value[part] for key, value in self.stored.items()}
         return dataclasses.replace(self, **changes)
 
@@ -47,18 +47,11 @@ class Items:
 class Tried:
     """Adversarial items.
 
-    integers: (N, ...); before, after: predictions without and behind the codec; own: False where a weaker tier made it.
+    integers: (N, ...). before, after: predictions (N,) without and behind the codec. own: (N,), False for items of a
+    weaker tier.
     """
 
     integers: np.ndarray
     before: np.ndarray
     after: np.ndarray
     own: np.ndarray
-
-    def at(self, part: np.ndarray) -> Tried:
-        """Some of the items."""
-        return Tried(*(getattr(self, f.name)[part] for f in dataclasses.fields(self)))
-
-    def borrowed(self) -> Tried:
-        """The same items in the hands of another tier."""
-        return dataclasses.replace(self, own=np.zeros_like(self.own))

@@ -1,4 +1,4 @@
-"""The attacks by name: each builds ART's attack object. A new one is one entry here.
+"""The attacks by name. A new attack is one entry here, with a function that builds ART's attack object.
 
 ART is imported on use, so that a config can be checked without it.
 """
@@ -17,8 +17,8 @@ class Effort:
     """What one run of an attack may do.
 
     p: the norm, inf or 2. radius: the bound in that norm, in the model's floats: one number, or an array that
-    broadcasts against the items. steps: iterations. step: the size of one, like `radius`. queries: predictions an item,
-    for attacks without gradients.
+    broadcasts against the items. targeted: whether `y` is what the items shall be read as. steps: iterations. step: the
+    size of one, like `radius`. queries: predictions per item, for attacks without gradients. batch_size: items at once.
     """
 
     p: float
@@ -29,16 +29,21 @@ class Effort:
     queries: int
     batch_size: int
 
+    @property
+    def common(self) -> dict[str, Any]:
+        """The arguments that ART's attacks in a norm share."""
+        return {"norm": self.p, "eps": self.radius, "targeted": self.targeted, "batch_size": self.batch_size}
+
 
 @dataclasses.dataclass(frozen=True)
 class Method:
     """One attack.
 
     build: (ART estimator, effort) -> ART's attack. norm: of a bound that is given as a plain number. p_of_snr: the norm
-    in which a bound on the SNR is kept; inf is the stricter. arrays: whether the radius may differ between items; if
-    not, such items are attacked one by one. access: what the attacker gets to see of the model. effort: factor on the
-    number of steps. predicts: whether it needs predictions, and not gradients alone, while it searches. kinds: of
-    prediction that it can attack. universal: finds one change for all items at once.
+    in which a bound on the SNR is kept; inf is the stricter one. arrays: whether the radius may differ between items;
+    if not, such items are attacked one by one. access: what the attacker sees of the model. effort: factor on the
+    number of steps. predicts: whether the search needs predictions too, and not gradients alone. kinds: the kinds of
+    task that it can attack. universal: whether it finds one change for all items at once.
     """
 
     build: Callable[[Any, Effort], Any]
@@ -53,69 +58,48 @@ class Method:
 
 
 def _pgd(estimator: Any, effort: Effort) -> Any:
-    """Projected gradient descent from one random start (Madry et al. 2018, arXiv 1706.06083); on detectors, for which
-    ART draws none, from the item.
+    """Projected gradient descent from one random start (Madry et al. 2018, arXiv 1706.06083).
+
+    On detectors it starts at the item, since ART draws no random start for them.
     """
-    from art.attacks.evasion.projected_gradient_descent.projected_gradient_descent_numpy import (
-        ProjectedGradientDescentNumpy,
-    )
-    from art.attacks.evasion.projected_gradient_descent.projected_gradient_descent_pytorch import (
-        ProjectedGradientDescentPyTorch,
-    )
+    from art.attacks import evasion
     from art.estimators.object_detection.object_detector import ObjectDetectorMixin
 
-    # Restarts are the caller's: ART keeps a later start by "differs from the clean prediction", which for an item
-    # that the model had wrong counts becoming right as a success, and it decides before rounding to integers.
-    # It draws no random start in balls of different L2 radii; those searches begin at the item.
+    # Restarts are left to the caller. ART keeps a later start by "differs from the clean prediction": for an item that
+    # the model had wrong, becoming right would count as a success. It also decides before rounding to integers.
+    # ART draws no random start in balls of different L2 radii; these searches start at the item.
     ragged = effort.p == 2 and isinstance(effort.radius, np.ndarray)
     detector = isinstance(estimator, ObjectDetectorMixin)
-    return (ProjectedGradientDescentNumpy if detector else ProjectedGradientDescentPyTorch)(
+    return (evasion.ProjectedGradientDescentNumpy if detector else evasion.ProjectedGradientDescentPyTorch)(
         estimator,
-        norm=effort.p,
-        eps=effort.radius,
+        **effort.common,
         eps_step=effort.step,
         max_iter=effort.steps,
-        targeted=effort.targeted,
         num_random_init=0 if ragged or detector else 1,
-        batch_size=effort.batch_size,
         verbose=False,
     )
 
 
 def _apgd(estimator: Any, effort: Effort) -> Any:
     """PGD that chooses its step sizes (Croce, Hein 2020, arXiv 2003.01690), on the estimator's loss."""
-    from art.attacks.evasion.auto_projected_gradient_descent import AutoProjectedGradientDescent
+    from art.attacks.evasion import AutoProjectedGradientDescent
 
+    step = 2 * effort.radius  # as in the paper; the step is halved as the search stalls
     return AutoProjectedGradientDescent(
-        estimator,
-        norm=effort.p,
-        eps=effort.radius,
-        eps_step=2 * effort.radius,  # of the paper; it is halved as the search stalls
-        max_iter=effort.steps,
-        targeted=effort.targeted,
-        nb_random_init=1,
-        batch_size=effort.batch_size,
-        verbose=False,
+        estimator, **effort.common, eps_step=step, max_iter=effort.steps, nb_random_init=1, verbose=False
     )
 
 
 def _fgsm(estimator: Any, effort: Effort) -> Any:
     """Fast gradient sign: one step of the whole bound from the item (Goodfellow et al. 2015, arXiv 1412.6572)."""
-    from art.attacks.evasion.fast_gradient import FastGradientMethod
+    from art.attacks.evasion import FastGradientMethod
 
-    return FastGradientMethod(
-        estimator,
-        norm=effort.p,
-        eps=effort.radius,
-        eps_step=effort.radius,
-        targeted=effort.targeted,
-        batch_size=effort.batch_size,
-    )
+    return FastGradientMethod(estimator, **effort.common, eps_step=effort.radius)
 
 
 def _square(estimator: Any, effort: Effort) -> Any:
     """Random search by squares on the scores (Andriushchenko et al. 2020, arXiv 1912.00049)."""
-    from art.attacks.evasion.square_attack import SquareAttack
+    from art.attacks.evasion import SquareAttack
 
     return SquareAttack(
         estimator, eps=effort.radius, max_iter=effort.queries, batch_size=effort.batch_size, verbose=False
@@ -123,7 +107,7 @@ def _square(estimator: Any, effort: Effort) -> Any:
 
 
 class _Noise:
-    """Every value moved by the whole bound, up or down at random: what any attack must beat."""
+    """Moves every value by the whole bound, up or down at random. Any attack must do better than this."""
 
     def __init__(self, effort: Effort) -> None:
         self.radius = effort.radius

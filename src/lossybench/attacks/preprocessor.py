@@ -1,10 +1,11 @@
-"""A codec in front of a model, as a preprocessor of ART: what makes each of ART's attacks adaptive."""
+"""A codec in front of a model, as a preprocessor of ART, which makes each of ART's attacks adaptive."""
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,17 +14,18 @@ import torch
 from art.preprocessing.preprocessing import PreprocessorPyTorch
 
 from lossybench.codecs.codec import Codec, Medium
-from lossybench.integers import GRIDS
+from lossybench.integers import GRIDS, Grid
 
-# (items as the model gets them, the same decoded, gradient of a loss at the latter) -> gradient at the former
+# (items, the same items decoded, the gradient of a loss at the decoded items) -> the gradient at the items
 Backward = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
 class Surrogate:
-    """A stand-in for a codec, of which only the gradient is used; all tensors (N, ...) in the model's layout.
+    """A stand-in for a codec, of which only the gradient is used.
 
-    effort: factor on the steps of an attack, for gradients that are worth following further.
+    backward: that gradient; its tensors are (N, ...) in the model's layout. effort: factor on the steps of an attack,
+    for gradients that are worth following further.
     """
 
     backward: Backward
@@ -31,17 +33,17 @@ class Surrogate:
 
 
 class CodecPreprocessor(PreprocessorPyTorch):
-    """The real codec forward; backward the identity, or the derivative of a surrogate.
+    """The real codec forward; backward the identity, or the gradient of a surrogate.
 
-    Identity: backward pass differentiable approximation (Athalye, Carlini, Wagner 2018, arXiv 1802.00420, section
-    4.1.1): the gradient at an item is taken to be the model's gradient at the decoded item.
+    The identity is the backward pass differentiable approximation (Athalye, Carlini, Wagner 2018, arXiv 1802.00420,
+    section 4.1.1): the gradient at an item is taken to be the model's gradient at the decoded item.
 
-    codec, level: the round trip. medium: "image" (tensors (N, 3, H, W) in [0, 1]), "video" ((N, frames, 3, H, W)) or
-    "audio" ((N, samples) in [-1, 1]); values outside are clipped, as the integers that a codec takes do.
-    sampling_rate: Hz of audio, frames/s of video, else 0.
-    remember: how many of the latest round trips are kept. ART predicts on the clean and the finished items to log
-    a success sampling_rate, and whoever measures the finished items sends them through once more.
-    threads: round trips at a time; encoders and decoders work outside Python's lock. It changes no result.
+    codec, level: of the round trip. medium: "image" (tensors (N, 3, H, W) in [0, 1]), "video" ((N, frames, 3, H, W)) or
+    "audio" ((N, samples) in [-1, 1]); values outside are clipped, since a codec takes integers. sampling_rate: Hz of
+    audio, frames/s of video, else 0. remember: how many of the latest round trips are kept, because ART predicts on the
+    clean and the finished items to log a success rate, and the finished items are measured afterwards. surrogate: None
+    for the identity. threads: round trips at a time; codecs work outside Python's lock. They change no result.
+    Raises LossyBenchError for a level or medium that the codec does not take.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class CodecPreprocessor(PreprocessorPyTorch):
         super().__init__(is_fitted=True, apply_fit=False, apply_predict=True)
         codec.check(level, medium, sampling_rate)
         self.codec, self.level, self.sampling_rate, self.grid = codec, level, sampling_rate, GRIDS[medium]
-        self.surrogate = surrogate
+        self.surrogate = surrogate  # may be set later
         self._remembered = functools.lru_cache(maxsize=remember)(self._roundtrip)
         self._map = ThreadPoolExecutor(threads).map if threads > 1 else map
 
@@ -68,16 +70,16 @@ class CodecPreprocessor(PreprocessorPyTorch):
         return decoded
 
     def decode(self, items: np.ndarray) -> np.ndarray:
-        """What the model gets to see of each item: integers (N, ...) in the model's layout, in and out."""
+        """The `items` after the round trip, as the model sees them: integers (N, ...) in its layout, in and out."""
         return np.stack(list(self._map(lambda item: self._remembered(item.tobytes(), item.shape), items)))
 
     def forward(self, x: torch.Tensor, y: Any | None = None) -> tuple[torch.Tensor, Any | None]:
-        """The decoded items as new float32 tensors of the shape of `x`, and `y` as it came."""
+        """The items `x` after the round trip, as a new float32 tensor of the same shape, and `y` as it came."""
         return _Through.apply(x, self), y
 
 
 class _Through(torch.autograd.Function):
-    """`x + (decoded - x).detach()` would differ from the decoded item in the last bits."""
+    """An own function, because `x + (decoded - x).detach()` would differ from the decoded item in the last bits."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, through: CodecPreprocessor) -> torch.Tensor:
@@ -96,6 +98,39 @@ class _Through(torch.autograd.Function):
         return through.surrogate.backward(ctx.saved_tensors[0], ctx.seen, gradients[0]), None
 
 
-def effort_of(through: Sequence[CodecPreprocessor]) -> int:
-    """The factor on an attack's steps that the surrogates of these are worth; 1 without any."""
-    return max((one.surrogate.effort for one in through if one.surrogate), default=1)
+@dataclasses.dataclass(eq=False)
+class VictimBase(abc.ABC):
+    """A model, bare or behind a codec, as it predicts from integers (N, ...) in the model's layout.
+
+    network: in evaluation mode on `device`. info: the content of model.json. grid: the integers of its medium.
+    batch_size: items at once. through: the codec as the attacker sees it: at one level, at several where the attacker
+    expects any of them, or none.
+    """
+
+    network: torch.nn.Module
+    device: torch.device
+    info: Mapping[str, Any]
+    grid: Grid
+    batch_size: int
+    through: Sequence[CodecPreprocessor] = ()
+
+    def __post_init__(self) -> None:
+        self.classes = len(self.info["classes"])
+        self.device_type = "cpu" if self.device.type == "cpu" else "gpu"  # as ART calls it
+        # The factor on an attack's steps that the surrogates are worth.
+        self.effort = max((one.surrogate.effort for one in self.through if one.surrogate), default=1)
+
+    @abc.abstractmethod
+    def predict(self, integers: np.ndarray) -> np.ndarray:
+        """What the model predicts (N,) for the integers (N, ...) without the codec."""
+
+    def after(self, integers: np.ndarray) -> np.ndarray:
+        """What the model predicts (N,) for the integers (N, ...) behind the (first) codec, where there is one."""
+        return self.predict(self.through[0].decode(integers) if self.through else integers)
+
+
+def seed_all(entropy: Sequence[int]) -> None:
+    """Seed the global generators of numpy and torch, from which ART and detectors draw, by these numbers."""
+    seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    np.random.seed(seed)
+    torch.manual_seed(seed)

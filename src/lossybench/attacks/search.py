@@ -1,22 +1,22 @@
 """The search for adversarial items, bare or through a codec, tier by tier; see docs/attacks.md.
 
-Tiers, by what the attacker knows:
+The tiers, by what the attacker knows:
 
-* T0, oblivious: crafted on the bare model; the codec is put in front afterwards.
-* T1, transfer: crafted on models of other regimes.
-* T2, adaptive: through the real codec with the identity backward (`preprocessor.CodecPreprocessor`).
-* T3, adaptive with a better gradient: that of a differentiable stand-in for the codec (`surrogates`); the codec itself
-  still runs forward. T3-EoT does not know which of the attacked levels it meets.
-* T4, without gradients: on the scores through the real codec, of the items that all the above left right.
+* T0, oblivious: items are crafted on the bare model; the codec is put in front afterwards.
+* T1, transfer: items are crafted on models of other regimes.
+* T2, adaptive: through the real codec with the identity as its gradient (`preprocessor.CodecPreprocessor`).
+* T3, adaptive with a better gradient: that of a surrogate of the codec (`surrogates`), while the codec itself still
+  runs forward. T3-EoT does not know which of the attacked levels it meets.
+* T4, without gradients: on the scores through the real codec, for the items that all tiers above left unharmed.
 
-From T2 on a tier reports for each item whichever is worst for the model, its own or a weaker tier's (worst case per
-example, Carlini et al. 2019, arXiv 1902.06705): who knows the codec can also submit the T0 item. A row that is not
-`own` is such an item. Where the weaker tier's item is often the worse one the gradient has failed.
+From T2 on a tier reports for each item whichever is worst for the model, its own item or a weaker tier's (worst case
+per example, Carlini et al. 2019, arXiv 1902.06705): an attacker who knows the codec can also submit the T0 item. A row
+that is not `own` is such an item. Where the weaker tier's items are often the worse ones, the gradient has failed.
 
 Items are attacked at the model's input size (clips with all their frames): they are decoded and brought to that size as
-for evaluation, and the codec works at that size. Where it is also the native size, the codec's output is that of the
-compress stage. Adversarial items are rounded to 8-bit pixels or 16-bit samples, their bound holds after rounding, and
-every prediction that is recorded was made on such integers.
+for evaluation, and the codec works at that size. Where that is also their native size, the codec's output is that of
+the compress stage. Adversarial items are rounded to 8-bit pixels or 16-bit samples, their bound holds after rounding,
+and every recorded prediction was made on such integers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,49 +46,50 @@ from lossybench.integers import GRIDS, Grid, lengths
 from lossybench.models import runtime
 
 ALONE = ("T0", "T1")  # tiers whose rows are that tier's items and no other's
-# Settings that an attack through a codec must share with the attack on the bare model whose items it reads.
+# The settings that an attack through a codec must share with the attack on the bare model whose items it reads.
 SHARED = ("items", "attacks", "goals", "target_rule", "seed")
 
 Victim = ClassificationVictim | DetectionVictim
 VICTIMS: dict[str, type[Victim]] = {"classification": ClassificationVictim, "detection": DetectionVictim}
 SCHEMAS = {"classification": ATTACKS, "detection": DETECTION_ATTACKS}
-_EXPECTED = pa.schema([("item", pa.binary())])  # integers of one item, kept of those that are made for all levels
+_EXPECTED = pa.schema([("item", pa.binary())])  # the integers of one item that was made for all levels
 
-Schedule = dict[Aim, list[str]]  # attack -> the tiers it is tried in, weaker ones first
+Schedule = dict[Aim, list[str]]  # attack -> the tiers in which it is tried, weaker ones first
 
 
 @dataclasses.dataclass(frozen=True)
 class AttackedModel:
-    """A model to attack: what `models.load` gives, on its device, with the settings it is attacked by."""
+    """A model to attack, as `models.load` gives it, on its device. how: the settings of attacks."""
 
     network: torch.nn.Module
     info: dict[str, Any]
     device: torch.device
     how: AttackSettings
-    threads: int
 
     @classmethod
-    def load(cls, folder: Path, settings: dict[str, Any], threads: int) -> AttackedModel:
-        """From a folder made by training; `settings` are AttackSettings as a study writes them."""
+    def load(cls, folder: Path, settings: dict[str, Any]) -> AttackedModel:
+        """The model in the folder `folder`, and AttackSettings of `settings` as a study writes them.
+
+        Raises LossyBenchError for a wrong setting or a damaged model.
+        """
         network, info = models.load(folder, "cpu")
         device = runtime.start("auto", runtime.deterministic(info))
-        network.to(device).requires_grad_(
-            False
-        )  # the items' gradients are wanted; the weights' would cost a third of the time
-        return cls(network, info, device, AttackSettings.of(info["medium"], info["kind"], settings), threads)
+        # Only the gradients of items are needed; those of the weights would cost a third of the time.
+        network.to(device).requires_grad_(False)
+        return cls(network, info, device, AttackSettings.of(info["medium"], info["kind"], settings))
 
     @property
     def grid(self) -> Grid:
-        """The integers of its medium."""
+        """The integers of the model's medium."""
         return GRIDS[self.info["medium"]]
 
     def behind(self, *through: CodecPreprocessor) -> Victim:
-        """The model as an attacker sees it who goes through these, or through nothing."""
+        """The model as an attacker sees it who goes through these codecs, or bare."""
         return VICTIMS[self.info["kind"]](self.network, self.device, self.info, self.grid, self.how.batch_size, through)
 
 
 def bare_schedule(how: AttackSettings, sources: bool) -> Schedule:
-    """On the bare model. sources: whether there are models of other regimes."""
+    """The attacks on the bare model that `how` asks for. sources: whether there are models of other regimes."""
     found: Schedule = {}
     for aim in how.aims:
         if METHODS[aim.attack].access == "scores":
@@ -99,7 +100,10 @@ def bare_schedule(how: AttackSettings, sources: bool) -> Schedule:
 
 
 def schedule(how: AttackSettings, stored: Stored, several: bool) -> Schedule:
-    """Behind a codec. The weaker gradients are shown for the main attack; the rest follows the best one there is."""
+    """The attacks through a codec that `how` asks for. stored: the bare model's. several: whether levels are several.
+
+    The main attack is tried with the weaker gradients too; all other attacks follow the best gradient there is.
+    """
     best = [tier for tier in ("T2", "T3") if tier in how.tiers][-1:]
     found: Schedule = {}
     for aim in how.aims:
@@ -120,7 +124,10 @@ def _is_main(aim: Aim, how: AttackSettings) -> bool:
 
 
 def expected(anyone: Victim, schedule: Schedule, items: Items, how: AttackSettings, kept: Parts) -> Stored:
-    """Items made against all levels at once: they are made once, and tried at each."""
+    """The items of T3-EoT for the `schedule`, made once against all levels and then tried at each.
+
+    anyone: the model behind all levels. items, how: what is attacked, and how. kept: holds those of an interrupted job.
+    """
 
     def made(aim: Aim, number: int, batch: Items) -> np.ndarray:
         def craft() -> Iterator[dict[str, bytes]]:
@@ -141,94 +148,102 @@ def expected(anyone: Victim, schedule: Schedule, items: Items, how: AttackSettin
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """All attacks at one level. attackers: per tier the models that its items are crafted on."""
+    """All attacks on `victim` at one level. attackers: for each tier the models on which its items are crafted."""
 
     level: float
     attackers: Mapping[str, Sequence[Victim]]
     victim: AttackedModel
 
     def rows(self, items: Items, schedule: Schedule, kept: Parts) -> Iterator[dict[str, Any]]:
-        """The rows of the attack table at this level, batch by batch; `kept` holds those of an interrupted job."""
+        """The rows of the attack table for `items` at this level, batch by batch.
+
+        schedule: which attacks to try in which tiers. kept: holds the rows of an interrupted job.
+        """
         schema = SCHEMAS[self.victim.info["kind"]]
         for number, batch in enumerate(items.batches(self.victim.how.batch_size)):
             attacked = functools.partial(self._attacked, number, batch, schedule)
             yield from kept.rows(f"{level_text(self.level)}-{number}", schema, attacked)
 
+    @property
+    def _judge(self) -> Victim:
+        """Any tier would do: they differ in their gradients only."""
+        return next(iter(self.attackers.values()))[0]
+
     def _attacked(self, number: int, batch: Items, schedule: Schedule) -> Iterator[dict[str, Any]]:
-        """One batch; it needs nothing of those before."""
-        # Any tier would do: they differ in their gradients only.
-        judge = next(iter(self.attackers.values()))[0]
-        after = judge.after if judge.through else judge.predict
-        batch = dataclasses.replace(batch, clean_after=after(batch.integers))
+        """The rows of one batch, which depend on no other batch."""
+        batch = dataclasses.replace(batch, clean_after=self._judge.after(batch.integers))
         tried_at: dict[Budget, list[Tried]] = defaultdict(list)
         for aim, tiers in schedule.items():
             known: list[Tried] = []
             for tier in tiers:
                 if tier == "T4":
                     known = tried_at[aim.budget]
-                found = self._try(tier, aim, batch, number, known, judge, after)
-                yield from self._rows(tier, aim, batch, found, judge)
-                known = [*known, found.borrowed()]
+                found = self._try(tier, aim, batch, number, known)
+                yield from self._rows(tier, aim, batch, found)
+                # To other tiers and attacks it is an item that they take from elsewhere.
+                known = [*known, dataclasses.replace(found, own=np.zeros_like(found.own))]
                 if aim.goal == "untargeted":
-                    tried_at[aim.budget].append(found.borrowed())
+                    tried_at[aim.budget].append(known[-1])
 
-    def _try(
-        self,
-        tier: str,
-        aim: Aim,
-        batch: Items,
-        number: int,
-        known: list[Tried],
-        judge: Victim,
-        after: Callable[[np.ndarray], np.ndarray],
-    ) -> Tried:
+    def _tried(self, integers: np.ndarray, own: bool = True) -> Tried:
+        before = self._judge.predict(integers)
+        after = self._judge.after(integers) if self._judge.through else before
+        return Tried(integers, before, after, np.full(len(before), own))
+
+    def _try(self, tier: str, aim: Aim, batch: Items, number: int, known: list[Tried]) -> Tried:
         how = self.victim.how
-
-        def tried(integers: np.ndarray, own: bool = True) -> Tried:
-            before = judge.predict(integers)
-            return Tried(integers, before, after(integers) if judge.through else before, np.full(len(before), own))
-
         if (tier, aim) in batch.stored:
-            candidates = [tried(batch.stored[tier, aim], own=tier not in ALONE)]
+            candidates = [self._tried(batch.stored[tier, aim], own=tier not in ALONE)]
         elif tier == "T4":
-            return self._without_gradients(aim, batch, number, known, judge, tried)
+            return self._without_gradients(aim, batch, number, known)
         else:
             candidates = [
-                tried(attacker.craft(batch, aim, how, (how.seed, number, restart)))
+                self._tried(attacker.craft(batch, aim, how, (how.seed, number, restart)))
                 for attacker in self.attackers[tier]
                 for restart in range(how.restarts)
             ]
-        return _worst(candidates if tier in ALONE else [*candidates, *known], batch, aim, judge)
+        return self._worst(candidates if tier in ALONE else [*candidates, *known], batch, aim)
 
-    def _without_gradients(
-        self, aim: Aim, batch: Items, number: int, known: list[Tried], judge: Victim, tried: Callable[..., Tried]
-    ) -> Tried:
-        """The worst of `known`, and where that left an item unharmed, what a search on the scores finds."""
-        worst = _worst(known, batch, aim, judge) if known else tried(batch.integers, own=False)
-        left = np.flatnonzero(judge.harm(worst, batch, aim) == 0)
+    def _without_gradients(self, aim: Aim, batch: Items, number: int, known: list[Tried]) -> Tried:
+        """The worst of `known`; for items that it left unharmed, what a search on the scores finds."""
+        how, worst = self.victim.how, self._worst(known or [self._tried(batch.integers, own=False)], batch, aim)
+        left = np.flatnonzero(self._judge.harm(worst, batch, aim) == 0)
         if len(left):
-            some = batch.at(left)
-            found = tried(self.attackers["T4"][0].craft(some, aim, self.victim.how, (self.victim.how.seed, number, 0)))
+            found = self._tried(self.attackers["T4"][0].craft(batch.at(left), aim, how, (how.seed, number, 0)))
             for f in dataclasses.fields(Tried):
                 getattr(worst, f.name)[left] = getattr(found, f.name)
         return worst
 
-    def _rows(self, tier: str, aim: Aim, items: Items, tried: Tried, judge: Victim) -> Iterator[dict[str, Any]]:
+    def _worst(self, candidates: list[Tried], items: Items, aim: Aim) -> Tried:
+        """For each item the candidate that harms the model most; the first of equals."""
+        choice = np.argmax([self._judge.harm(tried, items, aim) for tried in candidates], axis=0)
+        pick = (choice, np.arange(len(choice)))
+        return Tried(*(np.stack([getattr(t, f.name) for t in candidates])[pick] for f in dataclasses.fields(Tried)))
+
+    def _rows(self, tier: str, aim: Aim, items: Items, tried: Tried) -> Iterator[dict[str, Any]]:
         how, grid = self.victim.how, self.victim.grid
-        bitstreams = _bitstreams(tried, grid, items.sampling_rate)
+        lossless, media = codecs.get(ORIGINAL), map(grid.media, tried.integers)
+        bitstreams = [
+            lossless.encode(item, 0, items.sampling_rate).payload if own else None
+            for item, own in zip(media, tried.own, strict=True)
+        ]
         change = grid.floats(tried.integers.astype(np.int32) - items.integers)
         largest, l2 = np.abs(change).reshape(len(change), -1).max(1), lengths(change)
         with np.errstate(divide="ignore"):
             snr = 20 * np.log10(lengths(grid.floats(items.integers)) / l2)
         looked = _is_main(aim, how) and aim.goal == "untargeted" and tier in self.attackers and tier not in ("T1", "T4")
         zeros = self.attackers[tier][0].zero_gradient(items) if looked else [None] * len(l2)
-        for i, own in enumerate(judge.fields(items, tried, aim)):
+        for i, own in enumerate(self._judge.fields(items, aim.goal == "targeted")):
             yield own | {
                 "id": items.ids[i],
                 **aim._asdict(),
                 "tier": tier,
                 "level": self.level,
                 "target_rule": how.target_rule if aim.goal == "targeted" else "",
+                "clean": items.clean[i],
+                "clean_after": items.clean_after[i],
+                "before": tried.before[i],
+                "after": tried.after[i],
                 "linf": largest[i],
                 "l2": l2[i],
                 "snr": snr[i],
@@ -238,21 +253,11 @@ class Run:
             }
 
 
-def _worst(candidates: list[Tried], items: Items, aim: Aim, judge: Victim) -> Tried:
-    """Per item the candidate that harms the model most; the first of equals."""
-    choice = np.argmax([judge.harm(tried, items, aim) for tried in candidates], axis=0)
-    pick = (choice, np.arange(len(choice)))
-    return Tried(*(np.stack([getattr(t, f.name) for t in candidates])[pick] for f in dataclasses.fields(Tried)))
-
-
-def _bitstreams(tried: Tried, grid: Grid, rate: float) -> list[bytes | None]:
-    lossless = codecs.get(ORIGINAL)
-    media = [grid.media(item) for item in tried.integers]
-    return [lossless.encode(m, 0, rate).payload if own else None for m, own in zip(media, tried.own, strict=True)]
-
-
 def attacked_items(data: Path, victim: AttackedModel) -> Items:
-    """The items to attack, in file order."""
+    """The test items of the table `data` that `victim`'s settings choose, in file order.
+
+    Raises LossyBenchError for a table without test items, an item that cannot be decoded, and different sampling rates.
+    """
     info, how = victim.info, victim.how
     described = [(row["id"], row["shape"]) for row in iter_rows(data, ["id", "shape"], splits=["test"])]
     if not described:
@@ -261,31 +266,31 @@ def attacked_items(data: Path, victim: AttackedModel) -> Items:
     chosen = dict(described[i] for i in order)
     lossless, bare = codecs.get(ORIGINAL), victim.behind()
     whole = info["medium"] != "video" or len({shape[0] for shape in chosen.values()}) == 1
-    names, integers, truths, rates = [], [], [], set()
+    found = []
     for row in iter_rows(data, ["id", "media", "shape", "sampling_rate", "label", "boxes"], splits=["test"]):
         if row["id"] in chosen:
             try:
                 media = lossless.decode(row["media"], tuple(row["shape"]), row["sampling_rate"])
-                item, truth = bare.item(media, row, whole)
+                found.append((row["id"], *bare.item(media, row, whole), row["sampling_rate"]))
             except LossyBenchError as error:
                 raise LossyBenchError(f"{data}: item {row['id']}: {error}") from None
-            names.append(row["id"])
-            integers.append(item)
-            truths.append(truth)
-            rates.add(row["sampling_rate"])
-    if len(rates) > 1:
-        raise LossyBenchError(f"{data}: items of different rates {sorted(rates)} in one task; resample them to one")
+    names, integers, truths, rates = zip(*found, strict=True)
+    if len(set(rates)) > 1:
+        raise LossyBenchError(f"{data}: items have different sampling rates {sorted(set(rates))}; resample them to one")
     stacked, known = np.stack(integers), objects(truths) if info["kind"] == "detection" else np.array(truths)
     clean = bare.predict(stacked)
-    return Items(np.array(names), stacked, known, bare.targets(stacked, known, how), clean, clean, {}, rates.pop())
+    return Items(np.array(names), stacked, known, bare.targets(stacked, known, how), clean, clean, {}, rates[0])
 
 
 def with_stored(items: Items, path: Path, victim: AttackedModel) -> Items:
-    """`items` with the adversarial items and targets of the bare model's table, which must belong to this attack."""
+    """`items` with the adversarial items and targets in the table `path` of the attacks on the bare `victim`.
+
+    Raises LossyBenchError for a table of another model, of other settings or of other items.
+    """
     meta, info, how = read_meta(path), victim.info, victim.how
     for key, wanted in {**{key: info[key] for key in ("task", "arch", "regime", "seed")}, "codec": ORIGINAL}.items():
         if meta.get(key) != wanted:
-            raise LossyBenchError(f"{path}: is of {key} {meta.get(key)!r}; give the table of {wanted!r}")
+            raise LossyBenchError(f"{path}: belongs to {key} {meta.get(key)!r}; give the table of {wanted!r}")
     for key, now in how.model_dump(mode="json", include=set(SHARED)).items():
         if meta["settings"][key] != now:
             raise LossyBenchError(

@@ -1,7 +1,6 @@
-"""Differentiable stand-ins for codecs. In tier T3 the real codec runs forward and the derivative of its stand-in runs
-backward, where T2 has the identity.
+"""Surrogates: differentiable stand-ins for codecs. T3 takes their gradient, while the real codec runs forward.
 
-JPEG has one of its own; for every other codec one is measured.
+JPEG has a surrogate of its own; for every other codec one is measured.
 """
 
 from __future__ import annotations
@@ -16,24 +15,25 @@ from torch.nn import functional
 
 from lossybench.attacks.preprocessor import Backward, CodecPreprocessor, Surrogate
 
-PROBES = 4  # round trips an item by which a stand-in is measured
+PROBES = 4  # round trips per item by which a surrogate is measured
 BLOCK = {"picture": (8, 8), "audio": (1, 512)}  # 512 samples at 16 kHz: 32 ms, about what coders take
 # Y'CbCr from RGB without its offsets, ITU-R BT.601-7.
 YCBCR = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 
 
 def of(through: CodecPreprocessor, items: np.ndarray, amplitude: float, seed: int) -> Surrogate:
-    """The stand-in for the codec and level of `through`. items, amplitude, seed: see `measured`."""
+    """The surrogate for the codec and level of `through`. items, amplitude, seed: see `measured`."""
     if through.codec.name == "jpeg":
-        # 10 steps: 7 % robust accuracy, 20 steps 4 %, 40 steps 4 % (digits, resnet, QF 25, 8/255).
+        # Robust accuracy: 7 % after 10 steps, 4 % after 20, 4 % after 40 (digits, resnet, QF 25, 8/255).
         return Surrogate(functools.partial(_through_jpeg, through.level), effort=2)
     return Surrogate(measured(through, items, amplitude, seed))
 
 
 def jpeg(items: torch.Tensor, level: float) -> torch.Tensor:
-    """Images (N, 3, H, W) in [0, 1] or clips through a JPEG of 4:2:0 chroma whose rounding and clipping have slopes.
+    """The `items`, images (N, 3, H, W) or clips in [0, 1], through a JPEG whose rounding and clipping have slopes.
 
-    kornia's, after Reich et al., "Differentiable JPEG: The Devil is in the Details", WACV 2024, arXiv 2309.06978.
+    level: its quality. The chroma is 4:2:0. The code is kornia's, after Reich et al., "Differentiable JPEG: The Devil
+    is in the Details", WACV 2024, arXiv 2309.06978.
     """
     from kornia.enhance import jpeg_codec_differentiable
 
@@ -50,16 +50,17 @@ def _through_jpeg(level: float, items: torch.Tensor, _: torch.Tensor, gradient: 
 def measured(through: CodecPreprocessor, items: np.ndarray, amplitude: float, seed: int) -> Backward:
     """The gradient through a filter that does to a small change of an item what the codec was seen to do on average.
 
-    The codec is probed by moving every value of `items` (integers (N, ...) in the model's layout) by `amplitude` (full
-    scale is 1.0) up or down at random. In blocks of an orthonormal DCT (pictures: of Y'CbCr) the output's change is
-    regressed on the input's: one gain a coefficient, least squares, apart for coefficients that the codec kept and for
-    those that it left below the amplitude. What the codec throws away thus gets no gradient, and the attack spends its
-    budget on what comes through.
+    The codec `through` is probed: every value of `items` (integers (N, ...) in the model's layout) moves by `amplitude`
+    (full scale is 1.0) up or down at random, drawn by `seed`. In blocks of an orthonormal DCT (of Y'CbCr in pictures)
+    the output's change is regressed on the input's by least squares: one gain for each coefficient where the codec kept
+    it, and one where the codec left it below the amplitude. What the codec throws away thus gets no gradient, and the
+    attack spends its budget on what comes through.
     """
     blocks = _Blocks(through.grid.channels_last)
     clean = torch.from_numpy(through.grid.floats(items))
     decoded = through.forward(clean)[0]
     kept = blocks.of(decoded).abs() > amplitude
+    pooled = functools.partial(torch.sum, dim=(0, 2, 4), keepdim=True)  # one value a channel and coefficient
     generator = torch.Generator().manual_seed(seed)
     sums = [[torch.zeros(()), torch.zeros(())], [torch.zeros(()), torch.zeros(())]]
     for _ in range(PROBES):
@@ -68,29 +69,24 @@ def measured(through: CodecPreprocessor, items: np.ndarray, amplitude: float, se
         moved = torch.from_numpy(through.grid.floats(through.grid.integers(moved.numpy())))
         change, result = blocks.of(moved - clean), blocks.of(through.forward(moved)[0] - decoded)
         for which, (where, (both, own)) in enumerate(zip((~kept, kept), sums, strict=True)):
-            sums[which] = [both + _pooled(change * result * where), own + _pooled(change * change * where)]
+            sums[which] = [both + pooled(change * result * where), own + pooled(change * change * where)]
     both, own = (torch.stack([pair[i] for pair in sums]) for i in (0, 1))
     gains = torch.where(own > 0, both / own.clamp(min=1e-12), both.sum(0) / own.sum(0)).clamp(min=0)
 
     def backward(x: torch.Tensor, seen: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         here = gains.to(x.device)
         factors = torch.where(blocks.of(seen).abs() > amplitude, here[1], here[0])
-        return blocks.transposed(blocks.back_transposed(gradient) * factors, x)
+        return blocks.transposed(blocks.of(gradient, torch.linalg.inv(YCBCR).T) * factors, x)
 
     return backward
-
-
-def _pooled(values: torch.Tensor) -> torch.Tensor:
-    """Sums over items and blocks: one value a channel and coefficient."""
-    return values.sum(dim=(0, 2, 4), keepdim=True)
 
 
 class _Blocks:
     """Block DCT: items (N, ...) to (M, channels, blocks down, rows, blocks right, columns).
 
-    Pictures and frames by their colours, audio as one row of one channel. As linear maps: planes = C x for the colour
-    matrix C, coefficients = D planes with D orthonormal; so back is C^-1 D^T, its transpose D C^-T, that of `of` is
-    C^T D^T.
+    Pictures and frames have their colours for channels; audio is one row of one channel. As linear maps: planes = C x
+    with the colour matrix C, and coefficients = D planes with D orthonormal. The way back is therefore C^-1 D^T and its
+    transpose D C^-T; the transpose of `of` is C^T D^T.
     """
 
     def __init__(self, pictures: bool) -> None:
@@ -100,13 +96,18 @@ class _Blocks:
             torch.from_numpy(dct(np.eye(side), axis=0, norm="ortho").astype(np.float32)) for side in self.size
         )
 
-    def of(self, x: torch.Tensor) -> torch.Tensor:
-        """D C x."""
-        return self._dct(self._planes(x, YCBCR))
-
-    def back_transposed(self, x: torch.Tensor) -> torch.Tensor:
-        """D C^-T x."""
-        return self._dct(self._planes(x, torch.linalg.inv(YCBCR).T))
+    def of(self, x: torch.Tensor, colours: torch.Tensor = YCBCR) -> torch.Tensor:
+        """D C x: the coefficients of the items `x`. colours: C, or C^-T for the transpose of the way back."""
+        if self.pictures:
+            planes = torch.einsum("ij,njhw->nihw", colours.to(x.device), x.reshape(-1, *x.shape[-3:]))
+        else:
+            planes = x.reshape(len(x), 1, 1, -1)
+        height, width = self.size
+        planes = functional.pad(planes, (0, -planes.shape[-1] % width, 0, -planes.shape[-2] % height))
+        m, channels, tall, wide = planes.shape
+        down = self.rows.to(planes.device) @ planes.reshape(-1, height, wide)
+        both = down.reshape(-1, width) @ self.columns.to(planes.device).T
+        return both.reshape(m, channels, tall // height, height, wide // width, width)
 
     def transposed(self, coefficients: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         """C^T D^T coefficients, in the shape of `like`."""
@@ -119,20 +120,10 @@ class _Blocks:
         planes = planes[..., : like.shape[-2], : like.shape[-1]]
         return torch.einsum("ij,nihw->njhw", YCBCR.to(like.device), planes).reshape(like.shape)
 
-    def _planes(self, x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
-        if not self.pictures:
-            return x.reshape(len(x), 1, 1, -1)
-        return torch.einsum("ij,njhw->nihw", matrix.to(x.device), x.reshape(-1, *x.shape[-3:]))
-
-    def _dct(self, planes: torch.Tensor) -> torch.Tensor:
-        height, width = self.size
-        planes = functional.pad(planes, (0, -planes.shape[-1] % width, 0, -planes.shape[-2] % height))
-        m, channels, tall, wide = planes.shape
-        down = self.rows.to(planes.device) @ planes.reshape(-1, height, wide)
-        both = down.reshape(-1, width) @ self.columns.to(planes.device).T
-        return both.reshape(m, channels, tall // height, height, wide // width, width)
-
 
 def amplitude(norm: str, epsilon: np.ndarray, size: int) -> float:
-    """A typical change of one value: all of an L-infinity bound (N,), an equal share of an L2 one on `size` values."""
+    """A typical change of one value within the bounds `epsilon` (N,) of a norm on items of `size` values.
+
+    That is all of an L-infinity bound, and an equal share of an L2 one.
+    """
     return float(np.median(epsilon)) / (1.0 if norm == "linf" else math.sqrt(size))

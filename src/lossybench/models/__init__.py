@@ -2,8 +2,8 @@
 
 `lossybench/models/{medium}_{kind}/{arch}.py` defines `build(classes, input) -> torch.nn.Module`, and may define
 `SETTINGS`, the training settings in which it differs from its task's defaults. An architecture named
-`torchvision/NAME` or `torchaudio/NAME` is that package's full model of that name. A model that exists already is none
-of these: see `existing`. Nothing here imports torch before a model is built.
+`torchvision/NAME` or `torchaudio/NAME` is that package's full model of that name. Models that exist already are in
+`existing`. Nothing here imports torch before a model is built.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import json
 import pkgutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,15 +27,15 @@ WEIGHTS, INFO, HISTORY = "weights.safetensors", "model.json", "history.json"
 
 
 def names(medium: str, kind: str) -> list[str]:
-    """The compact architectures of this package for a medium and kind of prediction."""
+    """The compact architectures of this package for a medium ("image") and a kind ("classification"), sorted."""
     folder = Path(__file__).parent / f"{medium}_{kind}"
     return sorted(m.name for m in pkgutil.iter_modules([str(folder)]) if not m.name.startswith("_"))
 
 
 def module_name(arch: str, medium: str, kind: str) -> str:
-    """The module that defines an architecture. Raises LossyBenchError for an unknown name.
+    """The module that defines `arch` for a medium and kind. Raises LossyBenchError for an unknown name.
 
-    Names after `torchvision/` and `torchaudio/` are checked when the model is built, where these are imported.
+    What follows `torchvision/` or `torchaudio/` is checked by `build` alone, which imports these packages.
     """
     if arch.startswith("torchvision/") and medium != "audio":
         return "lossybench.models.from_torchvision"
@@ -47,22 +48,20 @@ def module_name(arch: str, medium: str, kind: str) -> str:
 
 
 def build(arch: str, medium: str, kind: str, classes: int, input: Input, weights: str | None = None) -> torch.nn.Module:
-    """A model with random weights, drawn from torch's global generator.
+    """A model `arch` for a medium and kind; what is random in its weights comes from torch's global generator.
 
-    It takes float32 media: images (N, 3, H, W) and video (N, frames, 3, H, W) in [0, 1], audio (N, samples) in
-    [-1, 1], and normalises inside. Classifiers return logits (N, classes). Detectors follow torchvision: with targets
-    (a list of {boxes (K, 4) in pixels of the input, labels (K,)}) in training mode a dictionary of losses; in
-    evaluation mode a list of {boxes, labels, scores}, labels counted from 0.
+    The model takes float32 media: images (N, 3, H, W) and video (N, frames, 3, H, W) in [0, 1], audio (N, samples) in
+    [-1, 1]. It normalises them itself. Classifiers return logits (N, classes). Detectors follow torchvision: given
+    targets in training mode, a list of {boxes (K, 4) in pixels of the input, labels (K,)}, they return a dictionary of
+    losses; in evaluation mode they return a list of {boxes, labels, scores}. Labels count from 0.
 
-    weights: pretrained weights of a torchvision model by name ("DEFAULT", "IMAGENET1K_V2"), downloaded by it; layers
-    whose shape differs, such as the head's, stay random; "DEFAULT" of a torchaudio model. Raises LossyBenchError for an
-    unknown name.
+    classes: how many. input: the shape of one item. weights: the name of pretrained weights, which are downloaded:
+    torchvision's ("DEFAULT", "IMAGENET1K_V2"), of which layers of another shape, such as the head, stay random; or
+    "DEFAULT" of torchaudio. Raises LossyBenchError for an unknown architecture or unknown weights.
     """
     module: Any = importlib.import_module(module_name(arch, medium, kind))
-    if arch.startswith("torchvision/"):
-        return channels_last(module.build(arch.removeprefix("torchvision/"), medium, kind, classes, weights))
-    if arch.startswith("torchaudio/"):
-        return channels_last(module.build(arch.removeprefix("torchaudio/"), classes, input, weights))
+    if "/" in arch:
+        return channels_last(module.build(arch.partition("/")[2], medium, kind, classes, input, weights))
     if weights is not None:
         raise LossyBenchError(
             f"architecture {arch!r} has no pretrained weights; weights are for torchvision/NAME and torchaudio/NAME"
@@ -71,8 +70,9 @@ def build(arch: str, medium: str, kind: str, classes: int, input: Input, weights
 
 
 def channels_last(model: torch.nn.Module) -> torch.nn.Module:
-    """The model with its kernels laid out as `to_float` lays out media: on a CPU core it then trains in three quarters
-    of the time, and predicts in two thirds.
+    """`model` itself, its kernels laid out in memory as `to_float` lays out media: channels last.
+
+    On a CPU core it then trains in three quarters of the time and predicts in two thirds.
     """
     import torch
 
@@ -84,29 +84,24 @@ def channels_last(model: torch.nn.Module) -> torch.nn.Module:
 
 
 def default_settings(arch: str, medium: str, kind: str) -> dict[str, Any]:
-    """The training settings in which an architecture differs from its task's defaults."""
+    """The training settings in which `arch` differs from the defaults of its medium and kind."""
     return dict(getattr(importlib.import_module(module_name(arch, medium, kind)), "SETTINGS", {}))
 
 
 def window(arch: str) -> int:
-    """How many frames, around the one it searches, a video detector sees."""
+    """How many frames the video detector `arch` sees at once: the one that it searches and those around it."""
     return int(importlib.import_module(module_name(arch, "video", "detection")).WINDOW)
 
 
-def save(model: torch.nn.Module, info: dict[str, Any], history: list[dict[str, Any]], out: Path) -> None:
+def save(state: Mapping[str, torch.Tensor], info: dict[str, Any], history: list[dict[str, Any]], out: Path) -> None:
     """Write weights.safetensors, history.json and model.json to the folder `out`, each atomically.
 
-    model.json comes last and holds the SHA-256 of the weights, so that a mixture of two runs is never loaded.
+    state: a state dict whose tensors share no memory. info: the content of model.json, which is written last and gets
+    the SHA-256 of the weights, so that a mixture of two runs is never loaded. history: one entry for each epoch.
     """
-    save_state({name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}, info, history, out)
-
-
-def save_state(state: dict[str, torch.Tensor], info: dict[str, Any], history: list[dict[str, Any]], out: Path) -> None:
-    """As `save`, of a state dict whose tensors share no memory."""
     from safetensors.torch import save as as_bytes
 
-    state = {name: tensor.contiguous() for name, tensor in state.items()}
-    content = as_bytes(state)
+    content = as_bytes({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
     with publish(out / WEIGHTS) as aside:
         aside.write_bytes(content)
     write_json(out / HISTORY, history)
@@ -114,7 +109,7 @@ def save_state(state: dict[str, torch.Tensor], info: dict[str, Any], history: li
 
 
 def read_info(model_dir: Path) -> dict[str, Any]:
-    """The content of model.json. Raises LossyBenchError when there is none, or it is damaged."""
+    """The content of model.json in the folder `model_dir`. Raises LossyBenchError where it is missing or damaged."""
     path = Path(model_dir) / INFO
     try:
         return json.loads(path.read_bytes())
@@ -125,9 +120,9 @@ def read_info(model_dir: Path) -> dict[str, Any]:
 
 
 def load(model_dir: Path, device: str = "cpu") -> tuple[torch.nn.Module, dict[str, Any]]:
-    """A trained or an existing model in evaluation mode, and its model.json.
+    """The model in the folder `model_dir`, in evaluation mode on the torch device `device`, and its model.json.
 
-    Raises LossyBenchError when a file is missing, or the weights are not those that model.json was written for.
+    Raises LossyBenchError where a file is missing, or the weights are not those that model.json was written for.
     """
     from safetensors.torch import load as load_weights
 
@@ -140,7 +135,7 @@ def load(model_dir: Path, device: str = "cpu") -> tuple[torch.nn.Module, dict[st
     if hashlib.sha256(content).hexdigest() != info["weights_sha256"]:
         raise damaged(path, f"not what this {INFO} was written for")
     if "existing" in info:
-        # By name, so that what is trained here depends on nothing of it.
+        # Imported by name, so that the fingerprint of a model that is trained here does not cover this module.
         existing: Any = importlib.import_module("lossybench.models.existing")
         model = existing.rebuild(info, load_weights(content))
     else:

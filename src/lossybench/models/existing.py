@@ -1,14 +1,15 @@
-"""Models that exist already: taken over as they came, behind the same interface as those trained here.
+"""Models that exist already, behind the interface of the models that are trained here.
 
-The adopt stage writes the folder that training would have written. A state dict is stored as it is; a
-program (TorchScript, torch.export, ONNX) is stored as its bytes, the one tensor `program` of the weights file.
-Checkpoints are loaded weights-only; the class and the program are the user's own code, which runs.
+The adopt stage writes the folder that training would have written. A state dict is stored as it is. A program
+(TorchScript, torch.export, ONNX) is stored as its bytes, in the one tensor `program` of the weights file. Checkpoints
+are loaded weights-only; the class of a state dict and a program are the user's own code, and that code runs.
 """
 
 from __future__ import annotations
 
 import importlib
 import io
+import operator
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,35 +23,39 @@ from lossybench.errors import LossyBenchError
 from lossybench.models import existing_settings as settings
 from lossybench.models import from_torchvision
 from lossybench.models.existing_settings import ExistingSettings
+from lossybench.models.layers import Normalise
 
 PROGRAM = "program"
 _NESTED = ("state_dict", "model_state_dict", "model", "weights")  # where checkpoints of training keep their state dict
 
 
-class Classifier(nn.Module):
-    """Normalises, lays out, and picks the outputs of the data set's classes: see `lossybench.models.build`.
-
-    Of a model with other outputs besides, one more logit comes last, the largest of those: an item that the model takes
-    for something else is a wrong answer, as it is for the model alone.
-    """
-
-    mean: torch.Tensor
-    std: torch.Tensor
+class _Existing(nn.Module):
+    """What the interface to classifiers and to detectors shares. info: the content of model.json."""
 
     def __init__(self, network: nn.Module, info: Mapping[str, Any]) -> None:
         super().__init__()
         about = info["existing"]
-        self.network, self.layout, self.outputs = network, about["layout"], about["outputs"]
-        self.picked, self.rest = about["picked"], about["rest"]
+        self.network, self.picked = network, about["picked"]
         normalise = about["normalise"] or {"mean": [0.0], "std": [1.0]}
-        tail = () if info["medium"] == "audio" else (1, 1)
-        for name in ("mean", "std"):
-            values = torch.tensor(normalise[name], dtype=torch.float32).view(-1, *tail)
-            self.register_buffer(name, values, persistent=False)
+        self.normalise = Normalise(normalise["mean"], normalise["std"], 0 if info["medium"] == "audio" else 2)
+
+
+class Classifier(_Existing):
+    """A classifier with the interface that `lossybench.models.build` describes, around the user's `network`.
+
+    It normalises, arranges the axes as the network expects them, and picks the outputs of the data set's classes. Where
+    the network has other outputs too, the largest of those is one more logit at the end: an item that is taken for
+    something else is a wrong answer, as it is for the network alone.
+    """
+
+    def __init__(self, network: nn.Module, info: Mapping[str, Any]) -> None:
+        super().__init__(network, info)
+        about = info["existing"]
+        self.layout, self.outputs, self.rest = about["layout"], about["outputs"], about["rest"]
 
     def all_outputs(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, outputs) as the model has them."""
-        x = (x - self.mean) / self.std
+        """All outputs (N, outputs) that the network has for the batch `x`."""
+        x = self.normalise(x)
         if self.layout == "ncthw":
             x = x.transpose(1, 2)
         elif self.layout == "nct":
@@ -58,8 +63,7 @@ class Classifier(nn.Module):
         found = self.network(x)
         if isinstance(found, Mapping):
             found = found.get("logits", next(iter(found.values())))
-        found = getattr(found, "logits", found)
-        return found[0] if isinstance(found, tuple | list) else found
+        return _first(getattr(found, "logits", found))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """See `lossybench.models.build`."""
@@ -71,184 +75,149 @@ class Classifier(nn.Module):
         return torch.cat([found[:, self.picked], found[:, self.rest].amax(1, keepdim=True)], dim=1)
 
 
-class Detector(nn.Module):
-    """Normalises, and translates labels; what is found of other classes than the data set's is left out."""
-
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    def __init__(self, network: nn.Module, info: Mapping[str, Any]) -> None:
-        super().__init__()
-        about = info["existing"]
-        self.network, self.picked = network, about["picked"]
-        normalise = about["normalise"] or {"mean": [0.0], "std": [1.0]}
-        for name in ("mean", "std"):
-            values = torch.tensor(normalise[name], dtype=torch.float32).view(-1, 1, 1)
-            self.register_buffer(name, values, persistent=False)
+class Detector(_Existing):
+    """Normalises, translates labels, and leaves out what the network finds of classes that the data set has not."""
 
     def forward(self, x: torch.Tensor, targets: list[dict[str, torch.Tensor]] | None = None) -> Any:
         """See `lossybench.models.build`."""
         picked = torch.tensor(self.picked, device=x.device)
         if targets is not None:
             targets = [{**target, "labels": picked[target["labels"]]} for target in targets]
-        found = self.network(list((x - self.mean) / self.std), targets)
-        if isinstance(found, dict):
-            return found
-        return [_translated(of_item, picked) for of_item in found]
+        found = self.network(list(self.normalise(x)), targets)
+        return found if isinstance(found, dict) else [_translated(of_item, picked) for of_item in found]
 
 
 def _translated(found: Mapping[str, torch.Tensor], picked: torch.Tensor) -> dict[str, torch.Tensor]:
     same = found["labels"][:, None] == picked
     known = same.any(1)
-    kept = {key: found[key][known] for key in ("boxes", "scores")}
-    return {**kept, "labels": same[known].int().argmax(1)}
+    return {"boxes": found["boxes"][known], "scores": found["scores"][known], "labels": same[known].int().argmax(1)}
+
+
+def _first(found: Any) -> torch.Tensor:
+    return found[0] if isinstance(found, tuple | list) else found
 
 
 class _Program(nn.Module):
-    """A model whose file says how it computes, kept as its bytes. It has one mode, that in which it was exported."""
+    """A model whose file says how it computes. It has only the mode, training or evaluation, in which it was exported.
 
-    program: torch.Tensor
+    batch: the one size of batch that the program takes, or None where it takes any.
+    """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, module: Callable[[torch.Tensor], Any], batch: int | None = None) -> None:
         super().__init__()
-        self.register_buffer(PROGRAM, torch.frombuffer(bytearray(content), dtype=torch.uint8))
-        self.batch: int | None = None  # the one size of batch that it takes, if so
-
-    def run(self, x: torch.Tensor) -> Any:
-        raise NotImplementedError
+        self.module, self.batch = module, batch
 
     def forward(self, x: torch.Tensor) -> Any:
         if self.batch is None:
-            return self.run(x)
+            return self.module(x)
         parts = []
         for part in x.split(self.batch):
             missing = self.batch - len(part)
             full = torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]) if missing else part
-            parts.append(_only(self.run(full))[: len(part)])
+            parts.append(_first(self.module(full))[: len(part)])
         return torch.cat(parts)
 
     def train(self, mode: bool = True) -> _Program:
         return self
 
 
-def _only(found: Any) -> torch.Tensor:
-    return found[0] if isinstance(found, tuple | list) else found
+def _torchscript(content: bytes) -> _Program:
+    try:
+        return _Program(torch.jit.load(io.BytesIO(content), map_location="cpu").eval())
+    except RuntimeError as error:
+        raise LossyBenchError(f"not TorchScript ({first_line(error)}); a state dict needs `class`") from None
 
 
-class _TorchScript(_Program):
-    def __init__(self, content: bytes) -> None:
-        super().__init__(content)
-        try:
-            self.module = torch.jit.load(io.BytesIO(content), map_location="cpu").eval()
-        except RuntimeError as error:
-            raise LossyBenchError(f"not TorchScript ({first_line(error)}); a state dict needs `class`") from None
-
-    def run(self, x: torch.Tensor) -> Any:
-        return self.module(x)
-
-
-class _Exported(_Program):
-    def __init__(self, content: bytes) -> None:
-        super().__init__(content)
-        try:
-            program = torch.export.load(io.BytesIO(content))
-        except Exception as error:  # whatever a damaged archive raises
-            raise LossyBenchError(f"not a program of torch.export ({first_line(error)})") from None
-        self.module = program.module()
-        (name, *_) = program.graph_signature.user_inputs
-        (node,) = (node for node in program.graph.nodes if node.name == name)
-        size = node.meta["val"].shape[0]
-        self.batch = size if isinstance(size, int) else None
-
-    def run(self, x: torch.Tensor) -> Any:
-        return self.module(x)
+def _exported(content: bytes) -> _Program:
+    try:
+        program = torch.export.load(io.BytesIO(content))
+    except Exception as error:  # whatever a damaged archive raises
+        raise LossyBenchError(f"not a program of torch.export ({first_line(error)})") from None
+    (name, *_) = program.graph_signature.user_inputs
+    (node,) = (node for node in program.graph.nodes if node.name == name)
+    size = node.meta["val"].shape[0]
+    return _Program(program.module(), size if isinstance(size, int) else None)
 
 
-class _Onnx(_Program):
-    """On the CPU, without gradients."""
+def _onnx(content: bytes) -> _Program:
+    """The program runs on the CPU and has no gradients."""
+    import onnxruntime
 
-    def __init__(self, content: bytes) -> None:
-        super().__init__(content)
-        import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1  # jobs run side by side
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has no common class for what it raises
+        raise LossyBenchError(f"not an ONNX model that onnxruntime can run ({first_line(error)})") from None
+    about = session.get_inputs()[0]
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1  # jobs run side by side
-        try:
-            self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime has no common class for what it raises
-            raise LossyBenchError(f"not an ONNX model that onnxruntime can run ({first_line(error)})") from None
-        about = self.session.get_inputs()[0]
-        self.input = about.name
-        self.batch = about.shape[0] if about.shape and isinstance(about.shape[0], int) else None
-
-    def run(self, x: torch.Tensor) -> Any:
-        (found, *_) = self.session.run(None, {self.input: x.detach().cpu().contiguous().numpy()})
+    def run(x: torch.Tensor) -> torch.Tensor:
+        (found, *_) = session.run(None, {about.name: x.detach().cpu().contiguous().numpy()})
         return torch.from_numpy(found).to(x.device)
 
+    return _Program(run, about.shape[0] if about.shape and isinstance(about.shape[0], int) else None)
 
-_PROGRAMS: dict[str, type[_Program]] = {"torchscript": _TorchScript, "exported": _Exported, "onnx": _Onnx}
+
+_PROGRAMS = {"torchscript": _torchscript, "exported": _exported, "onnx": _onnx}
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, at most 300 characters; its type where it says nothing."""
+    """The first line of the message of `error`, at most 300 characters of it; or its type, where it has no message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def rebuild(info: Mapping[str, Any], state: dict[str, torch.Tensor]) -> nn.Module:
-    """The model that `adopt` described, from what its weights file holds. Raises LossyBenchError when they differ."""
+    """The model that the adopt stage described, behind the interface of `lossybench.models.build`.
+
+    info: the content of model.json. state: the content of the weights file. Raises LossyBenchError where they do not
+    fit each other, or the user's class fails.
+    """
     about = info["existing"]
-    chosen = ExistingSettings(**about["settings"])
     if about["form"] in _PROGRAMS:
         network: nn.Module = _PROGRAMS[about["form"]](state[PROGRAM].numpy().tobytes())
     else:
-        make = _published_class(info) if about["form"] == "published" else _class(chosen)
-        network = make()
+        if about["form"] == "published":
+            name = info["arch"].removeprefix(settings.PUBLISHED)
+            network = from_torchvision.network(name, info["medium"], info["kind"], about["total"], for_published=True)
+        else:
+            network = _made(ExistingSettings(**about["settings"]))
         _load(network, state, info["arch"])
         models.channels_last(network)
     return (Detector if info["kind"] == "detection" else Classifier)(network, info)
 
 
-def _class(chosen: ExistingSettings) -> Callable[[], nn.Module]:
+def _made(chosen: ExistingSettings) -> nn.Module:
     assert chosen.class_ is not None
     module, _, attribute = chosen.class_.partition(":")
-
-    def make() -> nn.Module:
-        try:
-            found: Any = importlib.import_module(module)
-            for name in attribute.split("."):
-                found = getattr(found, name)
-            network = found(**chosen.arguments)
-        except Exception as error:  # the user's own code may raise anything
-            raise LossyBenchError(
-                f"model setting 'class': {chosen.class_} with arguments {chosen.arguments} failed: "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        if not isinstance(network, nn.Module):
-            raise LossyBenchError(f"model setting 'class': {chosen.class_} makes a {type(network).__name__}, no module")
-        return network
-
-    return make
-
-
-def _published_class(info: Mapping[str, Any]) -> Callable[[], nn.Module]:
-    name, outputs = info["arch"].removeprefix(settings.PUBLISHED), info["existing"]["total"]
-    return lambda: from_torchvision.network(name, info["medium"], info["kind"], outputs, for_published=True)
+    try:
+        network: Any = operator.attrgetter(attribute)(importlib.import_module(module))(**chosen.arguments)
+    except Exception as error:  # the user's own code may raise anything
+        raise LossyBenchError(
+            f"model setting 'class': {chosen.class_} with arguments {chosen.arguments} failed: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise LossyBenchError(
+            f"model setting 'class': {chosen.class_} makes a {type(network).__name__}, not a torch.nn.Module"
+        )
+    return network
 
 
 def _load(network: nn.Module, state: Mapping[str, torch.Tensor], what: str) -> None:
     try:
         network.load_state_dict(dict(state))
     except RuntimeError as error:
-        lines = " ".join(str(error).split())
+        lines = " ".join(str(error).split())[:600]
         raise LossyBenchError(
-            f"{what}: the checkpoint is not of this class: {lines[:600]}; are class and arguments those it was made by?"
+            f"{what}: the checkpoint is not of this class: {lines}; give the class and arguments that it was made by"
         ) from None
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """The state dict of a .safetensors file or of one by torch.save, weights-only; also within a training checkpoint.
+    """The state dict in the file `path`: a .safetensors file, or torch.save's, which is loaded weights-only.
 
-    A prefix `module.` on all names, which DataParallel leaves, is taken off. Raises LossyBenchError for another file.
+    A state dict within a training checkpoint is found too. A prefix `module.` of all names, which DataParallel leaves,
+    is taken off. Raises LossyBenchError for any other file.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -267,7 +236,6 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
             found = found[key]
     if not isinstance(found, Mapping) or not found or not all(isinstance(v, torch.Tensor) for v in found.values()):
         raise LossyBenchError(f"{path}: holds no state dict of tensors; save model.state_dict()")
-    prefix = "module."
-    if all(name.startswith(prefix) for name in found):
-        found = {name.removeprefix(prefix): value for name, value in found.items()}
+    if all(name.startswith("module.") for name in found):
+        found = {name.removeprefix("module."): value for name, value in found.items()}
     return {name: value.detach().clone() for name, value in found.items()}  # safetensors refuses shared memory

@@ -1,4 +1,4 @@
-"""What a study says of a model that exists already: one model, so that a study can be checked before torch is imported.
+"""What a study says of a model that exists already. torch is not imported, so that a study is checked at once.
 
 An entry of `models` that has a `checkpoint` is not trained but evaluated as it came.
 """
@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +33,7 @@ _PLACE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-
 
 
 class Normalise(pydantic.BaseModel):
-    """(x - mean) / std of each channel, on pixels in [0, 1] or samples in [-1, 1)."""
+    """(x - mean) / std of each channel, where x are pixels in [0, 1] or samples in [-1, 1)."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
     mean: tuple[float, ...] = Field(min_length=1, description="one number, or one for each of R, G, B")
@@ -40,21 +41,16 @@ class Normalise(pydantic.BaseModel):
 
     @pydantic.field_validator("mean", "std")
     @classmethod
-    def _channels(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+    def _channels(cls, values: tuple[float, ...], about: pydantic.ValidationInfo) -> tuple[float, ...]:
         if len(values) not in (1, 3):
             raise ValueError("give one number, or three")
-        return values
-
-    @pydantic.field_validator("std")
-    @classmethod
-    def _nonzero(cls, values: tuple[float, ...]) -> tuple[float, ...]:
-        if min(values) <= 0:
+        if about.field_name == "std" and min(values) <= 0:
             raise ValueError("must be above 0")
         return values
 
 
 class ExistingSettings(pydantic.BaseModel):
-    """A model as it came, and what it expects of its input."""
+    """A model that exists already, and what it expects of its input."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, populate_by_name=True)
 
@@ -113,24 +109,28 @@ LAYOUTS = {"image": ("nchw",), "audio": ("nt", "nct"), "video": ("ncthw", "ntchw
 AXES = {"image": 2, "audio": 1, "video": 3}
 
 
+def _wrong(setting: str, what: str) -> LossyBenchError:
+    return LossyBenchError(f"model setting {setting!r}: {what}")
+
+
 def is_existing(settings: Mapping[str, Any] | None) -> bool:
-    """Whether an entry of `models` is a model that exists already."""
+    """Whether `settings`, an entry of `models`, are those of a model that exists already."""
     return "checkpoint" in (settings or {})
 
 
 def read(
     arch: str, settings: Mapping[str, Any], medium: str, kind: str, classes: Sequence[str] | None = None
 ) -> ExistingSettings:
-    """The settings, checked as far as that goes without importing torch or the model's code.
+    """The `settings` of the model `arch`, checked as far as is possible without importing torch or the model's code.
 
-    classes: of the data set; without them their match is not looked at.
+    medium, kind: of the task. classes: the data set's; None leaves out the check that the model knows them.
     Raises LossyBenchError for an unknown key, a missing file, a module that cannot be found, a combination that cannot
     work, and classes that the model does not know.
     """
     try:
         made = ExistingSettings(**settings)
     except pydantic.ValidationError as error:
-        fields = {"class" if name == "class_" else name: f for name, f in ExistingSettings.model_fields.items()}
+        fields = {field.alias or name: field for name, field in ExistingSettings.model_fields.items()}
         problem = error.errors()[0]
         loc = tuple(part for part in problem["loc"] if not str(part).startswith(("list[", "dict[", "str")))
         raise LossyBenchError(explain({**problem, "loc": loc}, fields, "model setting")) from None
@@ -141,37 +141,27 @@ def read(
     else:
         checkpoint_file(made.checkpoint)
         if made.classes is None:
-            raise LossyBenchError(
-                "model setting 'classes' is missing: name the class of each output, in order, as the data set does: "
-                f"{', '.join(classes or [])}"
-            )
+            names = ", ".join(classes or [])
+            raise _wrong("classes", f"missing; name the class of each output, in order, as the data set does: {names}")
     if made.class_:
         module = made.class_.partition(":")[0].partition(".")[0]
         if importlib.util.find_spec(module) is None:
-            raise LossyBenchError(
-                f"model setting 'class': no module {module!r}; put it beside the config, or on PYTHONPATH"
-            )
+            raise _wrong("class", f"no module {module!r}; put it beside the config, or on PYTHONPATH")
     elif made.arguments:
-        raise LossyBenchError("model setting 'arguments': they go to `class`, which is missing")
+        raise _wrong("arguments", "they are those of `class`, which is missing")
     if made.layout and made.layout not in LAYOUTS[medium]:
-        raise LossyBenchError(
-            f"model setting 'layout': {made.layout} is not for {medium}; use {' or '.join(LAYOUTS[medium])}"
-        )
+        raise _wrong("layout", f"{made.layout} is not for {medium}; use {' or '.join(LAYOUTS[medium])}")
     if made.resize and (medium == "audio" or kind == "detection"):
-        raise LossyBenchError(f"model setting 'resize': is for classifying pictures, not for {medium} {kind}")
-    if made.resize and made.input_size and max(made.input_size[-2:]) > made.resize:
-        raise LossyBenchError(
-            f"model setting 'resize': {made.resize} is less than input_size {list(made.input_size)}; nothing could be "
-            "cut out of that"
-        )
-    if made.input_size and len(made.input_size) != AXES[medium]:
-        raise LossyBenchError(
-            f"model setting 'input_size': {list(made.input_size)} must have {AXES[medium]} numbers for {medium}"
-        )
+        raise _wrong("resize", f"is for classifying pictures, not for {medium} {kind}; leave it out")
+    size = list(made.input_size or ())
+    if made.resize and max(size[-2:], default=0) > made.resize:
+        raise _wrong("resize", f"{made.resize} is less than input_size {size}, which is to be cut out; raise it")
+    if size and len(size) != AXES[medium]:
+        raise _wrong("input_size", f"{size} must have {AXES[medium]} numbers for {medium}")
     if kind == "detection" and (medium == "video" or how not in ("published", "state")):
         raise LossyBenchError(
             "existing detectors must be of images, with a `class` that follows torchvision's detectors, or "
-            "torchvision/NAME; programs say in no common way what they found"
+            "torchvision/NAME; programs have no common way to say what they found"
         )
     if classes is not None and made.classes is not None:
         outputs_of(named(made.classes), classes)
@@ -179,7 +169,7 @@ def read(
 
 
 def form(arch: str, settings: ExistingSettings) -> Form:
-    """What kind of checkpoint it is. Raises LossyBenchError for a file of which nothing tells."""
+    """The form of checkpoint of the model `arch`. Raises LossyBenchError where neither settings nor suffix tell it."""
     if arch.startswith(PUBLISHED):
         return "published"
     if settings.class_:
@@ -187,59 +177,57 @@ def form(arch: str, settings: ExistingSettings) -> Form:
     suffix = Path(settings.checkpoint).suffix.lower()
     if suffix not in _SUFFIXES:
         what = "a state dict needs `class`" if suffix == ".safetensors" else f"use {', '.join(_SUFFIXES)}, or `class`"
-        raise LossyBenchError(f"model setting 'checkpoint': {settings.checkpoint}: {what}")
+        raise _wrong("checkpoint", f"{settings.checkpoint}: {what}")
     return _SUFFIXES[suffix]
 
 
 def has_gradients(arch: str, settings: Mapping[str, Any] | None) -> bool:
-    """Whether an attack can follow the gradients of a model."""
+    """Whether an attack can follow the gradients of the model `arch` with these `settings` of the study."""
     return not is_existing(settings) or form(arch, ExistingSettings(**settings)) != "onnx"  # type: ignore[arg-type]
 
 
 def checkpoint_file(text: str) -> Path:
-    """The file that `checkpoint` names: a path, or package:path. Raises LossyBenchError when there is none."""
+    """The file that `text`, the setting `checkpoint`, names: a path, or package:path.
+
+    Raises LossyBenchError where there is no such package or file.
+    """
     package, colon, inside = text.partition(":")
     if colon and package.isidentifier():
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
-            raise LossyBenchError(f"model setting 'checkpoint': {text}: no package {package!r} is installed")
+            raise _wrong("checkpoint", f"{text}: no package {package!r} is installed")
         path = Path(spec.submodule_search_locations[0]) / inside
     else:
         path = Path(text)
     if not path.is_file():
-        raise LossyBenchError(f"model setting 'checkpoint': {path}: no such file; paths count from where you run")
+        raise _wrong("checkpoint", f"{path}: no such file; paths count from the folder in which you run")
     return path
 
 
 def identity(arch: str, settings: Mapping[str, Any]) -> dict[str, str]:
-    """SHA-256 of the files that the settings name: what a job must depend on besides the settings themselves."""
+    """{setting: SHA-256} of the files that the `settings` of the model `arch` name: a job must depend on these too."""
     made = ExistingSettings(**settings)
     files = {} if form(arch, made) == "published" else {"checkpoint": checkpoint_file(made.checkpoint)}
     if isinstance(made.classes, str):
         files["classes"] = _existing_file(made.classes)
-    return {key: sha256(path) for key, path in files.items()}
-
-
-def sha256(path: Path) -> str:
-    """Of a file's content; read once as long as its size and time stay."""
-    about = path.stat()
-    return _sha256(path, about.st_size, about.st_mtime_ns)
+    return {key: _sha256(path, path.stat().st_size, path.stat().st_mtime_ns) for key, path in files.items()}
 
 
 @functools.cache
 def _sha256(path: Path, size: int, when: int) -> str:
+    """A file is read once as long as its size and its time of change stay the same."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _existing_file(text: str) -> Path:
     if not Path(text).is_file():
-        raise LossyBenchError(f"model setting 'classes': {text}: no such file; give a file of names, or a list")
+        raise _wrong("classes", f"{text}: no such file; give a file of names, or a list")
     return Path(text)
 
 
 def named(classes: int | list[str] | dict[str, int] | str) -> dict[str, int]:
-    """{name: output} of the option `classes`. Raises LossyBenchError for a name or an output that is there twice."""
+    """{name: output} of the setting `classes`. Raises LossyBenchError for a name or an output that is there twice."""
     if isinstance(classes, int):
         return {str(number): number for number in range(classes)}
     if isinstance(classes, str):
@@ -251,31 +239,28 @@ def named(classes: int | list[str] | dict[str, int] | str) -> dict[str, int]:
             raise LossyBenchError(f"{path}: not a JSON list of names ({error})") from None
         while classes and not classes[-1].strip():
             classes.pop()
-    pairs = (
-        list(classes.items()) if isinstance(classes, dict) else [(name.strip(), i) for i, name in enumerate(classes)]
-    )
+    listed = classes.items() if isinstance(classes, dict) else ((name.strip(), i) for i, name in enumerate(classes))
+    pairs = list(listed)
     for part, what in ((0, "name"), (1, "output")):
-        values = [pair[part] for pair in pairs]
-        if twice := [value for value in dict.fromkeys(values) if values.count(value) > 1]:
-            raise LossyBenchError(
-                f"model setting 'classes': {what} {twice[0]!r} is there twice; each must be one class"
-            )
+        counts = Counter(pair[part] for pair in pairs)
+        if twice := [value for value, count in counts.items() if count > 1]:
+            raise _wrong("classes", f"{what} {twice[0]!r} is there twice; each must be one class")
     if any(output < 0 for _, output in pairs):
-        raise LossyBenchError("model setting 'classes': outputs count from 0")
+        raise _wrong("classes", "outputs count from 0")
     return dict(pairs)
 
 
 def outputs_of(known: Mapping[str, int], classes: Sequence[str]) -> list[int]:
-    """The model's output for each class of the data set, in their order.
+    """The model's output for each of the data set's `classes`, in their order. known: {name: output} of the model.
 
-    Raises LossyBenchError, naming them, for classes that the model does not know.
+    Raises LossyBenchError for classes that the model does not know, and names them.
     """
     unknown = [name for name in classes if name not in known]
     if unknown:
         hint = nearest(unknown[0], known) if len(known) <= 20 else f"it has {len(known)}, such as {next(iter(known))!r}"
-        raise LossyBenchError(
-            f"model setting 'classes': {len(unknown)} of the data set's {len(classes)} classes are none of the model's "
-            f"({', '.join(map(repr, unknown[:5]))}; {hint}); name them as the data set does, or map them: "
-            "{name: output}"
+        raise _wrong(
+            "classes",
+            f"{len(unknown)} of the data set's {len(classes)} classes are none of the model's "
+            f"({', '.join(map(repr, unknown[:5]))}; {hint}); name them as the data set does, or map {{name: output}}",
         )
     return [known[name] for name in classes]

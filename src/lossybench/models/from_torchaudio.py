@@ -41,14 +41,16 @@ class Encoder(nn.Module):
         return self.head(features.mean(1))
 
 
-def build(name: str, classes: int, input: Input, weights: str | None) -> nn.Module:
-    """Raises LossyBenchError for a model or weights that torchaudio does not have, and for another sample rate."""
+def build(name: str, medium: str, kind: str, classes: int, input: Input, weights: str | None) -> nn.Module:
+    """torchaudio's encoder `name` with a head; see `lossybench.models.build` for the other arguments.
+
+    Raises LossyBenchError for an encoder or weights that torchaudio does not have, and for another rate than 16 kHz.
+    """
     if name not in BUNDLES:
         raise LossyBenchError(f"torchaudio has no encoder {name!r}; {nearest(name, BUNDLES)}")
     if input.sampling_rate != RATE:
-        raise LossyBenchError(
-            f"torchaudio/{name} hears {RATE} Hz, not {input.sampling_rate:g}; set the data's sample_rate"
-        )
+        wanted = f"takes {RATE} Hz, not {input.sampling_rate:g}"
+        raise LossyBenchError(f"torchaudio/{name} {wanted}; set the data's sample_rate")
     encoder = getattr(torchaudio.models, name)()
     if weights is not None:
         if weights not in ("DEFAULT", name.upper()):

@@ -9,6 +9,8 @@ import torchvision
 from torch import nn
 
 from lossybench.errors import LossyBenchError, nearest
+from lossybench.models.inputs import Input
+from lossybench.models.layers import Normalise
 
 MODULES = {
     ("image", "classification"): torchvision.models,
@@ -19,20 +21,15 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, b
 
 
 class Classifier(nn.Module):
-    """Normalises, and puts video frames on the axis that torchvision wants."""
-
-    mean: torch.Tensor
-    deviation: torch.Tensor
+    """Normalises, and moves the frames of video to the axis where torchvision expects them."""
 
     def __init__(self, model: nn.Module, video: bool) -> None:
         super().__init__()
-        self.model, self.video = model, video
-        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor(DEVIATION).view(3, 1, 1), persistent=False)
+        self.model, self.video, self.normalise = model, video, Normalise(MEAN, DEVIATION, 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """See `lossybench.models.build`."""
-        x = (x - self.mean) / self.deviation
+        x = self.normalise(x)
         output = self.model(x.transpose(1, 2) if self.video else x)
         return getattr(output, "logits", output)  # Inception and GoogLeNet add auxiliary outputs in training
 
@@ -54,8 +51,8 @@ class Detector(nn.Module):
         return [{**found, "labels": found["labels"] - 1} for found in output]
 
 
-def build(name: str, medium: str, kind: str, classes: int, weights: str | None) -> nn.Module:
-    """Raises LossyBenchError for a model or weights that torchvision does not have."""
+def build(name: str, medium: str, kind: str, classes: int, input: Input, weights: str | None) -> nn.Module:
+    """torchvision's model `name`; see `lossybench.models.build` for the other arguments."""
     model = network(name, medium, kind, classes + 1 if kind == "detection" else classes)
     if weights is not None:
         own = model.state_dict()
@@ -66,10 +63,10 @@ def build(name: str, medium: str, kind: str, classes: int, weights: str | None) 
 
 
 def network(name: str, medium: str, kind: str, outputs: int, for_published: bool = False) -> nn.Module:
-    """torchvision's own model with random weights; `outputs` counts the background of detectors.
+    """torchvision's own model `name` for a medium and kind, with random weights.
 
-    for_published: as torchvision makes it for its published weights, where that differs. Raises LossyBenchError for a
-    name that torchvision does not have.
+    outputs: the number of classes; a detector's count its background. for_published: make the model as torchvision
+    makes it for its published weights. Raises LossyBenchError for a name that torchvision does not have.
     """
     _check(name, medium, kind)
     extra: dict[str, Any] = {"weights_backbone": None} if kind == "detection" else {}
@@ -79,9 +76,9 @@ def network(name: str, medium: str, kind: str, outputs: int, for_published: bool
 
 
 def published(name: str, medium: str, kind: str, weights: str) -> Any:
-    """torchvision's entry of published weights, which says where they are and what input they expect.
+    """torchvision's entry for the published `weights` of `name`: where they are, and what input they expect.
 
-    Raises LossyBenchError for a model or weights that torchvision does not have.
+    Raises LossyBenchError for a name (of that medium and kind) or weights that torchvision does not have.
     """
     _check(name, medium, kind)
     available = torchvision.models.get_model_weights(name)

@@ -1,4 +1,4 @@
-"""How torch runs in a job: on which device, how repeatably, fed by whom; and what of that is recorded."""
+"""How torch runs in a job: on which device, how repeatably, and fed by which threads; and the record of that."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import torch
 
 from lossybench.errors import LossyBenchError
 
-AHEAD = 4  # pieces of work that wait or are being made for each background thread
+AHEAD = 4  # results, for each background thread, that are waiting or in the making
 DRIVER = Path("/proc/driver/nvidia/version")
 AMPERE = 8  # compute capability from which a GPU computes in bfloat16
 
@@ -29,30 +29,30 @@ _log = logging.getLogger(__name__)
 
 
 def start(device: str = "auto", deterministic: bool = True) -> torch.device:
-    """Set torch up, say in the log which device is used, and return it.
+    """Set torch up, say in the log which device is used, and return that device.
 
-    device: "cpu", "cuda", or "auto", which takes CUDA if there is one. On the CPU: one thread, since jobs run side by
-    side and sums must not depend on the number of cores; always repeatable bit for bit. On CUDA `deterministic` takes
-    repeatable kernels, and names in the log each operation that has none; without it the fastest ones are taken.
-    Raises LossyBenchError for "cuda" where there is none.
+    device: "cpu", "cuda", or "auto", which takes CUDA where there is one. On the CPU torch gets one thread, since jobs
+    run side by side and sums must not depend on the number of cores; results always repeat bit for bit.
+    deterministic: take CUDA kernels that repeat, and name in the log each operation that has none; False takes the
+    fastest kernels. Raises LossyBenchError for another device, and for "cuda" where there is none.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise LossyBenchError(f"device {device!r}: use auto, cpu or cuda")
     found = device != "cpu" and torch.cuda.is_available()
     if device == "cuda" and not found:
-        raise LossyBenchError("device 'cuda': torch sees no CUDA device; use 'cpu', or 'auto' to take what there is")
+        raise LossyBenchError("device 'cuda': torch sees no CUDA device; use 'cpu', or 'auto' for what there is")
     chosen = torch.device("cuda" if found else "cpu")
     promised = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     if device == "auto" and not found and promised not in ("", "-1"):
-        _log.warning("CUDA_VISIBLE_DEVICES is %s, but torch sees no CUDA device; going on without", promised)
+        _log.warning("CUDA_VISIBLE_DEVICES is %s, but torch sees no CUDA device; going on without one", promised)
     _log.info("device: %s", ", ".join(f"{key} {value}" for key, value in environment(chosen).items()))
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by deterministic cuBLAS
     # Not use_deterministic_algorithms, which does the same but imports torch's compiler: 0.8 s of every job.
     torch.set_deterministic_debug_mode(("warn" if deterministic else "default") if found else "error")
     torch.backends.cudnn.benchmark = not deterministic
-    # Costs time, and nothing here reads such memory. (A property of the module object, which type checkers cannot see.)
+    # Filling costs time, and nothing here reads such memory. (Type checkers do not know this property of the module.)
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010
-    gc.freeze()  # what is imported stays; looking for garbage in it takes a twentieth of training
+    gc.freeze()  # what is imported stays: to look for garbage in it takes a twentieth of the time of training
     if not found:
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)
@@ -60,12 +60,12 @@ def start(device: str = "auto", deterministic: bool = True) -> torch.device:
 
 
 def deterministic(info: Mapping[str, Any]) -> bool:
-    """Whether a model's settings (model.json) ask for repeatable kernels; those that do not say so do."""
+    """Whether `info`, the content of model.json, asks for repeatable kernels; it does where it says nothing of them."""
     return bool(info.get("settings", {}).get("deterministic", True))
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """What results on a device may depend on: versions, and of a GPU its name, driver and libraries."""
+    """What results on `device` may depend on: versions, and the name, driver and libraries of a GPU."""
     found: dict[str, Any] = {"python": platform.python_version(), "torch": torch.__version__}
     if device.type == "cpu":
         return found | {"device": f"cpu ({platform.machine()})"}
@@ -83,14 +83,13 @@ def environment(device: torch.device) -> dict[str, Any]:
 def _driver() -> str:
     """The version of the NVIDIA driver as the kernel tells it; "unknown" where it does not."""
     with contextlib.suppress(OSError):
-        said = re.search(r"\s(\d+(\.\d+)+)\s", DRIVER.read_text())
-        if said:
+        if said := re.search(r"\s(\d+(\.\d+)+)\s", DRIVER.read_text()):
             return said[1]
     return "unknown"
 
 
 def mixed_precision(device: torch.device, wanted: bool) -> contextlib.AbstractContextManager[Any]:
-    """Within it operations that bear it run in bfloat16, if wanted, on a GPU that computes in it; else in float32."""
+    """A context in which torch's operations that tolerate it run in bfloat16, where `wanted` and `device` has it."""
     able = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= AMPERE
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted and able)
 
@@ -98,10 +97,10 @@ def mixed_precision(device: torch.device, wanted: bool) -> contextlib.AbstractCo
 def in_order(
     work: Callable[[_In], _Out], items: Iterable[_In], device: torch.device, threads: int = 1
 ) -> Iterator[_Out]:
-    """`work` of each of the items, in their order, made ahead in background threads while the caller computes.
+    """The results of `work` on the `items`, in their order, made ahead in background threads while the caller computes.
 
-    threads: in all; where the device is the CPU, the caller's own is one of them, so that 1 works without any other.
-    The results do not depend on it, as long as those of `work` depend on the item alone. At most `AHEAD` results a
+    device: where the caller computes; on the CPU its own thread is one of the `threads`, so that 1 starts no other. The
+    results do not depend on `threads`, as long as each depends on its item alone. At most `AHEAD` results for each
     thread are kept waiting. Raises what `work` raises.
     """
     background = threads if device.type == "cuda" else threads - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,13 +33,14 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
         data: the table that fetch made
         task: the name of the task
         arch: the name of the model, or torchvision/NAME for published weights
-        out: the folder to write, as training would have (models.save)
+        out: the folder to write, as training would have written it (models.save)
         settings: checkpoint, class, classes, input_size, normalise and so on (existing_settings.ExistingSettings)
         seed: the number under which the model is filed
 
     Raises:
-        LossyBenchError: when the checkpoint does not load, does not fit its class, refuses the items, or returns
-            something else than one finite output for each class that `classes` names; nothing is published then.
+        LossyBenchError: where the checkpoint does not load or does not fit its class, and where the model refuses the
+            items or returns anything but one finite output for each class that `classes` names; nothing is published
+            then.
     """
     meta = artifacts.read_meta(data)
     medium, kind, classes = meta["medium"], meta["kind"], meta["classes"]
@@ -54,7 +56,6 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
         state = {PROGRAM: torch.frombuffer(bytearray(content), dtype=torch.uint8)}
     assert how.classes is not None
     known = existing_settings.named(how.classes)
-    picked = existing_settings.outputs_of(known, classes)
     rows = list(artifacts.iter_rows(data, ["id", "shape", "sampling_rate"], splits=["test"]))
     if not rows:
         raise LossyBenchError(f"{data}: no items in the split test")
@@ -65,7 +66,7 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
         "normalise": how.normalise.model_dump(mode="json") if how.normalise else None,
         "outputs": how.outputs,
         "total": total,
-        "picked": picked,
+        "picked": existing_settings.outputs_of(known, classes),
         "rest": [],
     }
     shape = how.input_size or common_shape([row["shape"] for row in rows], medium, str(data))
@@ -75,56 +76,53 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
         "regime": ORIGINAL,
         "arch": arch,
         "seed": seed,
-        "medium": medium,
-        "kind": kind,
-        "classes": classes,
+        **{key: meta[key] for key in ("medium", "kind", "classes")},
         "input": dataclasses.asdict(input),
         "settings": training_settings.read({"input_size": shape}, medium, kind).model_dump(mode="json"),
         "existing": about,
     }
     try:
-        model = rebuild(info, state)
+        model = rebuild(info, state).eval()
         batch = _first_items(data, info)
-        if kind == "classification":
-            assert isinstance(model, Classifier)
-            about["rest"] = _rest(model.eval(), batch, known, not isinstance(how.classes, dict))
-        else:
-            with torch.inference_mode():
-                model.eval()(batch)
+        with torch.inference_mode():
+            if isinstance(model, Classifier):
+                about["rest"] = _rest(model, batch, known, not isinstance(how.classes, dict))
+            else:
+                model(batch)
     except LossyBenchError as error:
         raise LossyBenchError(f"{arch}: {error}") from None
     except Exception as error:  # the user's own code may raise anything
         raise LossyBenchError(
-            f"{arch}: fails on a batch of {medium}s {list(batch.shape)} ({first_line(error)}); are input_size and "
-            "layout right?"
+            f"{arch}: fails on a batch of {medium} of the shape {list(batch.shape)} ({first_line(error)}); check "
+            "input_size and layout"
         ) from error
     info["others"] = int(bool(about["rest"]))
     info["parameters"] = sum(value.numel() for value in state.values() if form != "onnx")
     info["environment"] = {"python": platform.python_version(), "torch": torch.__version__}
-    models.save_state(state, info, [], out)
+    models.save(state, info, [], out)
 
 
 def _first_items(data: Path, info: Mapping[str, Any]) -> torch.Tensor:
-    """Two test items as model input; one twice, where there is no second."""
+    """Two test items as model input; the first one twice, where there is no second."""
     original, task = codecs.get(ORIGINAL), tasks.get(info)
-    media: list[np.ndarray] = []
-    for row in artifacts.iter_rows(data, ["id", "media", "shape", "sampling_rate", "label", "boxes"], splits=["test"]):
-        decoded = original.decode(row["media"], tuple(row["shape"]), row["sampling_rate"])
-        media += [example.media for example in task.examples(decoded, row, training=False)]
-        if len(media) >= 2:
-            break
-    return to_float(torch.from_numpy(np.stack((media * 2)[:2])), info["medium"], torch.device("cpu"))
+    rows = artifacts.iter_rows(data, ["media", "shape", "sampling_rate", "label", "boxes"], splits=["test"])
+    decoded = ((original.decode(row["media"], tuple(row["shape"]), row["sampling_rate"]), row) for row in rows)
+    examples = (example for media, row in decoded for example in task.examples(media, row, training=False))
+    first = [example.media for example in itertools.islice(examples, 2)]
+    return to_float(torch.from_numpy(np.stack((first * 2)[:2])), info["medium"], torch.device("cpu"))
 
 
 def _rest(model: Classifier, batch: torch.Tensor, known: Mapping[str, int], listed: bool) -> list[int]:
-    """The outputs that are of none of the data set's classes, after a look at what the model returns."""
-    with torch.inference_mode():
-        found = model.all_outputs(batch)
+    """The outputs that belong to none of the data set's classes, once what the model returns is checked.
+
+    known: {name: output}. listed: whether the study names all outputs, in order, and not those of some classes.
+    """
+    found = model.all_outputs(batch)
     if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != len(batch):
         what = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
         raise LossyBenchError(f"returns {what} for a batch of {len(batch)}; a classifier returns (batch, outputs)")
     if not found.isfinite().all():
-        raise LossyBenchError("its outputs on the first items are not finite; is normalise right?")
+        raise LossyBenchError("its outputs on the first items are not finite; check normalise")
     total, highest = found.shape[1], max(known.values())
     if highest >= total or (listed and len(known) != total):
         raise LossyBenchError(
@@ -135,20 +133,17 @@ def _rest(model: Classifier, batch: torch.Tensor, known: Mapping[str, int], list
     probable = bool((found >= 0).all() and functional.mse_loss(sums, torch.ones_like(sums)) < 1e-6)
     if probable != (model.outputs == "probabilities"):
         now = "probabilities" if probable else "logits"
-        raise LossyBenchError(f"its outputs are {now}, as it seems; set outputs: {now}")
+        raise LossyBenchError(f"its outputs seem to be {now}; set outputs: {now}")
     return [index for index in range(total) if index not in set(model.picked)]
 
 
 def _published(
     arch: str, how: ExistingSettings, medium: str, kind: str
 ) -> tuple[ExistingSettings, dict[str, torch.Tensor], int]:
-    """The settings, with what torchvision says of its weights where the study says nothing; the weights; the number of
-    outputs.
-    """
+    """The settings, completed by what torchvision says of its weights; the weights; and the number of outputs."""
     weights = from_torchvision.published(arch.removeprefix(existing_settings.PUBLISHED), medium, kind, how.checkpoint)
-    preset, given = weights.transforms(), set(how.model_fields_set)
-    names = list(weights.meta["categories"])
-    # ImageNet has two cranes, and COCO gaps that are called "N/A": a name that is there twice says nothing.
+    preset, names = weights.transforms(), list(weights.meta["categories"])
+    # ImageNet has two classes "crane", and COCO has gaps called "N/A": a name that is there twice tells no class.
     said: dict[str, Any] = {"classes": {name: i for i, name in enumerate(names) if names.count(name) == 1}}
     if kind == "classification":
         size = tuple(preset.crop_size * 2)[:2]  # [224] means a square
@@ -161,5 +156,5 @@ def _published(
             "interpolation": preset.interpolation.value,
             "normalise": {"mean": preset.mean, "std": preset.std},
         }
-    kept = {key: value for key, value in how.model_dump(by_alias=False).items() if key in given}
-    return ExistingSettings(**{**said, **kept}), weights.get_state_dict(progress=True, check_hash=True), len(names)
+    given = how.model_dump(by_alias=False, exclude_unset=True)
+    return ExistingSettings(**{**said, **given}), weights.get_state_dict(progress=True, check_hash=True), len(names)

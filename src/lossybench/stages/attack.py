@@ -1,4 +1,4 @@
-"""The attack stage: crafts adversarial items on a model, bare or through a codec, and records what became of them."""
+"""The attack stage: crafts adversarial items on a model, bare or through a codec, and records their effect."""
 
 from __future__ import annotations
 
@@ -11,30 +11,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from lossybench import codecs
 from lossybench.artifacts import Parts, read_meta, write_table
-from lossybench.attacks import surrogates
+from lossybench.attacks import search, surrogates
 from lossybench.attacks.attack_settings import AttackSettings
 from lossybench.attacks.items import Items
 from lossybench.attacks.preprocessor import CodecPreprocessor
-from lossybench.attacks.search import (
-    SCHEMAS,
-    AttackedModel,
-    Run,
-    attacked_items,
-    bare_schedule,
-    expected,
-    schedule,
-    with_stored,
-)
+from lossybench.attacks.search import AttackedModel, Run
 from lossybench.conditions import ORIGINAL, Condition, level_text
 from lossybench.errors import LossyBenchError
 from lossybench.fingerprint import source_digest
 from lossybench.models import runtime
 
-logging.getLogger("art").setLevel(logging.WARNING)  # it tells of every estimator that is made
+logging.getLogger("art").setLevel(logging.WARNING)  # ART logs every estimator that is made
 
 
 def attack(
@@ -52,27 +44,27 @@ def attack(
     """Attack one model, bare (codec "original": tiers T0, T1, T4) or through one codec.
 
     The same arguments write the same bytes on the same kind of processor, whatever `threads` is. Each batch of items is
-    kept beside `out` as soon as it is attacked; an interrupted attack goes on after it and writes the same bytes. What
-    was kept for other inputs, settings or code is not used; all of it goes in the end.
+    kept beside `out` as soon as it is attacked. An interrupted attack goes on after the last such batch and writes the
+    same bytes. What was kept for other inputs, settings or code is not used. All of it is deleted in the end.
 
     Args:
         model: the folder that train or adopt made
         data: the table that fetch made
         compressed: the codec's test parts, which say what levels and options there are
         codec: the codec in front of the model; original for none
-        out: the table to write (artifacts.ATTACKS); without a codec its `level` is 0 and `after` is `before`
+        out: the table to write (artifacts.ATTACKS); without a codec its `level` is 0 and `after` equals `before`
         options: the options of the encoder
         oblivious: the attacks on the bare model; needed for, and only for, a real codec
-        transfer: folders of models whose adversarial items the bare model shall meet (T1)
+        transfer: folders of models on which the items of T1 are crafted
         settings: attack settings (attacks.attack_settings.AttackSettings)
         threads: codec round trips at a time; they change no result
 
     Raises:
         LossyBenchError: for an unknown setting, a level that was not compressed, tables that do not belong together,
-            and an item that cannot be decoded, naming it.
+            and an item that cannot be decoded, which is named.
     """
     options, settings = options or {}, settings or {}
-    victim = AttackedModel.load(model, settings, threads)
+    victim = AttackedModel.load(model, settings)
     how, info = victim.how, victim.info
     coder = codecs.get(codec, options)
     meta = {
@@ -84,22 +76,22 @@ def attack(
         | {"codec": coder.version()},
         "environment": runtime.environment(victim.device),
     }
-    items = attacked_items(data, victim)
+    items = search.attacked_items(data, victim)
     runs: Iterable[Run]
     if codec == ORIGINAL:
         if oblivious:
-            raise LossyBenchError(f"{oblivious}: not needed; the attack on the bare model is what makes such a table")
+            raise LossyBenchError(f"{oblivious}: the attack on the bare model needs no such table; leave it out")
         levels = [0.0]
-        others = [AttackedModel.load(folder, settings, threads) for folder in transfer if "T1" in how.tiers]
+        others = [AttackedModel.load(folder, settings) for folder in transfer if "T1" in how.tiers]
         kept = Parts(out, _identity([victim, *others], items, levels, meta))
         sources = [other.behind() for other in others]
-        plan = bare_schedule(how, bool(sources))
+        plan = search.bare_schedule(how, bool(sources))
         runs = [Run(0.0, {"T0": [victim.behind()], "T1": sources, "T4": [victim.behind()]}, victim)]
     else:
         if not oblivious:
             raise LossyBenchError(f"codec {codec!r}: needs the attack table of codec {ORIGINAL!r}; make that first")
         levels = _levels(compressed, codec, options, how)
-        items = with_stored(items, oblivious, victim)
+        items = search.with_stored(items, oblivious, victim)
         kept = Parts(out, _identity([victim], items, levels, meta))
 
         def through(level: float) -> CodecPreprocessor:
@@ -107,41 +99,34 @@ def attack(
             return CodecPreprocessor(coder, level, info["medium"], items.sampling_rate, remember, None, threads)
 
         def shaped(level: float) -> CodecPreprocessor:
-            plain, some = through(level), items.integers[: how.batch_size]
+            front, some = through(level), items.integers[: how.batch_size]
             moved = surrogates.amplitude(how.main.norm, victim.grid.radius(*how.main, some), some[0].size)
-            plain.surrogate = surrogates.of(through(level), some, moved, how.seed)
-            return plain
+            front.surrogate = surrogates.of(through(level), some, moved, how.seed)
+            return front
 
-        plan = schedule(how, items.stored, len(levels) > 1)
+        def at(level: float) -> Run:
+            plain = victim.behind(through(level))
+            return Run(level, {"T2": [plain], "T3": [victim.behind(shaped(level))], "T4": [plain]}, victim)
+
+        plan = search.schedule(how, items.stored, len(levels) > 1)
         if any("T3-EoT" in tiers for tiers in plan.values()):
             anyone = victim.behind(*map(shaped, levels))
-            items = dataclasses.replace(items, stored=items.stored | expected(anyone, plan, items, how, kept))
-        runs = (
-            Run(
-                level,
-                {
-                    "T2": [victim.behind(through(level))],
-                    "T3": [victim.behind(shaped(level))],
-                    "T4": [victim.behind(through(level))],
-                },
-                victim,
-            )
-            for level in levels
-        )
+            items = dataclasses.replace(items, stored=items.stored | search.expected(anyone, plan, items, how, kept))
+        runs = map(at, levels)
 
     total = len(levels) * len(items.ids) * sum(map(len, plan.values()))
     rows = (row for run in runs for row in run.rows(items, plan, kept))
-    write_table(out, SCHEMAS[info["kind"]], tqdm(rows, f"attack {codec}", total, unit="row", mininterval=2), meta)
+    write_table(
+        out, search.SCHEMAS[info["kind"]], tqdm(rows, f"attack {codec}", total, unit="row", mininterval=2), meta
+    )
     kept.discard()
 
 
 def _identity(attacked: Sequence[AttackedModel], items: Items, levels: list[float], meta: Mapping[str, Any]) -> str:
-    """A hash of all that the rows of an attack follow from. meta: of its table."""
+    """A hash of all that determines the rows of an attack. meta: the metadata of its table."""
     code = source_digest("stages/attack.py", "attacks", "codecs", "models", "tasks", "integers.py", "reading.py")
     chosen = [items.ids, items.truth, items.targets, items.sampling_rate, [str(key) for key in items.stored]]
-    said = json.dumps(
-        [[model.info for model in attacked], levels, meta, code, chosen], default=lambda array: array.tolist()
-    )
+    said = json.dumps([[model.info for model in attacked], levels, meta, code, chosen], default=np.ndarray.tolist)
     digest = hashlib.blake2b(said.encode())
     for array in (items.integers, *items.stored.values()):
         digest.update(array.tobytes())
@@ -158,10 +143,7 @@ def _levels(compressed: Iterable[Path], codec: str, options: dict[str, Any], how
                 f"{path}: made by {meta['codec']} with options {meta['options']}, not by {codec} with {options}"
             )
         there.append(float(meta["level"]))
-    for level in how.levels:
-        if level not in there:
-            known = ", ".join(map(level_text, there)) or "none"
-            raise LossyBenchError(
-                f"attack setting levels: {Condition(codec, level)} was not compressed; there is: {known}"
-            )
+    if missing := [level for level in how.levels if level not in there]:
+        known = f"there is: {', '.join(map(level_text, there)) or 'none'}"
+        raise LossyBenchError(f"attack setting levels: {Condition(codec, missing[0])} was not compressed; {known}")
     return how.levels or there

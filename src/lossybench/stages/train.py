@@ -1,4 +1,4 @@
-"""The train stage: one architecture on one regime with one seed."""
+"""The train stage: trains one architecture on one regime with one seed."""
 
 from __future__ import annotations
 
@@ -24,49 +24,46 @@ def train(
 ) -> None:
     """Train one model on originals or on compressed media.
 
-    The weights kept are those of the epoch with the best validation accuracy or mAP50, measured on the regime's own
-    media: in adversarial training on attacked items.
+    The weights kept are those of the epoch with the best validation accuracy or mAP50, measured on the media of the
+    model's own regime: in adversarial training on attacked items.
 
     A checkpoint is saved at intervals, and on SIGTERM or SIGINT, which then end the run (SystemExit, 128 + signal). The
-    same run goes on from there, within an epoch too, and ends with the same weights: on the CPU bit for bit. A
-    checkpoint of other inputs, settings or code is not used. The checkpoint is removed when the model is whole.
+    same command goes on from the checkpoint, within an epoch too, and ends with the same weights: on the CPU bit for
+    bit. A checkpoint of other inputs, settings or code is not used. When the model is whole the checkpoint is removed.
 
     Args:
         data: the table that fetch made, for labels and boxes
-        compressed: the train parts to learn from: one, or several for mixed training, where of each item `draws`
-            versions are kept, from different parts as far as there are so many; every part is used equally often, and
-            each epoch takes another version
+        compressed: the train parts to learn from: one, or several for mixed training. Of each item `draws` versions
+            are kept, each from another part as far as there are so many; every part is used equally often, and each
+            epoch takes another version
         task: the name of the task
         arch: the architecture, such as resnet or torchvision/resnet18
         regime: the name of what the model is trained on: original, mixed, adversarial or matched_CODEC_LEVEL
         out: the folder to write: weights.safetensors, model.json and history.json
         settings: training settings (tasks.training_settings.TrainingSettings)
-        seed: the seed of weights and batches
+        seed: the seed of the weights and batches
         threads: CPU threads that decode and prepare batches ahead; they change no result
 
     Raises:
         LossyBenchError: for a wrong setting, parts that lack items, a loss that is not finite, a full disk, or a model
             below `minimum`; nothing is published then.
     """
-    run_of = {"task": task, "regime": regime}
-    with prepared(data, compressed, run_of, arch, seed, settings or {}, out, threads) as run:
+    about = {"task": task, "regime": regime}
+    with prepared(data, compressed, about, arch, seed, settings or {}, out, threads) as run:
         model, validation, history = run.run()
     chosen, metric, info = run.settings, run.task.metric, dict(run.task.info)
     reached = validation["original"]
-    if chosen.minimum is not None and reached is not None and reached < chosen.minimum:
-        _forget(out / CHECKPOINT)
+    poor = chosen.minimum is not None and reached is not None and reached < chosen.minimum
+    if not poor:
+        info["validation"] = {"metric": metric, **validation}
+        info["parameters"] = sum(parameter.numel() for parameter in model.parameters())
+        info["environment"] = runtime.environment(run.device)
+        models.save(model.state_dict(), info, history, out)
+    artifacts.sweep(out / CHECKPOINT)
+    (out / CHECKPOINT).unlink(missing_ok=True)
+    if poor:
         raise LossyBenchError(
             f"{out}: {arch} reached a validation {metric} of {reached:.3f} on original items, below the minimum "
-            f"of {chosen.minimum:g}; train it longer (epochs: {chosen.epochs}) or on more items "
-            f"({len(run.examples.train.targets)}), or lower `minimum` if the task is that hard"
+            f"of {chosen.minimum:g}; train it longer (epochs: {chosen.epochs}) or on more items than "
+            f"{len(run.examples.train.targets)}, or lower `minimum` if the task is that hard"
         )
-    info["validation"] = {"metric": metric, **validation}
-    info["parameters"] = sum(parameter.numel() for parameter in model.parameters())
-    info["environment"] = runtime.environment(run.device)
-    models.save(model, info, history, out)
-    _forget(out / CHECKPOINT)
-
-
-def _forget(checkpoint: Path) -> None:
-    artifacts.sweep(checkpoint)
-    checkpoint.unlink(missing_ok=True)

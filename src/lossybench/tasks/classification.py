@@ -1,4 +1,4 @@
-"""Classification: one label an item."""
+"""Classification: one label for each item."""
 
 from __future__ import annotations
 
@@ -39,12 +39,8 @@ class Classification(TaskKind):
 
     def outcome(self, example: Example, prediction: np.ndarray, row: Mapping[str, Any]) -> dict[str, Any]:
         chosen = int(np.argmax(prediction))
-        return {
-            "label": row["label"],
-            "prediction": chosen,
-            "correct": chosen == row["label"],
-            "scores": prediction.tolist(),
-        }
+        found = {"prediction": chosen, "correct": chosen == row["label"], "scores": prediction.tolist()}
+        return {"label": row["label"], **found}
 
 
 TASK = Classification

@@ -1,4 +1,4 @@
-"""Detection: boxes and labels, of an image or of frames of a clip."""
+"""Detection: boxes and labels in an image, or in frames of a clip."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lossybench import artifacts
 from lossybench.models.inputs import Input, fit, spread
 from lossybench.tasks.task_kind import Example, TaskKind
 
-SMALLEST = 2.0  # pixels: what a shift leaves of a box below this is no object to learn
+SMALLEST = 2.0  # pixels; if a shift leaves less of a box than this, the box is no object to learn
 
 
 class Detection(TaskKind):
@@ -36,11 +36,14 @@ class Detection(TaskKind):
         ]
 
     def searched(self, count: int) -> np.ndarray:
-        """Indices of the frames in which objects are looked for, of a clip of `count` frames: (searched,)."""
+        """Indices (searched,) of the frames of a clip of `count` frames in which evaluation looks for objects."""
         return np.arange(0, count, self.settings["frame_stride"])
 
     def windows(self, searched: np.ndarray, count: int) -> np.ndarray:
-        """Indices of the frames that the model sees around each searched one, the clip's ends repeated."""
+        """Indices (searched, window) of the frames that the model sees around each searched one.
+
+        searched: as of the method `searched`. count: frames of the clip, whose ends are repeated.
+        """
         window = self.input.shape[0]
         return np.clip(searched[:, None] + np.arange(window) - window // 2, 0, count - 1)
 
@@ -50,12 +53,12 @@ class Detection(TaskKind):
         return corners.reshape(-1, 4), np.array([box["label"] for box in found], np.int64)
 
     def _scale(self, row: Mapping[str, Any]) -> np.ndarray:
-        """Pixels of the input for one pixel of the item: x, y, x, y."""
+        """Pixels of the model's input for one pixel of the item: x, y, x, y."""
         (height, width), (rows, columns) = self.input.shape[-2:], row["shape"][-3:-1]
         return np.array([width / columns, height / rows] * 2, np.float32)
 
     def target(self, row: Mapping[str, Any], frame: int) -> dict[str, np.ndarray]:
-        """True boxes (K, 4) in pixels of the model's input, and labels (K,), of one frame; 0 in images."""
+        """True boxes (K, 4) in pixels of the model's input and labels (K,) of a frame (0 in images) in a data `row`."""
         corners, labels = self._truth(row, frame)
         return {"boxes": corners * self._scale(row), "labels": labels}
 
@@ -64,8 +67,8 @@ class Detection(TaskKind):
         boxes = target["boxes"]
         if flip:
             boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
-        boxes = boxes + np.array([right, down] * 2, np.float32)
-        boxes = np.clip(boxes, 0, np.array([width, height] * 2, np.float32))
+        shifted = boxes + np.array([right, down] * 2, np.float32)
+        boxes = np.clip(shifted, 0, np.array([width, height] * 2, np.float32))
         kept = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= SMALLEST
         return {"boxes": boxes[kept], "labels": target["labels"][kept]}
 

@@ -1,4 +1,4 @@
-"""What training and evaluation ask of a kind of prediction."""
+"""What training and evaluation ask of a kind of task."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from lossybench.models.inputs import Input
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """What a model takes in at once, of one item: the item itself, or a window of its frames.
+    """What a model takes in at once of one item: the item itself, or a window of its frames.
 
-    media: uint8 or int16, in the model's input shape. target: what the kind of prediction needs. frame: the frame
-    searched, 0 outside of video detection.
+    media: uint8 or int16, in the shape of the model's input. target: as the kind of task defines it. frame: the frame
+    that is searched, 0 outside of video detection.
     """
 
     media: np.ndarray
@@ -28,38 +28,36 @@ class Example:
 
 
 class TaskKind(abc.ABC):
-    """A kind of prediction for one model; `info` holds medium, classes, input and settings as in model.json."""
+    """A kind of task for one model. info: holds medium, classes, input and settings as in model.json."""
 
-    metric: ClassVar[str]  # by which epochs are compared
+    metric: ClassVar[str]  # the name of what compares epochs
     schema: ClassVar[pa.Schema]  # of the outcomes
 
     def __init__(self, info: Mapping[str, Any]) -> None:
-        self.info = info
+        self.info, self.input = info, Input.of(info)
         self.medium: str = info["medium"]
-        self.classes: list[str] = info["classes"]
         self.settings: dict[str, Any] = info["settings"]
-        self.input = Input.of(info)
 
     @abc.abstractmethod
     def examples(self, media: np.ndarray, row: Mapping[str, Any], training: bool) -> list[Example]:
-        """The examples of one decoded item; `row` is its row of the data table. `training`: those to learn from."""
+        """The examples of the decoded item `media`. row: its row of the data table. training: those to learn from."""
 
     @abc.abstractmethod
     def shift_target(self, target: Any, down: int, right: int, flip: bool) -> Any:
-        """The target after its picture was mirrored and then shifted by so many pixels."""
+        """The target once its picture was mirrored left to right (`flip`), then moved `down` and `right` by pixels."""
 
     @abc.abstractmethod
     def loss(self, model: torch.nn.Module, media: torch.Tensor, targets: Sequence[Any]) -> torch.Tensor:
-        """The loss of a batch, a scalar. `media`: float input of the model."""
+        """The loss, a scalar, of the model on a batch of its float input `media` (N, ...) with its targets (N,)."""
 
     @abc.abstractmethod
     def predict(self, model: torch.nn.Module, media: torch.Tensor) -> list[Any]:
-        """One prediction an example, as numpy arrays; the model is in evaluation mode."""
+        """One prediction, of numpy arrays, for each example of the float input `media`. model: in evaluation mode."""
 
     @abc.abstractmethod
     def score(self, predictions: Sequence[Any], targets: Sequence[Any]) -> float:
-        """The metric, between 0 and 1."""
+        """The metric, between 0 and 1, of the predictions of examples against their targets."""
 
     @abc.abstractmethod
     def outcome(self, example: Example, prediction: Any, row: Mapping[str, Any]) -> dict[str, Any]:
-        """A row of the outcomes without id and level, in the item's own coordinates."""
+        """The outcome, without id and level, of a prediction on an example, in pixels of the item in the data `row`."""

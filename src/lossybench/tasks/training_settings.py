@@ -1,4 +1,4 @@
-"""The settings of training: one model, so that a study can be checked before torch is imported."""
+"""The settings of training. torch is not imported, so that a study is checked at once."""
 
 from __future__ import annotations
 
@@ -76,14 +76,13 @@ DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
 def read(
     settings: Mapping[str, Any], medium: str, kind: str, arch: Mapping[str, Any] | None = None
 ) -> TrainingSettings:
-    """The settings of a study over those of the architecture over the task's defaults.
+    """The `settings` of a study over those of the architecture (`arch`) over the defaults of the medium and kind.
 
     Raises LossyBenchError for an unknown key, naming the nearest right one, for a value out of range, and for a
     detector that shall be trained adversarially.
     """
-    merged = {**DEFAULTS[medium, kind], **(arch or {}), **settings}
     try:
-        made = TrainingSettings(**merged)
+        made = TrainingSettings(**{**DEFAULTS[medium, kind], **(arch or {}), **settings})
     except pydantic.ValidationError as error:
         nested = {f"adversarial.{name}": field for name, field in Adversary.model_fields.items()}
         fields = {**TrainingSettings.model_fields, **nested}

@@ -133,7 +133,7 @@ def _evaluation(model: Path, info: dict[str, Any], data: Path, test: Path, threa
 
 
 def _pgd(model: Path, data: Path, settings: dict[str, Any], threads: int) -> tuple[int, float, float]:
-    victim = AttackedModel.load(model, settings, threads)
+    victim = AttackedModel.load(model, settings)
     items, attacked = attacked_items(data, victim), victim.behind()
     aim = Aim("pgd", victim.how.main.norm, victim.how.main.epsilon, "untargeted")
     _craft(attacked, items, aim, victim)
@@ -149,7 +149,7 @@ def _attacks(model: Path, data: Path, codec: str, level: float, settings: dict[s
     pass of attacks without gradients; overhead is the attack's seconds over the bound; codec is the codec's share of
     the attack's seconds.
     """
-    victim = AttackedModel.load(model, settings, threads)
+    victim = AttackedModel.load(model, settings)
     how, items = victim.how, attacked_items(data, victim)
     coder = codecs.get(codec)
     lines = [f"{len(items.ids)} items, {victim.device}, codec threads {threads}"]

@@ -11,33 +11,27 @@ from torch import nn
 from torch.nn import functional
 
 from lossybench.models.inputs import Input
+from lossybench.models.layers import conv
 
 FILTERS, TAPS, HOP = 48, 80, 8  # 5 ms filters every 0.5 ms at 16 kHz
 ENVELOPE = 4  # filter outputs pooled to one
 FLOOR = 0.1  # of the envelope, before the logarithm; clips are scaled to an RMS of 1
 
 
-def layer(inputs: int, outputs: int) -> nn.Sequential:
-    """Convolution over time (N, inputs, 1, T), batch norm, ReLU. 2-D kernels are the faster ones on a CPU."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, (1, 3), padding=(0, 1), bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-    )
-
-
 class WaveCnn(nn.Module):
     """Audio (N, samples) -> logits (N, classes)."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, input: Input) -> None:
         super().__init__()
         self.filters = nn.Linear(TAPS, FILTERS, bias=False)
-        self.layers = nn.Sequential(
+        self.layers = nn.Sequential(  # 2-D kernels over (N, filters, 1, T) are faster on a CPU than 1-D ones
             nn.BatchNorm2d(FILTERS),
             nn.MaxPool2d((1, 4)),
-            layer(FILTERS, 64),
+            conv(FILTERS, 64, (1, 3)),
             nn.MaxPool2d((1, 2)),
-            layer(64, 96),
+            conv(64, 96, (1, 3)),
             nn.MaxPool2d((1, 2)),
-            layer(96, 128),
+            conv(96, 128, (1, 3)),
             nn.AdaptiveMaxPool2d((1, 4)),  # keeps the order of a word's parts
             nn.Flatten(),
             nn.Dropout(0.2),
@@ -55,6 +49,4 @@ class WaveCnn(nn.Module):
         return self.layers(envelope)
 
 
-def build(classes: int, input: Input) -> nn.Module:
-    """See `lossybench.models.build`."""
-    return WaveCnn(classes)
+build = WaveCnn

@@ -39,7 +39,7 @@ class Block(nn.Module):
 class PatchTransformer(nn.Module):
     """Images (N, 3, H, W) -> logits (N, classes)."""
 
-    def __init__(self, classes: int, height: int, width: int) -> None:
+    def __init__(self, classes: int, input: Input) -> None:
         super().__init__()
         self.stem = nn.Sequential(
             nn.InstanceNorm2d(3, eps=STANDARDISE_EPSILON),
@@ -51,6 +51,7 @@ class PatchTransformer(nn.Module):
             nn.MaxPool2d(2, ceil_mode=True),
             conv(64, WIDTH, 3),
         )
+        height, width = input.shape
         tokens = -(-height // PATCH) * -(-width // PATCH)
         self.position = nn.Parameter(torch.randn(1, tokens, WIDTH) * 0.02)
         self.blocks = nn.Sequential(*[Block(WIDTH, HEADS) for _ in range(DEPTH)])
@@ -62,7 +63,4 @@ class PatchTransformer(nn.Module):
         return self.head(self.norm(self.blocks(tokens)).amax(dim=1))
 
 
-def build(classes: int, input: Input) -> nn.Module:
-    """See `lossybench.models.build`."""
-    height, width = input.shape
-    return PatchTransformer(classes, height, width)
+build = PatchTransformer

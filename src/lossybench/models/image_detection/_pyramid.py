@@ -16,8 +16,10 @@ STRIDES = (8, 16)
 
 
 def common(input: Input, frames: int) -> dict[str, Any]:
-    """Arguments of torchvision's detectors. Items arrive at the input's size, so their resizing must do nothing:
-    `_skip_resize` is for training alone, the sizes for evaluation.
+    """Arguments of torchvision's detectors for pictures of the size of `input`, of `frames` stacked along the channels.
+
+    The pictures have their size already, so the detector must not resize them: `_skip_resize` prevents it in training,
+    the two sizes do in evaluation.
     """
     return {
         "min_size": min(input.shape[-2:]),
@@ -33,7 +35,7 @@ def common(input: Input, frames: int) -> dict[str, Any]:
 
 
 class Pyramid(nn.Module):
-    """Images (N, 3 * frames, H, W) -> feature maps of stride 8 and 16 (Lin et al., CVPR 2017)."""
+    """Images (N, 3 * frames, H, W) -> feature maps of strides 8 and 16 (Lin et al., CVPR 2017)."""
 
     out_channels = CHANNELS
 

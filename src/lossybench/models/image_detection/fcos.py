@@ -12,7 +12,7 @@ from lossybench.models.inputs import Input
 
 
 def build(classes: int, input: Input, frames: int = 1) -> nn.Module:
-    """See `lossybench.models.build`. `frames` pictures are stacked along the channels; boxes are of the middle one."""
+    """See `lossybench.models.build`. frames: pictures stacked along the channels; boxes are of the middle one."""
     return FCOS(
         Pyramid(frames),
         classes,

@@ -12,7 +12,7 @@ from lossybench.models.inputs import Input
 
 
 def build(classes: int, input: Input, frames: int = 1) -> nn.Module:
-    """See `lossybench.models.build`. `frames` pictures are stacked along the channels; boxes are of the middle one."""
+    """See `lossybench.models.build`. frames: pictures stacked along the channels; boxes are of the middle one."""
     anchors = AnchorGenerator(tuple((2 * stride, 3 * stride) for stride in STRIDES), ((0.7, 1.4),) * len(STRIDES))
     head = RetinaNetHead(CHANNELS, anchors.num_anchors_per_location()[0], classes, norm_layer=nn.BatchNorm2d)
     for part in (head.classification_head, head.regression_head):

@@ -15,7 +15,7 @@ SETTINGS = {"epochs": 5}
 
 
 def block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """(N, inputs, frames, H, W): a convolution over space, then one over three frames."""
+    """A convolution by a kernel over space, then one over 3 frames, of (N, inputs, frames, H, W); H, W / stride."""
     return nn.Sequential(
         nn.Conv3d(inputs, outputs, (1, kernel, kernel), (1, stride, stride), (0, kernel // 2, kernel // 2), bias=False),
         nn.BatchNorm3d(outputs),
@@ -29,7 +29,7 @@ def block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Seq
 class Conv3d(nn.Module):
     """Video (N, frames, 3, H, W) -> logits (N, classes); at least 8 frames of 32 x 32."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, input: Input) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.InstanceNorm3d(3, eps=STANDARDISE_EPSILON),
@@ -50,6 +50,4 @@ class Conv3d(nn.Module):
         return self.layers(x.transpose(1, 2))
 
 
-def build(classes: int, input: Input) -> nn.Module:
-    """See `lossybench.models.build`."""
-    return Conv3d(classes)
+build = Conv3d

@@ -19,7 +19,7 @@ FEATURES, GRID = 96, 4
 class FrameTcn(nn.Module):
     """Video (N, frames, 3, H, W) -> logits (N, classes)."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, input: Input) -> None:
         super().__init__()
         self.standardise = nn.InstanceNorm3d(3, eps=STANDARDISE_EPSILON)
         self.frame = nn.Sequential(
@@ -55,6 +55,4 @@ class FrameTcn(nn.Module):
         return self.time(features.transpose(1, 2))
 
 
-def build(classes: int, input: Input) -> nn.Module:
-    """See `lossybench.models.build`."""
-    return FrameTcn(classes)
+build = FrameTcn

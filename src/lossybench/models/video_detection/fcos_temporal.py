@@ -6,11 +6,11 @@ from torch import nn
 
 from lossybench.models.image_detection import fcos
 from lossybench.models.inputs import Input
-from lossybench.models.video_detection._frames import Stacked
+from lossybench.models.video_detection.fcos import Stacked
 
 WINDOW = 3
 
 
 def build(classes: int, input: Input) -> nn.Module:
     """See `lossybench.models.build`."""
-    return Stacked(fcos.build(classes, input, frames=WINDOW))
+    return Stacked(fcos.build(classes, input, WINDOW))
