@@ -287,8 +287,11 @@ class Run:
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
         self.steps = max(1, round(len(examples.train.targets) / settings.batch_size))
+        total = self.steps * settings.epochs
+        # A rise of exactly one step would divide by zero in torch.
+        rise = WARM_UP if WARM_UP * total != 1 else 2 * WARM_UP
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, settings.learning_rate, total_steps=self.steps * settings.epochs, pct_start=WARM_UP
+            self.optimizer, settings.learning_rate, total_steps=total, pct_start=rise
         )
         # How far the run has come: whole epochs, steps of the next one and their summed loss, the best weights so far.
         self.history: list[dict[str, Any]] = []
