@@ -32,7 +32,7 @@ PYTHON = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 # What the virtual node can give; the defaults are for real ones.
 CLUSTER = {"gpu": True, "memory": dict.fromkeys(MEMORY, 1500)}
-# One task of the small study, which has two models, four codecs' worth of conditions and attacks.
+# One task of the small study: it has two models, and levels that travel together.
 TASK = "motion"
 SMALL = {**small_study.config(), "tasks": {TASK: small_study.config()["tasks"][TASK]}}
 FAULTS = {
