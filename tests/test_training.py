@@ -330,3 +330,10 @@ def test_a_detector_trains_on_video(tmp_path):
     info = models.read_info(tmp_path / "m")
     assert info["input"]["shape"] == [3, 64, 64]
     assert info["validation"]["own"] > 0.8
+
+
+def test_a_run_of_any_few_steps_is_trained(toy, tmp_path):
+    """A rise of exactly one step is none to torch's one-cycle schedule."""
+    for steps in (1, 2, 3, 4, 5, 8):
+        history = json.loads(_train(toy, tmp_path / str(steps), [toy[1]], epochs=steps, batch_size=64)[models.HISTORY])
+        assert len(history) == steps and all(np.isfinite(entry["loss"]) for entry in history)
