@@ -27,7 +27,8 @@ from torch import nn
 from lossybench.attacks.attack_settings import Aim, AttackSettings
 from lossybench.attacks.items import Items, Tried
 from lossybench.attacks.methods import METHODS, Effort
-from lossybench.attacks.preprocessor import CodecPreprocessor, VictimBase, seed_all
+from lossybench.attacks.preprocessor import CodecPreprocessor
+from lossybench.attacks.victim import VictimBase, seed_all
 from lossybench.errors import LossyBenchError
 from lossybench.models.inputs import Input, fit
 from lossybench.reading import read

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import abc
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,7 +13,7 @@ import torch
 from art.preprocessing.preprocessing import PreprocessorPyTorch
 
 from lossybench.codecs.codec import Codec, Medium
-from lossybench.integers import GRIDS, Grid
+from lossybench.integers import GRIDS
 
 # (items, the same items decoded, the gradient of a loss at the decoded items) -> the gradient at the items
 Backward = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -96,41 +95,3 @@ class _Through(torch.autograd.Function):
         if through.surrogate is None:
             return gradients[0], None
         return through.surrogate.backward(ctx.saved_tensors[0], ctx.seen, gradients[0]), None
-
-
-@dataclasses.dataclass(eq=False)
-class VictimBase(abc.ABC):
-    """A model, bare or behind a codec, as it predicts from integers (N, ...) in the model's layout.
-
-    network: in evaluation mode on `device`. info: the content of model.json. grid: the integers of its medium.
-    batch_size: items at once. through: the codec as the attacker sees it: at one level, at several where the attacker
-    expects any of them, or none.
-    """
-
-    network: torch.nn.Module
-    device: torch.device
-    info: Mapping[str, Any]
-    grid: Grid
-    batch_size: int
-    through: Sequence[CodecPreprocessor] = ()
-
-    def __post_init__(self) -> None:
-        self.classes = len(self.info["classes"])
-        self.device_type = "cpu" if self.device.type == "cpu" else "gpu"  # as ART calls it
-        # The factor on an attack's steps that the surrogates are worth.
-        self.effort = max((one.surrogate.effort for one in self.through if one.surrogate), default=1)
-
-    @abc.abstractmethod
-    def predict(self, integers: np.ndarray) -> np.ndarray:
-        """What the model predicts (N,) for the integers (N, ...) without the codec."""
-
-    def after(self, integers: np.ndarray) -> np.ndarray:
-        """What the model predicts (N,) for the integers (N, ...) behind the (first) codec, where there is one."""
-        return self.predict(self.through[0].decode(integers) if self.through else integers)
-
-
-def seed_all(entropy: Sequence[int]) -> None:
-    """Seed the global generators of numpy and torch, from which ART and detectors draw, by these numbers."""
-    seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-    np.random.seed(seed)
-    torch.manual_seed(seed)

@@ -1,0 +1,52 @@
+"""What attacked classifiers and detectors share."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from lossybench.attacks.preprocessor import CodecPreprocessor
+from lossybench.integers import Grid
+
+
+@dataclasses.dataclass(eq=False)
+class VictimBase(abc.ABC):
+    """A model, bare or behind a codec, as it predicts from integers (N, ...) in the model's layout.
+
+    network: in evaluation mode on `device`. info: the content of model.json. grid: the integers of its medium.
+    batch_size: items at once. through: the codec as the attacker sees it: at one level, at several where the attacker
+    expects any of them, or none.
+    """
+
+    network: torch.nn.Module
+    device: torch.device
+    info: Mapping[str, Any]
+    grid: Grid
+    batch_size: int
+    through: Sequence[CodecPreprocessor] = ()
+
+    def __post_init__(self) -> None:
+        self.classes = len(self.info["classes"])
+        self.device_type = "cpu" if self.device.type == "cpu" else "gpu"  # as ART calls it
+        # The factor on an attack's steps that the surrogates are worth.
+        self.effort = max((one.surrogate.effort for one in self.through if one.surrogate), default=1)
+
+    @abc.abstractmethod
+    def predict(self, integers: np.ndarray) -> np.ndarray:
+        """What the model predicts (N,) for the integers (N, ...) without the codec."""
+
+    def after(self, integers: np.ndarray) -> np.ndarray:
+        """What the model predicts (N,) for the integers (N, ...) behind the (first) codec, where there is one."""
+        return self.predict(self.through[0].decode(integers) if self.through else integers)
+
+
+def seed_all(entropy: Sequence[int]) -> None:
+    """Seed the global generators of numpy and torch, from which ART and detectors draw, by these numbers."""
+    seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    np.random.seed(seed)
+    torch.manual_seed(seed)
