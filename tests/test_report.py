@@ -561,7 +561,7 @@ def test_the_page_on_attacks_says_what_the_tables_hold(tmp_path: Path) -> None:
     page = (tmp_path / "attacks.html").read_text()
     rows = worst_rows(summary, attacked)
     main = rows[rows["main"]]
-    bought = cells_of(page, "What compression buys, and at what price")
+    bought = cells_of(page, "What compression buys, and at what cost")
     assert len(bought) == (main["tier"] == "all").sum()
     everything = main[(main["regime"] == "mixed") & (main["codec"] == "mp3") & (main["level"] == 32)].set_index("tier")
     oblivious, worst = everything.loc["T0"], everything.loc["all"]

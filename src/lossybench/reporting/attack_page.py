@@ -1,4 +1,4 @@
-"""The page `attacks.html`: what was attacked and how, what a codec bought and at what price, and what to believe.
+"""The page `attacks.html`: what was attacked and how, what a codec bought and at what cost, and what to believe.
 
 It is made from the summary tables alone, for readers who never attacked a model.
 """
@@ -148,7 +148,7 @@ def _introduction() -> str:
         "codec, “worst” the worst case over everything that was tried.",
         "Gain: robust accuracy behind the codec minus that of the same model without it, in points, with a 95 % "
         "interval, on the same items. Only a gain that is left in the column “worst” is a defence.",
-        "Price: the accuracy that the codec costs on clean items. It is no success of an attacker.",
+        "Cost: the accuracy that the codec costs on clean items. It is no success of an attacker.",
         "Opens: the items that are right when attacked but wrong after the codec, beyond those that the codec breaks "
         "when clean. Triggered: the same share where that was what the attacker wanted.",
         "TASR (targeted attack success rate): of the items whose class is not the target, the share that is read as "
@@ -191,7 +191,7 @@ def _bought(tables: Summary) -> Iterator[str]:
     rows = where(tables.worst, main=True, goal="untargeted")
     clean, clean_after, _ = tables.robust
     metric = METRIC_TITLES[tables.primary]
-    yield "<h3>What compression buys, and at what price</h3>"
+    yield "<h3>What compression buys, and at what cost</h3>"
     yield _text(
         "All of this is at the main budget. The verdicts in words take of each codec the level that helps most "
         "against the attacker who ignores it, a choice that flatters the codec:"
@@ -209,9 +209,9 @@ def _bought(tables: Summary) -> Iterator[str]:
             continue
         oblivious = where(rows, **row[AT], tier=OBLIVIOUS)
         ignored = "–" if oblivious.empty else gain(oblivious.iloc[0])
-        price = points(row[clean_after] - row[clean])
-        body.append([*cells, price, _robust(tables, oblivious), robust, ignored, gain(row)])
-    header = ["model", "trained on", "codec", f"clean {metric}", "price", f"robust {metric}, oblivious"]
+        cost = points(row[clean_after] - row[clean])
+        body.append([*cells, cost, _robust(tables, oblivious), robust, ignored, gain(row)])
+    header = ["model", "trained on", "codec", f"clean {metric}", "cost", f"robust {metric}, oblivious"]
     header += [f"robust {metric}, worst", "gain, oblivious", "gain, worst"]
     yield _text("Level by level, in points:")
     yield _table(header, body)
