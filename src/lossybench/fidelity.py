@@ -17,8 +17,8 @@ SSIM_FRAME_STEP = 4  # measuring all frames would cost as much as encoding, and 
 def rate_of(payload_bits: int, shape: tuple[int, ...], medium: str, sampling_rate: float) -> float:
     """The rate of a bitstream: bits per pixel for images, kb/s for audio and video.
 
-    payload_bits: of the coded media. shape: of the item, (H, W, 3), (samples,) or (frames, H, W, 3). sampling_rate: Hz
-    of audio, frames/s of video.
+    payload_bits: of the coded media. medium, shape: of the item, (H, W, 3), (samples,) or (frames, H, W, 3).
+    sampling_rate: Hz of audio, frames/s of video.
     """
     if medium == "image":
         return payload_bits / (shape[0] * shape[1])
@@ -73,7 +73,7 @@ def ssim(original: np.ndarray, decoded: np.ndarray) -> float | None:
 
 
 def snr(original: np.ndarray, decoded: np.ndarray) -> float:
-    """Signal-to-noise ratio in dB of int16 clips (samples,); +inf when identical, -inf when silence became sound."""
+    """SNR in dB of int16 clips `original`, `decoded` (samples,); +inf when identical, -inf when silence became sound."""
     clean = original.astype(np.float64)
     signal, noise = float(np.sum(clean**2)), float(np.sum((clean - decoded) ** 2))
     if noise == 0:
@@ -82,7 +82,7 @@ def snr(original: np.ndarray, decoded: np.ndarray) -> float:
 
 
 def spectral_distance(original: np.ndarray, decoded: np.ndarray, sampling_rate: float) -> float:
-    """Log-spectral distance in dB of int16 clips (samples,) at `sampling_rate` Hz; 0 when identical.
+    """Log-spectral distance in dB of `original`, `decoded`, int16 (samples,) at `sampling_rate` Hz; 0 when identical.
 
     It is the root mean square over frequency of the difference of the log power spectra, averaged over frames: Gray and
     Markel, "Distance measures for speech processing", IEEE TASSP 1976. Windows are Hann's, 32 ms long and 16 ms apart.

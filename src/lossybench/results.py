@@ -81,13 +81,13 @@ class Results:
         return self._frame("outcomes", columns, {"task": task, **chosen})
 
     def attacked(self, task: str, columns: list[str] | None = None, **chosen: str | float) -> pd.DataFrame:
-        """Every attack on every item (artifacts.ATTACKS or DETECTION_ATTACKS), read like `outcomes`, without media."""
+        """Every attack on every item (artifacts.[DETECTION_]ATTACKS), without media. Arguments as of `outcomes`."""
         return self._frame("attacks", columns, {"task": task, **chosen})
 
     def compressed(self, task: str, columns: list[str] | None = None, **chosen: str | float) -> pd.DataFrame:
         """Rate and fidelity of every item at every condition (artifacts.COMPRESSED), without bitstreams.
 
-        chosen: codec, level and part ("test", "train"); otherwise as `outcomes`.
+        chosen: codec, level and part ("test", "train"); task, columns: as of `outcomes`.
         """
         return self._frame("compressed", columns, {"task": task, **chosen})
 

@@ -45,7 +45,7 @@ class Resamples:
 
     @classmethod
     def draw(cls, n: int, resamples: int, seed: int) -> Resamples:
-        """Draw `n` items with replacement, `resamples` times. The result takes 4 * n * resamples bytes."""
+        """Draw `n` items with replacement, `resamples` times, by `seed`. The result takes 4 * n * resamples bytes."""
         drawn = np.random.default_rng([seed, n]).multinomial(n, np.full(n, 1 / n), size=resamples)
         return cls(np.ascontiguousarray(drawn.T, dtype=np.float32), seed)
 

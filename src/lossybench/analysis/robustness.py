@@ -225,7 +225,7 @@ def summarise(group: pd.DataFrame, bare: pd.DataFrame | None, goal: str, units: 
     """The measured columns of one row of the table `attacks`.
 
     group: one attack at one condition. bare: the attack on the bare model that the gain is over; None without a gain.
-    goal: of the attack.
+    goal: of the attack. units: what intervals are drawn over, items or objects.
     """
     n = len(group)
     right = {name: (group[name] == group["label"]).to_numpy() for name in attacked_objects.CONDITIONS}

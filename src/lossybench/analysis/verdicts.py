@@ -18,7 +18,7 @@ LEAST_GAP = 0.1
 
 
 def verdict(interval: Interval, delta: float) -> Verdict:
-    """Judge a difference to the original by its one-sided 95 % bounds. delta: the margin, a fraction > 0.
+    """Judge a difference to the original by the one-sided 95 % bounds of its `interval`. delta: the margin, above 0.
 
     acceptable: the loss is shown to be less than delta (non-inferior). unacceptable: the loss is shown to be more.
     inconclusive: the test set is too small to say, which must never be read as acceptable.

@@ -148,7 +148,7 @@ def _introduction() -> str:
         "codec, “worst” the worst case over everything that was tried.",
         "Gain: robust accuracy behind the codec minus that of the same model without it, in points, with a 95 % "
         "interval, on the same items. Only a gain that is left in the column “worst” is a defence.",
-        "Cost: the accuracy that the codec costs on clean items. It is no success of an attacker.",
+        "Cost: the accuracy that the codec takes away from clean items. It is no success of an attacker.",
         "Opens: the items that are right when attacked but wrong after the codec, beyond those that the codec breaks "
         "when clean. Triggered: the same share where that was what the attacker wanted.",
         "TASR (targeted attack success rate): of the items whose class is not the target, the share that is read as "
