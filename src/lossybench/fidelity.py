@@ -73,7 +73,7 @@ def ssim(original: np.ndarray, decoded: np.ndarray) -> float | None:
 
 
 def snr(original: np.ndarray, decoded: np.ndarray) -> float:
-    """SNR in dB of int16 clips `original`, `decoded` (samples,); +inf when identical, -inf when silence became sound."""
+    """SNR in dB of int16 clips `original`, `decoded` (n,); +inf when identical, -inf when silence became sound."""
     clean = original.astype(np.float64)
     signal, noise = float(np.sum(clean**2)), float(np.sum((clean - decoded) ** 2))
     if noise == 0:
