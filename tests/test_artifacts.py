@@ -1,7 +1,9 @@
 """Files are whole or absent, tables keep their rows and meta, damage is named."""
 
 import errno
+import os
 import shutil
+import subprocess
 import threading
 
 import pytest
@@ -122,3 +124,20 @@ def test_of_two_writers_at_once_one_wins_whole(tmp_path):
         assert len({*artifacts.read_table(path, ["label"])["label"].to_pylist()}) == 1
         assert [one.name for one in tmp_path.iterdir()] == ["table.parquet"]
     assert all("another job began to write it meanwhile" in error for error in errors)
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
+    """Mounted read-only, since root may write to any other folder."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", folder], capture_output=True).returncode:
+        folder.chmod(0o500)
+        if os.access(folder, os.W_OK):
+            pytest.skip("this user can neither mount nor be refused")
+    try:
+        for path in (folder / "a.json", folder / "below/a.json"):
+            with pytest.raises(LossyBenchError, match=r"a\.json: could not be written: .*; make the folder writable"):
+                artifacts.write_json(path, {})
+    finally:
+        subprocess.run(["umount", folder], capture_output=True)
+        folder.chmod(0o700)

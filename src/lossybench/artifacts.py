@@ -139,20 +139,25 @@ DETECTION_ATTACKS = columns(
 )
 
 
+# What a user can do about errors in writing.
+MENDED = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room")
+MENDED |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "make the folder writable, or name another one")
+
+
 @contextlib.contextmanager
 def publish(path: Path | str) -> Iterator[Path]:
     """Yield a private name to write to beside `path`, and at the end put that file into place in one step.
 
     After an error the private file is removed instead. A reader therefore sees the whole file or none, on a shared file
     system too, and two writers never mix. What killed writers of the same file left behind is removed. Raises
-    LossyBenchError when the disk is full or a quota is reached, and when another writer of the same file has begun in
-    the meantime, because the older one gives up.
+    LossyBenchError when the disk is full, a quota is reached or the folder cannot be written to, and when another
+    writer of the same file has begun in the meantime, because the older one gives up.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sweep(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path)
         yield aside
         try:
             _to_disk(aside)
@@ -163,11 +168,10 @@ def publish(path: Path | str) -> Iterator[Path]:
             ) from None
         _to_disk(path.parent)  # the new name, since only the content is on the disk until now
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in MENDED:
             raise
-        raise LossyBenchError(
-            f"{path}: could not be written: {os.strerror(error.errno)}; make room, then run the same command again"
-        ) from error
+        hint = f"{os.strerror(error.errno)}; {MENDED[error.errno]}, then run the same command again"
+        raise LossyBenchError(f"{path}: could not be written: {hint}") from error
     finally:
         with contextlib.suppress(OSError):  # where the file system itself fails, its own error is the one to tell of
             aside.unlink(missing_ok=True)
