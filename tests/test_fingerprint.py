@@ -82,7 +82,8 @@ def run(value, known):
         raise OwnError(f"{value} is not right; {hint}")
     logging.info("checked %s", value)
     warnings.warn(f"odd {value}", stacklevel=2)
-    return Field(1, ge=0, description="what it is")
+    metric = MeanSquaredError(squared=True)  # not an error that is raised
+    return Field(1, ge=0, description="what it is"), metric, layer(unit=3, description=4)
 """
 
 
@@ -112,6 +113,9 @@ def test_texts_of_errors_and_logs_do_not_count(package, old, new):
         ("raise OwnError(f", "return (f"),
         ("OwnError(Exception)", "OwnError(ValueError)"),
         ("Field(1, ge=0", "Field(2, ge=0"),
+        ("squared=True", "squared=False"),
+        ("unit=3", "unit=4"),
+        ("description=4", "description=5"),
         ("Field(1, ge=0", "Field(1, ge=1"),
         ("def run(value, known)", "def run(value, known=())"),
     ],

@@ -21,8 +21,8 @@ from pathlib import Path
 TEXTS_ONLY = {"lossybench.errors"}  # modules that make nothing but the texts of errors
 _FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 _DOCUMENTED = (ast.Module, ast.ClassDef, *_FUNCTION)
-TEXT_CALLS = {"warnings.warn", "tqdm.write"}
-TEXT_KEYWORDS = {"description", "desc", "unit"}  # texts of settings' fields and of progress bars
+TEXT_CALLS = {"LossyBenchError", "warnings.warn", "tqdm.write"}  # and all that is raised as an error
+TEXT_KEYWORDS = {"Field": {"description"}, "pydantic.Field": {"description"}, "tqdm": {"desc", "unit"}}
 
 
 @functools.cache
@@ -113,22 +113,23 @@ def _content(name: str) -> str:
     for node in ast.walk(tree):
         if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
-        elif isinstance(node, ast.Call) and _makes_text(node):
+        elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and _called(node.exc).endswith("Error"):
+            node.exc.args, node.exc.keywords = [], []
+        elif isinstance(node, ast.Call) and (_called(node) in TEXT_CALLS or _called(node).startswith("logging.")):
             node.args, node.keywords = [], []
-        elif isinstance(node, ast.Call):
-            node.keywords = [one for one in node.keywords if one.arg not in TEXT_KEYWORDS]
+        elif isinstance(node, ast.Call) and _called(node) in TEXT_KEYWORDS:
+            node.keywords = [one for one in node.keywords if one.arg not in TEXT_KEYWORDS[_called(node)]]
     for node in ast.walk(tree):
         if isinstance(node, _FUNCTION):
             _forget_parts_of_texts(node)
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
-def _makes_text(call: ast.Call) -> bool:
-    """Whether a call says something to the user or makes an exception, which shows in the name of its class."""
-    called = call.func.id if isinstance(call.func, ast.Name) else ""
+def _called(call: ast.Call) -> str:
+    """What a call calls, as far as that is a name or an attribute of one: "tqdm", "warnings.warn"."""
     if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name):
-        called = f"{call.func.value.id}.{call.func.attr}"
-    return called.endswith(("Error", "Warning")) or called.startswith("logging.") or called in TEXT_CALLS
+        return f"{call.func.value.id}.{call.func.attr}"
+    return call.func.id if isinstance(call.func, ast.Name) else ""
 
 
 def _forget_parts_of_texts(function: ast.AST) -> None:
