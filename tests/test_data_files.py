@@ -121,7 +121,7 @@ def test_folder_layouts_that_cannot_work_are_named(pictures, tmp_path):
     (pictures / "eel" / "notes.txt").write_text("none yet")
     refuse("holds no image file of class 'eel'")
     write_image(pictures / "eel" / "only.png", picture())
-    refuse("class 'eel' has too few files or groups")
+    refuse("class 'eel': has no items in 'test'; add files or groups")
     refuse("'group'.*does not match", group="speaker")
     refuse("'group': .*valid regular expression .*'[(]'", group="(")
     refuse("together 1", fractions={"train": 0.5, "val": 0.1, "test": 0.1})

@@ -10,7 +10,8 @@ from PIL import Image, ImageOps
 from lossybench.data.dataset import Finding
 from lossybench.errors import LossyBenchError
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif", ".jfif", ".jpe",
+              ".avif", ".jp2", ".pbm", ".pnm", ".apng", ".dib", ".tga")  # fmt: skip
 _SAME = {"MPO": "JPEG", "DIB": "BMP"}  # Pillow's names of formats that share an extension
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 

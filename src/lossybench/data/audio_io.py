@@ -24,7 +24,8 @@ with warnings.catch_warnings():
     from pydub.exceptions import CouldntDecodeError
 
 AudioSegment.converter = imageio_ffmpeg.get_ffmpeg_exe()
-EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".webm")
+EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".webm", ".oga",
+              ".au", ".caf")  # fmt: skip
 _UNKNOWN_LENGTH = 0xFFFFFFFF  # a WAV written to a pipe
 
 
