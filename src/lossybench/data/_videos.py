@@ -50,7 +50,7 @@ def read(path: Path, start: int = 0, stop: int | None = None, whole: bool = Fals
     Raises LossyBenchError, naming the file, when it is no video, none of these frames is in it, it turns frames by
     other than quarters, or the frames have more than LARGEST bytes.
     """
-    frames: list[np.ndarray] = []
+    frames = np.empty(0, np.uint8)
     times: list[int | None] = []
     with naming(path), _opened(path) as (container, stream):
         declared = float(stream.guessed_rate or stream.average_rate or 0)
@@ -62,23 +62,28 @@ def read(path: Path, start: int = 0, stop: int | None = None, whole: bool = Fals
             if whole and (frame.is_corrupt or reader.damaged):
                 raise LossyBenchError(f"frame {index} is damaged")
             if index >= start:
-                frames.append(as_rgb(frame))
-                times.append(frame.pts)
-                if frames[-1].shape != frames[0].shape:
+                rgb = as_rgb(frame)
+                if not times:
+                    # What is not written to takes no memory, so that frames need be in it only once.
+                    frames = np.empty((max(1, LARGEST // rgb.nbytes), *rgb.shape), np.uint8)
+                if rgb.shape != frames.shape[1:]:
                     raise LossyBenchError("its frames differ in size")
-                if len(frames) * frames[0].nbytes > LARGEST:
-                    raise _too_large(len(frames), *frames[0].shape[:2])
+                if len(times) == len(frames) or rgb.nbytes > LARGEST:
+                    raise _too_large(len(times) + 1, rgb.shape[0], rgb.shape[1])
+                frames[len(times)] = rgb
+                times.append(frame.pts)
             if index + 1 == stop:
                 break
         else:
             if whole:
                 _refuse_fewer_seconds(container, stream, reader.end, times)
-        if not frames:
+        if not times:
             raise LossyBenchError(f"ends before frame {start}, counted from 0")
         rate = frame_rate(times, stream.time_base or Fraction(1), declared)
         if not RATES[0] <= rate <= RATES[1]:
             raise LossyBenchError(f"its frame rate is {rate:g} frames/s; {RATES[0]:g} to {RATES[1]:g} are possible")
-    return _stacked(frames), rate
+    frames.resize((len(times), *frames.shape[1:]), refcheck=False)
+    return frames, rate
 
 
 def frame_rate(times: Sequence[int | None], tick: Fraction, declared: float) -> float:
@@ -311,12 +316,3 @@ def _refuse_fewer_seconds(
     longest = max(after - before for before, after in itertools.pairwise(known))
     if announced - end > 2 * float(longest * stream.time_base) + 0.1:
         raise LossyBenchError(f"cut short: ends after {end:.2f} of {announced:.2f} s")
-
-
-def _stacked(frames: list[np.ndarray]) -> np.ndarray:
-    """The frames as one array. Empties the list as it goes, so that no frame is in memory twice."""
-    stacked = np.empty((len(frames), *frames[0].shape), np.uint8)
-    for index in range(len(frames)):
-        stacked[index] = frames[index]
-        frames[index] = stacked[index]
-    return stacked
