@@ -50,14 +50,14 @@ def read(path: Path, start: int = 0, stop: int | None = None, whole: bool = Fals
     Raises LossyBenchError, naming the file, when it is no video, none of these frames is in it, it turns frames by
     other than quarters, or the frames have more than LARGEST bytes.
     """
-    frames = np.empty(0, np.uint8)
+    frames: np.ndarray = np.empty(0, np.uint8)
     times: list[int | None] = []
     with naming(path), _opened(path) as (container, stream):
         declared = float(stream.guessed_rate or stream.average_rate or 0)
         _refuse_large(container, stream, declared, start, stop)
         if whole:
             _refuse_fewer_bytes(path, container, stream)
-        reader, as_rgb = _Reader(container, stream), _AsRgb()
+        reader, as_rgb = _Reader(container, stream, whole), _AsRgb()
         for index, frame in enumerate(reader):
             if whole and (frame.is_corrupt or reader.damaged):
                 raise LossyBenchError(f"frame {index} is damaged")
@@ -69,7 +69,7 @@ def read(path: Path, start: int = 0, stop: int | None = None, whole: bool = Fals
                 if rgb.shape != frames.shape[1:]:
                     raise LossyBenchError("its frames differ in size")
                 if len(times) == len(frames) or rgb.nbytes > LARGEST:
-                    raise _too_large(len(times) + 1, rgb.shape[0], rgb.shape[1])
+                    raise _too_large(len(times) + 1, *rgb.shape[:2])
                 frames[len(times)] = rgb
                 times.append(frame.pts)
             if index + 1 == stop:
@@ -127,6 +127,8 @@ def look(path: Path, stop: int | None = None) -> list[Finding]:
                 times.append(time)
             if frame is None:
                 frame = next(iter(decoder.decode(packet)), None)
+            if stop and len(times) >= stop + 100:  # packets may come in another order than frames are shown
+                break
         if varying := _varying(sorted(times)[:stop], stream.time_base or Fraction(1)):
             text = f"frames last from {varying[0]:.3g} to {varying[1]:.3g} s; the mean rate counts"
             found.append(("variable frame rate", "warning", text))
@@ -181,19 +183,20 @@ def _decoder(stream: VideoStream) -> VideoCodecContext:
     context = stream.codec_context
     if stream.metadata.get("alpha_mode") == "1" and context.name in _WITH_ALPHA:
         return cast(VideoCodecContext, av.CodecContext.create(_WITH_ALPHA[context.name], "r"))
-    context.options = {"err_detect": "crccheck+bitstream+buffer"}  # without it, those of WMV conceal every fault
     return context
 
 
 class _Reader:
     """The decoded frames of a file's video, in display order.
 
-    end: seconds, on the file's clock, to the end of what was read of any of its streams. damaged: whether a packet of
-    the video was.
+    strict: report faults that decoders would conceal. end: seconds, on the file's clock, to the end of what was read of
+    any of its streams. damaged: whether a packet of the video was.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+    def __init__(self, container: InputContainer, stream: VideoStream, strict: bool) -> None:
         self._container, self._stream, self._decoder = container, stream, _decoder(stream)
+        if strict:  # otherwise the decoders of WMV conceal every fault
+            self._decoder.options = {"err_detect": "crccheck+bitstream+buffer"}
         self.end, self.damaged = 0.0, False
 
     def __iter__(self) -> Iterator[VideoFrame]:
@@ -284,7 +287,8 @@ def _refuse_fewer_bytes(path: Path, container: InputContainer, stream: VideoStre
     if container.format.name == "mpegts" and all(container.size % length for length in _TS_PACKETS):
         raise LossyBenchError(f"cut short: ends within a packet of {_TS_PACKETS[0]} bytes")
     size = path.stat().st_size
-    announced = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
+    entries = stream.index_entries
+    announced = max((entry.pos + entry.size for entry in entries[max(0, len(entries) - 1000) :]), default=0)
     with path.open("rb") as file:
         head = file.read(4096)
     if head[:4] == b"RIFF":
