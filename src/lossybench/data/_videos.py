@@ -30,7 +30,7 @@ from lossybench.errors import LossyBenchError, naming
 LARGEST = 2**30  # bytes of a clip's frames as RGB; while some codecs work, ten times as many are in memory
 RATES = (0.01, 1000.0)  # frames/s that are possible
 
-_CONTAINERS = ("mov", "matroska", "avi", "mpeg", "mpegts", "mpegvideo", "m4v", "asf", "flv", "ogg")
+_CONTAINERS = ("mov", "matroska", "avi", "mpeg", "mpegts", "mpegvideo", "m4v", "asf", "flv")
 _SAME = {  # what else files of these containers are called
     "mov,mp4,m4a,3gp,3g2,mj2": {"m4v", "mov"}, "matroska,webm": {"webm"}, "mpeg": {"mpg", "mpeg"},
     "mpegvideo": {"mpg", "mpeg"}, "asf": {"wmv"},
