@@ -1,6 +1,9 @@
 """`lossybench check`: every fault of a data set is named, all of them at once; costs are those of compressing."""
 
+import collections
 import json
+import os
+import re
 import shutil
 
 import numpy as np
@@ -281,3 +284,160 @@ def test_other_adapters_are_checked_by_their_items():
     report = check.examine("digits", {"train": 10, "val": 10, "test": 10}, {"jpeg": ({}, [50])})
     assert not report.impossible and len(report.sizes) == 30 and len(report.costs) == 1
     assert codecs.get("jpeg").title == report.costs[0].codec
+
+
+# What check refuses fetch refuses, and what it accepts fetch accepts ----------------------------------------------
+
+
+def _on_pictures(change):
+    """A fault of a folder with train, val and test folders of the classes cat and dog."""
+    change.table = False
+    return change
+
+
+def _rewrite(*lines):
+    """A fault of a CSV: these lines are added to one that is right."""
+
+    def change(root):
+        with (root / "labels.csv").open("a") as file:
+            file.write("".join(f"{line}\n" for line in lines))
+
+    change.table = True
+    return change
+
+
+def _all_broken(split, title):
+    def change(root):
+        for path in (root / split / title).iterdir():
+            path.write_bytes(b"no picture")
+
+    return _on_pictures(change)
+
+
+def _file(name, content=b"no picture"):
+    def change(root):
+        path = root / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((root / "test/cat/0.png").read_bytes() if content is None else content)
+
+    return _on_pictures(change)
+
+
+def _emptied(*names):
+    def change(root):
+        for name in names:
+            shutil.rmtree(root / name)
+
+    return _on_pictures(change)
+
+
+def _linked(name, to):
+    return _on_pictures(lambda root: (root / name).symlink_to(to))
+
+
+def _one_class(root):
+    for split in ("train", "val", "test"):
+        shutil.rmtree(root / split / "dog")
+
+
+def _one_item_a_class(root):
+    for path in list(root.rglob("[1-9]*.png")):
+        path.unlink()
+
+
+def _too_wide(root):
+    Image.new("RGB", (1_000_001, 1)).save(root / "train/cat/wide.png")
+
+
+FAULTS = {
+    "nothing": _on_pictures(lambda root: None),
+    "empty file": _file("train/cat/x.png", b""),
+    "text for a picture": _file("train/cat/x.png"),
+    "dangling link": _linked("train/cat/x.png", "nowhere"),
+    "folder for a file": _file("train/cat/x.png/y.png"),
+    "pipe": _on_pictures(lambda root: os.mkfifo(root / "train/cat/x.png")),
+    "hidden file": _file("train/cat/.x.png"),
+    "junk": _file("train/cat/@eaDir/x.png"),
+    "junk class": _file("train/__MACOSX/x.png"),
+    "hidden class": _file("train/.ipynb_checkpoints/x.png"),
+    "unknown kind": _file("train/cat/x.txt"),
+    "unknown extension": _file("train/cat/x.png.bak", None),
+    "no extension": _file("train/cat/x", None),
+    "no extension, no picture": _file("train/cat/x"),
+    "file without a class": _file("train/x.png", None),
+    "file beside the splits": _file("x.png", None),
+    "empty class": _file("train/eel/x.txt"),
+    "class in training alone": _file("train/eel/x.png", None),
+    "no training items of a class that can be read": _all_broken("train", "dog"),
+    "no test items of a class that can be read": _all_broken("test", "dog"),
+    "no validation items of a class that can be read": _all_broken("val", "dog"),
+    "one class": _on_pictures(_one_class),
+    "one item a class": _on_pictures(_one_item_a_class),
+    "no test folder": _emptied("test"),
+    "test folder alone": _emptied("train", "val"),
+    "classes beside splits": _file("cat/x.png", None),
+    "classes that differ by case": _on_pictures(
+        lambda root: [shutil.copytree(root / s / "cat", root / s / "Cat") for s in ("train", "val", "test")]
+    ),
+    "name not in UTF-8": _file(b"train/cat/\xe9.png", None),
+    "class not in UTF-8": _file(b"train/\xe9/x.png", None),
+    "newline in a name": _file("train/cat/new\nline.png", None),
+    "same content, two classes": _file("train/dog/x.png", None),
+    "link to the root": _linked("train/cat/loop", "../.."),
+    "picture that is too wide": _on_pictures(_too_wide),
+    "right table": _rewrite(),
+    "row of a missing file": _rewrite("nowhere.png,cat,train"),
+    "row of a file outside": _rewrite("../labels.csv,cat,train"),
+    "row of three fields too many": _rewrite("train/cat/0.png,a,b,c,train"),
+    "row of too few fields": _rewrite("test/cat/0.png"),
+    "file listed twice alike": _rewrite("train/cat/0.png,cat,train"),
+    "file listed twice": _rewrite("train/cat/0.png,dog,train"),
+    "no label": _rewrite("val/cat/2.png,,train"),
+    "missing value": _rewrite("val/cat/2.png,nan,train"),
+    "unknown split": _rewrite("val/cat/2.png,cat,extra"),
+    "no split": _rewrite("val/cat/2.png,cat,"),
+    "single item of a class": _rewrite("val/cat/2.png,eel,train"),
+    "unclosed quote": _rewrite('"val/cat/2.png,cat,train'),
+}
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    root = tmp_path_factory.mktemp("sound")
+    lines = ["file,label,split"]
+    for split, count in (("train", 6), ("val", 3), ("test", 4)):
+        for title in ("cat", "dog"):
+            for number in range(count):
+                save(root / split / title / f"{number}.png", picture(20, 24))
+                if (split, title, number) != ("val", "cat", 2):
+                    lines.append(f"{split}/{title}/{number}.png,{title},{split}")
+    (root / "labels.csv").write_text("\n".join([*lines, ""]))
+    return root
+
+
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_check_and_fetch_agree(fault, on_error, sound, tmp_path, caplog):
+    root = tmp_path / "data"
+    shutil.copytree(sound, root)
+    FAULTS[fault](root)
+    options = {"path": root, "on_error": on_error} | ({"labels": root / "labels.csv"} if FAULTS[fault].table else {})
+    report = check.examine("image_folder", options, {})
+    said = check.text(report)
+    said.encode()
+    assert "\x0a" not in "".join(finding.item + finding.text for finding in report.findings)
+    table = tmp_path / "data.parquet"
+    if report.impossible:
+        with pytest.raises(data.LossyBenchError):
+            fetch("image_folder", "t", table, options)
+        assert not table.exists()
+        return
+    fetch("image_folder", "t", table, options)
+    card = artifacts.read_meta(table)["card"]
+    counted = collections.Counter(finding.kind for finding in report.findings if finding.left_out)
+    assert sorted(re.findall(r"(?:^|; )([^;:]*? \(\d+\)): ", card.get("left_out", ""))) == sorted(
+        f"{kind} ({count})" for kind, count in counted.items()
+    )
+    assert card.get("left_out", "") in caplog.text
+    rows = list(artifacts.iter_rows(table, ["split", "label"]))
+    assert collections.Counter((row["split"], row["label"]) for row in rows) == report.counts

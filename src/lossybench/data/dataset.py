@@ -6,6 +6,7 @@ Media are numpy arrays: images uint8 (H, W, 3) RGB; video uint8 (frames, H, W, 3
 from __future__ import annotations
 
 import abc
+import collections
 import dataclasses
 import os
 import re
@@ -138,6 +139,13 @@ def suffix_of(path: Path) -> str:
     return suffix if re.fullmatch(r"\.[a-z0-9_~+-]*[a-z][a-z0-9_~+-]*", suffix) else ""
 
 
+def _is_folder(child: os.DirEntry[str]) -> bool:
+    try:
+        return child.is_dir()
+    except OSError:  # links in a circle, or no permission: reading tells
+        return False
+
+
 def listing(folder: Path, told: list[Finding]) -> tuple[list[Path], list[Path]]:
     """The files and the folders directly in `folder`, sorted by name, but for what is no data or hidden.
 
@@ -155,7 +163,7 @@ def listing(folder: Path, told: list[Finding]) -> tuple[list[Path], list[Path]]:
         path = folder / child.name
         if child.name.startswith(".") or child.name.lower() in NO_DATA:
             told.append(Finding("hidden or no data", "note", str(path), "is left out by its name", left_out=True))
-        elif not child.is_dir():
+        elif not _is_folder(child):
             files.append(path)
         elif not child.is_symlink():
             folders.append(path)
@@ -190,9 +198,9 @@ class Source:
             return
         told = [] if told is None else told
         left_out = without and os.path.realpath(without)
-        todo, links, seen = [self.path], list[Path](), set[str]()
+        todo, links, seen = [self.path], collections.deque[Path](), set[str]()
         while todo or links:
-            at = todo.pop() if todo else links.pop()
+            at = todo.pop() if todo else links.popleft()  # so that an item's path leads over few links
             real = os.path.realpath(at)
             if real in seen:
                 text = f"is {real} once more and is left out"

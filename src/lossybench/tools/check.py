@@ -22,10 +22,11 @@ from tqdm import tqdm
 
 from lossybench import codecs, data
 from lossybench.artifacts import write_json
+from lossybench.codecs.codec import medium_of
 from lossybench.conditions import ORIGINAL
 from lossybench.config import TaskConfig, read
 from lossybench.data._files import FileDataset, Survey, lossy_coding
-from lossybench.data.dataset import SPLITS, Finding, lacking, shown
+from lossybench.data.dataset import SPLITS, Finding, Severity, lacking, shown
 from lossybench.errors import LossyBenchError, naming
 from lossybench.fidelity import measure, rate_of
 from lossybench.models.existing_settings import is_existing
@@ -103,19 +104,22 @@ def examine(
     report, announced, items = _opened(dataset, adapter, seed)
     digests: dict[bytes, list[tuple[str, str, int]]] = collections.defaultdict(list)
     ids: set[str] = set()
+    original, shapes = codecs.get(ORIGINAL), dict[tuple[tuple[int, ...], float], list[str]]()
     sample: list[tuple[np.ndarray, float]] = []
     random = np.random.default_rng(seed)
     for id, split, label, media, rate in items:
         if id in ids:
             report.findings.append(Finding("two items of one id", "error", id, "give each item an id of its own"))
         ids.add(id)
-        if scaled:
-            try:
-                with naming(f"item {shown(id)}"):
+        try:
+            with naming(f"item {shown(id)}"):
+                if scaled:
                     media = scaled.apply(media)
-            except LossyBenchError as error:
-                report.findings.append(Finding("item that cannot be stored", dataset.fault, id, str(error), True))
-                continue
+                original.check(0, medium_of(media), rate, media.shape)
+        except LossyBenchError as error:
+            report.findings.append(Finding("item that cannot be stored", dataset.fault, id, str(error), True))
+            continue
+        shapes.setdefault((media.shape, rate), []).append(id)
         report.counts[split, label] += 1
         report.sizes.append(media.shape if report.medium == "audio" else media.shape[:-1])
         report.rates[rate] += 1
@@ -132,7 +136,7 @@ def examine(
         report.findings += [finding for finding in missing if finding not in report.findings]
     report.findings += _same(digests) + _overall(report, unsized)
     if sample:
-        report.costs = _costs(report, sample, levels)
+        report.costs = _costs(report, sample, shapes, levels)
     report.findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return report
 
@@ -263,32 +267,58 @@ def _size(size: tuple[int, ...]) -> str:
     return " x ".join(map(str, size[::-1] if len(size) == 2 else size))
 
 
-def _costs(report: Report, sample: list[tuple[np.ndarray, float]], levels: Levels | None) -> list[Cost]:
-    """The time and bytes that each codec and level would take for all items, in proportion to the sample's."""
+def _costs(
+    report: Report,
+    sample: list[tuple[np.ndarray, float]],
+    shapes: Mapping[tuple[tuple[int, ...], float], list[str]],
+    levels: Levels | None,
+) -> list[Cost]:
+    """The time and bytes that each codec and level would take for all items, in proportion to the sample's.
+
+    shapes: the ids of the items by shape and sampling rate. levels: see `examine`; what a codec that the study does not
+    name cannot do is a warning.
+    """
     raw = sum(media.nbytes for media, _ in sample)
     medium: Any = report.medium
+    severity: Severity = "warning" if levels is None else "error"
     if levels is None:
         others = (name for name in codecs.names() if name != ORIGINAL)
         levels = {name: ({}, _three(name, medium, sample[0][1])) for name in others}
     costs = []
     for name, (options, of_codec) in levels.items():
         codec = codecs.get(name, dict(options))
+        told = set[tuple[str, str]]()  # what a codec refuses at any level is told once
         for level in codec.by_strength(of_codec):
+            refused = list(_refused(codec, level, medium, shapes))
+            report.findings += [Finding("cannot be compressed", severity, *one) for one in refused if one not in told]
+            told.update(refused)
             bits, rates, start = 0, [], time.process_time()
             try:
                 for media, rate in sample:
-                    codec.check(level, medium, rate)
                     encoded = codec.encode(media, level, rate)
                     measure(media, codec.decode(encoded.payload, media.shape, rate), medium, rate)
                     bits += encoded.payload_bits
                     rates.append(rate_of(encoded.payload_bits, media.shape, medium, rate))
             except LossyBenchError as error:
-                report.findings.append(Finding("cannot be compressed", "error", codec.level_label(level), str(error)))
+                if not refused:
+                    label = codec.level_label(level)
+                    report.findings.append(Finding("cannot be compressed", severity, label, str(error)))
                 continue
             seconds = (time.process_time() - start) * len(report.sizes) / len(sample)
             size = bits / 8 * report.raw_bytes / raw
             costs.append(Cost(codec.title, codec.level_label(level), seconds, size, float(np.mean(rates))))
     return costs
+
+
+def _refused(
+    codec: codecs.Codec, level: float, medium: Any, shapes: Mapping[tuple[tuple[int, ...], float], list[str]]
+) -> Iterator[tuple[str, str]]:
+    """The ids of items that a codec cannot do at a level, and why. shapes: see `_costs`."""
+    for (shape, rate), ids in shapes.items():
+        try:
+            codec.check(level, medium, rate, shape)
+        except LossyBenchError as error:
+            yield from ((id, str(error)) for id in ids)
 
 
 def _three(name: str, medium: Any, rate: float) -> list[float]:
