@@ -8,13 +8,14 @@ import shutil
 
 import numpy as np
 import pytest
+import scipy.stats
 import soundfile
 from PIL import Image
 
 from lossybench import artifacts, cli, codecs, data
 from lossybench.stages.compress import compress
 from lossybench.stages.fetch import fetch
-from lossybench.tools import check
+from lossybench.tools import check, leaks
 
 RANDOM = np.random.default_rng(0)
 
@@ -441,3 +442,114 @@ def test_check_and_fetch_agree(fault, on_error, sound, tmp_path, caplog):
     assert card.get("left_out", "") in caplog.text
     rows = list(artifacts.iter_rows(table, ["split", "label"]))
     assert collections.Counter((row["split"], row["label"]) for row in rows) == report.counts
+
+
+# What headers tell of the class ------------------------------------------------------------------------------------
+
+
+def told_of(report, kind="property tells the class"):
+    return {finding.item: finding.text for finding in report.findings if finding.kind == kind}
+
+
+def test_a_format_or_quality_that_tells_the_class_is_told(tmp_path):
+    for number in range(12):
+        for kind, how in {"png": {}, "jpg": {"quality": 90}, "weak.jpg": {"quality": 60}, "webp": {}}.items():
+            save(tmp_path / kind / f"{number}.{kind}", **how)
+    for title, kind in (("real", "jpg"), ("fake", "png")):
+        shutil.copytree(tmp_path / kind, tmp_path / "formats" / title)
+    for title, kind in (("real", "jpg"), ("fake", "weak.jpg")):
+        shutil.copytree(tmp_path / kind, tmp_path / "qualities" / title)
+    said = told_of(check.examine("image_folder", {"path": tmp_path / "formats"}, {}))
+    assert set(said) == {"format"}
+    for words in (
+        "'fake' is PNG (12 of 12)",
+        "'real' is JPEG (12 of 12)",
+        "right of 100% of the items",
+        "of 50%",
+        "V 1.00",
+    ):
+        assert words in said["format"]
+    said = told_of(check.examine("image_folder", {"path": tmp_path / "qualities"}, {}))
+    assert set(said) == {"JPEG quality"} and "'fake' is 60 (12 of 12), 'real' is 90 (12 of 12)" in said["JPEG quality"]
+
+
+def test_sizes_and_rates_that_tell_the_class_are_told(tmp_path):
+    tone = 0.3 * np.sin(np.arange(24000) / 7)
+    for number in range(10):
+        save(tmp_path / "pictures" / "cat" / f"{number}.png", picture(40, 48))
+        save(tmp_path / "pictures" / "dog" / f"{number}.png", picture(40, 60 + number % 3))
+        for title, rate, subtype in (("yes", 16000, "PCM_16"), ("no", 8000, "PCM_24")):
+            (tmp_path / "sounds" / title).mkdir(parents=True, exist_ok=True)
+            samples = tone[: rate + number] * (1 - number / 20)
+            soundfile.write(tmp_path / "sounds" / title / f"{number}.wav", samples, rate, subtype=subtype)
+    said = told_of(check.examine("image_folder", {"path": tmp_path / "pictures"}, {}))
+    assert set(said) == {"width"} and "'cat' is 48 (10 of 10)" in said["width"]
+    said = told_of(check.examine("audio_folder", {"path": tmp_path / "sounds"}, {}))
+    assert set(said) == {"coding", "sampling rate"} and "'no' is 8000 Hz" in said["sampling rate"]
+
+
+def test_a_property_that_differs_by_split_is_told(tmp_path):
+    for title in ("cat", "dog"):
+        for number in range(12):
+            save(tmp_path / "train" / title / f"{number}.jpg")
+            save(tmp_path / "test" / title / f"{number}.png")
+    report = check.examine("image_folder", {"path": tmp_path}, {})
+    assert set(told_of(report)) == set() and set(told_of(report, "property differs by split")) == {"format"}
+
+
+def test_the_strength_and_chance_of_an_association_are_those_of_others():
+    counts = np.array([[30, 10, 5], [12, 25, 8], [6, 7, 31]])
+    found = scipy.stats.chi2_contingency(counts, correction=False)
+    assert leaks.chance(counts) == pytest.approx(found.pvalue)
+    many = counts * 1000  # where the correction for bias vanishes
+    assert leaks.cramers_v(many) == pytest.approx(scipy.stats.contingency.association(many, "cramer"), abs=1e-3)
+    for few in ([[6, 0], [0, 6]], [[5, 1], [1, 5]], [[4, 2], [2, 4]]):
+        exact = scipy.stats.fisher_exact(few).pvalue
+        assert leaks.chance(np.array(few)) == pytest.approx(
+            exact, abs=4 * np.sqrt(exact / leaks.DRAWS) + 1 / leaks.DRAWS
+        )
+    assert leaks.cramers_v(np.array([[1, 0], [0, 1]])) == 0.0
+
+
+def test_chance_seldom_makes_a_warning():
+    """Of data sets whose properties tell nothing, a warning is given for one in a hundred at most."""
+    random, warned = np.random.default_rng(0), 0
+    for _ in range(200):
+        counted = leaks.Leaks()
+        for number in range(24):
+            found = {"format": random.choice(["JPEG", "PNG"]), "width": int(random.integers(300, 400))}
+            counted.add(found | {"quality": int(random.integers(3))}, random.choice(["train", "test"]), number % 2)
+        warned += bool(counted.findings(["cat", "dog"]))
+    assert warned <= 200 * leaks.ERROR + 3 * np.sqrt(200 * leaks.ERROR)
+
+
+def test_findings_are_shown_from_many_folders(whole):
+    for split in ("train", "test"):
+        for title in ("cat", "dog", "eel"):
+            for number in range(15):
+                (whole / split / title / f"bad{number:02d}.png").write_text("none")
+    said = check.text(check.examine("image_folder", {"path": whole}, {}))
+    shown = [line for line in said.splitlines() if "bad" in line]
+    assert len(shown) == check.SHOWN and "and 80 more" in said
+    assert len({line.partition("/bad")[0] for line in shown}) == 6
+
+
+def test_sizes_that_a_codec_or_model_cannot_take_are_told(tmp_path, capsys):
+    for title in ("cat", "dog"):
+        save(tmp_path / "in" / title / "a.png")
+        save(tmp_path / "in" / title / "wide.png", picture(2, 16_500))
+    (tmp_path / "m.pt").touch()
+    options = {"adapter": "image_folder", "path": str(tmp_path / "in"), "fractions": {"test": 1}}
+
+    def said(codecs_of, **settings):
+        model = {"checkpoint": str(tmp_path / "m.pt"), "classes": ["cat", "dog"], **settings}
+        tasks = {"t": {"data": options, "codecs": codecs_of, "models": {"mine": model}}}
+        (tmp_path / "study.yaml").write_text(json.dumps({"tasks": tasks}))
+        status = check.check(tmp_path / "study.yaml")
+        return status, capsys.readouterr().out
+
+    status, text = said({"webp": [30]})
+    assert status == 1 and "error: cannot be compressed (2)" in text and "of 16500 x 2 pixels" in text
+    assert "warning: mixed sizes (1)" in text and "mine cannot take them without input_size" in text
+    status, text = said({"jpeg": [30]}, input_size=[32, 32])
+    assert status == 0 and "note: mixed sizes (1)" in text

@@ -30,14 +30,12 @@ Value = str | float
 
 
 def properties(path: Path, medium: str) -> dict[str, Value]:
-    """What the header of a file says, by property: words, or numbers in steps of about 1 %. Empty if unreadable."""
+    """What the header of a file says, by property: words, or numbers of three digits. Empty if unreadable."""
     found: dict[str, Value] = {}
     with contextlib.suppress(Exception):  # what cannot be read is told elsewhere
         found = {"image": _image, "audio": _audio, "video": _video}[medium](path)
     return {
-        name: round(100 * math.log(value)) if isinstance(value, float) else value
-        for name, value in found.items()
-        if value
+        name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in found.items() if value
     }
 
 
@@ -157,10 +155,8 @@ def _table(counts: Mapping[tuple[Value, str, int], int], column: Callable[[str, 
 
 
 def _title(values: list[Value]) -> str:
-    if isinstance(values[0], str):
-        return values[0]
-    low, high = (f"{math.exp(float(value) / 100):.3g}" for value in (values[0], values[-1]))
-    return low if low == high else f"{low} to {high}"
+    first, last = (value if isinstance(value, str) else f"{value:g}" for value in (values[0], values[-1]))
+    return first if len(values) == 1 else f"{first} to {last}"
 
 
 def _statistic(tables: np.ndarray) -> np.ndarray:
