@@ -26,6 +26,7 @@ from lossybench.errors import LossyBenchError
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
+_LONGEST = 1000  # letters of a name
 Id = int | str
 
 
@@ -358,8 +359,8 @@ def _one_of(note: Any, key: str, known: Mapping[Id, Any], listed: str) -> Id:
 def _name(entry: Any, key: str) -> str:
     """A text of one line that can be written as UTF-8."""
     name = _field(entry, key)
-    if not isinstance(name, str) or not name.strip() or _UNFIT.search(name):
-        raise LossyBenchError(f"its {key} {_boxes.shown(name)} is no text of one line")
+    if not isinstance(name, str) or not name.strip() or _UNFIT.search(name) or len(name) > _LONGEST:
+        raise LossyBenchError(f"its {key} {_boxes.shown(name)} is no text of one line, of up to {_LONGEST} letters")
     return name
 
 
