@@ -377,6 +377,9 @@ def test_what_is_wrong_in_a_sequence_is_named(mot, change, expected):
 def test_clips_with_missing_frames_or_wrong_lines_are_left_out(mot):
     mot.frames("{:06d}.png", [*range(1, 5), *range(7, 25)])  # 5 and 6 are of the second clip
     line(mot, "8,1,nan,3,6,4,1,1,1", 8)  # of the third
+    mot.told()
+    with pytest.raises(LossyBenchError, match="nan"):  # known before any picture is read
+        data.describe("mot", {"path": mot.root, "clip_frames": 3, "gap": 0})
     found, rows = mot.told(on_error="skip")
     assert [row["id"][-2:] for row in rows] == ["01", "10", "13", "16", "19", "22"]
     left_out = artifacts.read_meta(mot.root.parent / "out.parquet")["card"]["left_out"]
@@ -428,6 +431,20 @@ def test_sequences_that_are_left_out_are_said(mot, tmp_path):
             tmp_path / "out.parquet",
             {**options, "sequences": {s: ["a"] for s in ("train", "val", "test")}},
         )
+
+
+def test_published_pictures_have_the_size_that_is_published_with_their_boxes(tmp_path):
+    root = tmp_path / "PennFudanPed"
+    (root / "Annotation").mkdir(parents=True)
+    for n in range(10):
+        draw(root / "PNGImages" / f"{n}.png")
+        lines = ["Image size (X x Y x C) : 64 x 48 x 3", "(Xmin, Ymin) - (Xmax, Ymax) : (9, 7) - (28, 16)"]
+        (root / "Annotation" / f"{n}.txt").write_text("\n".join(lines))
+    fetch("penn_fudan", "task", tmp_path / "out.parquet", {"path": root})
+    assert {corners(row["boxes"][0]) for row in artifacts.iter_rows(tmp_path / "out.parquet")} == {CORNERS}
+    draw(root / "PNGImages" / "3.png", 32, 24)
+    with pytest.raises(LossyBenchError, match=r"3\.png: is 32 x 24 pixels, but its annotations say 64 x 48"):
+        fetch("penn_fudan", "task", tmp_path / "out.parquet", {"path": root})
 
 
 # Anything --------------------------------------------------------------------------------------------------------

@@ -144,7 +144,8 @@ def parsed(text: str) -> float | None:
 
 def shown(value: Any) -> str:
     """Any value of an annotation on one short line."""
-    return _SHORT.repr(value)
+    plain = type(value) is int and abs(value) < 2**63  # most of the millions of values that are shown
+    return str(value) if plain else _SHORT.repr(value)
 
 
 def read(path: Path, size: tuple[int, int] | None) -> np.ndarray:
