@@ -12,11 +12,17 @@ from lossybench.errors import LossyBenchError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
 _SAME = {"MPO": "JPEG", "DIB": "BMP"}  # Pillow's names of formats that share an extension
+_ORIENTATION = 0x0112  # the tag of EXIF, and of TIFF
+# What undoes each orientation's turn.
+_BACK = dict(enumerate((
+    Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM,
+    Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_90, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_270,
+), start=2))  # fmt: skip
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
-def read(path: Path) -> np.ndarray:
-    """uint8 (H, W, 3) RGB of the image file `path`, turned as its EXIF orientation says.
+def read(path: Path, turn: bool = True) -> np.ndarray:
+    """uint8 (H, W, 3) RGB of the image file `path`, turned as its EXIF orientation says unless `turn` is False.
 
     Grey becomes three equal channels, 16 bits become 8 (65535 becomes 255), and transparency is laid over white. Of
     several frames the first is taken. Raises LossyBenchError when the file is no image, or ends early.
@@ -24,8 +30,10 @@ def read(path: Path) -> np.ndarray:
     # By Pillow, since OpenCV returns what there is of a truncated file and only prints a warning.
     try:
         with Image.open(path) as file:
+            # Pillow turns a TIFF as it loads it, and forgets the orientation.
+            turned = _orientation(file) if not turn and file.format == "TIFF" else 1
             file.load()
-            image = ImageOps.exif_transpose(file)
+            image = ImageOps.exif_transpose(file) if turn else file.transpose(_BACK[turned]) if turned > 1 else file
             if image.mode == "F":
                 raise ValueError("it has floating-point pixels; 8 or 16 bits are needed")
             if image.mode.startswith("I"):
@@ -42,6 +50,17 @@ def read(path: Path) -> np.ndarray:
     # Pillow raises these for damaged files, depending on the format.
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise LossyBenchError(f"{path}: not a whole image that can be read ({error})") from None
+
+
+def orientation(path: Path) -> int:
+    """How the header of the readable image file `path` says that it is to be turned, as EXIF numbers it; 1 for not."""
+    with Image.open(path) as file:
+        return _orientation(file)
+
+
+def _orientation(file: Image.Image) -> int:
+    stated = file.getexif().get(_ORIENTATION, 1)
+    return stated if stated in _BACK else 1
 
 
 def look(path: Path) -> list[Finding]:
