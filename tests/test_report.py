@@ -521,6 +521,19 @@ def test_the_headline_is_the_worst_of_the_architectures(tmp_path: Path) -> None:
     assert f"{reference[1]}unacceptable: 32 kb/s costs more |" in advise(summary)
 
 
+def test_a_level_of_many_digits_is_written_with_all_of_them(tmp_path: Path) -> None:
+    summary = Synthetic("classification", "audio", mixed=False).write(tmp_path / "words")
+    finer = {12.0: 12.3456789, "12 kb/s": "12.3456789 kb/s"}
+    for table in ("conditions", "limits"):
+        edit(summary, table, lambda row: {key: finer.get(value, value) for key, value in row.items()})
+    for arch in ARCHS:
+        judge(summary, "opus", arch, **NOTHING_PASSED, verdict="unacceptable", stopped_at=12.3456789)
+        judge(summary, "opus", arch, stopped_verdict="unacceptable", items_needed=None)
+    recommendations.write_html([summary], tmp_path / "limits.html")
+    assert "12.3456789 kb/s costs more" in advise(summary)
+    assert "12.3456789 kb/s costs more" in (tmp_path / "limits.html").read_text()
+
+
 def without_reference(summary: Path, *archs: str) -> None:
     """Tables as of models, trained on originals, that have no more right than by chance and lose nothing."""
     guessed = {
@@ -550,7 +563,7 @@ def test_a_model_at_chance_is_recommended_nowhere(tmp_path: Path) -> None:
     assert why in text and why in terminal
     assert "vit_tiny: no reference, so that no codec can come out ahead" in text
     assert "resnet_small (no reference) " in text.split("**Training on a mixture")[1]
-    assert "trained on originals, no reference. No reference: the model is not shown to be above chance" in text
+    assert "trained on originals, no reference. Nothing to defend: the model is not shown to be above chance" in text
     for claim in (
         "**Opus at",
         "even the strongest",
@@ -596,25 +609,21 @@ def test_one_architecture_without_a_reference_keeps_the_others_limits_from_being
 
 
 def test_of_existing_models_nobody_says_what_they_were_trained_on(tmp_path: Path) -> None:
-    def written(existing: list[str]) -> tuple[str, str]:
+    def written(existing: list[str], *drawn: Callable[[Summary], Any]) -> tuple[str, str]:
         summary = Synthetic("classification", "audio", mixed=False, matched=False).write(tmp_path / "words")
         rows = read_table(summary / "conditions.parquet").to_pylist()
         tables.write(summary, "conditions", rows, {"existing": existing})
-        for name in ("limits.html", "attacks.html"):
-            (tmp_path / name).unlink(missing_ok=True)
         recommendations.write_html([summary], tmp_path / "limits.html")
         attack_page.write([summary], tmp_path / "attacks.html")
         pages = [(tmp_path / name).read_text() for name in ("limits.html", "attacks.html")]
-        loaded = Summary(summary)
-        drawn = [figures.rate_accuracy, figures.fidelity_accuracy, figures.metrics, figures.limits, figures.attacks]
-        texts = [text.get_text() for draw in drawn for text in draw(loaded).findobj(matplotlib.text.Text)]
+        texts = [text.get_text() for draw in drawn for text in draw(Summary(summary)).findobj(matplotlib.text.Text)]
         return "\n".join([advise(summary), recommendations.headline([summary]), *pages, *texts]), pages[0]
 
-    said, limits = written(ARCHS)
+    said, limits = written(ARCHS, figures.fidelity_accuracy, figures.limits)
     assert "trained on originals" not in said and "trained on: original" not in said
     assert "for existing models as they came, whatever they were trained on" in said
     assert f"{ARCHS[0]}, as it came" in said and "<td>unknown</td>" in limits and "<td>original</td>" not in limits
-    said, limits = written(ARCHS[:1])
+    said, limits = written(ARCHS[:1], figures.rate_accuracy, figures.metrics, figures.attacks)
     assert "models trained on originals and for existing models as they came" in said
     assert f"{ARCHS[0]}, trained on originals" not in said and f"{ARCHS[1]}, trained on originals" in said
     assert "as they came" not in written([])[0]

@@ -140,7 +140,7 @@ def defences(tables: Summary, arch: str, regime: str) -> list[str]:
     return [f"{verdict[0].upper()}{verdict[1:]}: {'; '.join(cases)}." for verdict, cases in found.items()]
 
 
-_NOTHING_TO_DEFEND = f"{NO_REFERENCE}: the model is not shown to be above chance, so there is nothing to defend"
+_NOTHING_TO_DEFEND = "nothing to defend: the model is not shown to be above chance"
 
 
 def gain(row: pd.Series | None) -> str:

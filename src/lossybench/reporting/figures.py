@@ -466,8 +466,7 @@ def _intervals(tables: Summary) -> str:
 def _chance_line(ax: Axes, tables: Summary) -> None:
     """Draw the accuracy of guessing. In detection there is no line, because finding nothing has an mAP of 0."""
     if tables.kind == "classification":
-        classes = tables.metrics.loc[tables.metrics["class"] != "", "class"].nunique()
-        ax.axhline(100 / max(1, classes), color=style.FAINT, ls=":", lw=1.2)
+        ax.axhline(100 * tables.limits["chance"].iloc[0], color=style.FAINT, ls=":", lw=1.2)
 
 
 def _attack_keys(tables: Summary, hollow: bool, with_clean: bool = True) -> list[Line2D]:

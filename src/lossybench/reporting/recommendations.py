@@ -223,9 +223,9 @@ def _reference_text(tables: Summary) -> str:
 
 
 def _unshown(tables: Summary) -> list[tuple[str, str]]:
-    """The (architecture, regime) of each model without a reference at the middle delta."""
+    """The (architecture, regime) of each model without a reference at the middle delta, matched ones left out."""
     models = tables.limits[["arch", "regime"]].drop_duplicates().itertuples(index=False, name=None)
-    return [model for model in models if not tables.has_reference(*model)]
+    return [model for model in models if model[1] in tables.regimes and not tables.has_reference(*model)]
 
 
 def _no_reference_text(tables: Summary) -> str:
