@@ -165,7 +165,7 @@ def test_a_detector_that_does_not_look_is_not_shown_to_be_above_chance():
     assert np.mean(np.array(by_chance) > 0.01) <= 0.05
     collapsed = [scenes(lambda _: lattice, rng=rng) for _ in range(runs)]
     assert np.mean([shown_above_chance(one) > 0.01 for one in collapsed]) <= 0.05
-    assert detection.coco_map(collapsed[0])[1] > 0.02  # though it reaches more than nothing
+    assert np.mean([detection.coco_map(one)[1] for one in collapsed]) > 0.01  # though it reaches more than nothing
     nothing = scenes(lambda _: np.zeros((0, 4)), rng=rng)
     assert shown_above_chance(nothing) < 0 == detection.coco_map(detection.unseen(nothing, 0))[1]
     able = [shown_above_chance(scenes(lambda boxes: boxes + rng.normal(0, 3, (2, 4)), rng=rng)) for _ in range(5)]
