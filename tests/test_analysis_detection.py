@@ -153,7 +153,7 @@ def shown_above_chance(frames, items=60):
 
 def test_a_detector_that_does_not_look_is_not_shown_to_be_above_chance():
     """With the margin of one point: boxes drawn at random, a lattice that is the same for all items, and nothing."""
-    rng, runs = np.random.default_rng(0), 20
+    rng, runs = np.random.default_rng(0), 12
 
     def random(_):
         corner = rng.uniform(0, 80, (20, 2))
