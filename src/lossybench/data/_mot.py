@@ -61,6 +61,7 @@ class MotClips(FileDataset):
         {}, description="names of whole sequences for train, val and test, instead of shares of each"
     )
     visibility: float = Field(0.0, ge=0, le=1, description="least visible share of objects that count, where stated")
+    bit_depth: int | None = _images.BIT_DEPTH
 
     @model_validator(mode="after")
     def _whole(self) -> MotClips:
@@ -121,7 +122,8 @@ class MotClips(FileDataset):
         assert entry.stop is not None
         rate = read_sequence(entry.path.parent.parent).sampling_rate / self.every
         numbers = range(entry.start + 1, entry.stop + 1, self.every)
-        frames = [_images.read(entry.path.with_name(f"{number:06d}{entry.path.suffix}")) for number in numbers]
+        files = [entry.path.with_name(f"{number:06d}{entry.path.suffix}") for number in numbers]
+        frames = [_images.read(file, self.bit_depth) for file in files]
         if len({frame.shape for frame in frames}) > 1:
             raise LossyBenchError(f"{entry.path}: the frames after it differ in size")
         return np.stack(frames), rate

@@ -31,6 +31,7 @@ class Coco(UserFiles):
     kind = "detection"
     annotations: Path | dict[str, Path] = Field(description="COCO JSON file, or one each for train, (val,) test")
     images: Path | dict[str, Path] = Field(description="folder that file_name counts from, or one for each split")
+    bit_depth: int | None = _images.BIT_DEPTH
 
     @model_validator(mode="after")
     def _matching(self) -> Coco:
@@ -54,7 +55,7 @@ class Coco(UserFiles):
     def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
         _, entries, _, dropped = self._entries(seed)
         skipped.extend(dropped)
-        for item in self.read(entries, lambda entry: (_images.read(entry.path), 0.0), skipped):
+        for item in self.read(entries, lambda entry: (_images.read(entry.path, self.bit_depth), 0.0), skipped):
             height, width, _ = item.media.shape
             if any(box.x1 > width or box.y1 > height for box in item.boxes):
                 raise LossyBenchError(

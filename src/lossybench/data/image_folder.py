@@ -17,9 +17,10 @@ class ImageFolder(ClassFolders):
     name = "image_folder"
     medium = "image"
     extensions = _images.EXTENSIONS
+    bit_depth: int | None = _images.BIT_DEPTH
 
     def decode(self, path: Path) -> tuple[np.ndarray, float]:
-        return _images.read(path), 0.0
+        return _images.read(path, self.bit_depth), 0.0
 
     def look(self, path: Path) -> list[Finding]:
-        return _images.look(path)
+        return _images.look(path, self.bit_depth)
