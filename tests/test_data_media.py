@@ -174,6 +174,14 @@ def test_lengths_are_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(LossyBenchError, match=r"a\.wav: cut short: 63500 of 64000 bytes of samples"):
         audio_io.read(path)
+    path = wav(tmp_path / "a.flac")
+    path.write_bytes(path.read_bytes()[:-9000])
+    with pytest.raises(LossyBenchError, match=r"a\.flac: cut short or damaged after 0 of 32000 samples"):
+        audio_io.read(path)
+    path = coded(tmp_path / "a.m4a", "-movflags", "faststart")
+    path.write_bytes(path.read_bytes()[:-9000])
+    with pytest.raises(LossyBenchError, match=r"a\.m4a: cut short after 0\.\d+ of 2\.000 s"):
+        audio_io.read(path)
     path = wav(tmp_path / "a.mp3")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(LossyBenchError, match=r"a\.mp3: cut short: \d+ of 5\d MPEG frames"):
@@ -191,7 +199,10 @@ def test_sound_that_no_study_can_use_is_named(tmp_path):
         audio_io.read(path)
     with pytest.raises(LossyBenchError, match=r"nan\.wav: .*no numbers"):
         audio_io.read(wav(tmp_path / "nan.wav", np.where(SOUND > 0.1, np.nan, SOUND), subtype="FLOAT"))
-    with pytest.raises(LossyBenchError, match=r"one\.wav: too short: 1 samples at 44100 Hz .* at 16000 Hz"):
+    for rate in (50, 2_000_000):
+        with pytest.raises(LossyBenchError, match=rf"rate\.wav: states {rate} Hz; 100 to 1000000 Hz are read"):
+            audio_io.read(wav(tmp_path / "rate.wav", rate=rate), 16000)
+    with pytest.raises(LossyBenchError, match=r"one\.wav: too short: 1 sample at 44100 Hz is less than one at 16000"):
         audio_io.read(wav(tmp_path / "one.wav", SOUND[:1], 44100), 16000)
     assert len(audio_io.read(wav(tmp_path / "ten.wav", SOUND[:10], 44100), 16000)[0]) == 4
 

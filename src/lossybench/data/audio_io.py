@@ -31,6 +31,7 @@ with warnings.catch_warnings():
 
 EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".webm")
 LONGEST = 2**27  # samples of all channels together, before or after resampling; in memory about 4 GB at most
+RATES = (100, 1_000_000)  # Hz; a header that states another rate is damaged, or lies
 CANCELLED = 0.01  # the share of the channels' power below which their average counts as cancelled (-20 dB)
 OVERLOADED = 0.001  # the share of samples beyond full scale from which on their clipping makes results doubtful
 _BLOCK = 2**16
@@ -79,9 +80,12 @@ def read(path: Path, rate: int | None = None) -> tuple[np.ndarray, int]:
     """The int16 (samples,) of the file `path`, mono at `rate` Hz (None: its own), and the rate.
 
     Channels are averaged, and what is beyond full scale is clipped. Raises LossyBenchError, naming the file, when it is
-    no audio, is cut short or damaged, is longer than LONGEST, or is too short to have one sample at `rate`.
+    no audio, is cut short or damaged, is longer than LONGEST, has a rate outside RATES, or is too short to have one
+    sample at `rate`.
     """
     with _opened(path) as sound:
+        if not RATES[0] <= sound.rate <= RATES[1]:
+            raise LossyBenchError(f"{path}: states {sound.rate} Hz; {RATES[0]} to {RATES[1]} Hz are read")
         blocks = [block.mean(axis=1) for block in sound.blocks]
     mono = 32768 * np.concatenate(blocks) if blocks else np.zeros(0)
     target = rate or sound.rate
@@ -93,7 +97,7 @@ def read(path: Path, rate: int | None = None) -> tuple[np.ndarray, int]:
         raise LossyBenchError(f"{path}: is longer than {LONGEST} samples at {target} Hz, the most that is read; cut it")
     samples = resample(mono, sound.rate, target)
     if not samples.size:
-        text = f"{mono.size} samples at {sound.rate} Hz are less than one at {target} Hz"
+        text = f"{mono.size} sample{'s' * (mono.size > 1)} at {sound.rate} Hz is less than one at {target} Hz"
         raise LossyBenchError(f"{path}: too short: {text}; leave it out, or raise sample_rate")
     return samples, target
 
@@ -147,8 +151,8 @@ def _opened(path: Path) -> Iterator[_Sound]:
                 whole = file.subtype.startswith("PCM") or file.subtype in ("ULAW", "ALAW")
                 yield _Sound(file.format, whole, file.samplerate, file.channels, _by_soundfile(path, file))
             return
-        # From an open file, and with these formats alone: a playlist would have other files read.
-        with path.open("rb") as raw, av.open(raw, "r", options={"format_whitelist": _FFMPEG}) as container:
+        # With these formats alone: a playlist would have other files read.
+        with av.open(f"file:{path}", "r", options={"format_whitelist": _FFMPEG}) as container:
             if not container.streams.audio:
                 raise LossyBenchError(f"{path}: holds no sound; it is another kind of file, cut short or damaged")
             stream = container.streams.audio[0]
@@ -163,7 +167,14 @@ def _opened(path: Path) -> Iterator[_Sound]:
 
 def _by_soundfile(path: Path, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
     found = 0
-    while len(block := file.read(_BLOCK, dtype="float64", always_2d=True)):
+    while True:
+        try:
+            block = file.read(_BLOCK, dtype="float64", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            where = f"after {found} of {file.frames} samples"
+            raise LossyBenchError(f"{path}: cut short or damaged {where} ({error.error_string.strip()})") from None
+        if not len(block):
+            break
         found += len(block)
         _check_length(path, found * file.channels)
         yield block
@@ -173,11 +184,13 @@ def _by_soundfile(path: Path, file: soundfile.SoundFile) -> Iterator[np.ndarray]
 
 def _by_ffmpeg(path: Path, container: InputContainer, stream: AudioStream, kind: str) -> Iterator[np.ndarray]:
     stream.codec_context.options = {"err_detect": "crccheck+explode"}
+    stated = _stated_seconds(container, stream, kind)
     to_float = av.AudioResampler(format="dblp")
     found = packets = longest = 0
     for packet in container.demux(stream):
         if packet.is_corrupt and kind != "mp3":
-            raise LossyBenchError(f"{path}: cut short: it ends after {found / stream.rate:.3f} s, within a packet")
+            whole = f" of {stated:.3f}" * bool(stated)
+            raise LossyBenchError(f"{path}: cut short after {found / stream.rate:.3f}{whole} s, within a packet")
         try:
             frames = packet.decode()
         except av.InvalidDataError:
@@ -203,7 +216,6 @@ def _by_ffmpeg(path: Path, container: InputContainer, stream: AudioStream, kind:
         if packets < announced - (not lacking):  # some writers count the frame that announces, too
             raise LossyBenchError(f"{path}: cut short: {packets} of {announced} MPEG frames are there")
     # Decoders may keep a frame back, and containers round; both stay below two frames.
-    stated = _stated_seconds(container, stream, kind)
     if found + 2 * longest < stated * stream.rate:
         text = f"{found / stream.rate:.3f} of {stated:.3f} s can be decoded"
         raise LossyBenchError(f"{path}: cut short or damaged: {text}")
