@@ -114,6 +114,9 @@ def test_sound_written_to_a_pipe_is_whole(tmp_path):
     for name, how in {"a.wav": [], "a.flac": [], "a.ogg": ["-c:a", "libvorbis"], "a.aiff": [], "a.au": []}.items():
         found, _ = audio_io.read(piped(tmp_path / name, *how))
         assert len(found) == len(SOUND), name
+    for name, how in {"a.wv": [], "a.caf": [], "a.asf": ["-c:a", "wmav2"]}.items():
+        found, expected = audio_io.read(piped(tmp_path / name, *how))[0], by_ffmpeg(tmp_path / name)
+        assert len(found) == len(expected) and np.abs(found - expected).max() <= 0.51, name
     whole = wav(tmp_path / "whole.wav").read_bytes()
     at = whole.index(b"data") + 4
     for size in (0xFFFFFFFF, 0x7FFFF000, 0x80000000):  # of FFmpeg, SoX and arecord
@@ -194,6 +197,9 @@ def test_sound_that_no_study_can_use_is_named(tmp_path):
     path.write_bytes(whole[:at] + bytes(4) + whole[at + 4 :])
     with pytest.raises(LossyBenchError, match=r"zero\.wav: its header announces no samples, but 64000 bytes follow"):
         audio_io.read(path)
+    piped(tmp_path / "big.wav", "-rf64", "always")
+    with pytest.raises(LossyBenchError, match=r"big\.wav: its header announces no samples, but 64000 bytes follow"):
+        audio_io.read(tmp_path / "big.wav")
     path.write_bytes(whole[:at] + bytes(4) + b"LIST" + struct.pack("<I", 4) + b"INFO")
     with pytest.raises(LossyBenchError, match=r"zero\.wav: holds no samples"):
         audio_io.read(path)

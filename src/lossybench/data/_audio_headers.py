@@ -12,7 +12,8 @@ from typing import BinaryIO, Literal
 from lossybench.errors import LossyBenchError
 
 # Writers to a pipe cannot go back to state the size: FFmpeg leaves 0xFFFFFFFF, SoX 0x7FFFF000, arecord 0x80000000.
-_PLACEHOLDER = 0x7FFF0000
+# Of sizes of 64 bits, all ones or nearly.
+_PLACEHOLDERS = (range(0x7FFF0000, 1 << 32), range(1 << 62, 1 << 64))
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -42,12 +43,12 @@ def check_whole(path: Path) -> None:
             return
         announced, start = stated
         found = max(0, length - start)
-        if head[:4] in (b"RIFF", b"RIFX") and not announced and found and not _chunk_follows(file, start):
+        if head[:4] in (b"RIFF", b"RIFX", b"RF64") and not announced and found and not _chunk_follows(file, start):
             raise LossyBenchError(
                 f"{path}: its header announces no samples, but {found} bytes follow, as where a recorder was stopped "
                 "before it wrote the length; write the file again with its length, for instance by ffmpeg or sox"
             )
-        if found < announced < max(_PLACEHOLDER, length):
+        if found < announced and not any(announced in sizes for sizes in _PLACEHOLDERS):
             raise LossyBenchError(f"{path}: cut short: {found} of {announced} bytes of samples are there")
 
 
