@@ -229,7 +229,7 @@ def test_audio_folder_names_what_it_cannot_read(tmp_path):
     assert {row["sampling_rate"] for row in build("audio_folder", {"path": root, "sample_rate": 8000}, out)} == {8000}
     bad = root / "no" / "bad.wav"
     whole = (root / "no" / "0.wav").read_bytes()
-    for content, reason in ((whole[:-500], "cut short"), (whole[:40], "without samples"), (b"hello", "not audio")):
+    for content, reason in ((whole[:-500], "cut short"), (whole[:40], "damaged"), (b"hello", "not audio")):
         bad.write_bytes(content)
         with pytest.raises(LossyBenchError, match=rf"bad\.wav.*{reason}"):
             build("audio_folder", {"path": root}, out)

@@ -148,16 +148,17 @@ def shown(value: Any) -> str:
     return str(value) if plain else _SHORT.repr(value)
 
 
-def read(path: Path, size: tuple[int, int] | None) -> np.ndarray:
+def read(path: Path, size: tuple[int, int] | None, bit_depth: int | None = None) -> np.ndarray:
     """uint8 (H, W, 3) RGB of the image file `path`, turned or not as it was when boxes were drawn on it.
 
     size: the (width, height) that the annotations state. Where that is the size of the picture as EXIF turns it, the
     picture is turned; where it is the stored size, it is not; where it is both, or None, it is turned (see `look`).
+    bit_depth: as in `_images.read`.
     Raises LossyBenchError when it is neither, and when the file cannot be read.
     """
     sizes = []
     for turn in (True, False):
-        picture = _images.read(path, turn)
+        picture = _images.read(path, bit_depth, turn)
         sizes.append(f"{picture.shape[1]} x {picture.shape[0]}")
         if size in (None, (picture.shape[1], picture.shape[0])):
             return picture
@@ -169,9 +170,9 @@ def read(path: Path, size: tuple[int, int] | None) -> np.ndarray:
     )
 
 
-def look(path: Path, size: tuple[int, int] | None) -> list[Finding]:
+def look(path: Path, size: tuple[int, int] | None, bit_depth: int | None = None) -> list[Finding]:
     """What is odd about a picture that `read` reads, by its header."""
-    findings = _images.look(path)
+    findings = _images.look(path, bit_depth)
     orientation = _images.orientation(path)
     # From 5 on, width and height change places; up to 4 the picture is mirrored or put on its head.
     if orientation > 1 and (orientation < 5 or size is None or size[0] == size[1]):

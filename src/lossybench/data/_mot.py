@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import Field, model_validator
 
-from lossybench.data import _boxes
+from lossybench.data import _boxes, _images
 from lossybench.data._files import SHARES, Entry, FileDataset
 from lossybench.data.dataset import SPLITS, Box, Finding, Severity
 from lossybench.errors import LossyBenchError
@@ -85,6 +85,7 @@ class MotClips(FileDataset):
         {}, description="names of whole sequences for train, val and test, instead of shares of each"
     )
     visibility: float = Field(0.0, ge=0, le=1, description="least visible share of objects that count, where stated")
+    bit_depth: int | None = _images.BIT_DEPTH
 
     @model_validator(mode="after")
     def _whole(self) -> MotClips:
@@ -196,11 +197,11 @@ class MotClips(FileDataset):
         sequence = read_sequence(next(at for at in entry.path.parents if (at / "seqinfo.ini").is_file()))
         files = frame_files(sequence)
         numbers = range(entry.start + 1, entry.stop + 1, self.every)
-        frames = [_boxes.read(files[number], entry.size) for number in numbers]
+        frames = [_boxes.read(files[number], entry.size, self.bit_depth) for number in numbers]
         return np.stack(frames), sequence.sampling_rate / self.every
 
     def look(self, entry: Entry) -> list[Finding]:
-        return _boxes.look(entry.path, entry.size)
+        return _boxes.look(entry.path, entry.size, self.bit_depth)
 
 
 def find_sequences(root: Path, what: str) -> tuple[list[Path], list[Finding]]:

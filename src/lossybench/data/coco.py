@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from pydantic import Field, model_validator
 
-from lossybench.data import _boxes
+from lossybench.data import _boxes, _images
 from lossybench.data._files import Entry, Survey, UserFiles
 from lossybench.data.dataset import SPLITS, Box, Description, Finding, Severity, Source, needed
 from lossybench.errors import LossyBenchError
@@ -43,6 +43,7 @@ class Coco(UserFiles):
     kind = "detection"
     annotations: Path | dict[str, Path] = Field(description="COCO JSON file, or one each for train, (val,) test")
     images: Path | dict[str, Path] = Field(description="folder that file_name counts from, or one for each split")
+    bit_depth: int | None = _images.BIT_DEPTH
 
     @model_validator(mode="after")
     def _matching(self) -> Coco:
@@ -60,7 +61,7 @@ class Coco(UserFiles):
         return self.described(folder, found.classes, found.entries)
 
     def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
-        picture = _boxes.read(entry.path, entry.size)
+        picture = _boxes.read(entry.path, entry.size, self.bit_depth)
         height, width, _ = picture.shape
         for box in entry.boxes:
             if box.x1 > width or box.y1 > height:  # where the JSON states the size, boxes are clipped to it
@@ -71,7 +72,7 @@ class Coco(UserFiles):
         return picture, 0.0
 
     def look(self, entry: Entry) -> list[Finding]:
-        return _boxes.look(entry.path, entry.size)
+        return _boxes.look(entry.path, entry.size, self.bit_depth)
 
     def sources(self) -> list[Source]:
         """See Dataset. Only the long JSON tells which pictures are read, so all count that Pillow knows by name."""

@@ -184,7 +184,7 @@ def _content(id: str, media: np.ndarray, medium: str, rate: float) -> list[Findi
         loudness = np.abs(media.astype(np.int32))
         share, duration = np.mean(loudness >= 32767), len(media) / rate
         checks = [
-            (loudness.max() == 0, "silent clip", "holds nothing but zeros"),
+            (media.min() == media.max(), "silent clip", f"all its samples are {media[0]}"),
             (share > CLIPPED, "clipped clip", f"{100 * share:.1f} % of its samples are at full scale"),
             (duration < SHORT, "very short clip", f"lasts {1000 * duration:.0f} ms"),
         ]
@@ -227,6 +227,13 @@ def _overall(report: Report) -> list[Finding]:
         if of_class[most] >= IMBALANCE * of_class[least]:
             text = f"has {of_class[least]} items, class {report.classes[most]!r} {of_class[most]}: accuracy hides it"
             findings.append(Finding("imbalance", "warning", f"class {report.classes[least]!r}", text))
+    kinds = collections.Counter(finding.kind for finding in report.findings)
+    if kinds["12 bits in 16"] and kinds["16-bit image"]:
+        text = (
+            f"{kinds['12 bits in 16']} pictures look like 12 bits in 16, and {kinds['16-bit image']} do not: brightness"
+        )
+        text += " is not comparable unless bit_depth states one for all"
+        findings.append(Finding("mixed bit depths", "warning", report.title, text))
     if len(sizes := set(report.sizes)) > 1:
         text = f"{len(sizes)} different ones, from {_size(min(sizes))} to {_size(max(sizes))}: models need input_size"
         findings.append(Finding("mixed sizes", "note", report.title, text))
