@@ -22,6 +22,8 @@ from lossybench.errors import LossyBenchError, nearest
 
 Medium = Literal["image", "audio", "video"]
 
+MOST_PIXELS = 2**29  # of one picture: 1.6 GB, of which reading and coding hold several copies
+
 _MEDIA: dict[int, Medium] = {1: "audio", 3: "image", 4: "video"}  # by the number of axes
 # FFmpeg refuses pictures of more than this many pixels, a margin of 128 and its codecs' padding counted. All codecs
 # keep to it: such a picture takes a job some 10 GB of memory.

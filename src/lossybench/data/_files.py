@@ -42,6 +42,7 @@ _LOSSY = {*_JPEG, ".webp", ".avif", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".a
 class Entry:
     """An item still to be read from a file: id, group, label and boxes as in Item; split is "" until it is assigned.
 
+    size: the (width, height) of the picture that the boxes were drawn on, where the annotations state it.
     start, stop: the item is the file's records or frames from `start` up to `stop` (None: to the end).
     """
 
@@ -53,6 +54,7 @@ class Entry:
     boxes: tuple[Box, ...] = ()
     start: int = 0
     stop: int | None = None
+    size: tuple[int, int] | None = None
 
 
 class Survey(NamedTuple):

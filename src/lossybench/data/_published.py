@@ -85,8 +85,10 @@ class PublishedDataset(FileDataset):
         return checksums
 
     @abc.abstractmethod
-    def entries(self, root: Path) -> Iterable[Entry]:
+    def entries(self, root: Path) -> Iterable[Entry | Finding]:
         """All items under the folder `root`, in their published splits ("" where none are), without reading media.
+
+        Among them may be findings of what is odd about them.
 
         Raises LossyBenchError, naming it, for a file that is missing or not as published.
         """
@@ -122,11 +124,13 @@ class PublishedDataset(FileDataset):
     def survey(self, seed: int) -> Survey:
         """See FileDataset. Items whose files are missing are left out before val is cut off and the limits hold."""
         root = self._fetch()
-        every = list(self.entries(root))
+        stated = list(self.entries(root))
+        every = [one for one in stated if isinstance(one, Entry)]
         if not every:
             raise LossyBenchError(f"data set {self.name!r}: {root} holds none of its items")
         there = {path for path in {entry.path for entry in every} if path.is_file()}
-        findings = [
+        findings = [one for one in stated if isinstance(one, Finding)]
+        findings += [
             Finding("missing file", self.fault, str(entry.path), "no such file, but the data set lists it", True)
             for entry in every
             if entry.path not in there

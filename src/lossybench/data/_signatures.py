@@ -25,6 +25,7 @@ _PATTERNS = [
     (rb"\xff\xd8\xff", Signature("JPEG", _IMAGE, True)),
     (rb"GIF8[79]a", Signature("GIF", _IMAGE)),
     (rb"BM.{4}\0{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", Signature("BMP", _IMAGE)),
+    (rb"qoif", Signature("QOI", _IMAGE)),
     (rb"II\x2a\0|MM\0\x2a", Signature("TIFF", _IMAGE)),
     (rb"RIFF.{4}WEBP", Signature("WEBP", _IMAGE, True)),
     (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", Signature("JPEG2000", _IMAGE, True)),

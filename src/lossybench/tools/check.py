@@ -25,8 +25,8 @@ from lossybench.artifacts import write_json
 from lossybench.codecs.codec import medium_of
 from lossybench.conditions import ORIGINAL
 from lossybench.config import TaskConfig, read
-from lossybench.data._files import FileDataset, Survey, lossy_coding
-from lossybench.data.dataset import SPLITS, Finding, Severity, lacking, shown
+from lossybench.data._files import Entry, FileDataset, Survey, lossy_coding
+from lossybench.data.dataset import SPLITS, Finding, Item, Severity, lacking, shown
 from lossybench.errors import LossyBenchError, naming
 from lossybench.fidelity import measure, rate_of
 from lossybench.models.existing_settings import is_existing
@@ -59,7 +59,8 @@ class Report:
     """What was found in a data set.
 
     sizes: of each item that could be read, (height, width), (samples,) or (frames, height, width). rates: how many
-    items have each sampling rate. prior: the former compression, in the words of a known data set's card.
+    items have each sampling rate. boxes: how many each split has of each label; of -1, the items without any. prior:
+    the former compression, in the words of a known data set's card.
     """
 
     title: str
@@ -68,6 +69,7 @@ class Report:
     classes: list[str]
     findings: list[Finding]
     counts: collections.Counter[tuple[str, int]] = dataclasses.field(default_factory=collections.Counter)
+    boxes: collections.Counter[tuple[str, int]] = dataclasses.field(default_factory=collections.Counter)
     sizes: list[tuple[int, ...]] = dataclasses.field(default_factory=list)
     rates: collections.Counter[float] = dataclasses.field(default_factory=collections.Counter)
     formats: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
@@ -79,6 +81,11 @@ class Report:
     def impossible(self) -> bool:
         """Whether no study can run with this data set."""
         return any(finding.severity == "error" for finding in self.findings)
+
+    def count_boxes(self, item: Entry | Item) -> None:
+        """Add the boxes of an item to `boxes`."""
+        if self.kind == "detection":
+            self.boxes.update([(item.split, box.label) for box in item.boxes] or [(item.split, -1)])
 
 
 Levels = Mapping[str, tuple[Mapping[str, Any], list[float]]]
@@ -172,6 +179,7 @@ def _files(dataset: FileDataset, found: Survey, report: Report) -> Iterator[Read
     """The items that are read from files; a fault of one is a finding, and the check goes on."""
     leaks, lossy = Leaks(), list[str]()
     for entry, item in tqdm(dataset.each(found), "check", len(found.entries), unit="item", mininterval=2):
+        report.count_boxes(entry)
         if isinstance(item, Finding):
             report.findings.append(item)
             continue
@@ -194,6 +202,7 @@ def _made(dataset: data.Dataset, seed: int, report: Report) -> Iterator[Read]:
     """The items that are generated or come with a package."""
     try:
         for item in tqdm(dataset.items(seed, []), desc="check", unit="item", mininterval=2):
+            report.count_boxes(item)
             yield item.id, item.split, item.label, item.media, item.sampling_rate
     except LossyBenchError as error:
         report.findings.append(Finding("unusable", "error", dataset.name, str(error)))
@@ -205,7 +214,7 @@ def _content(id: str, media: np.ndarray, medium: str, rate: float) -> list[Findi
         loudness = np.abs(media.astype(np.int32))
         share, duration = np.mean(loudness >= 32767), len(media) / rate
         checks = [
-            (loudness.max() == 0, "silent clip", "holds nothing but zeros"),
+            (media.min() == media.max(), "silent clip", f"all its samples are {media[0]}"),
             (share > CLIPPED, "clipped clip", f"{100 * share:.1f} % of its samples are at full scale"),
             (duration < SHORT, "very short clip", f"lasts {1000 * duration:.0f} ms"),
         ]
@@ -248,6 +257,13 @@ def _overall(report: Report, unsized: Sequence[str]) -> list[Finding]:
         if of_class[most] >= IMBALANCE * of_class[least]:
             text = f"has {of_class[least]} items, class {report.classes[most]!r} {of_class[most]}: accuracy hides it"
             findings.append(Finding("imbalance", "warning", f"class {report.classes[least]!r}", text))
+    kinds = collections.Counter(finding.kind for finding in report.findings)
+    if kinds["12 bits in 16"] and kinds["16-bit image"]:
+        text = (
+            f"{kinds['12 bits in 16']} pictures look like 12 bits in 16, and {kinds['16-bit image']} do not: brightness"
+        )
+        text += " is not comparable unless bit_depth states one for all"
+        findings.append(Finding("mixed bit depths", "warning", report.title, text))
     if len(sizes := set(report.sizes)) > 1:
         text = f"{len(sizes)} different ones, from {_size(min(sizes))} to {_size(max(sizes))}: "
         # A detector of video sees a few frames at a time, however many there are.
@@ -390,10 +406,13 @@ def _items(report: Report) -> list[str]:
     splits = [split for split in SPLITS if any(of == split for of, _ in report.counts)]
     totals = {split: sum(n for (of, _), n in report.counts.items() if of == split) for split in splits}
     lines = ["  items: " + (", ".join(f"{count} {split}" for split, count in totals.items()) or "none")]
-    if report.kind != "classification" or len(report.classes) > 50:
+    if len(report.classes) > 50:
         return lines
-    for label, title in enumerate(report.classes):
-        lines.append(f"    {shown(title)}: " + ", ".join(f"{report.counts[split, label]} {split}" for split in splits))
+    counts, unit = (report.boxes, " boxes") if report.kind == "detection" else (report.counts, "")
+    titles = dict(enumerate(report.classes)) | ({-1: "items without boxes"} if report.boxes else {})
+    for label, title in titles.items():
+        of = unit if label >= 0 else ""
+        lines.append(f"    {shown(title)}{of}: " + ", ".join(f"{counts[split, label]} {split}" for split in splits))
     return lines
 
 
@@ -414,6 +433,10 @@ def as_json(report: Report) -> dict[str, Any]:
         "items": [
             {"split": split, "class": report.classes[label] if label >= 0 else None, "count": count}
             for (split, label), count in sorted(report.counts.items())
+        ],
+        "boxes": [
+            {"split": split, "class": report.classes[label] if label >= 0 else None, "count": count}
+            for (split, label), count in sorted(report.boxes.items())
         ],
         "sizes": sorted({tuple(size) for size in report.sizes}),
         "formats": dict(report.formats),
