@@ -18,6 +18,7 @@ from pydantic import Field, field_validator
 from lossybench.data import _splits
 from lossybench.data.dataset import SPLITS, Box, Dataset, Description, Finding, Item, Source, needed
 from lossybench.errors import LossyBenchError, nearest
+from lossybench.settings import Place
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}  # where the data come without splits
 LOSSY = {".jpg", ".jpeg", ".webp", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".mp4", ".m4v", ".mov", ".mkv",
@@ -173,8 +174,8 @@ class ClassFolders(UserFiles):
 
     kind = "classification"
     extensions: ClassVar[tuple[str, ...]]
-    path: Path = Field(description="folder with one folder a class, or with train, val, test folders of classes")
-    labels: Path | None = Field(
+    path: Place = Field(description="folder with one folder a class, or with train, val, test folders of classes")
+    labels: Place | None = Field(
         None,
         description="CSV with a header: of each item its file below `path` (the extension may be left out), its label "
         "and, if there are such columns, its split and group; folders mean nothing then",

@@ -17,6 +17,7 @@ from lossybench.data import _images
 from lossybench.data._files import Entry, UserFiles
 from lossybench.data.dataset import SPLITS, Box, Description, Item, Source, needed
 from lossybench.errors import LossyBenchError
+from lossybench.settings import Place
 
 
 class Coco(UserFiles):
@@ -29,8 +30,8 @@ class Coco(UserFiles):
     name = "coco"
     medium = "image"
     kind = "detection"
-    annotations: Path | dict[str, Path] = Field(description="COCO JSON file, or one each for train, (val,) test")
-    images: Path | dict[str, Path] = Field(description="folder that file_name counts from, or one for each split")
+    annotations: Place | dict[str, Place] = Field(description="COCO JSON file, or one each for train, (val,) test")
+    images: Place | dict[str, Place] = Field(description="folder that file_name counts from, or one for each split")
 
     @model_validator(mode="after")
     def _matching(self) -> Coco:

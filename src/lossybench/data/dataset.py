@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-import pydantic
+
+from lossybench.settings import Settings
 
 Kind = Literal["classification", "detection"]
 Medium = Literal["image", "audio", "video"]
@@ -112,10 +113,9 @@ class Source:
             yield from (path for path in paths if not self.suffixes or path.suffix.lower() in self.suffixes)
 
 
-class Dataset(pydantic.BaseModel, abc.ABC):
+class Dataset(Settings, abc.ABC):
     """A source of items. The fields of a subclass are the options that a study may set."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
     name: ClassVar[str]
     medium: ClassVar[Medium]
     kind: ClassVar[Kind]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterator
-from pathlib import Path
 
 from pydantic import Field, field_validator
 
@@ -12,13 +11,14 @@ from lossybench.data import _mot
 from lossybench.data._files import Entry, compressed_before
 from lossybench.data.dataset import SPLITS, Description, Item, Source
 from lossybench.errors import nearest
+from lossybench.settings import Place
 
 
 class Mot(_mot.MotClips):
     """One sequence, or a folder of sequences (see _mot)."""
 
     name = "mot"
-    path: Path = Field(description="folder of a sequence, or of several")
+    path: Place = Field(description="folder of a sequence, or of several")
     objects: list[str] = Field(
         ["pedestrian"], min_length=1, description="what is to be found: names of the MOT classes"
     )

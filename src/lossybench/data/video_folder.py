@@ -11,6 +11,7 @@ from pydantic import Field
 from lossybench.data import _videos
 from lossybench.data._files import ClassFolders
 from lossybench.data.dataset import Finding
+from lossybench.settings import MOST
 
 _SAME = {"mov,mp4,m4a,3gp,3g2,mj2": {"m4v", "mov"}, "matroska,webm": {"webm"}, "mpeg": {"mpg", "mpeg"}, "asf": {"wmv"}}
 
@@ -24,7 +25,9 @@ class VideoFolder(ClassFolders):
     name = "video_folder"
     medium = "video"
     extensions = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp")
-    max_frames: int | None = Field(None, ge=1, description="frames kept of each clip, from its start; null: all")
+    max_frames: int | None = Field(
+        None, ge=1, le=MOST, description="frames kept of each clip, from its start; null: all"
+    )
 
     def decode(self, path: Path) -> tuple[np.ndarray, float]:
         return _videos.read(path, 0, self.max_frames, whole=True)
