@@ -24,7 +24,7 @@ from lossybench.conditions import ORIGINAL
 from lossybench.config import read
 from lossybench.data._files import LOSSY, ClassFolders, FileDataset
 from lossybench.data.dataset import SPLITS, Finding
-from lossybench.errors import LossyBenchError
+from lossybench.errors import LossyBenchError, visible
 from lossybench.fidelity import measure, rate_of
 from lossybench.pictures import Scale
 
@@ -333,7 +333,7 @@ def text(report: Report) -> str:
         lines += ["  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
         size, duration = sum(cost.bytes for cost in report.costs), sum(cost.seconds for cost in report.costs)
         lines.append(f"  together {_bytes(size)}, {_duration(duration)}")
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))
 
 
 def _items(report: Report) -> list[str]:
