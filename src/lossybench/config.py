@@ -225,7 +225,8 @@ class StudyConfig(Settings):
 
     results: str = Field(default="results", description="Folder that everything is written to.")
     seed: Seed = Field(default=0, description="Seed of the data; models have `seeds` of their own.")
-    deltas: list[Annotated[float, Field(gt=0, lt=100)]] = Field(
+    # To decide on a thousandth of a point takes up to 10^13 items, and more than 10^18 would not fit the tables.
+    deltas: list[Annotated[float, Field(ge=0.001, lt=100)]] = Field(
         default=[1, 2, 5], min_length=1, description="Acceptable losses, in percentage points."
     )
     bootstrap: int = Field(default=1000, ge=100, le=100_000, description="Bootstrap resamples behind each interval.")
