@@ -36,7 +36,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 for variable in ("OPENBLAS_NUM_THREADS", "OPENCV_FFMPEG_LOGLEVEL", "OPENCV_LOG_LEVEL"):
@@ -345,6 +345,7 @@ def table(case: Case) -> None:
     """A data table: damaged bytes, or whole, with another schema, rows or metadata; read by all readers and compressed."""
     import pyarrow as pa
     import pyarrow.parquet as pq
+
     from lossybench import artifacts
     from lossybench.stages.compress import compress
 
@@ -523,7 +524,7 @@ def _media_folder(case: Case, adapter: str, suffixes: tuple[str, ...], make: Cal
         content = rng.choice((
             f"ffconcat version 1.0\nfile '{secret}'\n", f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{secret}\n#EXT-X-ENDLIST\n",
             f"#EXTM3U\n#EXTINF:1,\n{secret}\n", f"<svg xmlns='http://www.w3.org/2000/svg'><image href='{secret}'/></svg>",
-            f"[playlist]\nFile1={secret}\n", f"v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=audio 9 RTP/AVP 0\n",
+            f"[playlist]\nFile1={secret}\n", "v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=audio 9 RTP/AVP 0\n",
             "%!PS\n(touch) show\n", "",
         )).encode()  # fmt: skip
     else:
@@ -726,6 +727,7 @@ CONFIG = {
 def config(case: Case) -> None:
     """A study's config: other values, tags, anchors, damaged text."""
     import yaml
+
     from lossybench import study
 
     rng = case.random
@@ -761,6 +763,7 @@ def checkpoint(case: Case) -> None:
     """State dicts, and the folder of a trained model."""
     import torch
     from safetensors.torch import save
+
     from lossybench import models
     from lossybench.models import existing
 
@@ -817,6 +820,7 @@ def checkpoint(case: Case) -> None:
 def _trained() -> tuple[bytes, bytes]:
     """The description and the weights of a small model, untrained, as a folder of training has them."""
     import torch
+
     from lossybench import models
     from lossybench.models.inputs import Input
 

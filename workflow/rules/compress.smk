@@ -14,6 +14,15 @@ rule compress:
         LAYOUT.log("compress", "{task}", "{codec}", "{level}", "{part}"),
     benchmark:
         LAYOUT.benchmark("compress", "{task}", "{codec}", "{level}", "{part}")
+    wildcard_constraints:
+        task=LAYOUT.tasks_of(
+            [
+                path
+                for task in STUDY.tasks
+                for part in ("test", "train")
+                for path in STUDY.all_compressed(task, part)
+            ]
+        ),
     # Training waits for the training parts: make them first.
     priority: lambda w: 60 if w.part == "train" else 20
     group:
@@ -29,5 +38,5 @@ rule compress:
     message:
         "Compressing {wildcards.task} ({wildcards.part}): {wildcards.codec} at {wildcards.level}"
     shell:
-        "exec python -m lossybench compress --data {input} --codec {wildcards.codec} --level {wildcards.level}"
-        " --part {wildcards.part} --options {params.options:q} --out {output} > {log} 2>&1"
+        "exec python -m lossybench compress --data {input:q} --codec {wildcards.codec:q} --level {wildcards.level:q}"
+        " --part {wildcards.part:q} --options {params.options:q} --out {output:q} > {log:q} 2>&1"

@@ -11,14 +11,16 @@ import importlib
 import math
 import numbers
 import pkgutil
+import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import pydantic
 
 from lossybench.conditions import level_text
-from lossybench.errors import LossyBenchError, nearest
+from lossybench.errors import LossyBenchError, explain, nearest, shown
 
 Medium = Literal["image", "audio", "video"]
 
@@ -251,5 +253,13 @@ def get(name: str, options: dict[str, Any] | None = None) -> Codec:
     for key in options or {}:
         if key not in known:
             hint = nearest(key, known) if known else "it has none"
-            raise LossyBenchError(f"codec {name!r}: unknown option {key!r}; {hint}")
+            raise LossyBenchError(f"codec {name!r}: unknown option {shown(key)}; {hint}")
+    hints = typing.get_type_hints(cls)
+    for key, value in (options or {}).items():
+        try:  # the fields of a dataclass take whatever they are given
+            pydantic.TypeAdapter(hints[key]).validate_python(value, strict=True)
+        except pydantic.ValidationError as error:
+            raise LossyBenchError(
+                f"codec {name!r}: {explain({**error.errors()[0], 'loc': (key,)}, {}, 'option')}"
+            ) from None
     return cls(**(options or {}))

@@ -23,6 +23,7 @@ from lossybench.data import _boxes, _images
 from lossybench.data._files import SHARES, Entry, FileDataset
 from lossybench.data.dataset import SPLITS, Box, Finding, Severity
 from lossybench.errors import LossyBenchError
+from lossybench.settings import MOST
 
 Dialect = Literal["mot15", "mot17", "visdrone"]
 # The classes by their numbers, in the order of these.
@@ -73,13 +74,16 @@ class MotClips(FileDataset):
 
     medium = "video"
     kind = "detection"
-    clip_frames: int = Field(16, ge=1, description="frames in each clip; clips do not overlap")
-    every: int = Field(1, ge=1, description="keep every n-th frame")
+    clip_frames: int = Field(16, ge=1, le=MOST, description="frames in each clip; clips do not overlap")
+    every: int = Field(1, ge=1, le=MOST, description="keep every n-th frame")
     fractions: dict[str, float] = Field(
         SHARES, description="shares of each sequence's time that are train, val and test, in this order"
     )
     gap: int = Field(
-        50, ge=0, description="frames left out between train, val and test, which are near-duplicates otherwise"
+        50,
+        ge=0,
+        le=MOST,
+        description="frames left out between train, val and test, which are near-duplicates otherwise",
     )
     sequences: dict[str, list[str]] = Field(
         {}, description="names of whole sequences for train, val and test, instead of shares of each"

@@ -21,6 +21,7 @@ from lossybench.data import _boxes, _images
 from lossybench.data._files import Entry, Survey, UserFiles
 from lossybench.data.dataset import SPLITS, Box, Description, Finding, Severity, Source, needed
 from lossybench.errors import LossyBenchError
+from lossybench.settings import Place
 
 # What would break a line, or cannot be written as UTF-8.
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -41,8 +42,8 @@ class Coco(UserFiles):
     name = "coco"
     medium = "image"
     kind = "detection"
-    annotations: Path | dict[str, Path] = Field(description="COCO JSON file, or one each for train, (val,) test")
-    images: Path | dict[str, Path] = Field(description="folder that file_name counts from, or one for each split")
+    annotations: Place | dict[str, Place] = Field(description="COCO JSON file, or one each for train, (val,) test")
+    images: Place | dict[str, Place] = Field(description="folder that file_name counts from, or one for each split")
     bit_depth: int | None = _images.BIT_DEPTH
 
     @model_validator(mode="after")

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-import pydantic
+
+from lossybench.settings import Settings
 
 Kind = Literal["classification", "detection"]
 Medium = Literal["image", "audio", "video"]
@@ -213,10 +214,9 @@ class Source:
                     (links if folder.is_symlink() else todo).append(folder)
 
 
-class Dataset(pydantic.BaseModel, abc.ABC):
+class Dataset(Settings, abc.ABC):
     """A source of items. The fields of a subclass are the options that a study may set."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
     name: ClassVar[str]
     medium: ClassVar[Medium]
     kind: ClassVar[Kind]

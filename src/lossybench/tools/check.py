@@ -27,7 +27,7 @@ from lossybench.conditions import ORIGINAL
 from lossybench.config import TaskConfig, read
 from lossybench.data._files import Entry, FileDataset, Survey, lossy_coding
 from lossybench.data.dataset import SPLITS, Finding, Item, Severity, lacking, shown
-from lossybench.errors import LossyBenchError, naming
+from lossybench.errors import LossyBenchError, naming, visible
 from lossybench.fidelity import measure, rate_of
 from lossybench.models.existing_settings import is_existing
 from lossybench.pictures import Scale
@@ -389,7 +389,7 @@ def text(report: Report) -> str:
         lines += ["  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
         size, duration = sum(cost.bytes for cost in report.costs), sum(cost.seconds for cost in report.costs)
         lines.append(f"  together {_bytes(size)}, {_duration(duration)}")
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))
 
 
 def _spread(findings: list[Finding]) -> list[Finding]:
