@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from lossybench import cli, commands
+from lossybench.errors import LossyBenchError
 
 
 def example(
@@ -111,3 +112,14 @@ def test_the_overview_names_every_command_and_a_misspelt_one_is_told(capsys):
 def test_what_a_command_returns_is_printed_or_its_exit_status(capsys):
     cli.main(["schema"])
     assert json.loads(capsys.readouterr().out)["title"] == "StudyConfig"
+
+
+def test_an_error_is_one_line_that_steers_no_terminal_and_is_of_bounded_length():
+    names = ["a\nb\r\n\x1b[31mred\u202e\u2028", b"\xff.png".decode(errors="surrogateescape"), "\t\x00"]
+    for name in names:
+        text = str(LossyBenchError(f"{name}: is damaged"))
+        assert text.isprintable() and text.endswith(": is damaged") and text.encode()
+    assert str(LossyBenchError("data\n\x1b")) == "data\\n\\x1b"
+    assert str(LossyBenchError("é ﬀ 😀")) == "é ﬀ 😀"
+    long = str(LossyBenchError("a" * 10**7 + "end"))
+    assert len(long) < 5000 and long.endswith("aend")
