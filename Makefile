@@ -7,7 +7,7 @@ CONFIG ?= config.yaml
 REPORT ?= results/report.html
 BIN := .venv/bin
 
-.PHONY: study test faults check environment lock
+.PHONY: study test faults fuzz check environment lock
 
 # Makes the study's results and report, and prints its headline limits.
 study: environment
@@ -23,6 +23,10 @@ test: environment check
 faults: environment
 	$(BIN)/python -m pytest -q -m '' -k killed_at_some_point tests/test_faults.py
 	$(BIN)/python -m pytest -q -m faults tests/test_slurm.py
+
+# Gives ten thousand mutated inputs to all that reads what strangers made (CONTRIBUTING.md).
+fuzz: environment
+	$(BIN)/python tests/fuzz.py
 
 check: environment
 	$(BIN)/ruff check
