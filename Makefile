@@ -12,7 +12,7 @@ override CONFIG := $(value CONFIG)
 override REPORT := $(value REPORT)
 export CONFIG REPORT
 
-.PHONY: study test faults check environment lock
+.PHONY: study test faults fuzz check environment lock
 
 # Makes the study's results and report, and prints its headline limits.
 study: environment
@@ -29,6 +29,10 @@ test: environment check
 faults: environment
 	$(BIN)/python -m pytest -q -m '' -k killed_at_some_point tests/test_faults.py
 	$(BIN)/python -m pytest -q -m faults tests/test_slurm.py
+
+# Gives ten thousand mutated inputs to all that reads what strangers made (CONTRIBUTING.md).
+fuzz: environment
+	$(BIN)/python tests/fuzz.py
 
 check: environment
 	$(BIN)/ruff check

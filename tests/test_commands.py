@@ -166,3 +166,14 @@ def test_logs_show_names_and_obey_none(capfd):
     code += r"logging.warning('a\x1b[2J\nb'); warnings.warn('c\rd')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.splitlines() == [r"WARNING a\x1b[2J\nb", r"WARNING c\rd"]
+
+
+def test_an_error_is_one_line_that_steers_no_terminal_and_is_of_bounded_length():
+    names = ["a\nb\r\n\x1b[31mred\u202e\u2028", b"\xff.png".decode(errors="surrogateescape"), "\t\x00"]
+    for name in names:
+        text = str(LossyBenchError(f"{name}: is damaged"))
+        assert text.isprintable() and text.endswith(": is damaged") and text.encode()
+    assert str(LossyBenchError("data\n\x1b")) == "data\\n\\x1b"
+    assert str(LossyBenchError("é ﬀ 😀")) == "é ﬀ 😀"
+    long = str(LossyBenchError("a" * 10**7 + "end"))
+    assert len(long) < 5000 and long.endswith("aend")

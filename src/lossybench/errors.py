@@ -9,12 +9,30 @@ import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+LONGEST = 4000  # characters of a message; a key or a value in it may be of any length
+
 
 class LossyBenchError(Exception):
     """A fault that the user can mend. Its message names the file, key or item, what was wrong and what would be right.
 
-    The command line prints the message without a traceback and exits with status 2.
+    The command line prints the message without a traceback and exits with status 2. The message is one line: what
+    others wrote into it, such as file names and what libraries say, is made `visible`, and of more than LONGEST
+    characters the middle is left out.
     """
+
+    def __init__(self, message: object) -> None:
+        text = str(message)
+        if len(text) > LONGEST:
+            text = f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 2 :]}"
+        super().__init__(visible(text))
+
+
+def visible(text: object) -> str:
+    """The `text` on one line, as a terminal may print it: what would move the cursor, colour or hide is escaped.
+
+    Names of files, items and classes come from strangers. They are shown, and never obeyed.
+    """
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in str(text))
 
 
 @contextlib.contextmanager
@@ -28,19 +46,11 @@ def naming(item: object) -> Iterator[None]:
         yield
     except LossyBenchError as error:
         text = str(error)
-        raise LossyBenchError(text if text.startswith(str(item)) else f"{item}: {text}") from error.__cause__
+        raise LossyBenchError(text if text.startswith(visible(item)) else f"{item}: {text}") from error.__cause__
     except Exception as error:
         said = " ".join(str(error).split())
         kind = "not enough memory" if isinstance(error, MemoryError) else type(error).__name__
         raise LossyBenchError(f"{item}: {kind}{': ' * bool(said)}{said[:300]}") from error
-
-
-def visible(text: object) -> str:
-    """The `text` on one line, as a terminal may print it: what would move the cursor, colour or hide is escaped.
-
-    Names of files, items and classes come from strangers. They are shown, and never obeyed.
-    """
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in str(text))
 
 
 _SHORT = reprlib.Repr()
@@ -49,8 +59,9 @@ _SHORT.maxlevel = 3
 
 
 def shown(value: object) -> str:
-    """A value of the config in a message: enough to know it again, however large or nested it is."""
-    return _SHORT.repr(value)
+    """A value of a config or of annotations in a message: enough to know it again, however large or nested it is."""
+    plain = type(value) is int and abs(value) < 2**63  # most of the millions of values of annotations
+    return str(value) if plain else _SHORT.repr(value)
 
 
 def nearest(wrong: object, right: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from lossybench.errors import visible
 from lossybench.settings import Settings
 
 Kind = Literal["classification", "detection"]
@@ -31,14 +32,6 @@ NO_DATA = {"@eadir", "@recycle", "#recycle", "#snapshot", "__macosx", "__pycache
 def needed(splits: Iterable[str]) -> tuple[str, ...]:
     """The splits that must have items in a data set that has these `splits`: test alone where nothing is trained."""
     return SPLITS if {"train", "val"} & set(splits) else ("test",)
-
-
-def shown(name: object) -> str:
-    """`name` as one line of printable text in UTF-8: whatever else a file's name holds is escaped as in Python."""
-    text = str(name)
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +52,7 @@ class Finding:
 
     def __post_init__(self) -> None:
         for name in ("item", "text"):
-            object.__setattr__(self, name, shown(getattr(self, name)))
+            object.__setattr__(self, name, visible(getattr(self, name)))
 
     def __str__(self) -> str:
         return f"{self.item}: {self.text}"
