@@ -35,6 +35,7 @@ from lossybench.tasks import training_settings
 from lossybench.tools.leaks import Leaks, properties
 
 SAMPLE = 16  # items that are compressed to tell the cost
+SAMPLE_BYTES = 2**26  # of an item, as much as is compressed for that: minutes of the largest, and not gigabytes
 SMALL = 16  # pixels of a side; a smaller picture is less than a block of most codecs
 SHORT = 0.05  # seconds of audio; a shorter clip is less than two frames of most codecs
 CLIPPED = 0.001  # the share of samples at full scale above which a clip counts as clipped
@@ -132,12 +133,13 @@ def examine(
         report.rates[rate] += 1
         report.raw_bytes += media.nbytes
         report.findings += _content(id, media, report.medium, rate)
-        digest = hashlib.blake2b(repr(media.shape).encode() + np.ascontiguousarray(media).tobytes(), digest_size=16)
+        digest = hashlib.blake2b(repr(media.shape).encode(), digest_size=16)
+        digest.update(np.ascontiguousarray(media).data)
         digests[digest.digest()].append((id, split, label))
         if len(sample) < SAMPLE:
-            sample.append((media, rate))
+            sample.append((_start_of(media), rate))
         elif (place := int(random.integers(len(report.sizes)))) < SAMPLE:
-            sample[place] = (media, rate)
+            sample[place] = (_start_of(media), rate)
     if report.kind:  # else nothing could be listed
         missing = lacking(report.kind, report.classes, report.counts, announced)
         report.findings += [finding for finding in missing if finding not in report.findings]
@@ -283,6 +285,12 @@ def _size(size: tuple[int, ...]) -> str:
     return " x ".join(map(str, size[::-1] if len(size) == 2 else size))
 
 
+def _start_of(media: np.ndarray) -> np.ndarray:
+    """The first rows, frames or samples of an item, of about SAMPLE_BYTES; all of it where it has no more."""
+    kept = max(1, len(media) * SAMPLE_BYTES // media.nbytes)
+    return media if kept >= len(media) else media[:kept].copy()
+
+
 def _costs(
     report: Report,
     sample: list[tuple[np.ndarray, float]],
@@ -320,7 +328,7 @@ def _costs(
                     label = codec.level_label(level)
                     report.findings.append(Finding("cannot be compressed", severity, label, str(error)))
                 continue
-            seconds = (time.process_time() - start) * len(report.sizes) / len(sample)
+            seconds = (time.process_time() - start) * report.raw_bytes / raw
             size = bits / 8 * report.raw_bytes / raw
             costs.append(Cost(codec.title, codec.level_label(level), seconds, size, float(np.mean(rates))))
     return costs
