@@ -18,7 +18,7 @@ from pathlib import Path
 from lossybench import commands
 from lossybench.errors import LossyBenchError, nearest
 
-STAGES = ("fetch", "compress", "train", "adopt", "evaluate", "attack", "aggregate")
+STAGES = ("fetch", "adopt", "preflight", "compress", "train", "evaluate", "attack", "aggregate")
 COMMANDS = {name: f"stages.{name}:{name}" for name in STAGES} | {
     "figures": "stages.report:figures",
     "contact-sheet": "stages.report:contact_sheet",

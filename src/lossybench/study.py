@@ -175,10 +175,11 @@ class Study:
         return [self.layout.attacks(m, codec) for m in self.attacked(task) for codec in self.attacked_codecs(task)]
 
     def branch(self, codec: str) -> list[Path]:
-        """The bitstreams, outcomes and attacks of all tasks that are made with one codec."""
+        """The bitstreams, outcomes and attacks of all tasks that are made with one codec, and what is tried before."""
         found = []
         for task in self.tasks:
             if codec in self.codecs[task]:
+                found.append(self.layout.preflight(task, "json"))
                 found += [self.layout.compressed(task, Condition(codec, lv), "test") for lv in self.levels(task, codec)]
                 found += [self.layout.outcomes(m, codec) for m in self.models(task) if codec in self.tested_codecs(m)]
                 if codec in self.attacked_codecs(task):
@@ -211,6 +212,18 @@ class Study:
             assert config.regimes.adversarial is not None
             settings |= config.regimes.adversarial.settings
         return settings
+
+    def preflight_settings(self, task: str) -> dict[str, Any]:
+        """What the preflight of a task tries: its codecs, the architectures that it trains, and who is attacked."""
+        levels = {codec: {"levels": self.levels(task, codec)} for codec in self.codecs[task]}
+        seed = self.task(task).seeds[0]
+        return {
+            "codecs": {name: {**one, "options": self.codec_options(task, name)} for name, one in levels.items()},
+            "training": {
+                arch: self.training_settings(Model(task, arch, ORIGINAL, seed)) for arch in self.task(task).trained
+            },
+            "attacked": list(dict.fromkeys(model.arch for model in self.attacked(task))),
+        }
 
     def existing_settings(self, model: Model) -> dict[str, Any]:
         """The settings that the config gives of a model that exists already."""

@@ -18,7 +18,7 @@ for task in STUDY.tasks:
                 LAYOUT.log("adopt", task, model.arch),
             benchmark:
                 LAYOUT.benchmark("adopt", task, model.arch)
-            priority: 40
+            priority: 95
             conda:
                 "../../envs/lossybench.yaml"
             resources:

@@ -27,7 +27,16 @@ from lossybench.tasks import training_settings
 
 # CPU seconds on a 2-core virtual machine, rounded from the benchmark files of the default study, for items of its
 # sizes; larger and smaller items take more or less in proportion. These are orders of magnitude, not promises.
-START = {"fetch": 1.5, "compress": 0.8, "train": 3.5, "evaluate": 2.8, "attack": 5.5, "aggregate": 4.0, "report": 4.0}
+START = {
+    "fetch": 1.5,
+    "preflight": 4.0,
+    "compress": 0.8,
+    "train": 3.5,
+    "evaluate": 2.8,
+    "attack": 5.5,
+    "aggregate": 4.0,
+    "report": 4.0,
+}
 FETCH = {"image": 0.001, "audio": 0.002, "video": 0.01}  # for an item
 ENCODE = {  # for an item
     "image": {"original": 0.001, "jpeg": 0.0003, "webp": 0.0005, "jpeg2000": 0.002, "h264": 0.0015, "hevc": 0.005},
@@ -86,7 +95,9 @@ def jobs(study: Study) -> dict[str, int]:
     for task in study.tasks:
         existing, models = len(study.existing(task)), len(study.models(task))
         compressed = len(study.all_compressed(task, "test")) + len(study.all_compressed(task, "train"))
-        count.update(fetch=1, compress=compressed, adopt=existing, train=models - existing, aggregate=1)
+        count.update(
+            fetch=1, preflight=1, cleared=1, compress=compressed, adopt=existing, train=models - existing, aggregate=1
+        )
         count.update(evaluate=len(study.all_outcomes(task)), attack=len(study.all_attacks(task)), contact_sheet=1)
         count[f"figures_{task}"] = 1
     return count
