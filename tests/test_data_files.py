@@ -2,6 +2,7 @@
 
 import collections
 import json
+import re
 import subprocess
 
 import av
@@ -132,7 +133,7 @@ def test_folder_layouts_that_cannot_work_are_named(pictures, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["truncated.png", "truncated.jpg", "text.png", "empty.png"])
-def test_damaged_images_stop_or_are_counted(pictures, tmp_path, damage):
+def test_damaged_images_stop_or_are_counted(pictures, tmp_path, damage, caplog):
     bad = pictures / "dog" / damage
     if damage.startswith("truncated"):
         write_image(bad, picture(64, 64))
@@ -143,10 +144,11 @@ def test_damaged_images_stop_or_are_counted(pictures, tmp_path, damage):
     with pytest.raises(LossyBenchError, match=f"{damage}.*on_error: skip"):
         build("image_folder", {"path": pictures}, out)
     assert not out.exists()
-    with pytest.warns(UserWarning, match=f"left out 1 unreadable.*{damage}"):
-        rows = build("image_folder", {"path": pictures, "on_error": "skip"}, out)
+    rows = build("image_folder", {"path": pictures, "on_error": "skip"}, out)
     assert len(rows) == 40
-    assert "1 unreadable" in artifacts.read_meta(out)["card"]["skipped"]
+    told = artifacts.read_meta(out)["card"]["left_out"]
+    assert re.match(rf"\w+ file \(1\): .*{damage}: ", told)
+    assert told in caplog.text
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -231,8 +233,8 @@ def test_audio_folder_names_what_it_cannot_read(tmp_path):
         bad.write_bytes(content)
         with pytest.raises(LossyBenchError, match=rf"bad\.wav.*{reason}"):
             build("audio_folder", {"path": root}, out)
-    with pytest.warns(UserWarning, match="left out 1 unreadable"):
-        assert len(build("audio_folder", {"path": root, "on_error": "skip"}, out)) == 12
+    assert len(build("audio_folder", {"path": root, "on_error": "skip"}, out)) == 12
+    assert "unreadable file (1): " in artifacts.read_meta(out)["card"]["left_out"]
 
 
 # Video -----------------------------------------------------------------------------------------------------------
@@ -304,7 +306,7 @@ def test_coco_boxes_labels_and_negatives(coco, tmp_path):
     rows = {row["id"]: row for row in build("coco", options, tmp_path / "out.parquet")}
     meta = artifacts.read_meta(tmp_path / "out.parquet")
     assert meta["classes"] == ["cat", "dog"]  # by ascending category id
-    assert meta["card"]["crowds"].startswith("1 ")
+    assert "1 boxes of crowds" in meta["card"]["left_out"]
     assert len(rows) == 12
     assert collections.Counter(row["split"] for row in rows.values()) == {"train": 7, "val": 2, "test": 3}
     assert rows["12.png"]["boxes"] == []
@@ -340,16 +342,16 @@ def test_coco_mistakes_are_named(coco, tmp_path):
 
     empty = {"id": 99, "image_id": 2, "category_id": 3, "bbox": [5, 5, 0, 4]}
     refuse("annotation 99: its bbox.*covers nothing", annotations=[*content["annotations"], empty])
-    with pytest.warns(UserWarning, match="left out 1 unreadable"):
-        build("coco", {**options, "on_error": "skip"}, tmp_path / "out.parquet")
+    build("coco", {**options, "on_error": "skip"}, tmp_path / "out.parquet")
+    assert "empty box (1): " in artifacts.read_meta(tmp_path / "out.parquet")["card"]["left_out"]
     refuse("annotation 98: its image_id", annotations=[{**empty, "id": 98, "image_id": 77}])
     refuse(r"annotations\[0\] has no 'bbox'", annotations=[{"id": 1, "image_id": 1, "category_id": 3}])
     refuse("has no list 'categories'", categories=None)
     bigger = [{**content["images"][0], "width": 300}, *content["images"][1:]]
     wide = {**empty, "image_id": 1, "bbox": [5, 5, 200, 4]}
-    refuse("image '1.png' is 30 x 20 pixels", images=bigger, annotations=[wide])
+    refuse(r"1\.png: is 30 x 20 pixels", images=bigger, annotations=[wide])
     refuse(
-        r"elsewhere\.png: no such image \(1 of 12",
+        r"elsewhere\.png: no such image.*on_error",
         images=[{**content["images"][0], "file_name": "elsewhere.png"}, *content["images"][1:]],
     )
     file.write_text("{")

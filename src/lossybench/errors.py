@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 
@@ -12,6 +13,24 @@ class LossyBenchError(Exception):
 
     The command line prints the message without a traceback and exits with status 2.
     """
+
+
+@contextlib.contextmanager
+def naming(item: object) -> Iterator[None]:
+    """Turn whatever is raised inside into a LossyBenchError whose message starts with `item`: a file, an id or a key.
+
+    Libraries raise what they like for media, payloads and models that they were not written for. This is the one place
+    where that becomes an error of ours. What ends the program, such as KeyboardInterrupt, passes.
+    """
+    try:
+        yield
+    except LossyBenchError as error:
+        text = str(error)
+        raise LossyBenchError(text if text.startswith(str(item)) else f"{item}: {text}") from error.__cause__
+    except Exception as error:
+        said = " ".join(str(error).split())
+        kind = "not enough memory" if isinstance(error, MemoryError) else type(error).__name__
+        raise LossyBenchError(f"{item}: {kind}{': ' * bool(said)}{said[:300]}") from error
 
 
 def nearest(wrong: object, right: Iterable[str]) -> str:

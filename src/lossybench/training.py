@@ -26,7 +26,7 @@ from torch import nn
 from tqdm import tqdm
 
 from lossybench import artifacts, codecs, models, tasks
-from lossybench.errors import LossyBenchError
+from lossybench.errors import LossyBenchError, naming
 from lossybench.fingerprint import source_digest
 from lossybench.models import runtime
 from lossybench.models.inputs import Input, common_shape
@@ -237,8 +237,9 @@ class _Loader:
 
         def decode(found: tuple[dict[str, Any], bytes]) -> tuple[str, list[Example]]:
             item, payload = found
-            decoded = codec.decode(payload, tuple(item["shape"]), item["sampling_rate"])
-            return item["id"], self.task.examples(decoded, item, training=True)
+            with naming(f"{source}: item {item['id']}"):
+                decoded = codec.decode(payload, tuple(item["shape"]), item["sampling_rate"])
+                return item["id"], self.task.examples(decoded, item, training=True)
 
         payloads = artifacts.iter_rows(source, ["id", "payload"])
         yield from self.feed(

@@ -41,7 +41,7 @@ from lossybench.attacks.items import Items, Stored, Tried
 from lossybench.attacks.methods import METHODS
 from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.conditions import ORIGINAL, level_text
-from lossybench.errors import LossyBenchError
+from lossybench.errors import LossyBenchError, naming
 from lossybench.integers import GRIDS, Grid, lengths
 from lossybench.models import runtime
 
@@ -123,6 +123,10 @@ def _is_main(aim: Aim, how: AttackSettings) -> bool:
     return (aim.attack, aim.norm, aim.epsilon) == how.aims[0][:3]
 
 
+def _said(batch: Items) -> str:
+    return f"attack on the items {batch.ids[0]} to {batch.ids[-1]}"
+
+
 def expected(anyone: Victim, schedule: Schedule, items: Items, how: AttackSettings, kept: Parts) -> Stored:
     """The items of T3-EoT for the `schedule`, made once against all levels and then tried at each.
 
@@ -131,7 +135,8 @@ def expected(anyone: Victim, schedule: Schedule, items: Items, how: AttackSettin
 
     def made(aim: Aim, number: int, batch: Items) -> np.ndarray:
         def craft() -> Iterator[dict[str, bytes]]:
-            return ({"item": item.tobytes()} for item in anyone.craft(batch, aim, how, (how.seed, number, 0)))
+            with naming(_said(batch)):
+                return iter([{"item": item.tobytes()} for item in anyone.craft(batch, aim, how, (how.seed, number, 0))])
 
         rows = kept.rows(f"eot-{'-'.join(map(str, aim))}-{number}", _EXPECTED, craft)
         content = b"".join(row["item"] for row in rows)
@@ -162,7 +167,8 @@ class Run:
         schema = SCHEMAS[self.victim.info["kind"]]
         for number, batch in enumerate(items.batches(self.victim.how.batch_size)):
             attacked = functools.partial(self._attacked, number, batch, schedule)
-            yield from kept.rows(f"{level_text(self.level)}-{number}", schema, attacked)
+            with naming(_said(batch)):
+                yield from kept.rows(f"{level_text(self.level)}-{number}", schema, attacked)
 
     @property
     def _judge(self) -> Victim:
@@ -269,11 +275,9 @@ def attacked_items(data: Path, victim: AttackedModel) -> Items:
     found = []
     for row in iter_rows(data, ["id", "media", "shape", "sampling_rate", "label", "boxes"], splits=["test"]):
         if row["id"] in chosen:
-            try:
+            with naming(f"{data}: item {row['id']}"):
                 media = lossless.decode(row["media"], tuple(row["shape"]), row["sampling_rate"])
                 found.append((row["id"], *bare.item(media, row, whole), row["sampling_rate"]))
-            except LossyBenchError as error:
-                raise LossyBenchError(f"{data}: item {row['id']}: {error}") from None
     names, integers, truths, rates = zip(*found, strict=True)
     if len(set(rates)) > 1:
         raise LossyBenchError(f"{data}: items have different sampling rates {sorted(set(rates))}; resample them to one")
@@ -305,7 +309,8 @@ def with_stored(items: Items, path: Path, victim: AttackedModel) -> Items:
             raise LossyBenchError(f"{path}: attacks item {row['id']}, which is not chosen now; make the table again")
         if row["tier"] in ALONE:
             aim = Aim(row["attack"], row["norm"], row["epsilon"], row["goal"])
-            media = lossless.decode(row["adversarial"], shape, items.sampling_rate)
+            with naming(f"{path}: item {row['id']}"):
+                media = lossless.decode(row["adversarial"], shape, items.sampling_rate)
             stored[row["tier"], aim][place[row["id"]]] = victim.grid.layout(media)
         if row["goal"] == "targeted":
             targets[place[row["id"]]] = bare.target(row)

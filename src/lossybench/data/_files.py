@@ -8,16 +8,16 @@ import csv
 import dataclasses
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, field_validator
 
 from lossybench.data import _splits
-from lossybench.data.dataset import SPLITS, Box, Dataset, Description, Finding, Item, Source, needed
-from lossybench.errors import LossyBenchError, nearest
+from lossybench.data.dataset import SPLITS, Box, Dataset, Description, Finding, Item, Severity, Source, needed
+from lossybench.errors import LossyBenchError, naming, nearest
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}  # where the data come without splits
 LOSSY = {".jpg", ".jpeg", ".webp", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".mp4", ".m4v", ".mov", ".mkv",
@@ -41,34 +41,99 @@ class Entry:
     stop: int | None = None
 
 
+class Survey(NamedTuple):
+    """What listings and labels alone tell of a data set: no media have been read. The entries are in their splits."""
+
+    classes: list[str]
+    entries: list[Entry]
+    findings: list[Finding]
+
+
 class FileDataset(Dataset):
-    """Data that are read from files, some of which may be unreadable."""
+    """Data that are read from files, some of which may be missing or unreadable."""
 
     on_error: Literal["stop", "skip"] = Field(
-        "stop", description="at a file that cannot be read: stop, or skip it and say so on the card"
+        "stop",
+        description="at an item that is missing, damaged or wrongly labelled: stop, or skip it and say so on the card",
     )
+
+    @abc.abstractmethod
+    def survey(self, seed: int) -> Survey:
+        """All classes, all entries, and all that is odd about them, without reading media.
+
+        A fault of one item is a finding of the severity `fault`, and that item is left out. seed: what the splits are
+        made from. Raises LossyBenchError only where nothing can be listed: no folder, no table, no such columns.
+        """
+
+    @abc.abstractmethod
+    def about(self, found: Survey) -> Description:
+        """What the data set is, by what its survey `found`, whether or not a study could run with it."""
+
+    @abc.abstractmethod
+    def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
+        """Media and sampling rate of one item. Raises LossyBenchError, naming the file, when it cannot be read."""
+
+    def look(self, entry: Entry) -> list[Finding]:
+        """What is odd about the file of an item that can be read, by its header."""
+        return []
+
+    @property
+    def fault(self) -> Severity:
+        """How severe a fault of one item is: with `on_error: skip` the study goes on without it."""
+        return "error" if self.on_error == "stop" else "warning"
 
     @property
     def sampling_rate(self) -> float:
         """Hz that all clips of audio are brought to; 0 for other media."""
         return 0.0
 
-    def read(
-        self, entries: Sequence[Entry], decode: Callable[[Entry], tuple[np.ndarray, float]], skipped: list[str]
-    ) -> Iterator[Item]:
-        """Yield the entries as items. decode: gives media and sampling rate of an entry, or raises LossyBenchError.
+    def read(self, entry: Entry) -> tuple[np.ndarray, float]:
+        """What `decode` gives. Raises LossyBenchError, naming the file, whatever it is that cannot be read."""
+        with naming(entry.path):
+            if not entry.path.is_file():
+                raise LossyBenchError("no such file")
+            if not entry.path.stat().st_size:
+                raise LossyBenchError("has no bytes")
+            return self.decode(entry)
 
-        skipped: with `on_error: skip`, the errors are appended to this list. Raises LossyBenchError otherwise.
-        """
-        for entry in entries:
+    def listed(self, seed: int) -> Survey:
+        """The survey of a data set that can be read. Raises LossyBenchError for the first finding that is an error."""
+        found = self.survey(seed)
+        errors = [finding for finding in found.findings if finding.severity == "error"]
+        if errors:
+            more = f" (and {len(errors) - 1} more: `lossybench check` lists them)" if len(errors) > 1 else ""
+            skip = "; mend or remove it, or set on_error: skip" if errors[0].left_out else ""
+            raise LossyBenchError(f"{errors[0]}{skip}{more}")
+        return found
+
+    def describe(self, seed: int) -> Description:
+        return self.about(self.listed(seed))
+
+    def items(self, seed: int, left_out: list[Finding]) -> Iterator[Item]:
+        found = self.listed(seed)
+        left_out += [finding for finding in found.findings if finding.left_out]
+        for entry in found.entries:
             try:
-                media, rate = decode(entry)
+                media, rate = self.read(entry)
             except LossyBenchError as error:
                 if self.on_error == "stop":
                     raise LossyBenchError(f"{error}; mend or remove it, or set on_error: skip") from None
-                skipped.append(str(error))
+                left_out.append(unreadable(entry, error, self.fault))
                 continue
             yield Item(entry.id, entry.split, entry.group, media, rate, entry.label, entry.boxes)
+
+
+def unreadable(entry: Entry, error: LossyBenchError, severity: Severity) -> Finding:
+    """The finding that the media of an item cannot be read, for the reason that the `error` gives."""
+    text = str(error).removeprefix(f"{entry.path}: ")
+    kind = "unreadable file"
+    if "no bytes" in text:
+        kind = "empty file"
+    elif "no samples" in text:
+        kind = "clip of no length"
+    elif any(word in text for word in ("truncated", "cut short")):
+        kind = "truncated file"
+    return Finding(kind, severity, str(entry.path), text, left_out=True)
 
 
 class UserFiles(FileDataset):
@@ -183,38 +248,13 @@ class ClassFolders(UserFiles):
         {}, description="names of these columns of `labels` where they differ: {file: ImageId, label: TrueLabel}"
     )
 
-    @abc.abstractmethod
-    def decode(self, path: Path) -> tuple[np.ndarray, float]:
-        """Media and sampling rate of the file `path`. Raises LossyBenchError, naming it, when it cannot be read."""
-
-    @abc.abstractmethod
-    def look(self, path: Path) -> list[Finding]:
-        """What is odd, by its header, about the file `path`, which can be read."""
-
-    def describe(self, seed: int) -> Description:
-        return self.described(self.path, *self._entries(seed))
-
-    def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
-        yield from self.read(self._entries(seed)[1], lambda entry: self.decode(entry.path), skipped)
+    def about(self, found: Survey) -> Description:
+        return self.described(self.path, found.classes, found.entries)
 
     def sources(self) -> list[Source]:
         return [Source(self.path, self.extensions), *([Source(self.labels)] if self.labels else [])]
 
-    def _entries(self, seed: int) -> tuple[list[str], list[Entry]]:
-        """Class names, and all entries in their splits, by the listing alone. Raises the first error that is found."""
-        classes, entries, findings = self.survey(seed)
-        errors = [finding for finding in findings if finding.severity == "error"]
-        if errors:
-            more = f" (and {len(errors) - 1} more: `lossybench check` lists them)" if len(errors) > 1 else ""
-            raise LossyBenchError(f"{errors[0].item}: {errors[0].text}{more}")
-        return classes, entries
-
-    def survey(self, seed: int) -> tuple[list[str], list[Entry], list[Finding]]:
-        """Class names, all entries in their splits, and all that is odd about them, by the listing alone.
-
-        seed: what the splits are made from. Raises LossyBenchError only where nothing can be listed: no folder, no
-        CSV, no such columns.
-        """
+    def survey(self, seed: int) -> Survey:
         findings: list[Finding] = []
         classes, entries = self._from_table(findings) if self.labels else self._from_folders(findings)
         if len(classes) < 2:
@@ -229,7 +269,7 @@ class ClassFolders(UserFiles):
                 findings.append(Finding("name not in UTF-8", "error", shown, text))
         entries = self.with_splits(entries, seed) if entries else []
         findings += shared_groups(entries)
-        return classes, entries, findings + self._thin(classes, entries)
+        return Survey(classes, entries, findings + self._thin(classes, entries))
 
     def _thin(self, classes: list[str], entries: list[Entry]) -> list[Finding]:
         """Classes and splits that lack items."""

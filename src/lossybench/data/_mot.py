@@ -113,7 +113,7 @@ class MotClips(FileDataset):
         starts = [0, *(end + self.gap for end in ends[:-1])]
         return list(zip(SPLITS, starts, ends, strict=True))
 
-    def read_clip(self, entry: Entry) -> tuple[np.ndarray, float]:
+    def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
         """The frames of a clip that `clips` made, uint8 (frames, H, W, 3) RGB, and frames/s.
 
         Raises LossyBenchError, naming the file, for a frame that cannot be read or is of another size.

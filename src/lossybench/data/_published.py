@@ -12,7 +12,7 @@ import collections
 import dataclasses
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -20,8 +20,8 @@ import numpy as np
 from pydantic import Field, PositiveInt, field_validator
 
 from lossybench.data import download
-from lossybench.data._files import SHARES, Entry, FileDataset, compressed_before, split_up
-from lossybench.data.dataset import SPLITS, Description, Item, Source
+from lossybench.data._files import SHARES, Entry, FileDataset, Survey, compressed_before, split_up
+from lossybench.data.dataset import SPLITS, Description, Source
 from lossybench.errors import LossyBenchError, nearest
 
 VAL_SHARE = 0.1  # of the published training items, where no validation split is published
@@ -91,10 +91,6 @@ class PublishedDataset(FileDataset):
         Raises LossyBenchError, naming it, for a file that is missing or not as published.
         """
 
-    @abc.abstractmethod
-    def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
-        """Media and sampling rate of one item. Raises LossyBenchError, naming the file, when it cannot be read."""
-
     @property
     def shape(self) -> tuple[int, ...]:
         """About that of an item with these options: what planning goes by before anything is downloaded."""
@@ -107,7 +103,12 @@ class PublishedDataset(FileDataset):
 
     def describe(self, seed: int) -> Description:
         """See Dataset. The items of what is still to be downloaded are counted as published."""
-        counts = self._announced() if self.path is None else self._counts(seed)
+        return self._described(self._announced() if self.path is None else self._counts(seed))
+
+    def about(self, found: Survey) -> Description:
+        return self._described(collections.Counter(entry.split for entry in found.entries))
+
+    def _described(self, counts: dict[str, int]) -> Description:
         return Description(
             self.medium,
             self.kind,
@@ -118,8 +119,8 @@ class PublishedDataset(FileDataset):
             compressed_before({"compressed_before": ", ".join(self.facts.compressed_before)} | self.card, []),
         )
 
-    def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
-        yield from self.read(self._all(seed), self.decode, skipped)
+    def survey(self, seed: int) -> Survey:
+        return Survey(self.classes, self._all(seed), [])
 
     def sources(self) -> list[Source]:
         return [Source(self.path)] if self.path else []

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from pydantic import Field
 
 from lossybench.data import audio_io
-from lossybench.data._files import ClassFolders
+from lossybench.data._files import ClassFolders, Entry
 from lossybench.data.dataset import Finding
 
 
@@ -20,11 +18,11 @@ class AudioFolder(ClassFolders):
     extensions = audio_io.EXTENSIONS
     sample_rate: int = Field(16000, ge=8000, le=48000, description="sampling rate (Hz) that all clips get")
 
-    def decode(self, path: Path) -> tuple[np.ndarray, float]:
-        return audio_io.read(path, self.sample_rate)
+    def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
+        return audio_io.read(entry.path, self.sample_rate)
 
-    def look(self, path: Path) -> list[Finding]:
-        return audio_io.look(path, self.sample_rate)
+    def look(self, entry: Entry) -> list[Finding]:
+        return audio_io.look(entry.path, self.sample_rate)
 
     @property
     def sampling_rate(self) -> float:

@@ -6,16 +6,16 @@ import collections
 import dataclasses
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from pydantic import Field, model_validator
 
 from lossybench.data import _images
-from lossybench.data._files import Entry, UserFiles
-from lossybench.data.dataset import SPLITS, Box, Description, Item, Source, needed
+from lossybench.data._files import Entry, Survey, UserFiles
+from lossybench.data.dataset import SPLITS, Box, Description, Finding, Source, needed
 from lossybench.errors import LossyBenchError
 
 
@@ -43,25 +43,22 @@ class Coco(UserFiles):
             raise ValueError("images: give one folder, as there is one annotation file")
         return self
 
-    def describe(self, seed: int) -> Description:
-        classes, entries, crowds, _ = self._entries(seed)
+    def about(self, found: Survey) -> Description:
         folder = self.images if isinstance(self.images, Path) else next(iter(self.images.values()))
-        about = self.described(folder, classes, entries)
-        if crowds:
-            about.card["crowds"] = f"{crowds} boxes of crowds left out"
-        return about
+        return self.described(folder, found.classes, found.entries)
 
-    def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
-        _, entries, _, dropped = self._entries(seed)
-        skipped.extend(dropped)
-        for item in self.read(entries, lambda entry: (_images.read(entry.path), 0.0), skipped):
-            height, width, _ = item.media.shape
-            if any(box.x1 > width or box.y1 > height for box in item.boxes):
-                raise LossyBenchError(
-                    f"image {item.id!r} is {width} x {height} pixels, smaller than the annotations say; these "
-                    "must be of this very file"
-                )
-            yield item
+    def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
+        picture = _images.read(entry.path)
+        height, width, _ = picture.shape
+        if any(box.x1 > width or box.y1 > height for box in entry.boxes):
+            raise LossyBenchError(
+                f"{entry.path}: is {width} x {height} pixels, smaller than the annotations say; these must be of this "
+                "very file"
+            )
+        return picture, 0.0
+
+    def look(self, entry: Entry) -> list[Finding]:
+        return _images.look(entry.path)
 
     def sources(self) -> list[Source]:
         """See Dataset. Only the long JSON tells which pictures are read, so all count that Pillow knows by name."""
@@ -69,38 +66,40 @@ class Coco(UserFiles):
         suffixes = ("", *Image.registered_extensions())
         return [Source(file) for file in files] + [Source(folder, suffixes) for folder in dict.fromkeys(folders)]
 
-    def _entries(self, seed: int) -> tuple[list[str], list[Entry], int, list[str]]:
-        """Class names, all entries in their splits, the number of crowds, and which boxes were dropped as broken."""
+    def survey(self, seed: int) -> Survey:
         files = self.annotations if isinstance(self.annotations, dict) else {"": self.annotations}
         classes: list[str] = []
         entries: list[Entry] = []
-        crowds = 0
-        dropped: list[str] = []
+        findings: list[Finding] = []
         for split, file in files.items():
             folder = self.images[split] if isinstance(self.images, dict) else self.images
             if not folder.is_dir():
                 raise LossyBenchError(f"data set 'coco': images: folder {folder} does not exist")
-            titles, found, found_crowds, found_dropped = parse(file, folder, split)
+            titles, found, crowds, dropped = parse(file, folder, split)
             if classes and titles != classes:
                 raise LossyBenchError(f"{file}: its categories {titles} differ from the other splits' {classes}")
             classes = titles
             entries += [dataclasses.replace(entry, group=self.group_of(entry.id)) for entry in found]
-            crowds += found_crowds
-            dropped += found_dropped
-        if dropped and self.on_error == "stop":
-            raise LossyBenchError(f"{dropped[0]}; mend or remove it, or set on_error: skip")
-        missing = [entry.path for entry in entries if not entry.path.is_file()]
-        if missing and self.on_error == "stop":
-            raise LossyBenchError(
-                f"{missing[0]}: no such image ({len(missing)} of {len(entries)} are missing); set `images` to the "
-                "folder that file_name counts from, or set on_error: skip"
-            )
-        entries = self.with_splits(entries, seed)
+            if crowds:
+                text = f"{crowds} boxes of crowds are left out"
+                findings.append(Finding("crowds", "note", str(file), text, left_out=True))
+            findings += [
+                Finding("empty box", self.fault, where, text, left_out=True)
+                for where, text in (one.rsplit(": ", 1) for one in dropped)
+            ]
+        text = "no such image; `images` is the folder that file_name counts from"
+        findings += [
+            Finding("missing file", self.fault, str(entry.path), text, left_out=True)
+            for entry in entries
+            if not entry.path.is_file()
+        ]
+        entries = self.with_splits([entry for entry in entries if entry.path.is_file()], seed)
         splits = {entry.split for entry in entries}
         for split in needed(splits):
             if split not in splits:
-                raise LossyBenchError(f"data set 'coco': no images in split {split!r}; add images, groups or a file")
-        return classes, entries, crowds, dropped
+                text = f"no images in split {split!r}; add images, groups or a file"
+                findings.append(Finding("empty split", "error", "data set 'coco'", text))
+        return Survey(classes, entries, findings)
 
 
 def parse(file: Path, folder: Path, split: str) -> tuple[list[str], list[Entry], int, list[str]]:

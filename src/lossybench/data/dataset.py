@@ -17,6 +17,7 @@ import pydantic
 
 Kind = Literal["classification", "detection"]
 Medium = Literal["image", "audio", "video"]
+Severity = Literal["error", "warning", "note"]
 SPLITS = ("train", "val", "test")
 
 
@@ -31,12 +32,17 @@ class Finding:
 
     kind: what sort of thing it is, in two or three words. severity: an error makes the study impossible, a warning
     makes its results doubtful, and a note is worth knowing. item: the file or class that the finding is about.
+    left_out: what `item` names is not among the items of the data set; the card counts what is left out.
     """
 
     kind: str
-    severity: Literal["error", "warning", "note"]
+    severity: Severity
     item: str
     text: str = ""
+    left_out: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.item}: {self.text}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,9 +141,9 @@ class Dataset(pydantic.BaseModel, abc.ABC):
         return []
 
     @abc.abstractmethod
-    def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
+    def items(self, seed: int, left_out: list[Finding]) -> Iterator[Item]:
         """Yield the items of train, then val, then test, one at a time; the same seed yields the same items.
 
-        skipped: what `on_error: skip` leaves out is appended to this list, each with its reason.
+        left_out: a finding for each thing that is left out, whatever the reason, is appended to this list.
         Raises LossyBenchError for an item that cannot be read.
         """

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from lossybench.data import _images
-from lossybench.data._files import ClassFolders
+from lossybench.data._files import ClassFolders, Entry
 from lossybench.data.dataset import Finding
 
 
@@ -18,8 +16,8 @@ class ImageFolder(ClassFolders):
     medium = "image"
     extensions = _images.EXTENSIONS
 
-    def decode(self, path: Path) -> tuple[np.ndarray, float]:
-        return _images.read(path), 0.0
+    def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
+        return _images.read(entry.path), 0.0
 
-    def look(self, path: Path) -> list[Finding]:
-        return _images.look(path)
+    def look(self, entry: Entry) -> list[Finding]:
+        return _images.look(entry.path)

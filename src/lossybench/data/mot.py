@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import Field, field_validator
 
 from lossybench.data import _mot
-from lossybench.data._files import Entry, compressed_before
-from lossybench.data.dataset import SPLITS, Description, Item, Source
+from lossybench.data._files import Survey, compressed_before
+from lossybench.data.dataset import SPLITS, Description, Source
 from lossybench.errors import nearest
 
 
@@ -34,23 +33,19 @@ class Mot(_mot.MotClips):
                 raise ValueError(f"no MOT class {title!r}; {nearest(title, _mot.OBJECTS)}")
         return objects
 
-    def describe(self, seed: int) -> Description:
-        entries = self._entries()
-        counts = collections.Counter(entry.split for entry in entries)
-        before = compressed_before(self.card, entries)
+    def about(self, found: Survey) -> Description:
+        counts = collections.Counter(entry.split for entry in found.entries)
+        before = compressed_before(self.card, found.entries)
         unstated = dict.fromkeys(("source", "licence", "citation"), "not stated")
         prior = "frames are JPEG files" if "JPEG" in before else "frames are in a lossless format"
         card = {"title": self.path.resolve().name, **unstated, "prior_compression": prior, **self.card}
         return Description(self.medium, self.kind, self.objects, card, dict(counts), 0.0, before)
-
-    def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
-        yield from self.read(self._entries(), self.read_clip, skipped)
 
     def sources(self) -> list[Source]:
         read = [_mot.read_sequence(folder) for folder in _mot.find_sequences(self.path, self.name)]
         notes = [Source(one.folder / name) for one in read for name in ("seqinfo.ini", "gt/gt.txt")]
         return notes + [Source(one.images, (one.suffix.lower(),)) for one in read]
 
-    def _entries(self) -> list[Entry]:
+    def survey(self, seed: int) -> Survey:
         entries = self.clips(_mot.find_sequences(self.path, self.name), self.objects)
-        return sorted(entries, key=lambda entry: (SPLITS.index(entry.split), entry.id))
+        return Survey(self.objects, sorted(entries, key=lambda entry: (SPLITS.index(entry.split), entry.id)), [])

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from lossybench.data import _mot
 from lossybench.data._published import Entry, Facts, PublishedDataset, one
 from lossybench.data.download import remotes
@@ -33,6 +31,3 @@ class Mot17Det(_mot.MotClips, PublishedDataset):
 
     def entries(self, root: Path) -> list[Entry]:
         return self.clips(_mot.find_sequences(one(root, "train", self.name), self.name), self.classes)
-
-    def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
-        return self.read_clip(entry)

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from lossybench.data import _espeak, audio_io
-from lossybench.data.dataset import SPLITS, Dataset, Description, Item
+from lossybench.data.dataset import SPLITS, Dataset, Description, Finding, Item
 
 # Two of the rhyming sets of the Modified Rhyme Test, which speech coders are measured with (House et al., J. Acoust.
 # Soc. Am. 37, 1965; ANSI/ASA S3.2): words differ in their first consonant only, which codecs blur first.
@@ -48,7 +48,7 @@ class SpokenWords(Dataset):
         counts = {split: getattr(self, split) for split in SPLITS}
         return Description("audio", "classification", _WORDS, card, counts, self.sample_rate)
 
-    def items(self, seed: int, skipped: list[str]) -> Iterator[Item]:
+    def items(self, seed: int, left_out: list[Finding]) -> Iterator[Item]:
         for split in SPLITS:
             plans = [self._plan(seed, split, index) for index in range(getattr(self, split))]
             # One process a split, so that the number of training clips does not change the test clips.

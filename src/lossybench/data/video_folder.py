@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import av
 import numpy as np
 from pydantic import Field
 
 from lossybench.data import _videos
-from lossybench.data._files import ClassFolders
+from lossybench.data._files import ClassFolders, Entry
 from lossybench.data.dataset import Finding
 
 _SAME = {"mov,mp4,m4a,3gp,3g2,mj2": {"m4v", "mov"}, "matroska,webm": {"webm"}, "mpeg": {"mpg", "mpeg"}, "asf": {"wmv"}}
@@ -26,11 +24,11 @@ class VideoFolder(ClassFolders):
     extensions = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp")
     max_frames: int | None = Field(None, ge=1, description="frames kept of each clip, from its start; null: all")
 
-    def decode(self, path: Path) -> tuple[np.ndarray, float]:
-        return _videos.read(path, 0, self.max_frames, whole=True)
+    def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
+        return _videos.read(entry.path, 0, self.max_frames, whole=True)
 
-    def look(self, path: Path) -> list[Finding]:
-        findings = []
+    def look(self, entry: Entry) -> list[Finding]:
+        path, findings = entry.path, []
         with av.open(str(path)) as container:
             known = container.format.extensions
             if known and path.suffix.lower().lstrip(".") not in known | _SAME.get(container.format.name, set()):

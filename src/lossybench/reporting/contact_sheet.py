@@ -18,7 +18,7 @@ from scipy import signal
 from lossybench import codecs
 from lossybench.artifacts import iter_rows, read_meta
 from lossybench.conditions import ORIGINAL
-from lossybench.errors import LossyBenchError
+from lossybench.errors import LossyBenchError, naming
 from lossybench.reporting import style
 from lossybench.reporting.summary import amount
 
@@ -113,7 +113,8 @@ def _decode(samples: list[dict[str, Any]], compressed: list[Path], medium: str) 
         for row in iter_rows(path, columns=["id", "payload", "rate", measure]):
             item = wanted.pop(row["id"], None)
             if item:
-                media = codec.decode(row["payload"], tuple(item["shape"]), item["sampling_rate"])
+                with naming(f"{path}: item {row['id']}"):
+                    media = codec.decode(row["payload"], tuple(item["shape"]), item["sampling_rate"])
                 fidelity = "identical" if row[measure] == math.inf else f"{row[measure]:.1f} dB"
                 cells[row["id"]] = _Cell(media, label, f"{amount(row['rate'])} {unit}, {fidelity}")
             if not wanted:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from lossybench import codecs
 from lossybench.artifacts import COMPRESSED, iter_rows, read_meta, write_table
 from lossybench.conditions import ORIGINAL, Condition
-from lossybench.errors import LossyBenchError
+from lossybench.errors import LossyBenchError, naming
 from lossybench.fidelity import MEASURES, measure, rate_of
 
 SPLITS = {"train": ("train", "val"), "test": ("test",)}
@@ -48,7 +48,7 @@ def compress(
     def rows() -> Iterator[dict[str, Any]]:
         for row in tqdm(iter_rows(data, splits=SPLITS[part]), str(Condition(codec, level)), unit="item", mininterval=2):
             shape, sampling_rate = tuple(row["shape"]), row["sampling_rate"]
-            try:
+            with naming(f"{data}: item {row['id']}"):
                 media = lossless.decode(row["media"], shape, sampling_rate)
                 coder.check(level, meta["medium"], sampling_rate)
                 encoded = coder.encode(media, level, sampling_rate)
@@ -56,8 +56,6 @@ def compress(
                 if part == "test":
                     decoded = coder.decode(encoded.payload, shape, sampling_rate)
                     fidelity = measure(media, decoded, meta["medium"], sampling_rate)
-            except LossyBenchError as error:
-                raise LossyBenchError(f"{data}: item {row['id']}: {error}") from None
             yield {
                 "id": row["id"],
                 "split": row["split"],

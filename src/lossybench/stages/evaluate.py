@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from lossybench import artifacts, codecs, models, tasks
-from lossybench.errors import LossyBenchError
+from lossybench.errors import LossyBenchError, naming
 from lossybench.models import runtime
 from lossybench.tasks.media import stage, to_float
 from lossybench.tasks.task_kind import Example, TaskKind
@@ -97,12 +97,14 @@ def level_outcomes(
 
     def decode(row: dict[str, Any]) -> list[tuple[str, Example]]:
         item = truth[row["id"]]
-        decoded = codec.decode(row["payload"], tuple(item["shape"]), item["sampling_rate"])
-        return [(row["id"], example) for example in task.examples(decoded, item, training=False)]
+        with naming(f"{path}: item {row['id']}"):
+            decoded = codec.decode(row["payload"], tuple(item["shape"]), item["sampling_rate"])
+            return [(row["id"], example) for example in task.examples(decoded, item, training=False)]
 
     def predict() -> Iterator[dict[str, Any]]:
         media = stage(np.stack([example.media for _, example in waiting]), device)
-        predictions = task.predict(network, to_float(media, task.medium, device))
+        with naming(f"{path}: items {waiting[0][0]} to {waiting[-1][0]}"):
+            predictions = task.predict(network, to_float(media, task.medium, device))
         for (name, example), prediction in zip(waiting, predictions, strict=True):
             yield {"id": name, "level": float(meta["level"]), **task.outcome(example, prediction, truth[name])}
         waiting.clear()

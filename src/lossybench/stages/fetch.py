@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import warnings
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ from tqdm import tqdm
 
 from lossybench import artifacts, codecs, data
 from lossybench.conditions import ORIGINAL
-from lossybench.data.dataset import Description, Item, needed
-from lossybench.errors import LossyBenchError
+from lossybench.data.dataset import Description, Finding, Item, needed
+from lossybench.errors import LossyBenchError, naming
 from lossybench.pictures import Scale
 from lossybench.sources import check
+
+_log = logging.getLogger(__name__)
 
 
 def fetch(
@@ -52,7 +54,7 @@ def fetch(
     dataset = data.get(adapter, options)
     description = dataset.describe(seed)
     scaled = Scale(**scale) if scale else None
-    skipped: list[str] = []
+    left_out: list[Finding] = []
     counts: collections.Counter[tuple[str, int]] = collections.Counter()
     total = sum(description.counts.values()) if description.counts else None  # None: only reading tells
 
@@ -68,24 +70,34 @@ def fetch(
         def rows() -> Iterator[dict[str, Any]]:
             original = codecs.get(ORIGINAL)
             seen: set[str] = set()
-            for item in dataset.items(seed, skipped):
+            for item in dataset.items(seed, left_out):
                 if item.id in seen:
                     raise LossyBenchError(f"data set {adapter!r}: two items share the id {item.id!r}")
                 seen.add(item.id)
-                if scaled:
-                    item = dataclasses.replace(item, media=scaled.apply(item.media))
+                with naming(f"item {item.id}"):
+                    if scaled:
+                        item = dataclasses.replace(item, media=scaled.apply(item.media))
+                    payload = original.encode(item.media, 0, item.sampling_rate).payload
                 counts[item.split, item.label] += 1
                 progress.update()
-                yield _row(item, original.encode(item.media, 0, item.sampling_rate).payload)
+                yield _row(item, payload)
 
         artifacts.write_table(aside, artifacts.DATA, rows(), meta)
         _check_counts(adapter, description, counts)
-        if skipped:
+        if left_out:
             # Only now is their number known. Parquet keeps metadata with the schema, so the file is written again.
-            meta["card"] = {**description.card, "skipped": f"{len(skipped)} unreadable: {'; '.join(skipped[:5])}"}
+            meta["card"] = {**description.card, "left_out": _told(left_out)}
             artifacts.write_table(aside, artifacts.DATA, artifacts.iter_rows(aside), meta)
-            warnings.warn(f"data set {adapter!r}: left out {meta['card']['skipped']}", stacklevel=2)
+            _log.warning("data set %r: left out: %s", adapter, meta["card"]["left_out"])
         unchanged()
+
+
+def _told(left_out: list[Finding]) -> str:
+    """How many things of each kind were left out, and the first of each, for the card and the log."""
+    by_kind: dict[str, list[Finding]] = collections.defaultdict(list)
+    for finding in left_out:
+        by_kind[finding.kind].append(finding)
+    return "; ".join(f"{kind} ({len(those)}): {those[0]}" for kind, those in by_kind.items())
 
 
 def _row(item: Item, payload: bytes) -> dict[str, Any]:

@@ -22,9 +22,9 @@ from lossybench import codecs, data
 from lossybench.artifacts import write_json
 from lossybench.conditions import ORIGINAL
 from lossybench.config import read
-from lossybench.data._files import LOSSY, ClassFolders, FileDataset
+from lossybench.data._files import LOSSY, Entry, FileDataset, unreadable
 from lossybench.data.dataset import SPLITS, Finding
-from lossybench.errors import LossyBenchError
+from lossybench.errors import LossyBenchError, naming
 from lossybench.fidelity import measure, rate_of
 from lossybench.pictures import Scale
 
@@ -127,68 +127,46 @@ Read = tuple[str, str, int, np.ndarray | None, float]
 
 def _opened(dataset: data.Dataset, adapter: str, seed: int) -> tuple[Report, Iterator[Read]]:
     """The report as far as a list of the items tells, and the items, which are still to be read."""
-    if isinstance(dataset, ClassFolders):
-        try:
-            classes, entries, findings = dataset.survey(seed)
-        except LossyBenchError as error:
-            return _hopeless(adapter, dataset.medium, error), iter(())
-        report = Report(f"{dataset.path} ({adapter})", dataset.medium, "classification", classes, findings)
-        report.formats.update(entry.path.suffix.lower() for entry in entries)
-        return report, _files(dataset, entries, report)
-    severity: Any = "warning"
-    if isinstance(dataset, FileDataset):
-        severity = "error" if dataset.on_error == "stop" else "warning"
-        dataset = dataset.model_copy(update={"on_error": "skip"})  # so that reading goes on after a fault
+    found = None
     try:
-        about = dataset.describe(seed)
+        if isinstance(dataset, FileDataset):
+            found = dataset.survey(seed)
+            about = dataset.about(found)
+        else:
+            about = dataset.describe(seed)
     except LossyBenchError as error:
-        return _hopeless(adapter, "image", error), iter(())
+        unusable = Finding("unusable", "error", adapter, str(error))
+        return Report(adapter, dataset.medium, "", [], [unusable]), iter(())
     report = Report(f"{about.card.get('title', adapter)} ({adapter})", about.medium, about.kind, about.classes, [])
     report.prior = about.card.get("prior_compression", "not stated")
-    return report, _any(dataset, report, seed, severity)
+    if isinstance(dataset, FileDataset) and found:
+        report.findings += found.findings
+        report.formats.update(entry.path.suffix.lower() for entry in found.entries)
+        return report, _files(dataset, found.entries, report)
+    return report, _made(dataset, seed)
 
 
-def _hopeless(adapter: str, medium: str, error: LossyBenchError) -> Report:
-    return Report(adapter, medium, "", [], [Finding("unusable", "error", adapter, str(error))])
-
-
-def _files(dataset: ClassFolders, entries: list[Any], report: Report) -> Iterator[Read]:
-    severity = "error" if dataset.on_error == "stop" else "warning"
+def _files(dataset: FileDataset, entries: list[Entry], report: Report) -> Iterator[Read]:
+    """The items that are read from files; a fault of one is a finding, and the check goes on."""
     for entry in tqdm(entries, desc="check", unit="item", mininterval=2):
         media, rate = None, 0.0
         try:
-            if not entry.path.stat().st_size:
-                raise LossyBenchError(f"{entry.path}: has no bytes")
-            media, rate = dataset.decode(entry.path)
-            report.findings += dataset.look(entry.path)
+            media, rate = dataset.read(entry)
+            with naming(entry.path):
+                report.findings += dataset.look(entry)
         except LossyBenchError as error:
-            text = str(error).removeprefix(f"{entry.path}: ")
-            report.findings.append(Finding(_fault(text), severity, str(entry.path), text))  # type: ignore[arg-type]
+            report.findings.append(unreadable(entry, error, dataset.fault))
         yield entry.id, entry.split, entry.label, media, rate
     lossy = [entry.id for entry in entries if entry.path.suffix.lower() in LOSSY]
     if lossy:
         text = f"{len(lossy)} of {len(entries)} files, such as {lossy[0]}, are in lossy formats: compressed twice here"
-        report.findings.append(Finding("lossy source", "warning", str(dataset.path), text))
+        report.findings.append(Finding("lossy source", "warning", report.title, text))
 
 
-def _fault(text: str) -> str:
-    if text == "has no bytes":
-        return "empty file"
-    if "no samples" in text:
-        return "clip of no length"
-    return "truncated file" if any(word in text for word in ("truncated", "cut short")) else "unreadable file"
-
-
-def _any(dataset: data.Dataset, report: Report, seed: int, severity: Any) -> Iterator[Read]:
-    skipped: list[str] = []
-    try:
-        for item in tqdm(dataset.items(seed, skipped), desc="check", unit="item", mininterval=2):
-            yield item.id, item.split, item.label, item.media, item.sampling_rate
-    except LossyBenchError as error:
-        report.findings.append(Finding("unusable", "error", report.title, str(error)))
-    for text in skipped:
-        where, _, what = text.partition(": ")
-        report.findings.append(Finding("unreadable", severity, where, what))
+def _made(dataset: data.Dataset, seed: int) -> Iterator[Read]:
+    """The items that are generated or come with a package."""
+    for item in tqdm(dataset.items(seed, []), desc="check", unit="item", mininterval=2):
+        yield item.id, item.split, item.label, item.media, item.sampling_rate
 
 
 def _content(id: str, media: np.ndarray, medium: str, rate: float) -> list[Finding]:

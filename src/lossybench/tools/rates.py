@@ -12,8 +12,8 @@ from tqdm import tqdm
 from lossybench import codecs, data
 from lossybench.artifacts import publish
 from lossybench.codecs.codec import Medium
-from lossybench.data._files import ClassFolders, subfolders
-from lossybench.errors import LossyBenchError
+from lossybench.data._files import ClassFolders, Entry, subfolders
+from lossybench.errors import LossyBenchError, naming
 from lossybench.fidelity import measure, rate_of
 
 
@@ -41,13 +41,11 @@ def measured(
     found: dict[float, list[dict[str, Any]]] = {level: [] for level in levels}
     with tqdm(total=len(files) * len(levels), desc=codec, unit="item", mininterval=2) as bar:
         for file in files:
-            media, rate = folder.decode(file)
+            media, rate = folder.read(Entry(file.name, file, "", file.name))
             for level in levels:
-                try:
+                with naming(file):
                     encoded = coder.encode(media, level, rate)
                     fidelity = measure(media, coder.decode(encoded.payload, media.shape, rate), medium, rate)
-                except LossyBenchError as error:
-                    raise LossyBenchError(f"{file}: {error}") from None
                 bits = {"rate": encoded.payload_bits, "file_rate": encoded.payload_bits + encoded.overhead_bits}
                 row = {name: rate_of(amount, media.shape, medium, rate) for name, amount in bits.items()}
                 found[level].append(row | fidelity)
