@@ -127,8 +127,10 @@ _PROTOCOL = "a detector returns, in evaluation, {boxes (K, 4), labels (K,), scor
 
 def _by_score(found: Any) -> dict[str, torch.Tensor]:
     """The boxes, labels and scores of one picture, in the order of falling scores, once they are checked."""
-    parts = {name: found.get(name) if isinstance(found, Mapping) else None for name in ("boxes", "labels", "scores")}
-    if not all(isinstance(part, torch.Tensor) for part in parts.values()):
+    wanted = ("boxes", "labels", "scores")
+    said = found if isinstance(found, Mapping) else {}
+    parts = {name: said[name] for name in wanted if isinstance(said.get(name), torch.Tensor)}
+    if len(parts) < len(wanted):
         raise LossyBenchError(f"finds {type(found).__name__} in a picture; {_PROTOCOL}")
     shapes = [tuple(part.shape) for part in parts.values()]
     count = len(parts["boxes"]) if parts["boxes"].ndim else -1

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from lossybench import artifacts, codecs, models, tasks
 from lossybench.chance import above_chance, chance, lower_bound
 from lossybench.conditions import ORIGINAL
-from lossybench.errors import LossyBenchError
+from lossybench.errors import LossyBenchError, naming
 from lossybench.models import existing_settings, from_torchvision, runtime
 from lossybench.models.existing import PROGRAM, Classifier, Detector, first_line, read_state, rebuild
 from lossybench.models.existing_settings import ExistingSettings
@@ -230,8 +230,10 @@ class _Trial:
         columns = ["id", "media", "shape", "sampling_rate", "label", "boxes"]
         for index, row in enumerate(artifacts.iter_rows(self.data, columns, splits=["test"])):
             if index in drawn:
-                media = original.decode(row["media"], tuple(row["shape"]), row["sampling_rate"])
-                yield from self.task.examples(media, row, training=False)
+                with naming(f"{self.data}: item {row['id']}"):
+                    media = original.decode(row["media"], tuple(row["shape"]), row["sampling_rate"])
+                    examples = self.task.examples(media, row, training=False)
+                yield from examples
 
     def _batch(self, examples: Sequence[Example]) -> torch.Tensor:
         media = torch.from_numpy(np.stack([example.media for example in examples]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import time
@@ -14,8 +13,9 @@ import numpy as np
 import torch
 
 from lossybench import artifacts, codecs, models, tasks
-from lossybench.conditions import ORIGINAL, Condition
-from lossybench.errors import LossyBenchError
+from lossybench.codecs.codec import Medium
+from lossybench.conditions import ORIGINAL
+from lossybench.errors import LossyBenchError, naming
 from lossybench.models import runtime
 from lossybench.models.existing import first_line
 from lossybench.tasks import training_settings
@@ -59,19 +59,19 @@ def preflight(
     runtime.start("cpu")
     found: dict[str, dict[str, float]] = {}
     for arch, own in asked["training"].items():
-        with _of_model(arch):
+        with naming(arch):
             learning = [row for row in rows if row["split"] != "test"]
             found[arch] = _try_training(data, meta, task, arch, own, learning, arch in asked["attacked"])
     for folder in adopted:
         model, info = models.load(folder)
-        with _of_model(info["arch"]):
+        with naming(info["arch"]):
             found[info["arch"]] = {"predict": info["sample"]["seconds"]}
             if info["arch"] in asked["attacked"]:
                 found[info["arch"]]["learn"] = _try_attack(data, model, info)
     artifacts.write_json(out, {"models": found})
 
 
-def _try_codecs(data: Path, medium: str, rows: Sequence[Row], chosen: Mapping[str, Mapping[str, Any]]) -> None:
+def _try_codecs(data: Path, medium: Medium, rows: Sequence[Row], chosen: Mapping[str, Mapping[str, Any]]) -> None:
     lossless = codecs.get(ORIGINAL)
     extreme = _extremes(rows)
     for row in _with_media(data, [row["id"] for row in extreme]):
@@ -79,17 +79,11 @@ def _try_codecs(data: Path, medium: str, rows: Sequence[Row], chosen: Mapping[st
         media = lossless.decode(row["media"], shape, sampling_rate)
         for name, how in chosen.items():
             coder = codecs.get(name, how["options"])
-            at = f"codec {name!r}"
-            try:
+            what = f"{data}: item {row['id']}, of the shape {list(shape)}, which is one of the smallest or largest"
+            with naming(f"{what}, does not pass {name}"):
                 for level in how["levels"]:
                     coder.check(level, medium, sampling_rate)
-                at = str(Condition(name, how["levels"][0]))
                 coder.decode(coder.encode(media, how["levels"][0], sampling_rate).payload, shape, sampling_rate)
-            except Exception as error:  # a codec's library may raise anything
-                what = f"item {row['id']!r}, of the shape {list(shape)}, which is one of the smallest or largest"
-                raise LossyBenchError(
-                    f"{data}: {what}, does not pass {at}: {first_line(error)}; leave out the item or the codec"
-                ) from error
 
 
 def _extremes(rows: Sequence[Row]) -> list[Row]:
@@ -193,23 +187,11 @@ def _seconds(work: Callable[[Sequence[Example]], None], examples: Sequence[Examp
 def _examples(data: Path, task: TaskKind, ids: Sequence[str], training: bool) -> Iterator[Example]:
     original = codecs.get(ORIGINAL)
     for row in _with_media(data, ids):
-        media = original.decode(row["media"], tuple(row["shape"]), row["sampling_rate"])
-        yield from task.examples(media, row, training=training)
+        with naming(f"{data}: item {row['id']}"):
+            media = original.decode(row["media"], tuple(row["shape"]), row["sampling_rate"])
+            examples = task.examples(media, row, training=training)
+        yield from examples
 
 
 def _batch(examples: Sequence[Example], medium: str) -> torch.Tensor:
     return to_float(torch.from_numpy(np.stack([example.media for example in examples])), medium, torch.device("cpu"))
-
-
-@contextlib.contextmanager
-def _of_model(arch: str) -> Iterator[None]:
-    """Put the model's name before an error, and make one of whatever the code of the model raises."""
-    try:
-        yield
-    except LossyBenchError as error:
-        raise LossyBenchError(f"{arch}: {error}") from None
-    except Exception as error:
-        raise LossyBenchError(
-            f"{arch}: fails on the first items ({type(error).__name__}: {first_line(error)}); see whether input_size "
-            "and batch_size are large enough for it"
-        ) from error
