@@ -24,6 +24,9 @@ from lossybench.pictures import Interpolation
 Form = Literal["published", "state", "exported", "onnx", "torchscript"]
 PUBLISHED = "torchvision/"
 MOST_OUTPUTS = 1_000_000
+# So many test items, drawn at random, show that a model works; where they do not, so many are asked. That either shows
+# it of a model that only guesses happens in fewer than one of ten cases.
+SAMPLES = (200, 2000)
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _SUFFIXES: dict[str, Form] = {

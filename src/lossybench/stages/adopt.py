@@ -24,19 +24,17 @@ from lossybench.conditions import ORIGINAL
 from lossybench.errors import LossyBenchError, naming
 from lossybench.models import existing_settings, from_torchvision, runtime
 from lossybench.models.existing import PROGRAM, Classifier, Detector, first_line, read_state, rebuild
-from lossybench.models.existing_settings import ExistingSettings
+from lossybench.models.existing_settings import SAMPLES, ExistingSettings
 from lossybench.models.inputs import Input, common_shape
 from lossybench.reading import NOTHING, read
 from lossybench.tasks import training_settings
 from lossybench.tasks.media import to_float
 from lossybench.tasks.task_kind import Example, TaskKind
 
-# So many test items, drawn at random, show that a model works; where they do not, so many are asked. That both show it
-# of a model that guesses happens by chance in fewer than one of ten.
-SAMPLES = (200, 2000)
 BATCH = 16  # items
 EXCHANGES = 19  # in so many ways pictures are given the boxes of others: 19 of 20 is 95 %
 SHOWN = 20  # of so many classes all outputs are told
+ITEMS, OBJECTS = "these", "the true objects"  # what answers are of, in words
 FAR_BETTER = 0.1  # by so much another order of the outputs must be right more often to be told
 _log = logging.getLogger(__name__)
 
@@ -70,7 +68,8 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
     elif form == "state":
         state = read_state(existing_settings.checkpoint_file(how.checkpoint))
     else:
-        content = existing_settings.checkpoint_file(how.checkpoint).read_bytes()
+        if not (content := existing_settings.checkpoint_file(how.checkpoint).read_bytes()):
+            raise LossyBenchError(f"{arch}: {how.checkpoint}: is empty")
         state = {PROGRAM: torch.frombuffer(bytearray(content), dtype=torch.uint8)}
     assert how.classes is not None
     known = existing_settings.named(how.classes)
@@ -200,7 +199,7 @@ class _Trial:
             f"the exact one-sided 95 % lower bound of the model's accuracy is {lower_bound(right, count):.3%}"
         )
         shown, could_be = (above_chance(each, count, guessed, 0) for each in (right, count))
-        return _Sample(said, right / count, guessed, shown, could_be, count, "these", labels, given, seconds)
+        return _Sample(said, right / count, guessed, shown, could_be, count, ITEMS, labels, given, seconds)
 
     def _precision(
         self, targets: list[Any], found: Sequence[Any], predictions: Sequence[Any], seconds: float
@@ -216,9 +215,7 @@ class _Trial:
         )
         objects = sum(len(target["labels"]) for target in targets)
         labels, answers = _read_objects(targets, found)
-        return _Sample(
-            said, value, guessed, value > guessed, bool(objects), count, "the true objects", labels, answers, seconds
-        )
+        return _Sample(said, value, guessed, value > guessed, bool(objects), count, OBJECTS, labels, answers, seconds)
 
     def _of(self, count: int) -> str:
         drawn = "all" if count == self.total else f"{count} of"
@@ -295,25 +292,26 @@ def _better_order(sample: _Sample, picked: np.ndarray, classes: list[str]) -> st
         tried.append(
             ("with the names in the order of numbers", outputs[_ranks([int(name) for name in classes])], every)
         )
-    seen = random & (answers != NOTHING)
-    counts = np.zeros((len(classes), max(answers.max(), outputs[-1]) + 1), int)
-    np.add.at(counts, (labels[seen], answers[seen]), 1)
-    _, matched = linear_sum_assignment(counts, maximize=True)
-    tried.append(("with outputs matched to the labels", matched, ~random))
-    least = chance(labels, len(classes))
+    read = answers != NOTHING
+    seen = random & read
+    columns, column = np.unique(np.concatenate([picked, answers[seen]]), return_inverse=True)
+    counts = np.zeros((len(classes), len(columns)), int)
+    np.add.at(counts, (labels[seen], column[len(picked) :]), 1)
+    tried.append(
+        ("with outputs matched to the labels", columns[linear_sum_assignment(counts, maximize=True)[1]], ~random)
+    )
+    least = chance(labels, len(classes)) if sample.asked == ITEMS else 0.0
     best, found = FAR_BETTER, ""
     for how, order, tested in tried:
-        right, count = int((answers == order[labels])[tested].sum()), int(tested.sum())
+        right, count = int(((answers == order[labels]) & read)[tested].sum()), int(tested.sum())
         given = float((answers == picked[labels])[tested].mean())
-        if order.min() >= 0 and right / count - given > best and lower_bound(right, count) > max(given, least):
+        if right / count - given > best and lower_bound(right, count) > max(given, least):
             best = right / count - given + FAR_BETTER  # a plain order is believed before a matched one
-            known = range(len(classes)) if order is not matched else np.flatnonzero(counts.any(axis=1)).tolist()
+            known = sorted({label for label in labels[tested | seen].tolist() if order[label] >= 0})
             pairs = [f"{classes[one]!r}: {order[one]}" for one in known]
             shown = ", ".join(pairs if len(pairs) <= SHOWN else [*pairs[:5], "..."])
-            found = (
-                f"{how}, {right / count:.3%} of {sample.asked} are right in place of {given:.3%}; if that is meant, "
-            )
-            found += f"write in `classes`: {{{shown}}}"
+            told = f"{right / count:.3%} of {sample.asked} are right in place of {given:.3%}"
+            found = f"{how}, {told}; if that is meant, write in `classes`: {{{shown}}}"
     return found
 
 

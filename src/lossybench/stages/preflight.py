@@ -127,22 +127,30 @@ def _try_training(
     examples = list(itertools.islice(_examples(data, task, [row["id"] for row in learnt], True), chosen.batch_size))
     # The items are dealt out evenly to the steps, so that the least batch is this one.
     total = len(learnt) * (chosen.frames_per_clip if (medium, kind) == ("video", "detection") else 1)
-    least = total // max(1, round(total / chosen.batch_size))
+    found = timed(task, model, examples, total // max(1, round(total / chosen.batch_size)))
+    if attacked:
+        _gradient(task, model, examples[:2])
+    return found
+
+
+def timed(task: TaskKind, model: torch.nn.Module, examples: Sequence[Example], least: int) -> dict[str, float]:
+    """The CPU seconds for an example, {learn, predict}, in which a model learns from some examples and predicts them.
+
+    examples: a batch at most. least: the number of examples in the smallest batch that training will have. Raises
+    LossyBenchError for a loss that is not finite.
+    """
 
     def learn(some: Sequence[Example]) -> None:
-        loss = task.loss(model.train(), _batch(some, medium), [example.target for example in some])
+        loss = task.loss(model.train(), _batch(some, task.medium), [example.target for example in some])
         if not loss.isfinite():
             raise LossyBenchError(f"its loss on the first items is {float(loss)}")
         loss.backward()
 
     def predict(some: Sequence[Example]) -> None:
         with torch.inference_mode():
-            task.predict(model.eval(), _batch(some, medium))
+            task.predict(model.eval(), _batch(some, task.medium))
 
-    found = {"learn": _seconds(learn, examples, max(1, min(2, least))), "predict": _seconds(predict, examples, 1)}
-    if attacked:
-        _gradient(task, model, examples[:2])
-    return found
+    return {"learn": _seconds(learn, examples, max(1, min(2, least))), "predict": _seconds(predict, examples, 1)}
 
 
 def _try_attack(data: Path, model: torch.nn.Module, info: Mapping[str, Any]) -> float:
