@@ -293,7 +293,8 @@ class Run:
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
         self.steps = max(1, round(len(examples.train.targets) / settings.batch_size))
-        total = self.steps * settings.epochs
+        # The last step has next to no learning rate, so that a run of one step would learn nothing.
+        total = max(2, self.steps * settings.epochs)
         # A rise of exactly one step would divide by zero in torch.
         rise = WARM_UP if WARM_UP * total != 1 else 2 * WARM_UP
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(

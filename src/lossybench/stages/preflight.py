@@ -90,7 +90,8 @@ def _extremes(rows: Sequence[Row]) -> list[Row]:
     """The smallest and the largest items, and those that are longest along one axis; one of each shape."""
     shapes = np.array([row["shape"] for row in rows], np.int64)
     sizes = shapes.prod(axis=1)
-    places = [sizes.argmin(), sizes.argmax(), *shapes.argmax(axis=0)]
+    uneven = shapes.min(axis=0) < shapes.max(axis=0)
+    places = [sizes.argmin(), sizes.argmax(), *shapes.argmax(axis=0)[uneven]]
     return list({tuple(rows[place]["shape"]): rows[place] for place in places}.values())
 
 
