@@ -571,13 +571,13 @@ def test_detectors_that_are_attacked_must_have_losses(spots, tmp_path):
     data, said = spots
     for name, own in (("fine", said()), ("none", said(losses=False)), ("outdated", said("Outdated"))):
         adopt(data, "toy", name, tmp_path / name, own)
-        settings = {"codecs": {"jpeg": {"levels": [50], "options": {}}}, "attacked": ["fine"]}
+        settings = {"codecs": {"jpeg": {"levels": [50], "options": {}}}, "attacked": {"fine": HOW}}
         preflight(data, "toy", tmp_path / "p.json", settings, [tmp_path / name])
         measured = json.loads((tmp_path / "p.json").read_text())["models"][name]
         assert set(measured) == ({"predict", "learn"} if name == "fine" else {"predict"})
     for name, message in (("none", "none: AssertionError: no losses"), ("outdated", "returns list in training mode")):
         with pytest.raises(LossyBenchError, match=message):
-            preflight(data, "toy", tmp_path / "p.json", {"attacked": [name]}, [tmp_path / name])
+            preflight(data, "toy", tmp_path / "p.json", {"attacked": {name: HOW}}, [tmp_path / name])
 
 
 def test_labels_that_count_from_1_are_refused_where_outputs_count_from_0(tmp_path):
@@ -602,6 +602,9 @@ def test_labels_that_count_from_1_are_refused_where_outputs_count_from_0(tmp_pat
 
 
 # Files of strangers -------------------------------------------------------------------------------------------------
+
+
+HOW = {"items": 8, "seed": 0}  # which items are attacked
 
 
 class Trap:

@@ -40,7 +40,12 @@ def _clips(folder, lengths):
 
 def test_a_trained_model_is_timed(tmp_path):
     data, _, _ = media_tables.image_task(tmp_path)
-    preflight(data, "toy", tmp_path / "p.json", {"training": {"resnet": SETTINGS}, "attacked": ["resnet"]})
+    preflight(
+        data,
+        "toy",
+        tmp_path / "p.json",
+        {"training": {"resnet": SETTINGS}, "attacked": {"resnet": {"items": 8, "seed": 0}}},
+    )
     (name, found), *others = json.loads((tmp_path / "p.json").read_text())["models"].items()
     assert name == "resnet" and not others and 0 < found["predict"] < found["learn"] < 1
 
@@ -53,6 +58,24 @@ def test_clips_of_several_lengths_need_an_input_size(tmp_path):
         preflight(data, "toy", tmp_path / "p.json", {"training": {"logmel_cnn": SETTINGS}})
     assert not (tmp_path / "p.json").exists()
     preflight(data, "toy", tmp_path / "p.json", {"training": {"logmel_cnn": {**SETTINGS, "input_size": [8000]}}})
+
+
+@pytest.mark.parametrize(
+    ("kind", "frames", "rates", "message"),
+    [
+        ("classification", (4, 4), (25.0, 30.0), "have 2 sampling rates, from 25 to 30; bring them to one"),
+        ("detection", (4, 6), (25.0, 25.0), "have 2 lengths, from 4 to 6 frames; cut them to one"),
+    ],
+)
+def test_clips_that_cannot_be_attacked_together_are_told(tmp_path, kind, frames, rates, message):
+    rows = [
+        media_tables.data_row(f"c{i}", "test", np.zeros((count, 8, 8, 3), np.uint8), 0, (), rate)
+        for i, (count, rate) in enumerate(zip(frames, rates, strict=True))
+    ]
+    data = media_tables.write_data(tmp_path / "d.parquet", rows, "video", kind, ["a"])
+    preflight(data, "toy", tmp_path / "p.json", {"attacked": {"net": {"items": 1, "seed": 0}}})
+    with pytest.raises(LossyBenchError, match=f"on which net is attacked {message}"):
+        preflight(data, "toy", tmp_path / "p.json", {"attacked": {"net": {"items": 2, "seed": 0}}})
 
 
 @pytest.mark.parametrize(

@@ -215,6 +215,9 @@ class Study:
 
     def preflight_settings(self, task: str) -> dict[str, Any]:
         """What the preflight of a task tries: its codecs, the architectures that it trains, and who is attacked."""
+        attacked: dict[str, list[int]] = {}
+        for model in self.attacked(task):
+            attacked.setdefault(model.arch, []).append(self.attack(model).items)
         levels = {codec: {"levels": self.levels(task, codec)} for codec in self.codecs[task]}
         seed = self.task(task).seeds[0]
         return {
@@ -222,7 +225,7 @@ class Study:
             "training": {
                 arch: self.training_settings(Model(task, arch, ORIGINAL, seed)) for arch in self.task(task).trained
             },
-            "attacked": list(dict.fromkeys(model.arch for model in self.attacked(task))),
+            "attacked": {arch: {"items": max(items), "seed": self.config.seed} for arch, items in attacked.items()},
         }
 
     def existing_settings(self, model: Model) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from lossybench import artifacts, codecs, models, tasks
+from lossybench.attacks.items import chosen
 from lossybench.codecs.codec import Medium
 from lossybench.conditions import ORIGINAL
 from lossybench.errors import LossyBenchError, naming
@@ -42,19 +43,21 @@ def preflight(
         task: the name of the task
         out: the JSON file to write: {models: {arch: {predict, learn}}}, CPU seconds for an item; learn is left out for
             models that exist already and are not attacked
-        settings: codecs {name: {levels, options}}, training {arch: training settings} and attacked [arch]
+        settings: codecs {name: {levels, options}}, training {arch: training settings} and attacked
+            {arch: {items, seed}}, which choose the items
         adopted: the folders of the models that exist already
 
     Raises:
         LossyBenchError: naming the codec and the item, or the model, that does not work; nothing is published then.
     """
-    asked = {"codecs": {}, "training": {}, "attacked": [], **(settings or {})}
+    asked = {"codecs": {}, "training": {}, "attacked": {}, **(settings or {})}
     meta = artifacts.read_meta(data)
     splits = ("train", "val", "test") if asked["training"] else ("test",)
     columns = ["id", "split", "shape", "sampling_rate"]
     rows = list(artifacts.iter_rows(data, columns, splits=splits))
     if not rows:
         raise LossyBenchError(f"{data}: no items in the split {splits[-1]}")
+    _check_attacked(data, meta, [row for row in rows if row["split"] == "test"], asked["attacked"])
     _try_codecs(data, meta["medium"], rows, asked["codecs"])
     runtime.start("cpu")
     found: dict[str, dict[str, float]] = {}
@@ -71,19 +74,35 @@ def preflight(
     artifacts.write_json(out, {"models": found})
 
 
-def _try_codecs(data: Path, medium: Medium, rows: Sequence[Row], chosen: Mapping[str, Mapping[str, Any]]) -> None:
+def _try_codecs(data: Path, medium: Medium, rows: Sequence[Row], asked: Mapping[str, Mapping[str, Any]]) -> None:
     lossless = codecs.get(ORIGINAL)
     extreme = _extremes(rows)
     for row in _with_media(data, [row["id"] for row in extreme]):
         shape, sampling_rate = tuple(row["shape"]), row["sampling_rate"]
         media = lossless.decode(row["media"], shape, sampling_rate)
-        for name, how in chosen.items():
+        for name, how in asked.items():
             coder = codecs.get(name, how["options"])
             what = f"{data}: item {row['id']}, of the shape {list(shape)}, which is one of the smallest or largest"
             with naming(f"{what}, does not pass {name}"):
                 for level in how["levels"]:
                     coder.check(level, medium, sampling_rate)
                 coder.decode(coder.encode(media, how["levels"][0], sampling_rate).payload, shape, sampling_rate)
+
+
+def _check_attacked(
+    data: Path, meta: Mapping[str, Any], tested: Sequence[Row], attacked: Mapping[str, Mapping[str, int]]
+) -> None:
+    """Raise LossyBenchError where the test items that are attacked cannot be attacked together."""
+    for arch, how in attacked.items():
+        some = [tested[place] for place in chosen(len(tested), how["items"], how["seed"])]
+        rates = sorted({row["sampling_rate"] for row in some})
+        if len(rates) > 1:
+            what = f"sampling rates, from {rates[0]:g} to {rates[-1]:g}; bring them to one"
+            raise LossyBenchError(f"{data}: the items on which {arch} is attacked have {len(rates)} {what}")
+        lengths = sorted({row["shape"][0] for row in some})
+        if len(lengths) > 1 and (meta["medium"], meta["kind"]) == ("video", "detection"):
+            what = f"lengths, from {lengths[0]} to {lengths[-1]} frames; cut them to one"
+            raise LossyBenchError(f"{data}: the clips on which {arch} is attacked have {len(lengths)} {what}")
 
 
 def _extremes(rows: Sequence[Row]) -> list[Row]:
@@ -111,24 +130,24 @@ def _try_training(
 ) -> dict[str, float]:
     """The seconds in which the architecture predicts and learns from an item. rows: of the splits train and val."""
     medium, kind = meta["medium"], meta["kind"]
-    chosen = training_settings.read(own, medium, kind, models.default_settings(arch, medium, kind))
+    how = training_settings.read(own, medium, kind, models.default_settings(arch, medium, kind))
     learnt = [row for row in rows if row["split"] == "train"]
     if not learnt or len(learnt) == len(rows):
         raise LossyBenchError(f"{data}: training needs items in train and in val, and one of them has none")
-    input = input_of(rows, chosen, medium, kind, arch, str(data))
+    input = input_of(rows, how, medium, kind, arch, str(data))
     info = {
         **{key: meta[key] for key in ("medium", "kind", "classes")},
         "task": name,
         "input": {"shape": input.shape, "sampling_rate": input.sampling_rate},
-        "settings": chosen.model_dump(mode="json"),
+        "settings": how.model_dump(mode="json"),
     }
     task = tasks.get(info)
     torch.manual_seed(0)
-    model = models.build(arch, medium, kind, len(meta["classes"]), input, chosen.weights)
-    examples = list(itertools.islice(_examples(data, task, [row["id"] for row in learnt], True), chosen.batch_size))
+    model = models.build(arch, medium, kind, len(meta["classes"]), input, how.weights)
+    examples = list(itertools.islice(_examples(data, task, [row["id"] for row in learnt], True), how.batch_size))
     # The items are dealt out evenly to the steps, so that the least batch is this one.
-    total = len(learnt) * (chosen.frames_per_clip if (medium, kind) == ("video", "detection") else 1)
-    found = timed(task, model, examples, total // max(1, round(total / chosen.batch_size)))
+    total = len(learnt) * (how.frames_per_clip if (medium, kind) == ("video", "detection") else 1)
+    found = timed(task, model, examples, total // max(1, round(total / how.batch_size)))
     if attacked:
         _gradient(task, model, examples[:2])
     return found
