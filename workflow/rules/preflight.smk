@@ -16,6 +16,8 @@ rule preflight:
         ],
     output:
         LAYOUT.preflight("{task}", "json"),
+    wildcard_constraints:
+        task="|".join(STUDY.tasks),
     log:
         LAYOUT.log("preflight", "{task}"),
     benchmark:
