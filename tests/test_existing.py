@@ -429,16 +429,14 @@ def test_a_weak_model_is_shown_to_be_above_chance_by_more_items(tmp_path, caplog
     assert sample["metric"] == "accuracy" and sample["chance"] == 0.5 and sample["seconds"] > 0
 
 
-@pytest.mark.parametrize("shift", [1, -1])
-def test_outputs_shifted_by_one_are_told_with_what_to_write(tmp_path, shift):
+@pytest.mark.parametrize(("shift", "way"), [(1, "up"), (-1, "down")])
+def test_outputs_shifted_by_one_are_told_with_what_to_write(tmp_path, shift, way):
     """As a thousand classes that count from 1 met `classes: 1000`."""
     count = 1000
     labels = np.arange(400) + 1
     classes = [str(number) for number in range(count)]
     data, said = _told(tmp_path, classes, labels, labels, Told(count, shift))
-    hint = (
-        rf"shifted by one.*, 100.000% of these are right in place of 0.000%; .*{{'1': {1 + shift}, '2': {2 + shift}, "
-    )
+    hint = rf"shifted {way} by one, .*, 100.000% of these are right in place of 0.000%; .*{{'1': {1 + shift}, '2': "
     _refused(tmp_path, data, {**said, "classes": count}, f"accuracy 0.000% on all 400.*{hint}")
     right = {"classes": {name: (int(name) + shift) % count for name in classes}}
     adopt(data, "toy", "own", tmp_path / "out", {**said, **right})
@@ -552,7 +550,7 @@ def test_a_detector_at_chance_is_refused(spots, tmp_path):
     sample = models.read_info(tmp_path / "fine")["sample"]
     assert (sample["metric"], sample["value"], sample["items"]) == ("map50", pytest.approx(1), 24)
     _refused(tmp_path, data, said(blind=True), "own: is not shown to be above chance: mAP50 0.0.* on all 24 test items")
-    hint = r"shifted by one, 100.000% of the true objects are right in place of 0.000%.*{'spot': 2}"
+    hint = r"shifted up by one, .* 100.000% of the true objects are right in place of 0.000%.*{'spot': 2}"
     _refused(tmp_path, data, said(label=2), f"mAP50 0.0000 .*{hint}")
     _refused(tmp_path, data, {**said(), "minimum": 1.0, "normalise": {"mean": [1], "std": [1]}}, "fails on a batch")
 

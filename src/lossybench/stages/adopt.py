@@ -284,8 +284,8 @@ def _better_order(sample: _Sample, picked: np.ndarray, classes: list[str]) -> st
     random = np.random.default_rng(0).permutation(len(labels)) % 2 == 0
     every, outputs = np.ones(len(labels), bool), np.sort(picked)
     tried = [
-        ("with all outputs shifted by one", picked + 1, every),
-        ("with all outputs shifted by one the other way", picked - 1, every),
+        ("with all outputs shifted up by one, as where output 0 is the background", picked + 1, every),
+        ("with all outputs shifted down by one, as where labels count from 1", picked - 1, every),
         ("with the names in the order of text", outputs[_ranks(classes)], every),
     ]
     if all(map(str.isdecimal, classes)):

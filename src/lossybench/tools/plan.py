@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import json
 import math
@@ -22,6 +23,7 @@ from lossybench.conditions import ORIGINAL, Condition, Model
 from lossybench.config import GPU_STAGES, Stage
 from lossybench.data._published import PublishedDataset
 from lossybench.data.dataset import SPLITS
+from lossybench.errors import naming
 from lossybench.layout import Part
 from lossybench.models.existing_settings import SAMPLES, ExistingSettings, is_existing
 from lossybench.study import Study, load
@@ -117,16 +119,19 @@ def timings(study: Study, trial: bool = False) -> Timings:
 
     trial: whether to time those models of torchvision and torchaudio here that `preflight` has not timed yet, with
     random weights, which takes some seconds for each. What is in no `Timing` counts as one of the compact models.
+    Raises LossyBenchError, naming the key, for a model that fails in such a trial.
     """
     found: Timings = {}
     for task in study.tasks:
-        path = study.layout.preflight(task, "json")
-        measured = json.loads(path.read_bytes())["models"] if path.exists() else {}
+        measured: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError):  # there is none yet, or a damaged one
+            measured = json.loads(study.layout.preflight(task, "json").read_bytes())["models"]
         for arch in study.task(task).models:
             if arch in measured:
                 found[task, arch] = _timing(measured[arch], "preflight")
             elif trial and "/" in arch:
-                found[task, arch] = _timing(_tried(study, task, arch), "a trial now")
+                with naming(f"tasks.{task}.models.{arch}"):
+                    found[task, arch] = _timing(_tried(study, task, arch), "a trial now")
     return found
 
 
@@ -153,7 +158,8 @@ def _tried(study: Study, task: str, arch: str) -> dict[str, float]:
         size = from_torchvision.published(arch.partition("/")[2], about.medium, about.kind, chosen.checkpoint)
         size = (*(16,) * (about.medium == "video"), *tuple(size.transforms().crop_size * 2)[:2])
     shape = tuple(size or (_shape(study, task) if about.medium == "audio" else _shape(study, task)[:-1]))
-    rate = about.sampling_rate if about.medium == "audio" else 0.0
+    # Where only reading tells the rate, it is taken for the one that torchaudio's encoders need.
+    rate = about.sampling_rate or 16000.0 if about.medium == "audio" else 0.0
     info = {
         "medium": about.medium,
         "kind": about.kind,
