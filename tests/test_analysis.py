@@ -1,5 +1,6 @@
 """Intervals, verdicts and rate curves against published figures, other libraries and simulations."""
 
+import functools
 import math
 
 import bjontegaard
@@ -11,7 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_sc
 from statsmodels.stats.contingency_tables import mcnemar
 
 from lossybench.analysis import label_metrics as classification
-from lossybench.analysis.comparisons import Primary, paired
+from lossybench.analysis.comparisons import Primary, paired, reference
 from lossybench.analysis.intervals import (
     Interval,
     Resamples,
@@ -24,6 +25,7 @@ from lossybench.analysis.intervals import (
 )
 from lossybench.analysis.rate_curves import bjontegaard_delta
 from lossybench.analysis.verdicts import fixed_sequence, items_needed, verdict
+from lossybench.chance import above_chance, chance, lower_bound
 
 
 def test_tango_published_example():
@@ -141,18 +143,72 @@ def test_wilson_published_example():
 
 
 def test_verdicts():
-    assert verdict(Interval(-0.01, 0.01, -0.008, 0.008), 0.01) == "acceptable"
-    assert verdict(Interval(-0.08, -0.05, -0.075, -0.055), 0.05) == "unacceptable"
-    assert verdict(Interval(-0.06, 0.01, -0.05, 0.005), 0.05) == "inconclusive"  # the bound is the margin itself
+    assert verdict(Interval(-0.01, 0.01, -0.008, 0.008), 0.01, 0.8) == "acceptable"
+    assert verdict(Interval(-0.08, -0.05, -0.075, -0.055), 0.05, 0.8) == "unacceptable"
+    assert verdict(Interval(-0.06, 0.01, -0.05, 0.005), 0.05, 0.8) == "inconclusive"  # the bound is the margin itself
+
+
+def test_no_loss_is_judged_of_a_model_that_could_not_lose_it():
+    unharmed, harmed = Interval(-0.01, 0.01, -0.008, 0.008), Interval(-0.08, -0.05, -0.075, -0.055)
+    for above in (-0.9, 0.0, 0.02):  # the last is the margin itself
+        assert verdict(unharmed, 0.02, above) == verdict(harmed, 0.02, above) == "no reference"
+    assert verdict(unharmed, 0.02, 0.021) == "acceptable"
+
+
+def test_chance_is_the_best_constant_answer():
+    assert chance([0, 1, 2, 0], 3) == 0.5
+    assert chance(np.arange(40) % 10, 10) == 0.1
+    assert chance([3], 5) == 1.0
+    for labels in ([], [0, 3], [-1]):
+        with pytest.raises(ValueError, match=r"labels|negative"):
+            chance(labels, 3)
+
+
+def test_lower_bound_is_where_the_exact_test_just_rejects():
+    for right, items in ((1, 5), (37, 50), (50, 50), (120, 400)):
+        assert stats.binom.sf(right - 1, items, lower_bound(right, items)) == pytest.approx(0.05)
+    assert lower_bound(0, 20) == 0.0
+
+
+@pytest.mark.parametrize("odds", [[0.5, 0.5], [0.1] * 10, [0.9, 0.1], [0.4, 0.3, 0.2, 0.1]])
+@pytest.mark.parametrize("items", [40, 400])
+def test_who_guesses_passes_for_a_model_on_at_most_a_twentieth_of_test_sets(odds, items):
+    """A simulation with no margin at all, which is the hardest: with one, a guesser passes less often still."""
+    rng, runs, classes = np.random.default_rng([items, len(odds)]), 1500, len(odds)
+    labels = rng.choice(classes, size=(runs, items), p=odds)
+    level = [chance(each, classes) for each in labels]
+    shown = functools.cache(above_chance)
+
+    def passed(answers, margin=0.0):
+        right = (answers == labels).sum(axis=1).tolist()
+        return np.mean([shown(count, items, each, margin) for count, each in zip(right, level, strict=True)])
+
+    highest = stats.binom.ppf(0.999, runs, 0.05) / runs  # a twentieth, and what 1,500 runs scatter about it
+    assert passed(rng.integers(0, classes, labels.shape)) <= highest
+    assert passed(rng.choice(classes, size=labels.shape, p=odds)) <= highest
+    assert passed(np.zeros_like(labels)) == 0  # always the largest class
+    # A model that is well above chance passes nearly always, also by a margin of 2 points.
+    able = np.where(rng.random(labels.shape) < 0.99, labels, (labels + 1) % classes)
+    if items == 400:
+        assert passed(able, 0.02) > 0.99
+
+
+def test_the_worst_seed_decides_whether_there_is_a_reference():
+    rng, resamples = np.random.default_rng(1), Resamples.draw(300, 100, 0)
+    right = rng.random((2, 300)) < np.array([[0.95], [0.1]])
+    both = primary(right, resamples)
+    of_both, of_first = (reference(of, 0.0, 1.0, np.full(len(of.seeds), 0.1), 300) for of in (both, both.of([0])))
+    assert of_first.above_chance == pytest.approx(lower_bound(int(right[0].sum()), 300) - 0.1)
+    assert of_both.value > 0.5 and of_both.above_chance < 0.02 < 0.8 < of_first.above_chance
 
 
 def test_few_items_that_all_agree_are_inconclusive():
     right = np.ones((1, 100), bool)
-    assert verdict(paired_score(right, right), 0.02) == "inconclusive"
-    assert verdict(paired_score(np.ones((1, 133), bool), np.ones((1, 133), bool)), 0.02) == "acceptable"
+    assert verdict(paired_score(right, right), 0.02, 0.8) == "inconclusive"
+    assert verdict(paired_score(np.ones((1, 133), bool), np.ones((1, 133), bool)), 0.02, 0.8) == "acceptable"
     same = paired_guarded(0.0, np.zeros(500), 100)  # detection: no resample differs
-    assert verdict(same, 0.02) == "inconclusive"
-    assert verdict(paired_guarded(0.0, np.zeros(500), 133), 0.02) == "acceptable"
+    assert verdict(same, 0.02, 0.8) == "inconclusive"
+    assert verdict(paired_guarded(0.0, np.zeros(500), 133), 0.02, 0.8) == "acceptable"
 
 
 def test_fixed_sequence_stops_at_the_first_failure():

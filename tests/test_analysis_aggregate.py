@@ -60,13 +60,14 @@ class Study:
         for codec in levels:
             path = self.folder / "outcomes" / regime / str(seed) / f"{codec}.parquet"
             meta = {"task": "toy", "arch": "net", "regime": regime, "seed": seed, "codec": codec}
+            meta["existing"] = False
 
             def rows(codec=codec):
                 for level in levels[codec]:
                     lost = round(wrong[codec, level] * len(ids))
                     for i, name in enumerate(ids):
                         if self.kind == "detection":
-                            box, gone = [0.0, 0.0, 9.0, 9.0], i < lost
+                            box, gone = [10.0 * i, 0.0, 10.0 * i + 9, 9.0], i < lost  # each item's lies elsewhere
                             found = {"boxes": [] if gone else box, "labels": [] if gone else [0]}
                             found["scores"] = [] if gone else [0.5 + i / 10000]
                             yield {
@@ -151,6 +152,37 @@ def test_too_few_items_are_inconclusive(tmp_path, kind):
     assert limits["verdict"].to_dict() == {1.0: "inconclusive", 2.0: "inconclusive", 5.0: "inconclusive"}
     assert limits["level"].isna().all() and limits["stopped_at"].eq(90).all()
     assert limits["items_needed"].to_dict() == {1.0: 268, 2.0: 133, 5.0: 52}
+
+
+@pytest.mark.parametrize("kind", ["classification", "detection"])
+def test_a_model_that_answers_at_chance_gets_no_verdict_though_it_loses_nothing(tmp_path, kind):
+    never = dict.fromkeys(wrong(), 1.0 if kind == "detection" else 0.7)
+    summary = Study(tmp_path, kind=kind).model(never).summary()
+    assert (summary["differences"]["difference"] == 0).all()
+    assert set(summary["verdicts"]["verdict"]) == {"no reference"} and not summary["verdicts"]["tested"].any()
+    limits = summary["limits"]
+    assert set(limits["verdict"]) == {"no reference"}
+    assert limits[["level", "label", "rate", "stopped_at", "stopped_verdict", "items_needed"]].isna().all(axis=None)
+    assert limits["chance"].iloc[0] == (0 if kind == "detection" else pytest.approx(1 / 3, abs=0.002))
+    assert (limits["above_chance"] < 0.01).all()
+    assert limits["reference"].iloc[0] == (0 if kind == "detection" else pytest.approx(0.3))
+    assert ((limits["reference_low"] <= limits["reference"]) & (limits["reference"] <= limits["reference_high"])).all()
+
+
+def test_the_margin_by_which_a_reference_has_to_be_above_chance_is_the_loss_that_it_may_have(tmp_path):
+    # 160 of 400 items right, 40 %: the exact lower bound is 35.9 %, and chance 33.5 %.
+    limits = Study(tmp_path).model(dict.fromkeys(wrong(), 0.6)).summary()["limits"].set_index("delta")
+    assert limits.loc[1.0, "above_chance"] == pytest.approx(0.359 - 0.335, abs=0.001)
+    assert limits["verdict"].to_dict() == {1.0: "acceptable", 2.0: "acceptable", 5.0: "no reference"}
+
+
+def test_one_class_is_no_task_that_a_model_could_fail_at(tmp_path):
+    study = Study(tmp_path)
+    study.labels = np.zeros(400, int)
+    rows = (study.row(DATA, id=name, split="test", label=0, boxes=[]) for name in study.ids)
+    write_table(study.data, DATA, rows, read_meta(study.data) | {"classes": ["a"]})
+    limits = study.model(dict.fromkeys(wrong(), 0.0)).summary()["limits"]
+    assert set(limits["verdict"]) == {"no reference"} and (limits["chance"] == 1).all()
 
 
 def test_detection_study(tmp_path):

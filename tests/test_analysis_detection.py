@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lossybench.analysis import box_metrics as detection
+from lossybench.analysis.comparisons import Primary, reference
 from lossybench.analysis.intervals import Resamples
 
 
@@ -125,3 +126,66 @@ def test_bootstrap_covers_the_map_of_the_population():
         low, high = np.quantile(detection.weighted(matches, 0.5, boot)[1], (0.025, 0.975))
         covered.append(low <= truth <= high)
     assert np.mean(covered) > 0.8
+
+
+def scenes(detect, items=60, rng=None):
+    """Frames with two true boxes each, and the detections that `detect` makes of these boxes (2, 4)."""
+    corner = rng.uniform(0, 80, (items, 2, 2))
+    true = np.concatenate([corner, corner + rng.uniform(15, 40, (items, 2, 2))], axis=2).astype(np.float32)
+    found = np.stack([detect(boxes) for boxes in true]).astype(np.float32)
+    of, count = np.repeat(np.arange(items), 2), found.shape[1]
+    scores = rng.permutation(items * count).astype(np.float32) / (items * count)
+    labels = np.zeros(items * count, np.int64)
+    return detection.Frames(
+        *(np.arange(items), np.repeat(np.arange(items), count), found.reshape(-1, 4), labels, scores),
+        *(of, true.reshape(-1, 4), np.zeros(len(of), np.int64)),
+    )
+
+
+def shown_above_chance(frames, items=60):
+    """By how much a detector's mAP50 is shown to exceed what its detections reach on other items."""
+    resamples = Resamples.draw(items, 200, 0)
+    matches = detection.match(frames, items)
+    values, samples = detection.measure(frames, matches, 0.5, resamples)
+    blind = np.array([detection.coco_map(detection.unseen(frames, 0))[1]])
+    return reference(Primary((0,), values[1:2], samples[None, 1], None), 0.0, 1.0, blind, items).above_chance
+
+
+def test_a_detector_that_does_not_look_is_not_shown_to_be_above_chance():
+    """With the margin of one point: boxes drawn at random, a lattice that is the same for all items, and nothing."""
+    rng, runs = np.random.default_rng(0), 12
+
+    def random(_):
+        corner = rng.uniform(0, 80, (20, 2))
+        return np.hstack([corner, corner + rng.uniform(15, 40, (20, 2))])
+
+    grid = np.stack(np.meshgrid(np.arange(0, 80, 14), np.arange(0, 80, 14)), axis=-1).reshape(-1, 2)
+    lattice = np.hstack([grid, grid + 28])
+    by_chance = [shown_above_chance(scenes(random, rng=rng)) for _ in range(runs)]
+    assert np.mean(np.array(by_chance) > 0.01) <= 0.05
+    collapsed = [scenes(lambda _: lattice, rng=rng) for _ in range(runs)]
+    assert np.mean([shown_above_chance(one) > 0.01 for one in collapsed]) <= 0.05
+    assert np.mean([detection.coco_map(one)[1] for one in collapsed]) > 0.01  # though it reaches more than nothing
+    nothing = scenes(lambda _: np.zeros((0, 4)), rng=rng)
+    assert shown_above_chance(nothing) < 0 == detection.coco_map(detection.unseen(nothing, 0))[1]
+    able = [shown_above_chance(scenes(lambda boxes: boxes + rng.normal(0, 3, (2, 4)), rng=rng)) for _ in range(5)]
+    assert min(able) > 0.3
+
+
+def test_detections_move_to_another_item_frame_by_frame():
+    """Clips of 1, 2 and 3 frames; a detection says by its box which frame it was made in."""
+    item = np.repeat([0, 1, 2], [1, 2, 3])
+    box = np.zeros((6, 4), np.float32)
+    box[:, 0] = np.arange(6)
+    each, none = np.arange(6), np.zeros(6, np.int64)
+    frames = detection.Frames(item, each, box, none, np.linspace(0, 1, 6, dtype=np.float32), each, box, none)
+    moved = detection.unseen(frames, seed=3)
+    came, went = moved.boxes[:, 0].astype(int), moved.frame
+    first = np.array([0, 1, 3])
+    assert (item[came] != item[went]).all() and (came - first[item[came]] == went - first[item[went]]).all()
+    assert (np.diff(went) >= 0).all() and (moved.scores == frames.scores[came]).all()
+    assert moved.true_boxes is frames.true_boxes
+    # Each item has what fits of another's: frames that the other clip lacks are left out.
+    pairs = dict(zip(item[came].tolist(), item[went].tolist(), strict=True))
+    assert sorted(pairs) == sorted(pairs.values()) == [0, 1, 2]
+    assert len(came) == sum(min(a + 1, b + 1) for a, b in pairs.items())

@@ -229,7 +229,7 @@ def test_audio_folder_names_what_it_cannot_read(tmp_path):
     assert {row["sampling_rate"] for row in build("audio_folder", {"path": root, "sample_rate": 8000}, out)} == {8000}
     bad = root / "no" / "bad.wav"
     whole = (root / "no" / "0.wav").read_bytes()
-    for content, reason in ((whole[:-500], "cut short"), (whole[:40], "without samples"), (b"hello", "not audio")):
+    for content, reason in ((whole[:-500], "cut short"), (whole[:40], "damaged"), (b"hello", "not audio")):
         bad.write_bytes(content)
         with pytest.raises(LossyBenchError, match=rf"bad\.wav.*{reason}"):
             build("audio_folder", {"path": root}, out)
@@ -345,11 +345,8 @@ def test_coco_mistakes_are_named(coco, tmp_path):
     build("coco", {**options, "on_error": "skip"}, tmp_path / "out.parquet")
     assert "empty box (1): " in artifacts.read_meta(tmp_path / "out.parquet")["card"]["left_out"]
     refuse("annotation 98: its image_id", annotations=[{**empty, "id": 98, "image_id": 77}])
-    refuse(r"annotations\[0\] has no 'bbox'", annotations=[{"id": 1, "image_id": 1, "category_id": 3}])
+    refuse("annotation 1: has no 'bbox'", annotations=[{"id": 1, "image_id": 1, "category_id": 3}])
     refuse("has no list 'categories'", categories=None)
-    bigger = [{**content["images"][0], "width": 300}, *content["images"][1:]]
-    wide = {**empty, "image_id": 1, "bbox": [5, 5, 200, 4]}
-    refuse(r"1\.png: is 30 x 20 pixels", images=bigger, annotations=[wide])
     refuse(
         r"elsewhere\.png: no such image.*on_error",
         images=[{**content["images"][0], "file_name": "elsewhere.png"}, *content["images"][1:]],

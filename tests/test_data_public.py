@@ -213,7 +213,8 @@ def voc2007(folder):
             f"<bndbox><xmin>{number}</xmin><ymin>2</ymin><xmax>12</xmax><ymax>16</ymax></bndbox></object>"
             for name, difficult in (("dog", 0), ("aeroplane", 1))
         )
-        return f"<annotation><folder>VOC2007</folder>{objects}</annotation>".encode()
+        size = "<size><width>20</width><height>16</height><depth>3</depth></size>"
+        return f"<annotation><folder>VOC2007</folder>{size}{objects}</annotation>".encode()
 
     trainval, test = {}, {}
     for number, split in enumerate(["train"] * 4 + ["val"] * 2 + ["test"] * 3, 1):
@@ -633,7 +634,7 @@ def test_mot_mistakes_are_named(tmp_path):
     refuse("sequences: no 'b'; there are a", sequences={"train": ["a"], "val": ["a"], "test": ["b"]})
     refuse("holds no sequence: no seqinfo.ini", path=tmp_path)
     (tmp_path / "in" / "a" / "gt" / "gt.txt").write_text("1,2,three,4,5,6,1,3,1")
-    refuse(r"gt\.txt: not the gt\.txt of a MOT sequence")
+    refuse(r"gt\.txt, line 1: 'three' is no number")
     (tmp_path / "in" / "a" / "seqinfo.ini").write_text("[Sequence]\nimDir=img1")
     refuse(r"seqinfo\.ini: not the seqinfo\.ini of a MOT sequence \('frameRate'\)")
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
+import matplotlib.text
 import numpy as np
 import pytest
 
@@ -177,6 +179,9 @@ class Synthetic:
                 tested, stopped, verdict = False, row, one
         limit: dict[str, Any] = dict(arch=arch, regime=regime, codec=codec, delta=delta)
         limit["reference"] = rows[0]["reference"]
+        limit["reference_low"], limit["reference_high"] = interval(rows[0]["reference"])
+        limit["chance"] = 0.1 if self.kind == "classification" else 0.03
+        limit["above_chance"] = limit["reference_low"] - limit["chance"]
         limit["verdict"] = "acceptable" if passed else verdict
         if stopped:
             limit |= dict(stopped_at=stopped["level"], stopped_verdict=verdict)
@@ -359,6 +364,8 @@ def test_limits_figure_says_each_verdict_in_words(digits: Path) -> None:
     for row in limits:
         expected = f"✓ {row['label']}" if row["verdict"] == "acceptable" else "✗ none"
         assert expected in shown
+        low, high = (f"{100 * row[f'reference_{end}']:.1f}" for end in ("low", "high"))
+        assert f"on originals {100 * row['reference']:.1f} % [{low}, {high}], chance 10.0 %" in shown
     assert sum(text.startswith(("✓", "✗", "?")) for text in shown) == len(limits)
 
 
@@ -442,7 +449,7 @@ def test_curves_run_from_clean_items_to_the_largest_budget(medium: str, order: l
 
 def test_regimes_are_compared_cell_by_cell(tmp_path: Path) -> None:
     attacked = ("original", "mixed", "adversarial")
-    summary = Synthetic("classification", "audio", attacked=attacked).write(tmp_path / "words")
+    summary = Synthetic("classification", "audio", adversarial=True, attacked=attacked).write(tmp_path / "words")
     figure = figures.attack_regimes(Summary(summary))
     rows = worst_rows(summary, attacked)
     rows = rows[rows["main"]]
@@ -490,6 +497,8 @@ def judge(summary: Path, codec: str, arch: str, **changes: Any) -> None:
     edit(summary, "limits", change)
 
 
+# The made-up accuracy on originals in %, with its interval: 433 and 424 of 450 items, and Wald's formula.
+CLEAN = {ARCHS[0]: ("96.2", "94.4", "98.0"), ARCHS[1]: ("94.2", "92.0", "96.4")}
 NOTHING_PASSED = dict.fromkeys(("level", "label", "rate", "rate_unit", "ratio", "saving"))
 
 
@@ -503,11 +512,137 @@ def test_the_headline_is_the_worst_of_the_architectures(tmp_path: Path) -> None:
     judge(summary, "opus", ARCHS[0], **NOTHING_PASSED, verdict="inconclusive", stopped_at=32.0)
     judge(summary, "opus", ARCHS[0], stopped_verdict="inconclusive", items_needed=4321)
     text = advise(summary)
-    assert "| words | Opus | 2 points | – | – | – | inconclusive: 32 kb/s undecided, about 4,321 test items" in text
+    opus = "| words | Opus | 2 points | – | – | – | {} {} % [{}, {}], chance 10.0 % | "
+    reference = [opus.format(arch, *CLEAN[arch]) for arch in ARCHS]
+    assert f"{reference[0]}inconclusive: 32 kb/s undecided, about 4,321 test items" in text
     assert "No compression is shown to cost at most 2 points" in text
     judge(summary, "opus", ARCHS[1], **NOTHING_PASSED, verdict="unacceptable", stopped_at=32.0)
     judge(summary, "opus", ARCHS[1], stopped_verdict="unacceptable", items_needed=None)
-    assert "| words | Opus | 2 points | – | – | – | unacceptable: 32 kb/s costs more |" in advise(summary)
+    assert f"{reference[1]}unacceptable: 32 kb/s costs more |" in advise(summary)
+
+
+def test_a_level_of_many_digits_is_written_with_all_of_them(tmp_path: Path) -> None:
+    summary = Synthetic("classification", "audio", mixed=False).write(tmp_path / "words")
+    finer = {12.0: 12.3456789, "12 kb/s": "12.3456789 kb/s"}
+    for table in ("conditions", "limits"):
+        edit(summary, table, lambda row: {key: finer.get(value, value) for key, value in row.items()})
+    for arch in ARCHS:
+        judge(summary, "opus", arch, **NOTHING_PASSED, verdict="unacceptable", stopped_at=12.3456789)
+        judge(summary, "opus", arch, stopped_verdict="unacceptable", items_needed=None)
+    recommendations.write_html([summary], tmp_path / "limits.html")
+    assert "12.3456789 kb/s costs more" in advise(summary)
+    assert "12.3456789 kb/s costs more" in (tmp_path / "limits.html").read_text()
+
+
+def without_reference(summary: Path, *archs: str) -> None:
+    """Tables as of models, trained on originals, that have no more right than by chance and lose nothing."""
+    guessed = {
+        "reference": 0.102,
+        "reference_low": 0.077,
+        "reference_high": 0.134,
+        "chance": 0.1,
+        "above_chance": -0.02,
+    }
+
+    def at_chance(row: dict[str, Any]) -> bool:
+        return row["arch"] in archs and row["regime"] == "original"
+
+    no_verdict = NOTHING_PASSED | guessed | {"verdict": "no reference"}
+    no_verdict |= dict.fromkeys(("stopped_at", "stopped_verdict", "items_needed"))
+    edit(summary, "limits", lambda row: row | no_verdict if at_chance(row) else row)
+
+
+def test_a_model_at_chance_is_recommended_nowhere(tmp_path: Path) -> None:
+    summary = Synthetic("classification", "audio").write(tmp_path / "words")
+    without_reference(summary, *ARCHS)
+    text, terminal = advise(summary), recommendations.headline([summary])
+    cells = "| words | Opus | 2 points | – | – | – | resnet_small 10.2 % [7.7, 13.4], chance 10.0 % | no reference: "
+    assert f"{cells}resnet_small is not shown to be more than 2 points above chance |" in text
+    assert "**No verdict on any codec,** because there is no reference." in text
+    why = "Not shown to be more than 2 points above chance on originals: resnet_small, trained on: original (10.2 %"
+    assert why in text and why in terminal
+    assert "vit_tiny: no reference, so that no codec can come out ahead" in text
+    assert "resnet_small (no reference) " in text.split("**Training on a mixture")[1]
+    assert "trained on originals, no reference. Nothing to defend: the model is not shown to be above chance" in text
+    for claim in (
+        "**Opus at",
+        "even the strongest",
+        "most economical",
+        "The limits of",
+        "Not to be used",
+        "holds when",
+    ):
+        assert claim not in text.split("## How to read this")[0] and claim not in terminal, claim
+    assert "is left when" not in terminal and "no defence" not in terminal
+
+    page, attacked = tmp_path / "limits.html", tmp_path / "attacks.html"
+    recommendations.write_html([summary], page)
+    assert page.read_text().count('<tr class="no-reference">') == 2 * 2 * 3
+    assert "<p>No reference: the result on originals is not shown" in page.read_text()
+    attack_page.write([summary], attacked)
+    assert "accuracy on originals 10.2 % [7.7, 13.4], chance 10.0 %" in attacked.read_text()
+    assert all(
+        row[0] == "resnet_small [no reference]"
+        for row in cells_of(attacked.read_text(), "Where compression opens holes")
+    )
+
+    tables_ = Summary(summary)
+    shown = [text.get_text() for ax in figures.limits(tables_).axes for text in ax.texts]
+    assert shown.count("∅ no reference") == 2 * 2 * 3 and shown.count("trained on originals, no reference:") == 2
+    panel = next(ax for ax in figures.rate_accuracy(tables_).axes if ax.get_title().endswith("no reference"))
+    assert [10.0, 10.0] in lines_of(panel)  # chance
+
+
+def test_one_architecture_without_a_reference_keeps_the_others_limits_from_being_claimed_for_all(digits: Path) -> None:
+    summary = digits.parent / "half"
+    shutil.copytree(digits, summary)
+    without_reference(summary, ARCHS[1])
+    text = advise(summary)
+    overview, section = text.split("\n## half")
+    assert "acceptable" not in overview.split("|---|")[1]  # at the most unacceptable, which is shown of the other one
+    assert "unacceptable: QF 90 costs more" in overview and "no reference: vit_tiny is not shown" in overview
+    assert (
+        f"**On originals** the accuracy is (95 % interval): {ARCHS[0]} 96.2 % [94.4, 98.0], chance 10.0 %;" in section
+    )
+    assert "on originals: vit_tiny, trained on: original (10.2 % [7.7, 13.4], chance 10.0 %)." in section
+    assert "No verdict, for want of a reference: H.264, HEVC, JPEG and JPEG 2000." in section
+
+
+def test_of_existing_models_nobody_says_what_they_were_trained_on(tmp_path: Path) -> None:
+    def written(existing: list[str], *drawn: Callable[[Summary], Any]) -> tuple[str, str]:
+        summary = Synthetic("classification", "audio", mixed=False, matched=False).write(tmp_path / "words")
+        rows = read_table(summary / "conditions.parquet").to_pylist()
+        tables.write(summary, "conditions", rows, {"existing": existing})
+        recommendations.write_html([summary], tmp_path / "limits.html")
+        attack_page.write([summary], tmp_path / "attacks.html")
+        pages = [(tmp_path / name).read_text() for name in ("limits.html", "attacks.html")]
+        texts = [text.get_text() for draw in drawn for text in draw(Summary(summary)).findobj(matplotlib.text.Text)]
+        return "\n".join([advise(summary), recommendations.headline([summary]), *pages, *texts]), pages[0]
+
+    said, limits = written(ARCHS, figures.fidelity_accuracy, figures.limits)
+    assert "trained on originals" not in said and "trained on: original" not in said
+    assert "for existing models as they came, whatever they were trained on" in said
+    assert f"{ARCHS[0]}, as it came" in said and "<td>unknown</td>" in limits and "<td>original</td>" not in limits
+    said, limits = written(ARCHS[:1], figures.rate_accuracy, figures.metrics, figures.attacks)
+    assert "models trained on originals and for existing models as they came" in said
+    assert f"{ARCHS[0]}, trained on originals" not in said and f"{ARCHS[1]}, trained on originals" in said
+    assert "as they came" not in written([])[0]
+
+
+def test_a_gain_that_is_no_more_than_guessing_is_no_defence(tmp_path: Path) -> None:
+    """A codec that leaves nothing to see turns a model that an attack has all wrong into one that guesses."""
+    summary = Synthetic("classification", "audio").write(tmp_path / "words")
+
+    def guesses(row: dict[str, Any]) -> dict[str, Any]:
+        gained = {"gain": 0.11, "gain_low": 0.08, "gain_high": 0.14}
+        return row | gained | {"robust_after": 0.11, "robust_after_low": 0.08, "unreliable": False, "reason": ""}
+
+    edit(summary, "attacks", guesses)
+    text = advise(summary)
+    assert "trained on originals. A gain, but no more is shown to be right than by chance: no defence: MP3" in text
+    assert "when the attacker goes through" not in text
+    edit(summary, "attacks", lambda row: row | {"robust_after": 0.14, "robust_after_low": 0.101})
+    assert "trained on originals. The gain holds when the attacker goes through the codec: MP3" in advise(summary)
 
 
 def test_the_most_economical_codec_is_the_one_of_lowest_rate(digits: Path) -> None:
@@ -524,7 +659,8 @@ def defend(summary: Path, oblivious: float, worst: float, unreliable: bool = Fal
     def change(row: dict[str, Any]) -> dict[str, Any]:
         gain = oblivious if row["tier"] == "T0" else worst
         doubt = {"unreliable": unreliable, "reason": "failed: converged" if unreliable else ""}
-        return row | {"gain": gain, "gain_low": gain - sure, "gain_high": gain + sure} | doubt
+        right = {"robust_after": 0.3 + gain, "robust_after_low": 0.28 + gain, "robust_after_high": 0.32 + gain}
+        return row | {"gain": gain, "gain_low": gain - sure, "gain_high": gain + sure} | right | doubt
 
     edit(summary, "attacks", change)
     return advise(summary)
@@ -556,7 +692,7 @@ def cells_of(page: str, heading: str) -> list[list[str]]:
 
 def test_the_page_on_attacks_says_what_the_tables_hold(tmp_path: Path) -> None:
     attacked = ("original", "mixed", "adversarial")
-    summary = Synthetic("classification", "audio", attacked=attacked).write(tmp_path / "words")
+    summary = Synthetic("classification", "audio", adversarial=True, attacked=attacked).write(tmp_path / "words")
     attack_page.write([summary], tmp_path / "attacks.html")
     page = (tmp_path / "attacks.html").read_text()
     rows = worst_rows(summary, attacked)
@@ -584,7 +720,10 @@ def test_the_page_on_attacks_says_what_the_tables_hold(tmp_path: Path) -> None:
 
 def test_attacks_with_a_target_alone_are_reported_as_far_as_they_go(tmp_path: Path) -> None:
     both = ("original", "adversarial")
-    summary = Synthetic("classification", "audio", mixed=False, matched=False, archs=1, attacked=both).write(tmp_path)
+    synthetic = Synthetic(
+        "classification", "audio", mixed=False, matched=False, archs=1, adversarial=True, attacked=both
+    )
+    summary = synthetic.write(tmp_path)
     rows = [row for row in read_table(summary / "attacks.parquet").to_pylist() if row["goal"] == "targeted"]
     tables.write(summary, "attacks", rows, {})
     names = [path.stem for path in figures.draw(summary, tmp_path / "figures")]
@@ -693,7 +832,9 @@ def test_html_lists_every_limit(digits: Path, tmp_path: Path) -> None:
     limits = read_table(digits / "limits.parquet").to_pylist()
     assert [verdict for verdict, _ in rows] == [row["verdict"] for row in limits]
     cells = [re.findall("<td>(.*?)</td>", row) for _, row in rows]
-    assert [row[3] for row in cells] == [f"{100 * row['reference']:.1f} %" for row in limits]
+    for row, shown in zip(limits, (row[3] for row in cells), strict=True):
+        low, high = (f"{100 * row[f'reference_{end}']:.1f}" for end in ("low", "high"))
+        assert shown == f"{100 * row['reference']:.1f} % [{low}, {high}], chance 10.0 %"
     levels = [row[7] for row in cells]
     assert levels == [row["label"] or "–" for row in limits]
 

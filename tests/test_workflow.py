@@ -82,8 +82,10 @@ def test_nothing_is_missing_or_constant(finished):
     assert len(overall[overall["seed"] == 0]) == 5
     limits = pq.read_table(finished / RESULTS / "summary/digits/limits.parquet").to_pandas()
     original = limits[limits["regime"] == "original"]
-    # With so few items even no disagreement at all leaves room for a loss of 5 points.
-    assert set(original["verdict"]) == {"inconclusive"}
+    # The model has hardly learned, and 40 items cannot show the little that it may know.
+    assert set(original["verdict"]) == {"no reference"}
+    assert (original["above_chance"] <= 0.01).all() and (original["chance"] == 0.1).all()
+    assert "no reference" in (finished / RESULTS / "recommendations.md").read_text()
 
 
 def test_a_level_of_many_digits_stays_the_same_in_every_stage(finished):
@@ -106,7 +108,6 @@ def test_a_level_of_many_digits_stays_the_same_in_every_stage(finished):
     assert levels(f"attacks/{model}/original/0/jpeg2000") == {LEVEL}
     for table in ("conditions", "metrics", "differences", "verdicts"):
         assert levels(f"summary/motion/{table}", codec="jpeg2000") == {LEVEL, 60}
-    assert levels("summary/motion/limits", "stopped_at", codec="jpeg2000", regime="original") == {LEVEL}
     assert levels("summary/motion/attacks", codec="jpeg2000") == {LEVEL}
     assert levels("summary/motion/transfer", "train_level") == {LEVEL}
     assert levels("summary/motion/transfer", "test_level", train="matched") == {LEVEL, 60}

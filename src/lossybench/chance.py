@@ -1,6 +1,7 @@
 """What a model that never looks at its items has right, and whether a model is shown to do better.
 
-In detection chance is 0: a detector that finds nothing has an mAP of 0.
+This is for accuracy. Of a detector, what it has right without looking is known from its own detections
+(`analysis.box_metrics.unseen`), and is at least the mAP of 0 that finding nothing has.
 """
 
 from __future__ import annotations

@@ -185,6 +185,24 @@ def coco_map(frames: Frames) -> tuple[float, float]:
     return float(result["map"]), float(result["map_50"])
 
 
+def unseen(frames: Frames, seed: int) -> Frames:
+    """The detections of each item laid over the true boxes of another, frame by frame.
+
+    What they reach there, they reach without having seen the item: much when all boxes lie alike, and nothing when
+    nothing is found. The pairs follow from `seed`; an item that is alone keeps its own detections.
+    """
+    items = int(frames.item.max()) + 1
+    order = np.random.default_rng([seed, items]).permutation(items)
+    other = np.empty(items, int)
+    other[order] = np.roll(order, 1)
+    starts, lengths = np.searchsorted(frames.item, np.arange(items)), np.bincount(frames.item)
+    place, to = np.arange(len(frames.item)) - starts[frames.item], other[frames.item]
+    moved = np.where(place < lengths[to], starts[to] + place, -1)[frames.frame]  # -1: the other item is shorter
+    kept = np.argsort(moved, kind="stable")[(moved < 0).sum() :]
+    found = {name: getattr(frames, name)[kept] for name in ("boxes", "labels", "scores")}
+    return dataclasses.replace(frames, frame=moved[kept], **found)
+
+
 def weighted(matches: Matches, threshold: float, weights: np.ndarray) -> np.ndarray:
     """All metrics, (metrics, resamples), of the detections with score >= threshold.
 

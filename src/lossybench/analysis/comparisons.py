@@ -20,6 +20,7 @@ from lossybench.analysis.intervals import Interval, Resamples, discordant, paire
 from lossybench.analysis.outcomes import Row, Trained
 from lossybench.analysis.rate_curves import bjontegaard_delta
 from lossybench.analysis.verdicts import fixed_sequence, items_needed, verdict
+from lossybench.chance import lower_bound
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition, Regime
 from lossybench.errors import LossyBenchError
 
@@ -51,6 +52,36 @@ class Primary:
 
 
 Results = dict[Trained, dict[Condition, Primary]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """A model's primary metric on originals, the mean over seeds with its 95 % interval, and how far chance is below.
+
+    chance: what answers that do not depend on the item reach, also a mean. above_chance: by how much the worst of the
+    seeds is shown to exceed its chance, from -1 to 1. A model that only guesses exceeds it by a margin on at most 5 %
+    of test sets. Since every seed has to, several need no correction (an intersection-union test).
+    """
+
+    value: float
+    low: float
+    high: float
+    chance: float
+    above_chance: float
+
+
+def reference(of_original: Primary, low: float, high: float, chance: np.ndarray, items: int) -> Reference:
+    """What one model's losses are measured against.
+
+    of_original: its primary metric on originals. low, high: the 95 % interval of that, over all seeds. chance:
+    (seeds,), what that metric is without seeing the item. items: in the test split.
+    """
+    if of_original.right is not None:
+        lowest = [lower_bound(int(right.sum()), items) for right in of_original.right]
+    else:
+        each = zip(of_original.values, of_original.samples, strict=True)
+        lowest = [paired_guarded(float(value), samples, items).lower for value, samples in each]
+    return Reference(of_original.value, low, high, float(chance.mean()), float((lowest - chance).min()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,22 +166,27 @@ def difference_rows(
 
 
 def verdict_rows(
-    model: Trained, found: dict[Condition, Difference], conditions: dict[Condition, Row], deltas: list[float]
+    model: Trained,
+    found: dict[Condition, Difference],
+    of_original: Reference,
+    conditions: dict[Condition, Row],
+    deltas: list[float],
 ) -> list[Row]:
     """Rows of the table `verdicts` of one model: codec by codec, margin by margin, from the mildest level on.
 
-    found: the differences to the original. deltas: the margins in points.
+    found: the differences to the original. of_original: the result there. deltas: the margins in points.
     """
     rows = []
     for codec in dict.fromkeys(codec for codec, _ in found):
         sequence = sorted((c for c in found if c[0] == codec), key=lambda c: conditions[c]["strength"])
         for delta in deltas:
             margin = delta / 100
-            judged = [verdict(found[condition].interval, margin) for condition in sequence]
+            judged = [verdict(found[condition].interval, margin, of_original.above_chance) for condition in sequence]
             passed = fixed_sequence(judged)
             for place, (condition, one) in enumerate(zip(sequence, judged, strict=True)):
                 row = where(model, conditions[condition])
-                row |= {"delta": float(delta), "verdict": one, "tested": place <= passed, "items_needed": None}
+                tested = place <= passed and one != "no reference"
+                row |= {"delta": float(delta), "verdict": one, "tested": tested, "items_needed": None}
                 if one == "inconclusive":
                     needed = items_needed(found[condition].variance, margin, found[condition].value)
                     row["items_needed"] = max(needed, conditions[condition]["n"] + 1)
@@ -158,8 +194,10 @@ def verdict_rows(
     return rows
 
 
-def limit_rows(verdicts: list[Row], conditions: dict[Condition, Row], results: Results) -> list[Row]:
-    """Rows of the table `limits` from those of the table `verdicts`."""
+def limit_rows(
+    verdicts: list[Row], conditions: dict[Condition, Row], references: dict[Trained, Reference]
+) -> list[Row]:
+    """Rows of the table `limits` from those of the table `verdicts`. references: of each model."""
     sequences: dict[tuple[str, str, str, float], list[Row]] = defaultdict(list)
     for row in verdicts:
         if row["codec"] != ORIGINAL:
@@ -168,12 +206,15 @@ def limit_rows(verdicts: list[Row], conditions: dict[Condition, Row], results: R
     for (arch, regime, codec, delta), sequence in sequences.items():
         passed = fixed_sequence([row["verdict"] for row in sequence])
         limit = conditions[Condition(codec, sequence[passed - 1]["level"])] if passed else {}
-        stop = sequence[passed] if passed < len(sequence) else {}
+        stop = next((row for row in sequence[passed:] if row["tested"]), {})
+        of_original = references[arch, regime]
         rows.append(
             {
                 **{"arch": arch, "regime": regime, "codec": codec, "delta": delta},
-                "reference": results[arch, regime][REFERENCE].value,
-                "verdict": "acceptable" if passed else stop["verdict"],
+                **{"reference": of_original.value, "reference_low": of_original.low},
+                **{"reference_high": of_original.high, "chance": of_original.chance},
+                "above_chance": of_original.above_chance,
+                "verdict": "acceptable" if passed else sequence[0]["verdict"],
                 **{key: limit.get(key) for key in ("level", "label", "rate", "rate_unit", "ratio", "saving")},
                 "stopped_at": stop.get("level"),
                 "stopped_verdict": stop.get("verdict"),

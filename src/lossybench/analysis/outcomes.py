@@ -123,6 +123,11 @@ def outcome_files(outcomes: list[Path], task: TestSet) -> dict[Trained, dict[str
     return found
 
 
+def existing_archs(outcomes: list[Path]) -> list[str]:
+    """The architectures of `outcomes` that name models which existed before the study, in alphabetical order."""
+    return sorted({meta["arch"] for meta in map(read_meta, outcomes) if meta["existing"]})
+
+
 def read_classification(path: Path, levels: list[float], task: TestSet) -> dict[float, np.ndarray]:
     """The predictions, int (n,) in the order of the task's items, of each level of one model and codec.
 

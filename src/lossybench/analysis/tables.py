@@ -76,7 +76,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         *_MODEL,
         *_CONDITION,
         ("delta", _REAL, "points"),
-        ("verdict", _TEXT),  # of this level alone: acceptable, unacceptable, inconclusive
+        ("verdict", _TEXT),  # of this level alone: acceptable, unacceptable, inconclusive; or no reference (`limits`)
         ("tested", _FLAG),  # whether the fixed sequence reached this level; only then may `acceptable` be claimed
         ("items_needed", _WHOLE, "items"),  # to decide with 80 % power if the difference persists; null when decided
     ),
@@ -84,8 +84,11 @@ SCHEMAS: dict[str, pa.Schema] = {
         *_MODEL,
         ("codec", _TEXT),
         ("delta", _REAL, "points"),
-        *_shares("reference"),  # on originals: a loss means little to a model that could do little
-        ("verdict", _TEXT),  # acceptable when some level passed, else that of the mildest level
+        *_interval("reference"),  # on originals: a loss means nothing to a model that can do nothing
+        *_shares("chance"),  # what answering without looking at the items has right; 0 in detection
+        *_shares("above_chance"),  # how far the reference is shown to exceed chance; one-sided 95 %, of the worst seed
+        ("verdict", _TEXT),  # no reference unless above_chance > delta; acceptable when some level passed; else that of
+        # the mildest level
         ("level", _REAL, LEVEL),  # the strongest level that passed; this and the next five are null when none did
         ("label", _TEXT),
         ("rate", _REAL, RATE),

@@ -10,19 +10,25 @@ from scipy.stats import norm
 
 from lossybench.analysis.intervals import Z_ONE_SIDED, Interval
 
-Verdict = Literal["acceptable", "unacceptable", "inconclusive"]
+Verdict = Literal["acceptable", "unacceptable", "inconclusive", "no reference"]
 
 POWER = 0.8
 # A gap to the margin below this share of it is not resolved: the number of items would run to infinity.
 LEAST_GAP = 0.1
 
 
-def verdict(interval: Interval, delta: float) -> Verdict:
+def verdict(interval: Interval, delta: float, above_chance: float) -> Verdict:
     """Judge a difference to the original by the one-sided 95 % bounds of its `interval`. delta: the margin, above 0.
 
-    acceptable: the loss is shown to be less than delta (non-inferior). unacceptable: the loss is shown to be more.
-    inconclusive: the test set is too small to say, which must never be read as acceptable.
+    above_chance: by how much the result on originals is shown to exceed chance (`comparisons.Reference`).
+
+    no reference: that is not more than delta. A model that may lose all that it knows without losing delta passes every
+    test of its loss, so no loss is judged. acceptable: the loss is shown to be less than delta (non-inferior).
+    unacceptable: the loss is shown to be more. inconclusive: the test set is too small to say, which must never be read
+    as acceptable.
     """
+    if above_chance <= delta:
+        return "no reference"
     if interval.lower > -delta:
         return "acceptable"
     return "unacceptable" if interval.upper < -delta else "inconclusive"

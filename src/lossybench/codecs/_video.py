@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from collections.abc import Iterator
 from typing import ClassVar
 
 import av
@@ -44,11 +45,22 @@ def _rounded(values: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
+def _parts(video: np.ndarray) -> Iterator[np.ndarray]:
+    """The video in parts of some frames each, so that what is computed of them in floats does not fill the memory."""
+    count = max(1, 2**22 // video[0].size)
+    for start in range(0, len(video), count):
+        yield video[start : start + count]
+
+
 def to_yuv(video: np.ndarray, chroma: str) -> np.ndarray:
     """The RGB video, uint8 (frames, H, W, 3), as planar Y'CbCr uint8. chroma: "420" or "444".
 
     The result is (frames, 3H/2, W) for 4:2:0, with even H and W, as FFmpeg's yuv420p; (frames, 3, H, W) for 4:4:4.
     """
+    return np.concatenate([_to_yuv(part, chroma) for part in _parts(video)])
+
+
+def _to_yuv(video: np.ndarray, chroma: str) -> np.ndarray:
     frames, height, width, _ = video.shape
     # All frames as one tall picture, a single call each; blocks of 2x2 never cross frames, as heights are even.
     yuv = cv2.transform(video.reshape(-1, width, 3).astype(np.float32), _TO_YUV)
@@ -61,6 +73,10 @@ def to_yuv(video: np.ndarray, chroma: str) -> np.ndarray:
 
 def to_rgb(yuv: np.ndarray, chroma: str) -> np.ndarray:
     """The inverse of `to_yuv`: RGB uint8 (frames, H, W, 3) of planar Y'CbCr with that `chroma`."""
+    return np.concatenate([_to_rgb(part, chroma) for part in _parts(yuv)])
+
+
+def _to_rgb(yuv: np.ndarray, chroma: str) -> np.ndarray:
     frames, width = len(yuv), yuv.shape[-1]
     if chroma == "444":
         full = yuv.transpose(0, 2, 3, 1).astype(np.float32)

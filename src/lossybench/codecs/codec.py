@@ -21,6 +21,8 @@ from lossybench.errors import LossyBenchError, nearest
 
 Medium = Literal["image", "audio", "video"]
 
+MOST_PIXELS = 2**29  # of one picture: 1.6 GB, of which reading and coding hold several copies
+
 _MEDIA: dict[int, Medium] = {1: "audio", 3: "image", 4: "video"}  # by the number of axes
 _ITEMS = "image uint8 (H, W, 3), video uint8 (frames, H, W, 3) or audio int16 (samples,)"
 

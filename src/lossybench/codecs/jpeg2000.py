@@ -15,6 +15,9 @@ from PIL import Image, features
 
 from lossybench.codecs._common import described
 from lossybench.codecs._stills import StillCodec
+from lossybench.codecs.codec import MOST_PIXELS
+
+Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow's own bound refuses pictures of 179 megapixels as attacks
 
 
 def _codestream(image: np.ndarray, ratio: float) -> bytes:

@@ -28,6 +28,7 @@ LOSSY = {".jpg", ".jpeg", ".webp", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".wm
 class Entry:
     """An item still to be read from a file: id, group, label and boxes as in Item; split is "" until it is assigned.
 
+    size: the (width, height) of the picture that the boxes were drawn on, where the annotations state it.
     start, stop: the item is the file's records or frames from `start` up to `stop` (None: to the end).
     """
 
@@ -39,6 +40,7 @@ class Entry:
     boxes: tuple[Box, ...] = ()
     start: int = 0
     stop: int | None = None
+    size: tuple[int, int] | None = None
 
 
 class Survey(NamedTuple):

@@ -21,7 +21,7 @@ from pydantic import Field, PositiveInt, field_validator
 
 from lossybench.data import download
 from lossybench.data._files import SHARES, Entry, FileDataset, Survey, compressed_before, split_up
-from lossybench.data.dataset import SPLITS, Description, Source
+from lossybench.data.dataset import SPLITS, Description, Finding, Source
 from lossybench.errors import LossyBenchError, nearest
 
 VAL_SHARE = 0.1  # of the published training items, where no validation split is published
@@ -85,8 +85,10 @@ class PublishedDataset(FileDataset):
         return checksums
 
     @abc.abstractmethod
-    def entries(self, root: Path) -> Iterable[Entry]:
+    def entries(self, root: Path) -> Iterable[Entry | Finding]:
         """All items under the folder `root`, in their published splits ("" where none are), without reading media.
+
+        Among them may be findings of what is odd about them.
 
         Raises LossyBenchError, naming it, for a file that is missing or not as published.
         """
@@ -120,14 +122,15 @@ class PublishedDataset(FileDataset):
         )
 
     def survey(self, seed: int) -> Survey:
-        return Survey(self.classes, self._all(seed), [])
+        entries, findings = self._all(seed)
+        return Survey(self.classes, entries, findings)
 
     def sources(self) -> list[Source]:
         return [Source(self.path)] if self.path else []
 
     def _counts(self, seed: int) -> dict[str, int]:
         """The number of items in each split of a local copy."""
-        return collections.Counter(entry.split for entry in self._all(seed))
+        return collections.Counter(entry.split for entry in self._all(seed)[0])
 
     def _announced(self) -> dict[str, int]:
         counts = self.published_counts()
@@ -172,10 +175,12 @@ class PublishedDataset(FileDataset):
     def unpack_further(self, folder: Path) -> None:
         """Unpack archives that lay in the archives, in `folder`, before the folder is published."""
 
-    def _all(self, seed: int) -> list[Entry]:
-        """All entries, ordered by split and id, with a validation split, and within the limits."""
+    def _all(self, seed: int) -> tuple[list[Entry], list[Finding]]:
+        """All entries, ordered by split and id, with a validation split, and within the limits; and the findings."""
         root = self._fetch()
-        entries = list(self.entries(root))
+        found = list(self.entries(root))
+        entries = [one for one in found if isinstance(one, Entry)]
+        findings = [one for one in found if isinstance(one, Finding)]
         if not entries:
             raise LossyBenchError(f"data set {self.name!r}: {root} holds none of its items")
         entries = split_up(entries, SHARES, {"train": 1 - VAL_SHARE, "val": VAL_SHARE}, seed)
@@ -183,7 +188,7 @@ class PublishedDataset(FileDataset):
             those = [index for index, entry in enumerate(entries) if entry.split == split]
             dropped = set(np.random.default_rng(seed).permutation(those)[most:].tolist())
             entries = [entry for index, entry in enumerate(entries) if index not in dropped]
-        return entries
+        return entries, findings
 
 
 def one(root: Path, name: str, what: str) -> Path:

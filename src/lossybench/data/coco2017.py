@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from lossybench.data._published import Entry, Facts, one
-from lossybench.data._published_images import PublishedImages
+from lossybench.data._published_boxes import PublishedBoxes
 from lossybench.data.coco import parse
+from lossybench.data.dataset import Finding
 from lossybench.data.download import remotes
 from lossybench.errors import LossyBenchError
 
@@ -17,11 +18,10 @@ _ADDRESS = "http://images.cocodataset.org"
 _BY = "TensorFlow Datasets (SHA-256), PaddleDetection (MD5)"
 
 
-class Coco2017(PublishedImages):
+class Coco2017(PublishedBoxes):
     """123,287 images. The published val is test here, since test's labels are not public; val is cut from train."""
 
     name = "coco2017"
-    kind = "detection"
     classes: ClassVar[list[str]] = [
         "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
         "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow",
@@ -57,13 +57,15 @@ class Coco2017(PublishedImages):
         note="boxes of crowds, and boxes that cover nothing, are left out",
     )
 
-    def entries(self, root: Path) -> Iterator[Entry]:
+    def entries(self, root: Path) -> Iterator[Entry | Finding]:
         for published, split in (("train", "train"), ("val", "test")):
             notes = one(root, f"annotations/instances_{published}2017.json", self.name)
-            titles, entries, _, _ = parse(notes, one(root, f"{published}2017", self.name), published)
-            if titles != self.classes:
+            # Some of the published boxes cover nothing; no user can mend that.
+            found = parse(notes, one(root, f"{published}2017", self.name), published, "warning")
+            if found.classes != self.classes:
                 raise LossyBenchError(f"{notes}: its categories are not those of {self.facts.title}")
-            yield from (dataclasses.replace(entry, split=split) for entry in entries)
+            yield from found.findings
+            yield from (dataclasses.replace(entry, split=split) for entry in found.entries)
 
     def _counts(self, seed: int) -> dict[str, int]:
         self._fetch()

@@ -15,9 +15,10 @@ class ImageFolder(ClassFolders):
     name = "image_folder"
     medium = "image"
     extensions = _images.EXTENSIONS
+    bit_depth: int | None = _images.BIT_DEPTH
 
     def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
-        return _images.read(entry.path), 0.0
+        return _images.read(entry.path, self.bit_depth), 0.0
 
     def look(self, entry: Entry) -> list[Finding]:
-        return _images.look(entry.path)
+        return _images.look(entry.path, self.bit_depth)

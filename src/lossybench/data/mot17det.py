@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from lossybench.data import _mot
-from lossybench.data._published import Entry, Facts, PublishedDataset, one
+from lossybench.data import _boxes, _mot
+from lossybench.data._published import Entry, Facts, PublishedDataset, Survey, one
+from lossybench.data.dataset import Finding
 from lossybench.data.download import remotes
 
 
@@ -29,5 +31,9 @@ class Mot17Det(_mot.MotClips, PublishedDataset):
         note="objects that the benchmark does not count, or of another class, are left out",
     )
 
-    def entries(self, root: Path) -> list[Entry]:
-        return self.clips(_mot.find_sequences(one(root, "train", self.name), self.name), self.classes)
+    def survey(self, seed: int) -> Survey:
+        found = super().survey(seed)
+        return found._replace(findings=found.findings + _boxes.of_sets(self.name, found.classes, found.entries))
+
+    def entries(self, root: Path) -> Iterator[Entry | Finding]:
+        yield from self.clips(one(root, "train", self.name), {"pedestrian": 1}, "mot17")

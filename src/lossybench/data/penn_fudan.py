@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import ClassVar
 
 from lossybench.data._published import Entry, Facts, one
-from lossybench.data._published_images import PublishedImages
+from lossybench.data._published_boxes import PublishedBoxes
 from lossybench.data.dataset import Box
 from lossybench.data.download import remotes
 from lossybench.errors import LossyBenchError
 
+_SIZE = re.compile(r"Image size \(X x Y x C\) : (\d+) x (\d+) x")
 _BOX = re.compile(r"\(Xmin, Ymin\) - \(Xmax, Ymax\) : \((\d+), (\d+)\) - \((\d+), (\d+)\)")
 
 
-class PennFudan(PublishedImages):
+class PennFudan(PublishedBoxes):
     """170 images with 345 pedestrians, whose boxes are those of the annotation files; the masks are not used."""
 
     name = "penn_fudan"
-    kind = "detection"
     classes: ClassVar[list[str]] = ["person"]
     facts = Facts(
         title="Penn-Fudan Database for Pedestrian Detection and Segmentation",
@@ -45,8 +45,11 @@ class PennFudan(PublishedImages):
             if not note.is_file():
                 raise LossyBenchError(f"{note}: no such file, but there is {image}")
             # Pixels are counted from 1, and the last one belongs to the box.
-            corners = (map(int, match) for match in _BOX.findall(note.read_text()))
+            text = note.read_text()
+            corners = (map(int, match) for match in _BOX.findall(text))
             boxes = [Box(left - 1, top - 1, right, bottom, 0) for left, top, right, bottom in corners]
             if not boxes:
                 raise LossyBenchError(f"{note}: states no bounding box")
-            yield Entry(image.name, image, "", image.name, boxes=tuple(boxes))
+            size = _SIZE.search(text)
+            stated = (int(size[1]), int(size[2])) if size else None
+            yield Entry(image.name, image, "", image.name, boxes=tuple(boxes), size=stated)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import av
 import numpy as np
 from pydantic import Field
 
@@ -10,13 +9,11 @@ from lossybench.data import _videos
 from lossybench.data._files import ClassFolders, Entry
 from lossybench.data.dataset import Finding
 
-_SAME = {"mov,mp4,m4a,3gp,3g2,mj2": {"m4v", "mov"}, "matroska,webm": {"webm"}, "mpeg": {"mpg", "mpeg"}, "asf": {"wmv"}}
-
 
 class VideoFolder(ClassFolders):
-    """root[/split]/class/**/clip. Clips keep their resolution and frame rate, and become 8-bit RGB.
+    """root[/split]/class/**/clip. Clips keep their resolution and mean frame rate, and become 8-bit RGB.
 
-    A rotation in the file's metadata is not applied.
+    They are turned and flipped as the file says, and transparency is laid over white.
     """
 
     name = "video_folder"
@@ -28,12 +25,4 @@ class VideoFolder(ClassFolders):
         return _videos.read(entry.path, 0, self.max_frames, whole=True)
 
     def look(self, entry: Entry) -> list[Finding]:
-        path, findings = entry.path, []
-        with av.open(str(path)) as container:
-            known = container.format.extensions
-            if known and path.suffix.lower().lstrip(".") not in known | _SAME.get(container.format.name, set()):
-                text = f"is {container.format.long_name} by its content"
-                findings.append(Finding("wrong extension", "warning", str(path), text))
-            if container.streams.audio:
-                findings.append(Finding("sound in a video", "note", str(path), "is left out"))
-        return findings
+        return _videos.look(entry.path, self.max_frames)

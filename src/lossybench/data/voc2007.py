@@ -8,7 +8,7 @@ from typing import ClassVar
 from xml.etree import ElementTree
 
 from lossybench.data._published import Entry, Facts, one
-from lossybench.data._published_images import PublishedImages
+from lossybench.data._published_boxes import PublishedBoxes
 from lossybench.data.dataset import Box
 from lossybench.data.download import remotes
 from lossybench.errors import LossyBenchError
@@ -17,11 +17,10 @@ _ADDRESS = "http://host.robots.ox.ac.uk/pascal/VOC/voc2007"
 _BY = "torchvision (MD5), TensorFlow Datasets (SHA-256)"
 
 
-class Voc2007(PublishedImages):
+class Voc2007(PublishedBoxes):
     """9,963 images in the published lists train, val and test."""
 
     name = "voc2007"
-    kind = "detection"
     classes: ClassVar[list[str]] = [
         "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
         "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
@@ -49,14 +48,16 @@ class Voc2007(PublishedImages):
         base = one(root, "VOC2007", self.name)
         for split in ("train", "val", "test"):
             for name in one(base, f"ImageSets/Main/{split}.txt", self.name).read_text().split():
-                boxes = self._boxes(base / "Annotations" / f"{name}.xml")
-                yield Entry(name, base / "JPEGImages" / f"{name}.jpg", split, name, boxes=boxes)
+                boxes, size = self._boxes(base / "Annotations" / f"{name}.xml")
+                yield Entry(name, base / "JPEGImages" / f"{name}.jpg", split, name, boxes=boxes, size=size)
 
-    def _boxes(self, note: Path) -> tuple[Box, ...]:
+    def _boxes(self, note: Path) -> tuple[tuple[Box, ...], tuple[int, int] | None]:
+        """The boxes of an annotation, and the width and height of its picture where it states them."""
         try:
-            objects = ElementTree.parse(note).findall("object")
+            root = ElementTree.parse(note)
+            width, height = (int(root.findtext(f"size/{side}", "0")) for side in ("width", "height"))
             boxes = []
-            for thing in objects:
+            for thing in root.findall("object"):
                 if thing.findtext("difficult") == "1":
                     continue
                 label = self.classes.index(thing.findtext("name", ""))
@@ -67,4 +68,4 @@ class Voc2007(PublishedImages):
                 boxes.append(Box(left - 1, top - 1, right, bottom, label))
         except (OSError, ValueError, ElementTree.ParseError) as error:
             raise LossyBenchError(f"{note}: not an annotation of Pascal VOC ({error})") from None
-        return tuple(boxes)
+        return tuple(boxes), (width, height) if width and height else None

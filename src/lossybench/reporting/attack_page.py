@@ -15,7 +15,9 @@ from lossybench.artifacts import publish
 from lossybench.conditions import ORIGINAL
 from lossybench.reporting.summary import (
     ALL,
+    AS_IT_CAME,
     METRIC_TITLES,
+    NO_REFERENCE,
     OBLIVIOUS,
     REGIME_TITLES,
     WORST,
@@ -25,6 +27,7 @@ from lossybench.reporting.summary import (
     budgets,
     interval,
     most_helped,
+    on_originals,
     over_seeds,
     percent,
     points,
@@ -87,16 +90,20 @@ def write(summaries: list[Path], out: Path) -> None:
         aside.write_text(_PAGE.format(body="\n".join(parts)))
 
 
-def defence(oblivious: pd.Series, worst: pd.Series | None) -> str:
+def defence(oblivious: pd.Series, worst: pd.Series | None, chance: float) -> str:
     """What is left of a codec's defence, judged by the intervals of its gains.
 
     oblivious, worst: the rows of `worst` for the attacker who ignores the codec and for everything that was tried;
-    worst is None where no attack went through the codec.
+    worst is None where no attack went through the codec. chance: the robust accuracy of a model behind a codec that
+    leaves nothing to see, which gains whatever the attack had taken.
     """
+    last = oblivious if worst is None else worst
     if pd.isna(oblivious["gain"]):
         verdict = "nothing to compare with: the model without a codec was not attacked"
     elif oblivious["gain_low"] <= 0:
         verdict = "no gain is shown, even against an attacker who ignores the codec"
+    elif last["gain_low"] > 0 and last["robust_after_low"] <= chance:
+        verdict = "a gain, but no more is shown to be right than by chance: no defence"
     elif worst is None:
         verdict = "a gain against an attacker who ignores the codec; one who goes through it was not tried"
     elif worst["gain_high"] < 0:
@@ -119,13 +126,21 @@ def defences(tables: Summary, arch: str, regime: str) -> list[str]:
     tables: the task. arch, regime: the model. Of each codec it is the level of `most_helped`.
     """
     rows = where(tables.worst, main=True, arch=arch, regime=regime, goal="untargeted")
+    known = tables.has_reference(arch, regime)
+    # The units of detection are objects, of which a detector that finds nothing has none right.
+    chance = 0.0 if tables.kind == "detection" else tables.reference(arch, regime)["chance"]
     found: dict[str, list[str]] = {}
     for _, best in most_helped(rows).iterrows():
         through = where(rows, **best[AT], tier=ALL)
         worst = None if through.empty else through.iloc[0]
         case = f"{_condition(tables, *best[['codec', 'level']])} {gain(best)} oblivious, {gain(worst)} worst"
-        found.setdefault(defence(best, worst), []).append(case)
+        case += f" (robust {METRIC_TITLES[tables.primary]} {_robust(tables, through)})" * (worst is not None)
+        verdict = defence(best, worst, chance) if known else _NOTHING_TO_DEFEND
+        found.setdefault(verdict, []).append(case)
     return [f"{verdict[0].upper()}{verdict[1:]}: {'; '.join(cases)}." for verdict, cases in found.items()]
+
+
+_NOTHING_TO_DEFEND = "nothing to defend: the model is not shown to be above chance"
 
 
 def gain(row: pd.Series | None) -> str:
@@ -153,6 +168,9 @@ def _introduction() -> str:
         "when clean. Triggered: the same share where that was what the attacker wanted.",
         "TASR (targeted attack success rate): of the items whose class is not the target, the share that is read as "
         "the target.",
+        "A codec that leaves nothing to see makes the model guess, and a guess cannot be attacked: that is a gain over "
+        "a model that the attack has all wrong, but no defence. So a gain counts only where more is right than by "
+        "chance, and only for a model that is itself shown to be above chance on originals.",
         "A grey figure with ≤ (a TASR with ≥): a check failed. The attack was poor, so that the figure only bounds "
         "robustness from above: a better attack may find the model less robust. A gain over a model whose own figure "
         "is such a bound compares two bounds.",
@@ -177,7 +195,11 @@ def _attacked(tables: Summary) -> Iterator[str]:
         ]
         for name, each in rows[rows["attack"] != WORST].groupby("attack", sort=False)
     ]
-    listed = ", ".join(f"{arch} ({regime}, seed {seed})" for arch, regime, seed in models.itertuples(index=False))
+    listed = "; ".join(
+        f"{arch} (trained on: {tables.trained_on(arch, regime)}, seed {seed}; {METRIC_TITLES[tables.primary]} on"
+        f" originals {on_originals(tables.reference(arch, regime))})"
+        for arch, regime, seed in models.itertuples(index=False)
+    )
     yield "<h3>What was attacked</h3>"
     yield _text(f"Models: {listed}. Attacked: {int(rows['n'].max())} {unit}.")
     yield _table(["attack", "what it does", "budgets", "wants", "tiers"], attacks)
@@ -198,11 +220,12 @@ def _bought(tables: Summary) -> Iterator[str]:
     )
     for arch, regime in _models(rows):
         size = _sizes(tables, where(rows, arch=arch, regime=regime))
-        yield _text(f"{arch}, {REGIME_TITLES[regime]}, {size}:")
+        yield _text(f"{arch}, {tables.training(arch, regime)}, {size}:")
         yield _list(defences(tables, arch, regime))
     body = []
     for index, row in where(rows, tier=ALL).iterrows():
-        cells = [*row[MODEL], _condition(tables, row["codec"], row["level"]), percent(row[clean_after])]
+        cells = [*_model(tables, *row[MODEL]), _condition(tables, row["codec"], row["level"])]
+        cells.append(percent(row[clean_after]))
         robust = _robust(tables, rows.loc[[index]])
         if row["codec"] == ORIGINAL:
             body.append([*cells, "", "", robust, "", ""])
@@ -234,7 +257,7 @@ def _holes(tables: Summary) -> Iterator[str]:
         for _, one in where(same, goal="trigger", tier=ALL).iterrows():
             triggered = f"{points(one['triggered'])} {interval(one['triggered_low'], one['triggered_high'])}"
             triggered += " (≥: a check failed)" * bool(one["unreliable"])
-        cells = [*row[MODEL], _condition(tables, row["codec"], row["level"])]
+        cells = [*_model(tables, *row[MODEL]), _condition(tables, row["codec"], row["level"])]
         cells += ["–" if each.empty else points(each.iloc[0]) for each in opens]
         body.append([*cells, triggered, *(_tasr(where(each, goal="targeted")) for each in attackers)])
     header = ["model", "trained on", "codec", "opens, oblivious", "opens, worst", "triggered", "TASR, oblivious"]
@@ -243,7 +266,9 @@ def _holes(tables: Summary) -> Iterator[str]:
     yield _table([*header, "TASR, worst"], body)
     bare = where(rows, codec=ORIGINAL, goal="targeted")
     if len(bare):
-        without = (f"{row['arch']} ({row['regime']}) {_tasr(bare.loc[[index]])}" for index, row in bare.iterrows())
+        without = (
+            f"{' ('.join(_model(tables, *row[MODEL]))}) {_tasr(bare.loc[[index]])}" for index, row in bare.iterrows()
+        )
         yield _text(f"TASR without a codec: {'; '.join(without)}.")
 
 
@@ -260,7 +285,7 @@ def _budgets(tables: Summary) -> Iterator[str]:
                 tiers = [ALL] if codec == ORIGINAL else [OBLIVIOUS, ALL]
                 each = [_robust(tables, where(here, norm=norm, epsilon=epsilon, tier=tier)) for tier in tiers]
                 cells.append(" / ".join(each))
-            body.append([arch, regime, _condition(tables, codec, level), *cells])
+            body.append([*_model(tables, arch, regime), _condition(tables, codec, level), *cells])
     header = ["model", "trained on", "codec", *(attack_size(*budget, tables.medium) for budget in ordered)]
     metric = METRIC_TITLES[tables.primary]
     yield "<h3>How it falls with the budget</h3>"
@@ -287,12 +312,15 @@ def _regimes(tables: Summary) -> Iterator[str]:
             clean = "–" if worst.empty else percent(worst[clean_after].iloc[0])
             cells.append(f"{clean} / {_robust(tables, oblivious)} / {_robust(tables, worst)}")
         body.append([arch, _condition(tables, codec, level), *cells])
+    header = [REGIME_TITLES[regime] for regime in regimes]
+    if set(rows["arch"]) & set(tables.existing):
+        header[0] += f", or {AS_IT_CAME}"
     yield "<h3>Training, robustness and compression together</h3>"
     yield _text(
         f"{METRIC_TITLES[tables.primary]} on clean items / robust against the oblivious attacker / robust in the worst "
         f"case, {attack_size(norm, epsilon, tables.medium)}."
     )
-    yield _table(["model", "codec", *(REGIME_TITLES[regime] for regime in regimes)], body)
+    yield _table(["model", "codec", *header], body)
 
 
 def _each(tables: Summary) -> Iterator[str]:
@@ -315,7 +343,7 @@ def _each(tables: Summary) -> Iterator[str]:
             found = [where(same, codec=codec, level=level) for codec, level in places]
             cells = ["" if each.empty else _robust(tables, each) for each in found]
             body.append([one["attack"], attack_size(one["norm"], one["epsilon"], tables.medium), one["tier"], *cells])
-        yield _text(f"{arch}, {regime}:")
+        yield _text(f"{arch}, {tables.training(arch, regime)}:")
         yield _table(["attack", "budget", "tier", *(_condition(tables, *place) for place in places)], body)
 
 
@@ -326,7 +354,7 @@ def _reliability(tables: Summary) -> Iterator[str]:
         failed: dict[str, list[str]] = {}
         for _, row in where(rows, status="fail").iterrows():
             bare = row["codec"] == ORIGINAL
-            of = f"{row['arch']} ({row['regime']}), {'no codec' if bare else tables.title(row['codec'])}"
+            of = f"{' ('.join(_model(tables, *row[MODEL]))}), {'no codec' if bare else tables.title(row['codec'])}"
             failed.setdefault(of, []).append("" if bare else tables.label(row["codec"], row["level"]))
         places = "; ".join(f"{of} {', '.join(dict.fromkeys(levels))}".strip() for of, levels in failed.items())
         counts = [(rows["status"] == status).sum() for status in ("pass", "fail", "not applicable")]
@@ -341,7 +369,7 @@ def _reliability(tables: Summary) -> Iterator[str]:
         at = zip(rows["codec"], rows["level"], strict=True)
         conditions = ", ".join(dict.fromkeys(_condition(tables, *each) for each in at))
         goals = ", ".join(goal for goal in GOALS if goal in set(rows["goal"]))
-        bounds.append([arch, regime, which, reason, conditions, _sizes(tables, rows), goals])
+        bounds.append([*_model(tables, str(arch), str(regime)), which, reason, conditions, _sizes(tables, rows), goals])
     if not bounds:
         yield _text("No figure of the worst case is in doubt.")
         return
@@ -355,6 +383,12 @@ def _reliability(tables: Summary) -> Iterator[str]:
 def _models(rows: pd.DataFrame) -> Iterable[tuple[str, str]]:
     """The (architecture, regime) of each model."""
     return rows[MODEL].drop_duplicates().itertuples(index=False, name=None)
+
+
+def _model(tables: Summary, arch: str, regime: str) -> tuple[str, str]:
+    """The cells that name a model: its architecture, with a note if it has no reference, and what it was trained on."""
+    note = "" if tables.has_reference(arch, regime) else f" [{NO_REFERENCE}]"
+    return arch + note, tables.trained_on(arch, regime)
 
 
 def _places(tables: Summary, arch: str, regime: str) -> list[tuple[str, float]]:

@@ -25,6 +25,7 @@ from lossybench.reporting.names import figure_names
 from lossybench.reporting.summary import (
     ALL,
     METRIC_TITLES,
+    NO_REFERENCE,
     OBLIVIOUS,
     REGIME_TITLES,
     VERDICT_SYMBOLS,
@@ -35,6 +36,7 @@ from lossybench.reporting.summary import (
     budgets,
     most_helped,
     number,
+    on_originals,
     percent,
     where,
 )
@@ -72,8 +74,8 @@ def rate_accuracy(tables: Summary) -> Figure:
     ends = []
     for (i, regime), (j, arch) in _product(tables.regimes, tables.archs):
         ax, here = axes[i, j], where(rows, arch=arch, regime=regime)
-        ax.set_title(f"{arch}, {'not ' if here.empty else ''}{REGIME_TITLES[regime]}")
-        _reference(ax, here)
+        ax.set_title(f"{arch}, {tables.training(arch, regime)}")
+        _reference(ax, tables, here)
         for codec in [] if here.empty else tables.codecs:
             curve = where(here, codec=codec).sort_values("rate")
             _curve(ax, codec, curve["rate"], curve)
@@ -96,11 +98,11 @@ def rate_accuracy(tables: Summary) -> Figure:
         f"{METRIC_TITLES[tables.primary]} against rate, with 95 % intervals\n"
         f"ringed: strongest level shown to cost at most {tables.delta:g} points; named: strongest level tested"
     )
-    return _finished(figure, tables, about, _codec_keys(tables))
+    return _finished(figure, tables, about, _codec_keys(tables, tables.regimes))
 
 
 def fidelity_accuracy(tables: Summary) -> Figure:
-    """The primary metric of models trained on originals against fidelity.
+    """The primary metric of models of the regime `original` against fidelity.
 
     There is a row per architecture and a column per measure of fidelity.
     """
@@ -110,8 +112,8 @@ def fidelity_accuracy(tables: Summary) -> Figure:
     figure, axes = _grid(len(tables.archs), len(measures), 4.2, 3.1, sharex="col", sharey=True)
     for (i, arch), (j, measure) in _product(tables.archs, measures):
         ax, here = axes[i, j], where(rows, arch=arch)
-        ax.set_title(f"{arch}, {REGIME_TITLES[ORIGINAL]}")
-        _reference(ax, here)
+        ax.set_title(f"{arch}, {tables.training(arch, ORIGINAL)}")
+        _reference(ax, tables, here)
         for codec in tables.codecs:
             curve = where(here, codec=codec).sort_values(measure)
             # A level that changed nothing has an infinite PSNR or SNR, which no axis can show.
@@ -124,7 +126,7 @@ def fidelity_accuracy(tables: Summary) -> Figure:
         if j == 0:
             ax.set_ylabel(f"{METRIC_TITLES[tables.primary]} (%)")
     about = f"{METRIC_TITLES[tables.primary]} against fidelity, with 95 % intervals"
-    return _finished(figure, tables, about, _codec_keys(tables))
+    return _finished(figure, tables, about, _codec_keys(tables, [ORIGINAL]))
 
 
 def metrics(tables: Summary) -> Figure:
@@ -147,7 +149,7 @@ def metrics(tables: Summary) -> Figure:
                 ax.set_ylabel(f"{'' if detection else 'macro '}{METRIC_TITLES[name]} (%)")
             steps.axis(ax, last=i == len(names) - 1)
     handles = [
-        _key(f"{arch}, {REGIME_TITLES[regime]}", *style.look(a), ls=DASHES[regime])
+        _key(f"{arch}, {tables.training(arch, regime)}", *style.look(a), ls=DASHES[regime])
         for (a, arch), (_, regime) in _product(tables.archs, tables.regimes)
         if (arch, regime) in tables.trained
     ]
@@ -175,7 +177,12 @@ def recovery(tables: Summary) -> Figure:
         if ax.get_subplotspec().is_first_col():
             ax.set_ylabel(f"gain in {METRIC_TITLES[tables.primary]} (points)")
         steps.axis(ax, last=True)
-    handles = [_key(arch, *style.look(a), ls="") for a, arch in enumerate(tables.archs)]
+    known = {arch: all(tables.has_reference(arch, each) for each in (ORIGINAL, "mixed")) for arch in set(rows["arch"])}
+    handles = [
+        _key(arch + f", {NO_REFERENCE}" * (not known[arch]), *style.look(a), ls="")
+        for a, arch in enumerate(tables.archs)
+        if arch in known
+    ]
     handles.append(_key("hollow: interval includes 0", style.FAINT, "o", ls="", mfc="white"))
     about = "gain from training on a mixture of levels instead of originals\nper test level, with 95 % intervals"
     return _finished(figure, tables, about, handles)
@@ -213,16 +220,19 @@ def transfer(tables: Summary) -> Figure:
 def limits(tables: Summary) -> Figure:
     """The strongest acceptable level per codec and margin as a coloured table, with a block of rows per regime."""
     across = min(2, len(tables.archs))
-    lines = len(tables.regimes) * len(tables.codecs) + 0.6 * len(tables.regimes)
-    wide, high = 0.2 + 1.5 * len(tables.deltas), 0.4 * lines
+    lines = len(tables.regimes) * (len(tables.codecs) + 1)
+    wide, high = 0.2 + max(3.0, 1.5 * len(tables.deltas)), 0.4 * lines
     figure, axes = _panels(len(tables.archs), across, wide, high)
     for index, (ax, arch) in enumerate(zip(axes, tables.archs, strict=True)):
         y, ticks = 0.0, []
         for regime in tables.regimes:
-            name = REGIME_TITLES[regime]
-            heading = f"{name}:" if (arch, regime) in tables.trained else f"not {name}"
+            there = (arch, regime) in tables.trained
+            heading = f"{tables.training(arch, regime)}{':' * there}"
             ax.text(0.03, y + 0.36, heading, va="center", style="italic")
-            y += 0.6
+            if there:
+                about = f"on originals {on_originals(tables.reference(arch, regime))}"
+                ax.text(0.03, y + 0.76, about, va="center", fontsize=8)
+            y += 1
             for codec in tables.codecs:
                 ticks.append((y + 0.5, tables.title(codec)))
                 for x, delta in enumerate(tables.deltas):
@@ -240,11 +250,13 @@ def limits(tables: Summary) -> Figure:
         "acceptable": "acceptable: strongest level shown",
         "inconclusive": "inconclusive: too few test items",
         "unacceptable": "unacceptable from the mildest level on",
+        NO_REFERENCE: "no reference: model not shown to be above chance",
     }
     look: dict[str, Any] = {"ec": style.FAINT, "lw": 0.5}
     handles = [
         Rectangle((0, 0), 1, 1, fc=style.VERDICT_COLOURS[verdict], label=f"{VERDICT_SYMBOLS[verdict]} {text}", **look)
         for verdict, text in words.items()
+        if verdict != NO_REFERENCE or NO_REFERENCE in set(tables.limits["verdict"])
     ]
     about = f"strongest compression that costs no more {METRIC_TITLES[tables.primary]} than allowed"
     return _finished(figure, tables, about, handles)
@@ -265,7 +277,7 @@ def attacks(tables: Summary) -> Figure:
             ax.set_title(f"{tables.title(codec)}\n\n", fontweight="bold")
         if j == 0:
             size = attack_size(setup["norm"], setup["epsilon"], tables.medium)
-            about = f"{setup['arch']}, {REGIME_TITLES[setup['regime']]};\n{setup['goal']}, {size}"
+            about = f"{setup['arch']}, {tables.training(setup['arch'], setup['regime'])};\n{setup['goal']}, {size}"
             ax.set_title(about, loc="left", fontsize=8.5)
             ax.set_ylabel(_attack_measure(tables, setup["goal"]))
         steps.axis(ax, last=i == len(setups) - 1)
@@ -310,7 +322,7 @@ def attack_curves(tables: Summary) -> Figure:
         ax.set_xticks(range(len(sizes) + 1), ["none", *(_short_size(norm, each, tables.medium) for each in sizes)])
         ax.set_ylim(-4, 104)
         if j == 0:
-            ax.set_ylabel(f"{arch}, {regime}\n{_attack_measure(tables, 'untargeted')}")
+            ax.set_ylabel(f"{arch}, {tables.trained_on(arch, regime)}\n{_attack_measure(tables, 'untargeted')}")
         if i == len(models) - 1:
             unit = {"linf": "L∞ budget", "l2": "L2 budget", "snr": "SNR, dB"}.get(norm, "share of the picture")
             ax.set_xlabel(f"{unit}, small to large")
@@ -357,7 +369,7 @@ def attack_regimes(tables: Summary) -> Figure:
             text = f"{values[y, x]:.0f}{'*' * doubtful}"
             ax.text(x, y, text, ha="center", va="center", color=ink, fontsize=8.5)
         ax.imshow(values, cmap="cividis", norm=shades, aspect="auto")
-        ax.set_yticks(range(len(regimes)), [REGIME_TITLES[regime] for regime in regimes])
+        ax.set_yticks(range(len(regimes)), [tables.training(arch, regime) for regime in regimes])
         ax.set_xticks(range(len(conditions)), [name for *_, name in conditions], fontsize=7.5)
         ax.set_title(f"{arch}: {what}" if len(archs) > 1 else what, loc="left")
         ax.grid(False)
@@ -454,8 +466,7 @@ def _intervals(tables: Summary) -> str:
 def _chance_line(ax: Axes, tables: Summary) -> None:
     """Draw the accuracy of guessing. In detection there is no line, because finding nothing has an mAP of 0."""
     if tables.kind == "classification":
-        classes = tables.metrics.loc[tables.metrics["class"] != "", "class"].nunique()
-        ax.axhline(100 / max(1, classes), color=style.FAINT, ls=":", lw=1.2)
+        ax.axhline(100 * tables.limits["chance"].iloc[0], color=style.FAINT, ls=":", lw=1.2)
 
 
 def _attack_keys(tables: Summary, hollow: bool, with_clean: bool = True) -> list[Line2D]:
@@ -478,6 +489,8 @@ def _limit_cell(ax: Axes, x: int, y: float, cell: pd.Series, tables: Summary) ->
     elif cell["verdict"] == "inconclusive":
         first = f"{symbol} none shown"
         second = "" if pd.isna(cell["items_needed"]) else f"needs about {cell['items_needed']:,.0f} items"
+    elif cell["verdict"] == NO_REFERENCE:
+        first, second = f"{symbol} {NO_REFERENCE}", f"not {cell['delta']:g} pt above chance"
     else:
         first, second = f"{symbol} none", f"{tables.label(cell['codec'], cell['stopped_at'])} costs more"
     ax.text(x + 0.5, y + 0.3, first, ha="center", va="center", fontweight="bold", fontsize=9)
@@ -522,9 +535,11 @@ def _product(first: Iterable[Any], second: Iterable[Any]) -> Iterable[tuple[tupl
     return itertools.product(enumerate(first), enumerate(second))
 
 
-def _reference(ax: Axes, rows: pd.DataFrame) -> None:
-    """Draw the result on originals as a line with its interval."""
+def _reference(ax: Axes, tables: Summary, rows: pd.DataFrame) -> None:
+    """Draw the result on originals as a line with its interval, and chance where that is not shown to be exceeded."""
     for _, row in where(rows, codec=ORIGINAL).iterrows():
+        if not tables.has_reference(row["arch"], row["regime"]):
+            ax.axhline(100 * tables.reference(row["arch"], row["regime"])["chance"], color=style.FAINT, ls=":", lw=1.2)
         ax.axhspan(100 * row["low"], 100 * row["high"], color="#000000", alpha=0.07, lw=0)
         ax.axhline(100 * row["value"], color=style.FAINT, ls=BASELINE, lw=1.2)
 
@@ -589,9 +604,11 @@ def _minor_log(value: float, _: int) -> str:
     return number(value) if round(lead, 6) in (2, 5) else ""
 
 
-def _codec_keys(tables: Summary) -> list[Line2D]:
+def _codec_keys(tables: Summary, regimes: list[str]) -> list[Line2D]:
     handles = [_key(tables.title(codec), *style.codec_look(codec)) for codec in tables.codecs]
-    return [*handles, _key("uncompressed", style.FAINT, ls=BASELINE)]
+    handles.append(_key("uncompressed", style.FAINT, ls=BASELINE))
+    known = all(tables.has_reference(*model) for model in tables.trained if model[1] in regimes)
+    return handles if known else [*handles, _key("chance", style.FAINT, ls=":")]
 
 
 def _key(label: str, colour: str, marker: str | None = None, **how: Any) -> Line2D:

@@ -13,12 +13,13 @@ from lossybench.conditions import ORIGINAL
 from lossybench.reporting.attack_page import defences
 from lossybench.reporting.summary import (
     METRIC_TITLES,
-    REGIME_TITLES,
+    NO_REFERENCE,
     VERDICT_SYMBOLS,
     Summary,
     amount,
     attack_size,
     interval,
+    on_originals,
     percent,
     points,
     where,
@@ -43,12 +44,14 @@ def headline(summaries: list[Path]) -> str:
     summaries: a folder of tables per task. Raises LossyBenchError naming a table that is missing.
     """
     tasks = [Summary(folder) for folder in summaries]
-    lines: list[tuple[str, ...]] = [("task", "codec", "may lose", "strongest level", "rate", "saves", "verdict")]
+    header = ("task", "codec", "may lose", "strongest level", "rate", "saves", "on originals", "verdict")
+    lines: list[tuple[str, ...]] = [header]
     lines += [(*cells[:-1], f"{cells[-1]}{', most economical' * best}") for cells, best in _headline_rows(tasks)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    text = ["Strongest acceptable compression, trained on originals, worst of the architectures:", "", *text]
+    text = [f"Strongest acceptable compression for {_which(tasks)}, worst of the architectures:", "", *text]
     for tables in tasks:
+        text += ["", f"{tables.task}: {NO_REFERENCE}. {_no_reference_text(tables)}"] * bool(_unshown(tables))
         if not tables.worst.empty:
             text += ["", f"{tables.task} under attack ({_size(tables)}), gains of a codec in points:"]
             text += _defences(tables)
@@ -60,7 +63,7 @@ def write_html(summaries: list[Path], out: Path) -> None:
 
     summaries: a folder of tables per task. out: the file. Raises LossyBenchError naming a table that is missing.
     """
-    header = ["task", "architecture", "regime", "on originals", "codec", "may lose (points)", "verdict"]
+    header = ["task", "architecture", "trained on", "on originals", "codec", "may lose (points)", "verdict"]
     header += ["strongest level", "rate", "raw : payload", "saves", "stopped at"]
     body = []
     tasks = [Summary(folder) for folder in summaries]
@@ -68,14 +71,17 @@ def write_html(summaries: list[Path], out: Path) -> None:
         for _, row in tables.limits.iterrows():
             level, rate, saving = _level_cells(row)
             ratio = "–" if pd.isna(row["ratio"]) else amount(row["ratio"])
-            cells = [tables.task, row["arch"], row["regime"], percent(row["reference"]), tables.title(row["codec"])]
+            model = [row["arch"], tables.trained_on(row["arch"], row["regime"]), on_originals(row)]
+            cells = [tables.task, *model, tables.title(row["codec"])]
             cells += [f"{row['delta']:g}", f"{VERDICT_SYMBOLS[row['verdict']]} {row['verdict']}"]
             cells += [level, rate, ratio, saving, _stop(tables, row) or "–"]
             line = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-            body.append(f'<tr class="{row["verdict"]}">{line}</tr>')
+            body.append(f'<tr class="{row["verdict"].replace(" ", "-")}">{line}</tr>')
     columns = "".join(f"<th>{html.escape(name)}</th>" for name in header)
     twice = "; ".join(f"{tables.task}: {tables.compressed_before}" for tables in tasks if tables.compressed_before)
     warning = f"<p>Originals that were compressed before: {html.escape(twice)}. {_TWICE}</p>" if twice else ""
+    if any((tables.limits["verdict"] == NO_REFERENCE).any() for tables in tasks):
+        warning += f"<p>No reference: {_NO_REFERENCE}</p>"
     with publish(out) as aside:
         aside.write_text(_PAGE.format(warning=warning, columns=columns, body="\n".join(body)))
 
@@ -84,6 +90,13 @@ _TWICE = (
     "All figures are then of a second compression, of media that have lost something already. On media that were never"
     " compressed the limits may be others, the mild ones most of all. Savings are against raw media, not against the"
     " files as they came."
+)
+
+_NO_REFERENCE = (
+    "the result on originals is not shown (one-sided 95 % bound, each seed's model by itself) to exceed chance by more"
+    " than the margin. A model that knows nothing loses nothing, whatever is done to its items, so its losses get no"
+    " verdict. Chance is what answers that do not depend on the item reach: for accuracy the share of the largest"
+    " class, in detection the mAP of the model's own boxes laid over other items."
 )
 
 _PAGE = """<!DOCTYPE html>
@@ -95,6 +108,7 @@ th, td {{ padding: 3px 10px; border-bottom: 1px solid #ddd; white-space: nowrap 
 .acceptable td {{ background: #BFE0F5 }}
 .inconclusive td {{ background: #E8E8E8 }}
 .unacceptable td {{ background: #F7CDB5 }}
+.no-reference td {{ background: #F5EBC8 }}
 </style></head><body>{warning}<table><thead><tr>{columns}</tr></thead><tbody>
 {body}
 </tbody></table></body></html>
@@ -108,11 +122,12 @@ def _overview(tasks: list[Summary]) -> str:
     lines = [
         "# Recommendations",
         "",
-        "How far each task's media may be compressed for models trained on originals. A level counts only if it is"
-        " shown for every architecture. The codec that gets by with the lowest measured rate is in bold.",
+        f"How far each task's media may be compressed for {_which(tasks)}. A level counts only if it is shown for every"
+        " architecture. The codec that gets by with the lowest measured rate is in bold. Beside each limit stands what"
+        " the worst architecture reaches on originals, with its 95 % interval, and what chance reaches.",
         "",
-        "| task | codec | may lose | strongest acceptable level | rate | saves | verdict |",
-        "|---|---|---|---|---|---|---|",
+        "| task | codec | may lose | strongest acceptable level | rate | saves | on originals | verdict |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for cells, best in _headline_rows(tasks):
         lines.append(f"| {' | '.join(f'**{cell}**' if best else cell for cell in cells)} |")
@@ -129,8 +144,17 @@ def _headline_rows(tasks: list[Summary]) -> Iterator[tuple[tuple[str, ...], bool
         best = _most_economical(limits)
         for _, row in limits.iterrows():
             name = tables.title(row["codec"])
-            cells = (tables.task, name, f"{tables.delta:g} points", *_level_cells(row), _verdict(tables, row))
-            yield cells, row["codec"] == best
+            cells = (tables.task, name, f"{tables.delta:g} points", *_level_cells(row))
+            yield (*cells, f"{row['arch']} {on_originals(row)}", _verdict(tables, row)), row["codec"] == best
+
+
+def _which(tasks: list[Summary]) -> str:
+    """The models that recommendations are about: those of the regime `original`."""
+    existing = any(tables.existing for tables in tasks)
+    trained = any(set(where(tables.limits, regime=ORIGINAL)["arch"]) - set(tables.existing) for tables in tasks)
+    texts = ["models trained on originals"] * trained
+    texts += ["existing models as they came, whatever they were trained on"] * existing
+    return " and for ".join(texts)
 
 
 def _most_economical(limits: pd.DataFrame) -> str | None:
@@ -148,11 +172,13 @@ def _level_cells(row: pd.Series) -> tuple[str, str, str]:
 def _verdict(tables: Summary, row: pd.Series) -> str:
     if row["verdict"] == "acceptable":
         return "acceptable, even the strongest tested" if pd.isna(row["stopped_at"]) else "acceptable"
+    if row["verdict"] == NO_REFERENCE:
+        return f"{NO_REFERENCE}: {row['arch']} is not shown to be more than {row['delta']:g} points above chance"
     return f"{row['verdict']}: {_stop(tables, row)}"
 
 
 def _stop(tables: Summary, row: pd.Series) -> str:
-    """The level that the fixed sequence stopped at and why: "QF 5 costs more"; "" when every level passed."""
+    """The level that the fixed sequence stopped at and why: "QF 5 costs more"; "" when none failed."""
     if pd.isna(row["stopped_at"]):
         return ""
     level, needed = tables.label(row["codec"], row["stopped_at"]), row["items_needed"]
@@ -167,7 +193,15 @@ def _stop(tables: Summary, row: pd.Series) -> str:
 
 
 def _task(tables: Summary) -> str:
-    texts = (_before_text, _limit_text, _equal_rate_text, _training_text, _precision_text, _attack_text)
+    texts = (
+        _before_text,
+        _reference_text,
+        _limit_text,
+        _equal_rate_text,
+        _training_text,
+        _precision_text,
+        _attack_text,
+    )
     return "\n\n".join([f"## {tables.task}", *filter(None, (text(tables) for text in texts))])
 
 
@@ -180,15 +214,45 @@ def _before_text(tables: Summary) -> str:
     return f"**Compressed twice.** The originals were compressed before: {tables.compressed_before}{told}."
 
 
+def _reference_text(tables: Summary) -> str:
+    """What each model has on originals, which every loss is measured against, and which models know nothing."""
+    models = where(tables.limits, regime=ORIGINAL)["arch"].unique()
+    each = [f"{arch} {on_originals(tables.reference(arch, ORIGINAL))}" for arch in models]
+    text = f"**On originals** the {METRIC_TITLES[tables.primary]} is (95 % interval): {'; '.join(each)}."
+    return f"{text} **No reference.** {_no_reference_text(tables)}" if _unshown(tables) else text
+
+
+def _unshown(tables: Summary) -> list[tuple[str, str]]:
+    """The (architecture, regime) of each model without a reference at the middle delta, matched ones left out."""
+    models = tables.limits[["arch", "regime"]].drop_duplicates().itertuples(index=False, name=None)
+    return [model for model in models if model[1] in tables.regimes and not tables.has_reference(*model)]
+
+
+def _no_reference_text(tables: Summary) -> str:
+    """A sentence on the models without a reference at the middle delta, of which there has to be one."""
+    listed = [
+        f"{arch}, trained on: {tables.trained_on(arch, regime)} ({on_originals(tables.reference(arch, regime))})"
+        for arch, regime in _unshown(tables)
+    ]
+    return (
+        f"Not shown to be more than {tables.delta:g} points above chance on originals:"
+        f" {'; '.join(listed)}. A model that knows nothing loses nothing, so what compression does to"
+        f" {'this one' if len(listed) == 1 else 'these'} says nothing. Look for labels that do not fit the model's"
+        " classes, wrong preparation, or too little training; or test on more items."
+    )
+
+
 def _limit_text(tables: Summary) -> str:
     limits = worst_limits(tables, ORIGINAL)
     metric, best = METRIC_TITLES[tables.primary], _most_economical(limits)
     says = [f"**No compression is shown to cost at most {tables.delta:g} points of {metric}.**"]
+    if set(limits["verdict"]) == {NO_REFERENCE}:
+        says = ["**No verdict on any codec,** because there is no reference."]
     if best is not None:
         level, rate, saving = _level_cells(where(limits, codec=best).iloc[0])
         says = [
             f"**{tables.title(best)} at {level}** ({rate}, saves {saving} of the raw bits) is the most economical"
-            f" compression shown to cost at most {tables.delta:g} points of {metric} for models trained on originals"
+            f" compression shown to cost at most {tables.delta:g} points of {metric} for {_which([tables])}"
             f" ({_listed(tables.archs)})."
         ]
     for start, verdict in (
@@ -201,6 +265,9 @@ def _limit_text(tables: Summary) -> str:
             why = f"{level}, {rate}" if verdict == "acceptable" else f"({_stop(tables, row)}, {row['arch']})"
             listed.append(f"{tables.title(row['codec'])} {why}")
         says += [f"{start}: {'; '.join(listed)}."] * bool(listed)
+    unjudged = where(limits, verdict=NO_REFERENCE)
+    if 0 < len(unjudged) < len(limits):
+        says.append(f"No verdict, for want of a reference: {_listed(map(tables.title, unjudged['codec']))}.")
     says.append(_undecided(tables, where(limits, verdict="inconclusive"), "Nothing is shown for"))
     beyond = where(limits, verdict="acceptable", stopped_verdict="inconclusive")
     says.append(_undecided(tables, beyond, "Beyond the limits it is undecided for"))
@@ -231,6 +298,9 @@ def _equal_rate_text(tables: Summary) -> str:
     lines = []
     for arch in tables.archs:
         here = where(rows, arch=arch)
+        if not here.empty and not tables.has_reference(arch, ORIGINAL):
+            lines.append(f"- {arch}: {NO_REFERENCE}, so that no codec can come out ahead.")
+            continue
         # Each pair from both sides, so that every codec is `codec_b`. A ratio of rates inverts; a gap changes sign.
         swapped = here.rename(columns={"codec_a": "codec_b", "codec_b": "codec_a"})
         inverse = 100 * (1 / (1 + swapped["bd_rate"] / 100) - 1)
@@ -267,7 +337,7 @@ def _training_text(tables: Summary) -> str:
     before, after = (worst_limits(tables, regime) for regime in (ORIGINAL, "mixed"))
     lines = [
         f"**Training on a mixture of levels** instead of originals changes the {metric} on originals by (points, 95 %"
-        f" interval): {', '.join(_gains(where(rows, codec=ORIGINAL)))}. Per codec:",
+        f" interval): {', '.join(_gains(tables, where(rows, codec=ORIGINAL)))}. Per codec:",
         "",
         "| codec | mildest level with a gain for every architecture | gain at the strongest level, points |"
         f" limit at {tables.delta:g} points, originals | limit, mixture |",
@@ -275,7 +345,7 @@ def _training_text(tables: Summary) -> str:
     ]
     for codec in tables.codecs:
         here = where(rows, codec=codec)
-        gains = _gains(where(here, strength=here["strength"].max()))
+        gains = _gains(tables, where(here, strength=here["strength"].max()))
         shown = (here["low"] > 0).groupby(here["strength"]).all()
         start = "no level"
         if shown.any():
@@ -285,10 +355,12 @@ def _training_text(tables: Summary) -> str:
     return "\n".join(lines)
 
 
-def _gains(rows: pd.DataFrame) -> list[str]:
-    """The gain of each architecture in rows of `recovery`, with its interval."""
+def _gains(tables: Summary, rows: pd.DataFrame) -> list[str]:
+    """The gain of each architecture in rows of `recovery`, with its interval, a missing reference, and where it led."""
+    without = {arch for arch, regime in _unshown(tables) if regime in (ORIGINAL, "mixed")}
     return [
-        f"{row['arch']} {points(row['difference'])} {interval(row['low'], row['high'])}"
+        f"{row['arch']}{f' ({NO_REFERENCE})' * (row['arch'] in without)} {points(row['difference'])}"
+        f" {interval(row['low'], row['high'])} to {percent(row['mixed'])}"
         for _, row in rows.sort_values("arch").iterrows()
     ]
 
@@ -317,8 +389,10 @@ def _attack_text(tables: Summary) -> str:
     if rows.empty:
         return ""
     bare = where(rows, main=True, codec=ORIGINAL, goal="untargeted")
+    clean, _, robust = tables.robust
     left = [
-        f"{'at most ' * bool(row['unreliable'])}{percent(row[tables.robust[2]])} ({row['arch']}, {row['regime']})"
+        f"{'at most ' * bool(row['unreliable'])}{percent(row[robust])}, of {percent(row[clean])} on clean items"
+        f" ({row['arch']}, trained on: {tables.trained_on(row['arch'], row['regime'])})"
         for _, row in bare.iterrows()
     ]
     what = " of true objects found" if tables.kind == "detection" else ""
@@ -338,7 +412,9 @@ def _defences(tables: Summary) -> list[str]:
     """What is left of each codec's defence, for each architecture in the first attacked regime."""
     regime = tables.worst["regime"].iloc[0]
     archs = where(tables.worst, regime=regime)["arch"].unique()
-    return [f"{arch}, {REGIME_TITLES[regime]}. {says}" for arch in archs for says in defences(tables, arch, regime)]
+    return [
+        f"{arch}, {tables.training(arch, regime)}. {says}" for arch in archs for says in defences(tables, arch, regime)
+    ]
 
 
 def _size(tables: Summary) -> str:
@@ -367,6 +443,7 @@ def _method(tasks: list[Summary]) -> str:
         "*Acceptable*: the one-sided 95 % bound of the loss against the same model's result on originals is below the"
         f" margin ({_listed(f'{delta:g}' for delta in margins)} points). *Unacceptable*: the loss is shown to exceed"
         " the margin. *Inconclusive*: the test set is too small to say; never read this as acceptable.",
+        f"*No reference*: {_NO_REFERENCE}",
         "Items are compared in pairs: the same item with and without compression, by the same model"
         f" (models per architecture: {_listed(map(str, seeds))}).",
         "Levels are tested from the mildest to the strongest, stopping at the first that is not acceptable, so that no"

@@ -20,9 +20,11 @@ REGIME_TITLES = {
     "mixed": "trained on a mixture of levels",
     "adversarial": "trained adversarially",
 }
+AS_IT_CAME = "as it came"  # of a model that existed before the study: what it was trained on is not known here
+NO_REFERENCE = "no reference"
 # From worst to best, so that the worst of several architectures is the smallest.
-VERDICT_ORDER = ("unacceptable", "inconclusive", "acceptable")
-VERDICT_SYMBOLS = {"acceptable": "✓", "inconclusive": "?", "unacceptable": "✗"}
+VERDICT_ORDER = ("unacceptable", NO_REFERENCE, "inconclusive", "acceptable")
+VERDICT_SYMBOLS = {"acceptable": "✓", "inconclusive": "?", "unacceptable": "✗", NO_REFERENCE: "∅"}
 WORST = "worst"  # the attack whose rows take, item by item, the worst over all attacks of a budget
 OBLIVIOUS, ALL = "T0", "all"  # the tiers of WORST: attacks that ignore the codec, and everything that was tried
 
@@ -113,6 +115,34 @@ class Summary:
     def meta(self) -> dict[str, Any]:
         """The facts about the data set that stand beside its conditions."""
         return read_meta(self.folder / "conditions.parquet")
+
+    @property
+    def existing(self) -> list[str]:
+        """The architectures that name models which existed before the study. They are filed as regime `original`."""
+        return self.meta.get("existing", [])
+
+    def came(self, arch: str, regime: str) -> bool:
+        """Whether this model existed before the study, so that nobody here knows what it was trained on."""
+        return arch in self.existing and regime == ORIGINAL
+
+    def trained_on(self, arch: str, regime: str) -> str:
+        """The regime of a model as readers know it: "unknown" for one that existed before the study."""
+        return "unknown" if self.came(arch, regime) else regime
+
+    def training(self, arch: str, regime: str) -> str:
+        """How a model was trained, in words, and whether it has a reference: "trained adversarially, no reference"."""
+        how = AS_IT_CAME if self.came(arch, regime) else REGIME_TITLES[regime]
+        if (arch, regime) not in self.trained:
+            return f"not {how}"
+        return how if self.has_reference(arch, regime) else f"{how}, {NO_REFERENCE}"
+
+    def reference(self, arch: str, regime: str) -> pd.Series:
+        """A row of `limits` of this model. Its columns on the reference and chance hold for all codecs and deltas."""
+        return where(self.limits, arch=arch, regime=regime).iloc[0]
+
+    def has_reference(self, arch: str, regime: str) -> bool:
+        """Whether the result on originals is shown to exceed chance by more than the middle delta."""
+        return bool(self.reference(arch, regime)["above_chance"] > self.delta / 100)
 
     @property
     def compressed_before(self) -> str:
@@ -269,6 +299,12 @@ def percent(fraction: float) -> str:
 def points(fraction: float) -> str:
     """A difference of fractions in percentage points, with its sign: -0.012 is "−1.2"."""
     return f"{round(100 * fraction, 1) + 0.0:+.1f}".replace("-", "−")  # + 0.0: never −0.0
+
+
+def on_originals(row: pd.Series) -> str:
+    """The reference of a row of `limits` with its 95 % interval and chance: "95.4 % [93.1, 97.0], chance 10.0 %"."""
+    low, high = (f"{100 * row[f'reference_{end}']:.1f}" for end in ("low", "high"))
+    return f"{percent(row['reference'])} [{low}, {high}], chance {percent(row['chance'])}"
 
 
 def interval(low: float, high: float) -> str:

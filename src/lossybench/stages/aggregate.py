@@ -11,11 +11,12 @@ from tqdm import tqdm
 
 from lossybench.analysis import box_metrics, comparisons, label_metrics, robustness, tables
 from lossybench.analysis import outcomes as inputs
-from lossybench.analysis.comparisons import Primary
+from lossybench.analysis.comparisons import Primary, Reference
 from lossybench.analysis.intervals import Resamples, quantiles, unblinded, wilson
-from lossybench.analysis.outcomes import Row, TestSet
+from lossybench.analysis.outcomes import Row, TestSet, Trained
 from lossybench.artifacts import read_meta
-from lossybench.conditions import ORIGINAL, Condition
+from lossybench.chance import chance
+from lossybench.conditions import ORIGINAL, REFERENCE, Condition
 from lossybench.errors import LossyBenchError
 
 ALL_SEEDS = -1
@@ -50,24 +51,29 @@ def aggregate(
     conditions = inputs.read_conditions(compressed, task)
     classifies = task.kind == "classification"
     metric, measured = (label_metrics.PRIMARY, _classifier) if classifies else (box_metrics.PRIMARY, _detector)
+    overall = (ALL_SEEDS, metric, "")
 
     rows: dict[str, list[Row]] = {name: [] for name in tables.SCHEMAS}
     rows["conditions"] += conditions.values()
     results: comparisons.Results = {}
+    references: dict[Trained, Reference] = {}
     for model, of_codec in tqdm(inputs.outcome_files(outcomes, task).items(), "aggregate", unit="model"):
         results[model] = {}
         for condition, one in measured(of_codec, conditions, task, resamples):
-            rows["metrics"] += _metric_rows(comparisons.where(model, conditions[condition]), one, task, resamples)
+            of_metrics = list(_metric_rows(comparisons.where(model, conditions[condition]), one, task, resamples))
+            rows["metrics"] += of_metrics
             at = one.names.index((metric, ""))
             # The arrays are copied, so that the samples of the other metrics can go.
             values, samples = one.values[:, at].copy(), one.samples[:, at].copy()
-            results[model][condition] = Primary(one.seeds, values, samples, one.right)
+            results[model][condition] = primary = Primary(one.seeds, values, samples, one.right)
+            if condition == REFERENCE:
+                (row,) = (row for row in of_metrics if (row["seed"], row["metric"], row["class"]) == overall)
+                references[model] = comparisons.reference(primary, row["low"], row["high"], one.chance, len(task.ids))
         found = comparisons.to_original(results[model], resamples)
         rows["differences"] += comparisons.difference_rows(model, results[model], found, conditions, metric)
-        rows["verdicts"] += comparisons.verdict_rows(model, found, conditions, settings["deltas"])
+        rows["verdicts"] += comparisons.verdict_rows(model, found, references[model], conditions, settings["deltas"])
         rows["bd"] += comparisons.bd_rows(model, results[model], conditions)
-    rows["limits"] += comparisons.limit_rows(rows["verdicts"], conditions, results)
-    overall = (ALL_SEEDS, metric, "")
+    rows["limits"] += comparisons.limit_rows(rows["verdicts"], conditions, references)
     of_primary = [row for row in rows["metrics"] if (row["seed"], row["metric"], row["class"]) == overall]
     rows["transfer"] += comparisons.transfer_rows(of_primary)
     rows["recovery"] += comparisons.recovery_rows(results, conditions, resamples)
@@ -77,6 +83,7 @@ def aggregate(
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
     about = read_meta(data)
     meta |= {"compressed_before": about.get("compressed_before", []), "card": about.get("card", {})}
+    meta |= {"existing": inputs.existing_archs(outcomes)}
     meta |= {"settings": settings, "attack": read_meta(attacks[0]).get("settings") if attacks else None}
     for name, content in rows.items():
         tables.write(out, name, content, meta)
@@ -86,7 +93,7 @@ class _Measured(NamedTuple):
     """All metrics of one model at one condition.
 
     names: the (metric, class) of each value. values: (seeds, metrics). samples: (seeds, metrics, resamples). right:
-    bool (seeds, n), None in detection.
+    bool (seeds, n), None in detection. chance: (seeds,), what the primary metric is without seeing the originals.
     """
 
     seeds: tuple[int, ...]
@@ -94,6 +101,7 @@ class _Measured(NamedTuple):
     values: np.ndarray
     samples: np.ndarray
     right: np.ndarray | None
+    chance: np.ndarray
 
 
 def _classifier(
@@ -105,7 +113,8 @@ def _classifier(
         predictions = np.stack(list(by_seed.values()))
         values, samples = zip(*(label_metrics.measure(task.labels, one, resamples) for one in predictions), strict=True)
         right = predictions == task.labels
-        yield condition, _Measured(tuple(by_seed), names, np.stack(values), np.stack(samples), right)
+        guessing = np.full(len(by_seed), chance(task.labels, len(task.classes)))
+        yield condition, _Measured(tuple(by_seed), names, np.stack(values), np.stack(samples), right, guessing)
 
 
 def _detector(
@@ -113,6 +122,7 @@ def _detector(
 ) -> Iterator[tuple[Condition, _Measured]]:
     """All conditions of one detection model; the original comes first and sets each seed's score threshold."""
     thresholds: dict[int, float] = {}
+    blind: dict[int, float] = {}
     original: box_metrics.Frames | None = None
     for condition, by_seed in _loaded(of_codec, conditions, task, inputs.read_detection):
         measured = []
@@ -122,10 +132,12 @@ def _detector(
             matches = box_metrics.match(frames, len(task.ids))
             if seed not in thresholds:
                 thresholds[seed] = box_metrics.best_threshold(matches)
+                blind[seed] = box_metrics.coco_map(box_metrics.unseen(frames, resamples.seed))[1]
             measured.append(box_metrics.measure(frames, matches, thresholds[seed], resamples))
         names = box_metrics.names(matches.classes, task.classes)
         values, samples = zip(*measured, strict=True)
-        yield condition, _Measured(tuple(by_seed), names, np.stack(values), np.stack(samples), None)
+        guessing = np.array(list(blind.values()))
+        yield condition, _Measured(tuple(by_seed), names, np.stack(values), np.stack(samples), None, guessing)
 
 
 def _loaded(
@@ -150,7 +162,7 @@ def _metric_rows(where: Row, measured: _Measured, task: TestSet, resamples: Resa
     n, sizes = len(task.ids), {}
     if task.kind == "classification":
         sizes = dict(zip(task.classes, np.bincount(task.labels, minlength=len(task.classes)), strict=True))
-    seeds, names, values, samples, _ = measured
+    seeds, names, values, samples, *_ = measured
     over_seeds = (ALL_SEEDS, values.mean(axis=0), resamples.over_seeds(samples))
     for seed, value_of, sample_of in (*zip(seeds, values, samples, strict=True), over_seeds):
         lows, highs = quantiles(sample_of, (0.025, 0.975))

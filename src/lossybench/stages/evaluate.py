@@ -46,7 +46,7 @@ def evaluate(
     truth = {row["id"]: row for row in artifacts.iter_rows(data, columns, splits=["test"])}
     task = tasks.get(info)
     meta = {key: info[key] for key in ("task", "arch", "regime", "seed", "classes", "kind")}
-    meta |= {"codec": metas[0]["codec"], "environment": runtime.environment(chosen)}
+    meta |= {"codec": metas[0]["codec"], "environment": runtime.environment(chosen), "existing": "existing" in info}
 
     def rows() -> Iterator[dict[str, Any]]:
         bar = tqdm(total=len(truth) * len(compressed), desc="evaluate", unit="item", mininterval=1)

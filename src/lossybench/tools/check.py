@@ -23,7 +23,7 @@ from lossybench.artifacts import write_json
 from lossybench.conditions import ORIGINAL
 from lossybench.config import read
 from lossybench.data._files import LOSSY, Entry, FileDataset, unreadable
-from lossybench.data.dataset import SPLITS, Finding
+from lossybench.data.dataset import SPLITS, Finding, Item
 from lossybench.errors import LossyBenchError, naming
 from lossybench.fidelity import measure, rate_of
 from lossybench.pictures import Scale
@@ -53,7 +53,8 @@ class Report:
     """What was found in a data set.
 
     sizes: of each item that could be read, (height, width), (samples,) or (frames, height, width). rates: how many
-    items have each sampling rate. prior: the former compression, in the words of a known data set's card.
+    items have each sampling rate. boxes: how many each split has of each label; of -1, the items without any. prior:
+    the former compression, in the words of a known data set's card.
     """
 
     title: str
@@ -62,6 +63,7 @@ class Report:
     classes: list[str]
     findings: list[Finding]
     counts: collections.Counter[tuple[str, int]] = dataclasses.field(default_factory=collections.Counter)
+    boxes: collections.Counter[tuple[str, int]] = dataclasses.field(default_factory=collections.Counter)
     sizes: list[tuple[int, ...]] = dataclasses.field(default_factory=list)
     rates: collections.Counter[float] = dataclasses.field(default_factory=collections.Counter)
     formats: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
@@ -73,6 +75,11 @@ class Report:
     def impossible(self) -> bool:
         """Whether no study can run with this data set."""
         return any(finding.severity == "error" for finding in self.findings)
+
+    def count_boxes(self, item: Entry | Item) -> None:
+        """Add the boxes of an item to `boxes`."""
+        if self.kind == "detection":
+            self.boxes.update([(item.split, box.label) for box in item.boxes] or [(item.split, -1)])
 
 
 Levels = Mapping[str, tuple[Mapping[str, Any], list[float]]]
@@ -143,12 +150,13 @@ def _opened(dataset: data.Dataset, adapter: str, seed: int) -> tuple[Report, Ite
         report.findings += found.findings
         report.formats.update(entry.path.suffix.lower() for entry in found.entries)
         return report, _files(dataset, found.entries, report)
-    return report, _made(dataset, seed)
+    return report, _made(dataset, seed, report)
 
 
 def _files(dataset: FileDataset, entries: list[Entry], report: Report) -> Iterator[Read]:
     """The items that are read from files; a fault of one is a finding, and the check goes on."""
     for entry in tqdm(entries, desc="check", unit="item", mininterval=2):
+        report.count_boxes(entry)
         media, rate = None, 0.0
         try:
             media, rate = dataset.read(entry)
@@ -163,9 +171,10 @@ def _files(dataset: FileDataset, entries: list[Entry], report: Report) -> Iterat
         report.findings.append(Finding("lossy source", "warning", report.title, text))
 
 
-def _made(dataset: data.Dataset, seed: int) -> Iterator[Read]:
+def _made(dataset: data.Dataset, seed: int, report: Report) -> Iterator[Read]:
     """The items that are generated or come with a package."""
     for item in tqdm(dataset.items(seed, []), desc="check", unit="item", mininterval=2):
+        report.count_boxes(item)
         yield item.id, item.split, item.label, item.media, item.sampling_rate
 
 
@@ -175,7 +184,7 @@ def _content(id: str, media: np.ndarray, medium: str, rate: float) -> list[Findi
         loudness = np.abs(media.astype(np.int32))
         share, duration = np.mean(loudness >= 32767), len(media) / rate
         checks = [
-            (loudness.max() == 0, "silent clip", "holds nothing but zeros"),
+            (media.min() == media.max(), "silent clip", f"all its samples are {media[0]}"),
             (share > CLIPPED, "clipped clip", f"{100 * share:.1f} % of its samples are at full scale"),
             (duration < SHORT, "very short clip", f"lasts {1000 * duration:.0f} ms"),
         ]
@@ -218,6 +227,13 @@ def _overall(report: Report) -> list[Finding]:
         if of_class[most] >= IMBALANCE * of_class[least]:
             text = f"has {of_class[least]} items, class {report.classes[most]!r} {of_class[most]}: accuracy hides it"
             findings.append(Finding("imbalance", "warning", f"class {report.classes[least]!r}", text))
+    kinds = collections.Counter(finding.kind for finding in report.findings)
+    if kinds["12 bits in 16"] and kinds["16-bit image"]:
+        text = (
+            f"{kinds['12 bits in 16']} pictures look like 12 bits in 16, and {kinds['16-bit image']} do not: brightness"
+        )
+        text += " is not comparable unless bit_depth states one for all"
+        findings.append(Finding("mixed bit depths", "warning", report.title, text))
     if len(sizes := set(report.sizes)) > 1:
         text = f"{len(sizes)} different ones, from {_size(min(sizes))} to {_size(max(sizes))}: models need input_size"
         findings.append(Finding("mixed sizes", "note", report.title, text))
@@ -319,10 +335,13 @@ def _items(report: Report) -> list[str]:
     splits = [split for split in SPLITS if any(of == split for of, _ in report.counts)]
     totals = {split: sum(n for (of, _), n in report.counts.items() if of == split) for split in splits}
     lines = ["  items: " + (", ".join(f"{count} {split}" for split, count in totals.items()) or "none")]
-    if report.kind != "classification" or len(report.classes) > 50:
+    if len(report.classes) > 50:
         return lines
-    for label, title in enumerate(report.classes):
-        lines.append(f"    {title}: " + ", ".join(f"{report.counts[split, label]} {split}" for split in splits))
+    counts, unit = (report.boxes, " boxes") if report.kind == "detection" else (report.counts, "")
+    titles = dict(enumerate(report.classes)) | ({-1: "items without boxes"} if report.boxes else {})
+    for label, title in titles.items():
+        of = unit if label >= 0 else ""
+        lines.append(f"    {title}{of}: " + ", ".join(f"{counts[split, label]} {split}" for split in splits))
     return lines
 
 
@@ -343,6 +362,10 @@ def as_json(report: Report) -> dict[str, Any]:
         "items": [
             {"split": split, "class": report.classes[label] if label >= 0 else None, "count": count}
             for (split, label), count in sorted(report.counts.items())
+        ],
+        "boxes": [
+            {"split": split, "class": report.classes[label] if label >= 0 else None, "count": count}
+            for (split, label), count in sorted(report.boxes.items())
         ],
         "sizes": sorted({tuple(size) for size in report.sizes}),
         "formats": dict(report.formats),
