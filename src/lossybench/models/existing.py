@@ -29,6 +29,7 @@ from lossybench.models.layers import Normalise
 
 PROGRAM = "program"
 SHARED = 16  # how many times its file a state dict may take up: tensors may share what is stored
+UNPACKED = 2**26  # bytes that any archive may have
 _NESTED = ("state_dict", "model_state_dict", "model", "weights")  # where checkpoints of training keep their state dict
 
 
@@ -289,7 +290,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             found: Any = load_file(path)
         else:
-            _check_archive(path)
+            check_archive(path)
             found = torch.load(path, map_location="cpu", weights_only=True)
     except LossyBenchError:
         raise
@@ -317,15 +318,16 @@ def _other_than(found: Any) -> str:
     return next((f" ({n!r} is {type(v).__name__})" for n, v in found.items() if not isinstance(v, torch.Tensor)), "")
 
 
-def _check_archive(path: Path) -> None:
-    """Raise LossyBenchError for an archive that says it is larger unpacked than packed: torch stores, never packs."""
-    if zipfile.is_zipfile(path):
+def check_archive(path: Path) -> None:
+    """Raise LossyBenchError for an archive that says it is far larger unpacked than packed: torch packs code alone."""
+    try:
         with zipfile.ZipFile(path) as archive:
             claimed = sum(entry.file_size for entry in archive.infolist())
-        if claimed > path.stat().st_size:
-            raise LossyBenchError(
-                f"{path}: would unpack to {claimed:,} bytes from {path.stat().st_size:,}; save it by torch.save"
-            )
+    except Exception:  # it is no archive, or a damaged one: who reads it will say so
+        return
+    size = path.stat().st_size
+    if claimed > SHARED * size + UNPACKED:
+        raise LossyBenchError(f"{path}: would unpack to {claimed:,} bytes from {size:,}; save it by torch.save")
 
 
 def _check_tensors(path: Path, state: Mapping[str, torch.Tensor]) -> None:

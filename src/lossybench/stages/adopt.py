@@ -23,7 +23,7 @@ from lossybench.chance import above_chance, chance, lower_bound
 from lossybench.conditions import ORIGINAL
 from lossybench.errors import LossyBenchError, naming
 from lossybench.models import existing_settings, from_torchvision, runtime
-from lossybench.models.existing import PROGRAM, Classifier, Detector, first_line, read_state, rebuild
+from lossybench.models.existing import PROGRAM, Classifier, Detector, check_archive, first_line, read_state, rebuild
 from lossybench.models.existing_settings import SAMPLES, ExistingSettings
 from lossybench.models.inputs import Input, common_shape
 from lossybench.reading import NOTHING, read
@@ -68,8 +68,10 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
     elif form == "state":
         state = read_state(existing_settings.checkpoint_file(how.checkpoint))
     else:
-        if not (content := existing_settings.checkpoint_file(how.checkpoint).read_bytes()):
-            raise LossyBenchError(f"{arch}: {how.checkpoint}: is empty")
+        path = existing_settings.checkpoint_file(how.checkpoint)
+        check_archive(path)
+        if not (content := path.read_bytes()):
+            raise LossyBenchError(f"{path}: is empty")
         state = {PROGRAM: torch.frombuffer(bytearray(content), dtype=torch.uint8)}
     assert how.classes is not None
     known = existing_settings.named(how.classes)
