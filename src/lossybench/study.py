@@ -175,11 +175,10 @@ class Study:
         return [self.layout.attacks(m, codec) for m in self.attacked(task) for codec in self.attacked_codecs(task)]
 
     def branch(self, codec: str) -> list[Path]:
-        """The bitstreams, outcomes and attacks of all tasks that are made with one codec, and what is tried before."""
+        """The bitstreams, outcomes and attacks of all tasks that are made with one codec."""
         found = []
         for task in self.tasks:
             if codec in self.codecs[task]:
-                found.append(self.layout.preflight(task, "json"))
                 found += [self.layout.compressed(task, Condition(codec, lv), "test") for lv in self.levels(task, codec)]
                 found += [self.layout.outcomes(m, codec) for m in self.models(task) if codec in self.tested_codecs(m)]
                 if codec in self.attacked_codecs(task):
