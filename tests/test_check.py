@@ -1,17 +1,21 @@
 """`lossybench check`: every fault of a data set is named, all of them at once; costs are those of compressing."""
 
+import collections
 import json
+import os
+import re
 import shutil
 
 import numpy as np
 import pytest
+import scipy.stats
 import soundfile
 from PIL import Image
 
 from lossybench import artifacts, cli, codecs, data
 from lossybench.stages.compress import compress
 from lossybench.stages.fetch import fetch
-from lossybench.tools import check
+from lossybench.tools import check, leaks
 
 RANDOM = np.random.default_rng(0)
 
@@ -114,7 +118,7 @@ def test_each_of_fourteen_kinds_of_defects_and_more_is_named(whole, tmp_path, ca
         assert any(item in finding["item"] + finding["text"] for finding in written if finding["kind"] == kind), kind
         assert kind in said and item in said
     errors = {finding["kind"] for finding in written if finding["severity"] == "error"}
-    assert errors >= {"empty file", "unreadable file", "truncated file", "same content, two classes", "empty class"}
+    assert errors >= {"empty file", "unreadable file", "truncated file", "empty class"}
     # What stops check stops the study too, and says that there is more.
     with pytest.warns(UserWarning), pytest.raises(data.LossyBenchError, match="more: `lossybench check` lists them"):
         data.describe("image_folder", {"path": root, **options})
@@ -210,9 +214,11 @@ def test_faults_of_a_table_are_named_together(table, tmp_path):
     expected = {"missing file": "nowhere.png", "file listed twice": "'0.png'", "row without a label": "'2'"}
     for kind, name in (expected | {"unknown split": "'tset'"}).items():
         every = " ".join(finding.text for finding in report.findings if finding.kind == kind)
-        assert name in every and "row" in found[kind].item, kind
+        assert name in every and "line" in found[kind].item, kind
     assert found["file without a label"].item.endswith("5.png")
-    with pytest.raises(data.LossyBenchError, match=r"labels\.csv, row 25: 'nowhere.png' does not exist \(and 4 more"):
+    with pytest.raises(
+        data.LossyBenchError, match=r"labels\.csv, line 25: 'nowhere.png' does not exist; .*\(and 4 more"
+    ):
         data.describe("image_folder", options)
     with pytest.raises(data.LossyBenchError, match=r"no column 'file' for the file; .*say which in `columns`"):
         data.describe("image_folder", {**options, "columns": {}})
@@ -279,3 +285,271 @@ def test_other_adapters_are_checked_by_their_items():
     report = check.examine("digits", {"train": 10, "val": 10, "test": 10}, {"jpeg": ({}, [50])})
     assert not report.impossible and len(report.sizes) == 30 and len(report.costs) == 1
     assert codecs.get("jpeg").title == report.costs[0].codec
+
+
+# What check refuses fetch refuses, and what it accepts fetch accepts ----------------------------------------------
+
+
+def _on_pictures(change):
+    """A fault of a folder with train, val and test folders of the classes cat and dog."""
+    change.table = False
+    return change
+
+
+def _rewrite(*lines):
+    """A fault of a CSV: these lines are added to one that is right."""
+
+    def change(root):
+        with (root / "labels.csv").open("a") as file:
+            file.write("".join(f"{line}\n" for line in lines))
+
+    change.table = True
+    return change
+
+
+def _all_broken(split, title):
+    def change(root):
+        for path in (root / split / title).iterdir():
+            path.write_bytes(b"no picture")
+
+    return _on_pictures(change)
+
+
+def _file(name, content=b"no picture"):
+    def change(root):
+        path = root / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((root / "test/cat/0.png").read_bytes() if content is None else content)
+
+    return _on_pictures(change)
+
+
+def _emptied(*names):
+    def change(root):
+        for name in names:
+            shutil.rmtree(root / name)
+
+    return _on_pictures(change)
+
+
+def _linked(name, to):
+    return _on_pictures(lambda root: (root / name).symlink_to(to))
+
+
+def _one_class(root):
+    for split in ("train", "val", "test"):
+        shutil.rmtree(root / split / "dog")
+
+
+def _one_item_a_class(root):
+    for path in list(root.rglob("[1-9]*.png")):
+        path.unlink()
+
+
+def _too_wide(root):
+    Image.new("RGB", (1_000_001, 1)).save(root / "train/cat/wide.png")
+
+
+FAULTS = {
+    "nothing": _on_pictures(lambda root: None),
+    "empty file": _file("train/cat/x.png", b""),
+    "text for a picture": _file("train/cat/x.png"),
+    "dangling link": _linked("train/cat/x.png", "nowhere"),
+    "folder for a file": _file("train/cat/x.png/y.png"),
+    "pipe": _on_pictures(lambda root: os.mkfifo(root / "train/cat/x.png")),
+    "hidden file": _file("train/cat/.x.png"),
+    "junk": _file("train/cat/@eaDir/x.png"),
+    "junk class": _file("train/__MACOSX/x.png"),
+    "hidden class": _file("train/.ipynb_checkpoints/x.png"),
+    "unknown kind": _file("train/cat/x.txt"),
+    "unknown extension": _file("train/cat/x.png.bak", None),
+    "no extension": _file("train/cat/x", None),
+    "no extension, no picture": _file("train/cat/x"),
+    "file without a class": _file("train/x.png", None),
+    "file beside the splits": _file("x.png", None),
+    "empty class": _file("train/eel/x.txt"),
+    "class in training alone": _file("train/eel/x.png", None),
+    "no training items of a class that can be read": _all_broken("train", "dog"),
+    "no test items of a class that can be read": _all_broken("test", "dog"),
+    "no validation items of a class that can be read": _all_broken("val", "dog"),
+    "one class": _on_pictures(_one_class),
+    "one item a class": _on_pictures(_one_item_a_class),
+    "no test folder": _emptied("test"),
+    "test folder alone": _emptied("train", "val"),
+    "classes beside splits": _file("cat/x.png", None),
+    "classes that differ by case": _on_pictures(
+        lambda root: [shutil.copytree(root / s / "cat", root / s / "Cat") for s in ("train", "val", "test")]
+    ),
+    "name not in UTF-8": _file(b"train/cat/\xe9.png", None),
+    "class not in UTF-8": _file(b"train/\xe9/x.png", None),
+    "newline in a name": _file("train/cat/new\nline.png", None),
+    "same content, two classes": _file("train/dog/x.png", None),
+    "link to the root": _linked("train/cat/loop", "../.."),
+    "picture that is too wide": _on_pictures(_too_wide),
+    "right table": _rewrite(),
+    "row of a missing file": _rewrite("nowhere.png,cat,train"),
+    "row of a file outside": _rewrite("../labels.csv,cat,train"),
+    "row of three fields too many": _rewrite("train/cat/0.png,a,b,c,train"),
+    "row of too few fields": _rewrite("test/cat/0.png"),
+    "file listed twice alike": _rewrite("train/cat/0.png,cat,train"),
+    "file listed twice": _rewrite("train/cat/0.png,dog,train"),
+    "no label": _rewrite("val/cat/2.png,,train"),
+    "missing value": _rewrite("val/cat/2.png,nan,train"),
+    "unknown split": _rewrite("val/cat/2.png,cat,extra"),
+    "no split": _rewrite("val/cat/2.png,cat,"),
+    "single item of a class": _rewrite("val/cat/2.png,eel,train"),
+    "unclosed quote": _rewrite('"val/cat/2.png,cat,train'),
+}
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    root = tmp_path_factory.mktemp("sound")
+    lines = ["file,label,split"]
+    for split, count in (("train", 6), ("val", 3), ("test", 4)):
+        for title in ("cat", "dog"):
+            for number in range(count):
+                save(root / split / title / f"{number}.png", picture(20, 24))
+                if (split, title, number) != ("val", "cat", 2):
+                    lines.append(f"{split}/{title}/{number}.png,{title},{split}")
+    (root / "labels.csv").write_text("\n".join([*lines, ""]))
+    return root
+
+
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_check_and_fetch_agree(fault, on_error, sound, tmp_path, caplog):
+    root = tmp_path / "data"
+    shutil.copytree(sound, root)
+    FAULTS[fault](root)
+    options = {"path": root, "on_error": on_error} | ({"labels": root / "labels.csv"} if FAULTS[fault].table else {})
+    report = check.examine("image_folder", options, {})
+    said = check.text(report)
+    said.encode()
+    assert "\x0a" not in "".join(finding.item + finding.text for finding in report.findings)
+    table = tmp_path / "data.parquet"
+    if report.impossible:
+        with pytest.raises(data.LossyBenchError):
+            fetch("image_folder", "t", table, options)
+        assert not table.exists()
+        return
+    fetch("image_folder", "t", table, options)
+    card = artifacts.read_meta(table)["card"]
+    counted = collections.Counter(finding.kind for finding in report.findings if finding.left_out)
+    assert sorted(re.findall(r"(?:^|; )([^;:]*? \(\d+\)): ", card.get("left_out", ""))) == sorted(
+        f"{kind} ({count})" for kind, count in counted.items()
+    )
+    assert card.get("left_out", "") in caplog.text
+    rows = list(artifacts.iter_rows(table, ["split", "label"]))
+    assert collections.Counter((row["split"], row["label"]) for row in rows) == report.counts
+
+
+# What headers tell of the class ------------------------------------------------------------------------------------
+
+
+def told_of(report, kind="property tells the class"):
+    return {finding.item: finding.text for finding in report.findings if finding.kind == kind}
+
+
+def test_a_format_or_quality_that_tells_the_class_is_told(tmp_path):
+    for number in range(12):
+        for kind, how in {"png": {}, "jpg": {"quality": 90}, "weak.jpg": {"quality": 60}, "webp": {}}.items():
+            save(tmp_path / kind / f"{number}.{kind}", **how)
+    for title, kind in (("real", "jpg"), ("fake", "png")):
+        shutil.copytree(tmp_path / kind, tmp_path / "formats" / title)
+    for title, kind in (("real", "jpg"), ("fake", "weak.jpg")):
+        shutil.copytree(tmp_path / kind, tmp_path / "qualities" / title)
+    said = told_of(check.examine("image_folder", {"path": tmp_path / "formats"}, {}))
+    assert set(said) == {"format"}
+    for words in (
+        "'fake' is PNG (12 of 12)",
+        "'real' is JPEG (12 of 12)",
+        "right of 100% of the items",
+        "of 50%",
+        "V 1.00",
+    ):
+        assert words in said["format"]
+    said = told_of(check.examine("image_folder", {"path": tmp_path / "qualities"}, {}))
+    assert set(said) == {"JPEG quality"} and "'fake' is 60 (12 of 12), 'real' is 90 (12 of 12)" in said["JPEG quality"]
+
+
+def test_sizes_and_rates_that_tell_the_class_are_told(tmp_path):
+    tone = 0.3 * np.sin(np.arange(24000) / 7)
+    for number in range(10):
+        save(tmp_path / "pictures" / "cat" / f"{number}.png", picture(40, 48))
+        save(tmp_path / "pictures" / "dog" / f"{number}.png", picture(40, 60 + number % 3))
+        for title, rate, subtype in (("yes", 16000, "PCM_16"), ("no", 8000, "PCM_24")):
+            (tmp_path / "sounds" / title).mkdir(parents=True, exist_ok=True)
+            samples = tone[: rate + number] * (1 - number / 20)
+            soundfile.write(tmp_path / "sounds" / title / f"{number}.wav", samples, rate, subtype=subtype)
+    said = told_of(check.examine("image_folder", {"path": tmp_path / "pictures"}, {}))
+    assert set(said) == {"width"} and "'cat' is 48 (10 of 10)" in said["width"]
+    said = told_of(check.examine("audio_folder", {"path": tmp_path / "sounds"}, {}))
+    assert set(said) == {"coding", "sampling rate"} and "'no' is 8000 Hz" in said["sampling rate"]
+
+
+def test_a_property_that_differs_by_split_is_told(tmp_path):
+    for title in ("cat", "dog"):
+        for number in range(12):
+            save(tmp_path / "train" / title / f"{number}.jpg")
+            save(tmp_path / "test" / title / f"{number}.png")
+    report = check.examine("image_folder", {"path": tmp_path}, {})
+    assert set(told_of(report)) == set() and set(told_of(report, "property differs by split")) == {"format"}
+
+
+def test_the_strength_and_chance_of_an_association_are_those_of_others():
+    counts = np.array([[30, 10, 5], [12, 25, 8], [6, 7, 31]])
+    found = scipy.stats.chi2_contingency(counts, correction=False)
+    assert leaks.chance(counts) == pytest.approx(found.pvalue)
+    many = counts * 1000  # where the correction for bias vanishes
+    assert leaks.cramers_v(many) == pytest.approx(scipy.stats.contingency.association(many, "cramer"), abs=1e-3)
+    for few in ([[6, 0], [0, 6]], [[5, 1], [1, 5]], [[4, 2], [2, 4]]):
+        exact = scipy.stats.fisher_exact(few).pvalue
+        assert leaks.chance(np.array(few)) == pytest.approx(
+            exact, abs=4 * np.sqrt(exact / leaks.DRAWS) + 1 / leaks.DRAWS
+        )
+    assert leaks.cramers_v(np.array([[1, 0], [0, 1]])) == 0.0
+
+
+def test_chance_seldom_makes_a_warning():
+    """Of data sets whose properties tell nothing, a warning is given for one in a hundred at most."""
+    random, warned = np.random.default_rng(0), 0
+    for _ in range(200):
+        counted = leaks.Leaks()
+        for number in range(24):
+            found = {"format": random.choice(["JPEG", "PNG"]), "width": int(random.integers(300, 400))}
+            counted.add(found | {"quality": int(random.integers(3))}, random.choice(["train", "test"]), number % 2)
+        warned += bool(counted.findings(["cat", "dog"]))
+    assert warned <= 200 * leaks.ERROR + 3 * np.sqrt(200 * leaks.ERROR)
+
+
+def test_findings_are_shown_from_many_folders(whole):
+    for split in ("train", "test"):
+        for title in ("cat", "dog", "eel"):
+            for number in range(15):
+                (whole / split / title / f"bad{number:02d}.png").write_text("none")
+    said = check.text(check.examine("image_folder", {"path": whole}, {}))
+    shown = [line for line in said.splitlines() if "bad" in line]
+    assert len(shown) == check.SHOWN and "and 80 more" in said
+    assert len({line.partition("/bad")[0] for line in shown}) == 6
+
+
+def test_sizes_that_a_codec_or_model_cannot_take_are_told(tmp_path, capsys):
+    for title in ("cat", "dog"):
+        save(tmp_path / "in" / title / "a.png")
+        save(tmp_path / "in" / title / "wide.png", picture(2, 16_500))
+    (tmp_path / "m.pt").touch()
+    options = {"adapter": "image_folder", "path": str(tmp_path / "in"), "fractions": {"test": 1}}
+
+    def said(codecs_of, **settings):
+        model = {"checkpoint": str(tmp_path / "m.pt"), "classes": ["cat", "dog"], **settings}
+        tasks = {"t": {"data": options, "codecs": codecs_of, "models": {"mine": model}}}
+        (tmp_path / "study.yaml").write_text(json.dumps({"tasks": tasks}))
+        status = check.check(tmp_path / "study.yaml")
+        return status, capsys.readouterr().out
+
+    status, text = said({"webp": [30]})
+    assert status == 1 and "error: cannot be compressed (2)" in text and "of 16500 x 2 pixels" in text
+    assert "warning: mixed sizes (1)" in text and "mine cannot take them without input_size" in text
+    status, text = said({"jpeg": [30]}, input_size=[32, 32])
+    assert status == 0 and "note: mixed sizes (1)" in text

@@ -3,10 +3,15 @@
 import dataclasses
 import hashlib
 import io
+import math
 import re
+import struct
 import subprocess
 import sys
+import zlib
+from fractions import Fraction
 
+import av
 import cv2
 import imageio_ffmpeg
 import numpy as np
@@ -23,6 +28,7 @@ from skimage import data
 
 from lossybench import codecs, fidelity
 from lossybench.codecs import _common, _ffmpeg, _video
+from lossybench.codecs import codec as codec_module
 from lossybench.codecs.mp3 import BITRATES, DELAY
 from lossybench.errors import LossyBenchError
 
@@ -430,7 +436,7 @@ def test_video_payloads_are_elementary_streams_that_another_ffmpeg_decodes_to_th
     payload = codecs.get(name, {"chroma": chroma}).encode(clip, 30, 25).payload
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", name, "-i", "-", "-f", "rawvideo", "-"]
     raw = subprocess.run(command, input=payload, capture_output=True, check=True).stdout
-    frames = _ffmpeg.decode_frames(name, payload, len(clip))
+    frames = _ffmpeg.decode_frames(name, payload, len(clip), clip.shape[1:3], f"yuv{chroma}p")
     assert raw == b"".join(frame.to_ndarray().tobytes() for frame in frames)
 
 
@@ -471,6 +477,182 @@ def test_codecs_rank_as_published_at_equal_rate():
     assert np.mean(gains, axis=0)[1] > 2.5
 
 
+# Sizes
+
+
+SIDES = [(name, medium, codecs.get(name).largest_side(medium)) for name, medium in PAIRS if medium != "audio"]
+
+
+def flat(medium, height, width):
+    """A picture, or a clip of two frames, with a bar at its right and bottom end."""
+    picture = np.full((height, width, 3), 90, np.uint8)
+    picture[-min(height, 64) :, -min(width, 64) :] = 200
+    return np.stack([picture] * 2) if medium == "video" else picture
+
+
+@pytest.mark.parametrize("name, medium, side", [row for row in SIDES if row[2] < 1_000_000])
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_stated_largest_side_is_the_encoders(name, medium, side, turned, monkeypatch):
+    codec, level = codecs.get(name), some_levels(codecs.get(name), medium, RATE[medium])[0]
+    sizes = [(8, side), (8, side + 1)]
+    largest, larger = [flat(medium, *(size[::-1] if turned else size)) for size in sizes]
+    assert fidelity.psnr(largest, codec.roundtrip(largest, level)) > 30
+    for refuse in (
+        lambda: codec.encode(larger, level),
+        lambda: codec.check(level, medium, 0, larger.shape),
+        lambda: codec.decode(b"anything", larger.shape),
+    ):
+        with pytest.raises(LossyBenchError, match=rf"{larger.shape[-2]} x {larger.shape[-3]} pixels .* {side} a side"):
+            refuse()
+    monkeypatch.setattr(type(codec), "largest_side", lambda self, medium: side + 1)
+    with pytest.raises(LossyBenchError, match=f"codec '{name}' cannot encode {medium} of shape"):
+        codec.encode(larger, level)
+
+
+def test_pictures_are_stored_as_wide_as_png_allows(monkeypatch):
+    codec = codecs.get("original")
+    widest = flat("image", 1, codec.side)
+    np.testing.assert_array_equal(codec.roundtrip(widest, 0), widest)
+    monkeypatch.setattr(type(codec), "side", codec.side + 1)
+    with pytest.raises(LossyBenchError, match="cannot encode image"):
+        codec.encode(flat("image", 1, codec.side), 0)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_panorama_of_20000_pixels_works_or_is_refused_with_the_bound(name):
+    codec, item = codecs.get(name), flat("image", 64, 20000)
+    level = some_levels(codec, "image", 0)[0]
+    if codec.side < 20000:
+        with pytest.raises(LossyBenchError, match=f"20000 x 64 pixels .* {codec.side} a side"):
+            codec.check(level, "image", 0, item.shape)
+    else:
+        assert fidelity.psnr(item, codec.roundtrip(item, level)) > 35
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_clip_of_2000_frames_comes_back_in_order(name):
+    codec, steps = codecs.get(name), (np.arange(2000) * 7 % 19 * 12 + 15).astype(np.uint8)
+    clip = np.broadcast_to(steps[:, None, None, None], (2000, 32, 48, 3)).copy()
+    decoded = codec.roundtrip(clip, some_levels(codec, "video", 25)[0], 25)
+    assert np.abs(decoded.mean(axis=(1, 2, 3)) - steps).max() < 4
+
+
+def test_ffmpeg_refuses_the_pictures_that_have_too_many_pixels():
+    """Its own rule is (width + 128) x (height + 128) < 2^28; ours has a margin for padding."""
+    codec = codecs.get("hevc")
+    side = math.isqrt(codec_module.PIXELS) - codec_module.MARGIN
+    codec.check(30, "image", 0, (side, side, 3))
+    with pytest.raises(LossyBenchError, match=r"\(width \+ 160\) x \(height \+ 160\) up to 268435456"):
+        codec.check(30, "image", 0, (side + 1, side + 1, 3))
+    for size, fits in ((side + 18, True), (side + 40, False)):
+        context = av.CodecContext.create("libx264", "w")
+        context.width, context.height, context.pix_fmt, context.time_base = size, size, "yuv420p", Fraction(1, 25)
+        if fits:
+            context.open()
+        else:
+            with pytest.raises(av.FFmpegError):
+                context.open()
+
+
+@each_pair
+def test_sampling_rates_at_the_bounds_work_and_beyond_are_refused(name, medium):
+    codec, item = codecs.get(name), ITEMS[medium][0][:2] if medium == "video" else ITEMS[medium][0][:20]
+    low, high = codec_module.RATES.get(medium, (0, 0))
+    level = middle_level(codec, medium)
+    for rate in [] if name == "mp3" else [low, high]:
+        assert codec.roundtrip(item, level, rate).shape == item.shape
+    for rate in (low / 2, high + 1) if high else ():
+        for refuse in (
+            codec.encode,
+            codec.roundtrip,
+            lambda item, _, rate: codec.decode(b"anything", item.shape, rate),
+        ):
+            with pytest.raises(LossyBenchError, match=f"sampling rate of {rate:g} is out of range"):
+                refuse(item, level, rate)
+
+
+@pytest.mark.parametrize("name", [name for name, medium in PAIRS if medium == "audio"])
+def test_clips_that_are_too_long_are_refused(name):
+    codec = codecs.get(name)
+    codec.check(codec.bounds[0] if name != "mp3" else 64, "audio", 16000, (3600 * 16000,))
+    with pytest.raises(LossyBenchError, match="a clip of 3601 s is too long; it takes up to 3600 s"):
+        codec.decode(b"anything", (3601 * 16000,), 16000)
+    # A clip of one sample, at whatever rate, is none at 48 kHz.
+    for rate in (8000, 44100, 192000) if name != "mp3" else (8000, 44100):
+        assert codec.roundtrip(np.array([500], np.int16), codec.bounds[0] if name != "mp3" else 64, rate).shape == (1,)
+
+
+def test_a_shape_of_another_medium_is_refused():
+    for shape in ((8, 8), (8, 8, 4), (3, 8, 8, 3), (0, 8, 3), (8, None, 3), "abc"):
+        with pytest.raises(LossyBenchError, match="is not that of image"):
+            codecs.get("jpeg").check(50, "image", 0, shape)
+
+
+def test_whatever_a_library_raises_becomes_an_error_with_the_codecs_name(monkeypatch):
+    codec, item = codecs.get("jpeg"), ITEMS["image"][0]
+    payload = codec.encode(item, 50).payload
+
+    def fail(*_):
+        raise KeyError("of a library\nin two lines")
+
+    monkeypatch.setattr(cv2, "imencode", fail)
+    monkeypatch.setattr(cv2, "imdecode", fail)
+    with pytest.raises(
+        LossyBenchError, match=r"codec 'jpeg' cannot encode image of shape \(128, 128, 3\) at QF 50: .of"
+    ):
+        codec.encode(item, 50)
+    with pytest.raises(LossyBenchError, match=r"jpeg payload is damaged: .of a library"):
+        codec.decode(payload, item.shape)
+
+
+def claims(name, payload, size):
+    """The payload with a header that claims a picture of `size` pixels each way."""
+    at, kind = {
+        "jpeg": (payload.find(b"\xff\xc0") + 5, ">HH"),
+        "webp": (26, "<HH"),
+        "jpeg2000": (8, ">II"),
+        "original": (16, ">II"),
+    }[name]
+    changed = bytearray(payload)
+    struct.pack_into(kind, changed, at, size, size)
+    if name == "original":
+        struct.pack_into(">I", changed, 29, zlib.crc32(changed[12:29]))
+    if name == "jpeg2000":
+        struct.pack_into(">II", changed, 24, size, size)  # of the tile
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("name", ["jpeg", "webp", "jpeg2000", "original"])
+def test_a_header_that_claims_a_huge_picture_is_not_believed(name, monkeypatch):
+    """A picture of 16,000 x 16,000 pixels in a payload of some 100 bytes would take gigabytes to decode."""
+    codec, item = codecs.get(name), flat("image", 8, 8)
+    payload = codec.encode(item, some_levels(codec, "image", 0)[0]).payload
+    lie = claims(name, payload, 16000)
+    monkeypatch.setattr(cv2, "imdecode", None)
+    monkeypatch.setattr(Image.core, "new", None)
+    with pytest.raises(LossyBenchError, match="16000 x 16000 pixels, not 8 x 8"):
+        codec.decode(lie, item.shape)
+
+
+@pytest.mark.parametrize("name", ["h264", "hevc", "original"])
+def test_a_stream_of_larger_or_more_frames_is_not_decoded_whole(name):
+    codec = codecs.get(name)
+    many = codec.encode(flat("video", 64, 64)[[0] * 300], codec.bounds[0], 25).payload
+    large = codec.encode(flat("video", 512, 512), codec.bounds[0], 25).payload
+    with pytest.raises(LossyBenchError, match="decodes to more than 2 frames"):
+        codec.decode(many, (2, 64, 64, 3), 25)
+    with pytest.raises(LossyBenchError, match="damaged"):
+        codec.decode(large, (2, 64, 64, 3), 25)
+
+
+@pytest.mark.parametrize("name", ["mp3", "opus"])
+def test_sounds_that_go_on_or_have_two_channels_are_damaged(name):
+    codec, clip = codecs.get(name), speech(16000)
+    long = codec.encode(np.tile(clip, 20), 32, 16000).payload
+    with pytest.raises(LossyBenchError, match="more samples than the clip has"):
+        codec.decode(long, clip.shape, 16000)
+
+
 # Video
 
 
@@ -491,7 +673,7 @@ def test_gop_and_bframes_are_those_asked_for(name):
     clip = pan(PHOTOS[0], frames=16)
     for gop, bframes in ((4, 0), (8, 3), (32, 3)):
         payload = codecs.get(name, {"gop": gop, "bframes": bframes}).encode(clip, 30, 25).payload
-        frames = _ffmpeg.decode_frames(name, payload, 16)
+        frames = _ffmpeg.decode_frames(name, payload, 16, clip.shape[1:3], "yuv420p")
         kinds = [PictureType(frame.pict_type).name for frame in frames]
         assert [i for i, kind in enumerate(kinds) if kind == "I"] == list(range(0, 16, gop))
         assert ("B" in kinds) == (bframes > 0)

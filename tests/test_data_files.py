@@ -4,6 +4,8 @@ import collections
 import json
 import re
 import subprocess
+import unicodedata
+from pathlib import Path
 
 import av
 import cv2
@@ -121,7 +123,7 @@ def test_folder_layouts_that_cannot_work_are_named(pictures, tmp_path):
     (pictures / "eel" / "notes.txt").write_text("none yet")
     refuse("holds no image file of class 'eel'")
     write_image(pictures / "eel" / "only.png", picture())
-    refuse("class 'eel' has too few files or groups")
+    refuse("class 'eel': has no items in 'test'; add files or groups")
     refuse("'group'.*does not match", group="speaker")
     refuse("'group': .*valid regular expression .*'[(]'", group="(")
     refuse("together 1", fractions={"train": 0.5, "val": 0.1, "test": 0.1})
@@ -180,6 +182,286 @@ def test_a_group_across_given_splits_is_warned_of(tmp_path):
             write_image(tmp_path / split / title / "tom_1.png", picture())
     with pytest.warns(UserWarning, match="group 'tom' is in test and train and val"):
         data.describe("image_folder", {"path": tmp_path, "group": "([a-z]+)_"})
+
+
+# What is read, and what is left out ------------------------------------------------------------------------------
+
+
+def surveyed(path, adapter="image_folder", **options):
+    return data.get(adapter, {"path": path, "fractions": {"test": 1}, **options}).survey(0)
+
+
+def told(found):
+    return {Path(finding.item).name: finding for finding in found.findings}
+
+
+def test_what_programs_leave_among_data_is_left_out_and_told(pictures, tmp_path, caplog):
+    junk = [
+        "cat/@eaDir/0.png",
+        "cat/__MACOSX/0.png",
+        "cat/.ipynb_checkpoints/0.png",
+        "$RECYCLE.BIN/0.png",
+        ".git/0.png",
+    ]
+    junk += ["lost+found/0.png", "cat/._0.png", "cat/Thumbs.db", "cat/.DS_Store", "dog/desktop.ini"]
+    for name in junk:
+        (pictures / name).parent.mkdir(exist_ok=True)
+        (pictures / name).write_bytes((pictures / "cat/t00_0.png").read_bytes())
+    (pictures / "dog/notes.txt").write_text("notes")
+    (pictures / "dog/copy.png.bak").write_bytes((pictures / "cat/t00_0.png").read_bytes())
+    (pictures / "lost.png").write_bytes((pictures / "cat/t00_0.png").read_bytes())
+    found = surveyed(pictures)
+    assert found.classes == ["cat", "dog"] and len(found.entries) == 40
+    assert all(finding.left_out for finding in found.findings) and len(found.findings) == len(junk) + 3
+    assert "is PNG by its content, but .bak is not read as image" in told(found)["copy.png.bak"].text
+    build("image_folder", {"path": pictures}, tmp_path / "out.parquet")
+    card = artifacts.read_meta(tmp_path / "out.parquet")["card"]["left_out"]
+    for count in ("hidden or no data (10): ", "file of another kind (1): ", "unknown extension (1): "):
+        assert count in card
+    assert "file without a label (1): " in card and card in caplog.text
+
+
+def test_pictures_are_known_by_content_where_names_do_not_tell(tmp_path):
+    """All that Pillow writes is read without extension; what it does not write is left out."""
+    colour = Image.fromarray(picture())
+    formats = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "JPEG2000", "PPM", "AVIF")
+    for title in ("cat", "dog"):
+        for number, name in enumerate(formats):
+            (tmp_path / title).mkdir(exist_ok=True)
+            colour.save(tmp_path / title / f"scan_{name}", name)
+            colour.save(tmp_path / title / f"scan_0.{number}", name)
+        for suffix in ("jfif", "jpe", "avif", "jp2", "apng"):
+            colour.save(tmp_path / title / f"named.{suffix}")
+        for number, text in enumerate(
+            ("BMW is a car", "P5 of 7", "notes", "", "II*", "RIFF of water", "\xff\xfeh\0i\0")
+        ):
+            (tmp_path / title / f"text{number}").write_bytes(text.encode("latin-1"))
+    found = surveyed(tmp_path)
+    assert len(found.entries) == 2 * (2 * len(formats) + 5)
+    assert {Path(finding.item).name for finding in found.findings} == {f"text{number}" for number in range(7)}
+    about = data.get("image_folder", {"path": tmp_path}).about(found)
+    assert set(about.compressed_before) == {"JPEG", "WEBP", "AVIF", "JPEG2000"}
+
+
+def test_sound_and_video_are_known_by_content(tmp_path):
+    for title in ("yes", "no"):
+        for number, name in enumerate(("WAV", "FLAC", "OGG", "AIFF", "MP3", "AU", "CAF", "RF64")):
+            write_wav(tmp_path / "sounds" / title / f"clip{number}", tone(), format=name)
+        for number, (container, codec) in enumerate(
+            [("mp4", "libx264"), ("avi", "mpeg4"), ("matroska", "libx264"), ("mpeg", "mpeg1video"), ("flv", "flv")]
+        ):
+            clip = tmp_path / "clips" / title / f"clip{number}"
+            clip.parent.mkdir(parents=True, exist_ok=True)
+            with av.open(str(clip), "w", format=container) as file:
+                stream = file.add_stream(codec, rate=25)
+                stream.height = stream.width = 32
+                for _ in range(5):
+                    file.mux(stream.encode(av.VideoFrame.from_ndarray(picture(32, 32), format="rgb24")))
+                file.mux(stream.encode())
+    assert len(surveyed(tmp_path / "sounds", "audio_folder").entries) == 16
+    assert len(surveyed(tmp_path / "clips", "video_folder").entries) == 10
+    for adapter, folder in (("image_folder", "clips"), ("video_folder", "sounds"), ("audio_folder", "missing")):
+        with pytest.raises(LossyBenchError):
+            data.describe(adapter, {"path": tmp_path / folder})
+
+
+def test_links_to_folders_are_told_and_end(pictures, tmp_path):
+    """Links in a circle, to whose end 2 ** 20 ways lead, are listed once."""
+    apart = tmp_path / "apart"
+    for number in range(20):
+        (apart / str(number)).mkdir(parents=True)
+        for way in ("one", "other"):
+            (apart / str(number) / way).symlink_to(apart / str((number + 1) % 20))
+        write_image(apart / str(number) / f"{number}.png", picture())
+    (pictures / "cat/more").symlink_to(apart / "0")
+    (pictures / "dog/up").symlink_to(pictures)
+    (pictures / "fox").symlink_to(pictures / "cat")
+    found = surveyed(pictures)
+    counts = collections.Counter(found.classes[entry.label] for entry in found.entries)
+    assert counts == {"cat": 40, "dog": 20, "fox": 40}
+    findings = told(found)
+    assert f"is a link to {apart / '0'} and is followed" in findings["more"].text and not findings["more"].left_out
+    assert "links to a folder that it lies in" in findings["up"].text and findings["up"].left_out
+    assert "is followed" in findings["fox"].text
+
+
+def test_other_names_of_splits_are_known(tmp_path):
+    for split in ("Training", "validation", "TEST"):
+        for title in ("cat", "dog"):
+            write_image(tmp_path / split / title / "0.png", picture())
+    assert data.describe("image_folder", {"path": tmp_path}).counts == {"train": 2, "val": 2, "test": 2}
+    write_image(tmp_path / "train" / "cat" / "0.png", picture())
+    with pytest.raises(LossyBenchError, match="'Training' and 'train' are one split"):
+        data.describe("image_folder", {"path": tmp_path})
+
+
+# The CSV of labels -----------------------------------------------------------------------------------------------
+
+NAMES = [f"{folder}/{number}.png" for folder in "ab" for number in range(1, 5)]
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """A function that surveys eight pictures by a CSV of this text."""
+    for name in NAMES:
+        write_image(tmp_path / "in" / name, picture(4, 4))
+
+    def survey(content, **options):
+        (tmp_path / "labels.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+        return surveyed(tmp_path / "in", labels=tmp_path / "labels.csv", **options)
+
+    return survey
+
+
+def table(rows, comma=",", end="\n", head=("file", "label")):
+    return "".join(comma.join(row) + end for row in (head, *rows))
+
+
+RIGHT = [(name, "cat" if name < "b" else "dog") for name in NAMES]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        table(RIGHT),
+        table(RIGHT).encode("utf-8-sig"),
+        table(RIGHT).encode("utf-16"),
+        table(RIGHT).encode("utf-16-be").join([b"\xfe\xff", b""]),
+        table(RIGHT, ";"),
+        table(RIGHT, "\t"),
+        table(RIGHT, end="\r\n"),
+        table(RIGHT, end="\r"),
+        table(RIGHT, ", "),
+        table(RIGHT, head=("File", " Label ")),
+        table(RIGHT) + "\n\n,,\n",
+        table([(f'"{file}"', f'"{label}"') for file, label in RIGHT]),
+        table([(file[:-4], label) for file, label in RIGHT]),
+        table([(f"{file}", label, "") for file, label in RIGHT], head=("file", "label", "")),
+    ],
+)
+def test_a_table_is_read_in_many_dialects(listed, content):
+    found = listed(content)
+    assert found.findings == [] and found.classes == ["cat", "dog"]
+    assert {entry.id: found.classes[entry.label] for entry in found.entries} == dict(RIGHT)
+
+
+def test_files_are_found_by_other_spellings(listed, tmp_path):
+    write_image(tmp_path / "in" / unicodedata.normalize("NFD", "café.png"), picture())
+    write_image(tmp_path / "in/Upper.PNG", picture())
+    write_image(tmp_path / "in/twin.png", picture())
+    write_image(tmp_path / "in/TWIN.png", picture())
+    write_image(tmp_path / "outside.png", picture())
+    ways = ["./a/1.png", "a\\2.png", str(tmp_path / "in/a/3.png"), "A/4.PNG", unicodedata.normalize("NFC", "café.png")]
+    ways += ["b/../b/1.png", "upper.png", "twin.png", "TWIN.png"]
+    found = listed(table([(way, str(number % 2)) for number, way in enumerate(ways)]), on_error="skip")
+    ids = ["a/1.png", "a/2.png", "a/3.png", "a/4.png", unicodedata.normalize("NFD", "café.png"), "b/1.png", "Upper.PNG"]
+    assert {entry.id: entry.label for entry in found.entries} == {
+        id: number % 2 for number, id in enumerate([*ids, "twin.png", "TWIN.png"])
+    }
+    (note,) = (finding for finding in found.findings if finding.kind == "file by another name")
+    assert note.text.startswith("7 files") and "'./a/1.png' for 'a/1.png'" in note.text
+
+    wrong = {
+        "Twin.png": "matches TWIN.png, twin.png",
+        "../outside.png": "lies outside",
+        "c/4.png": "nearest file is 'a/4.png'",
+    }
+    wrong |= {"/etc/passwd": "lies outside", "a/../../outside.png": "lies outside", "C:\\a\\1.png": "lies outside"}
+    wrong |= {"a/11.png": "nearest file is 'a/1.png'", "zzz": "does not exist", "": "does not exist"}
+    for name, why in wrong.items():
+        bad = listed(table([*RIGHT, (name, "cat")]))
+        (finding,) = (one for one in bad.findings if one.kind == "missing file")
+        assert why in finding.text and finding.item.endswith("labels.csv, line 10") and finding.severity == "error", (
+            name
+        )
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "why"),
+    [
+        ("a/1.png,cat, small", "row of another length", "has 3 fields, the header 2"),
+        ("a/1.png", "row of another length", "has 1 fields, the header 2"),
+        ("a/1.png,", "row without a label", "has no label"),
+        ("a/1.png,NaN", "row without a label", "'NaN', which stands for a missing value"),
+        ('a/1.png,"cat\ndog"', "label of several lines", "is a quote missing?"),
+        ("gone.png,cat", "missing file", "does not exist"),
+        ("a/2.png,dog", "file listed twice", "another label, split or group in line 2"),
+    ],
+)
+def test_bad_rows_stop_or_are_left_out_and_told(listed, row, kind, why):
+    lines = table(RIGHT).splitlines()
+    del lines[1]
+    (finding, *_) = (one for one in listed("\n".join([*lines, row])).findings if one.kind == kind)
+    assert finding.severity == "error" and finding.left_out and why in finding.text
+    found = listed("\n".join([*lines, row]), on_error="skip")
+    assert "error" not in {one.severity for one in found.findings} and found.classes == ["cat", "dog"]
+    assert "a/1.png" not in {entry.id for entry in found.entries}
+    assert ("a/2.png" in {entry.id for entry in found.entries}) == (kind != "file listed twice")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (
+            table(RIGHT, head=("a/0.png", "cat")),
+            r"no column 'file' for the file; known: a/0\.png, cat; the first line names",
+        ),
+        (
+            table([(f, "1", "0") for f in NAMES], head=("file", "cat", "dog")),
+            "no column 'label'.*one of which holds the lab",
+        ),
+        (table(RIGHT, head=("file", "label", "label")), "two columns are called 'label'"),
+        (table([*RIGHT, ("é.png", "cat")]).encode("latin-1"), "not a CSV in UTF-8, at line 10"),
+        (table(RIGHT).encode("utf-16-le"), "a zero byte at line 1"),
+        (table([*RIGHT, ("x\0.png", "cat")]), "a zero byte at line 10"),
+        (table([*RIGHT, ('"a/1.png', "cat")]), "not a CSV: line 1[01] or before: unexpected end"),
+        (table([*RIGHT, ("x" * 200_000, "cat")]), "field larger than field limit"),
+        ("", "no column 'file'"),
+    ],
+)
+def test_what_is_no_table_is_one_error(listed, content, why):
+    with pytest.raises(LossyBenchError, match=why) as error:
+        listed(content)
+    assert "\n" not in str(error.value)
+
+
+def test_rows_of_one_file_with_one_label_are_one_item(listed):
+    found = listed(table(RIGHT + RIGHT))
+    assert len(found.entries) == 8
+    assert {(one.kind, one.severity, one.left_out) for one in found.findings} == {
+        ("file listed twice", "warning", True)
+    }
+
+
+def test_splits_of_a_table_have_other_names_too(listed):
+    splits = ["Train", "training", "Validation", "test", "train", "TRAIN", "dev", "Testing"]
+    rows = [(*row, split) for row, split in zip(RIGHT, splits, strict=True)]
+    counts = collections.Counter(entry.split for entry in listed(table(rows, head=("file", "label", "Split"))).entries)
+    assert counts == {"train": 4, "val": 2, "test": 2}
+
+
+@pytest.mark.parametrize(
+    ("labels", "alike"),
+    [
+        (["cat", "Cat", "dog", "dog "], ["cat", "Cat"]),
+        (["1", "01", "10", "2"], ["1", "01"]),
+        (["1", "1.0", "2", "3"], ["1", "1.0"]),
+        (["hot dog", "hot  dog", "Hot_Dog", "x"], ["hot dog", "hot  dog", "Hot_Dog"]),
+        (["caf\u00e9", "cafe\u0301", "x", "y"], ["caf\u00e9", "cafe\u0301"]),
+        (["-1", "1", "10", "0"], []),
+    ],
+)
+def test_classes_of_like_names_are_told_with_their_counts(listed, labels, alike):
+    found = listed(table([(file, labels[number % 4]) for number, file in enumerate(NAMES)]))
+    assert [(one.kind, one.severity) for one in found.findings] == [("classes of like names", "warning")] * bool(alike)
+    for label in alike:
+        assert f"class {label!r} (2 items)" in found.findings[0].item
+
+
+def test_numbers_are_in_the_order_of_numbers(listed):
+    labels = ["10", "-1", "2.5", "9", "x", "nan1", "1e3", "0"]
+    found = listed(table(list(zip(NAMES, labels, strict=True))))
+    assert found.classes == ["-1", "0", "2.5", "9", "10", "1e3", "nan1", "x"]
 
 
 # Audio -----------------------------------------------------------------------------------------------------------

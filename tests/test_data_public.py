@@ -21,6 +21,7 @@ from lossybench import artifacts, cli, codecs, data
 from lossybench.data._published import PublishedDataset
 from lossybench.errors import LossyBenchError
 from lossybench.stages.fetch import fetch
+from lossybench.tools import check
 
 RANDOM = np.random.default_rng(0)
 PUBLISHED = sorted(name for name in data.names() if issubclass(data.dataset_class(name), PublishedDataset))
@@ -551,6 +552,27 @@ def test_a_local_copy_that_is_none_is_named(tmp_path):
         fetch("imagenet_nips2017", "task", tmp_path / "out.parquet", {})
 
 
+def test_files_that_a_set_lists_but_a_copy_lacks_stop_or_are_counted(tmp_path, caplog):
+    (tmp_path / "copy/images").mkdir(parents=True)
+    rows = ["ImageId,TrueLabel"]
+    for number in range(1, 7):
+        rows.append(f"p{number},{number}")
+        if number < 5:
+            cv2.imwrite(str(tmp_path / f"copy/images/p{number}.png"), np.full((8, 8, 3), number, np.uint8))
+    (tmp_path / "copy/images.csv").write_text("\n".join(rows))
+    options, out = {"path": tmp_path / "copy"}, tmp_path / "out.parquet"
+    for run in (data.describe, lambda name, options: fetch(name, "task", out, options)):
+        with pytest.raises(LossyBenchError, match=r"p5\.png: no such file.*on_error: skip \(and 1 more"):
+            run("imagenet_nips2017", options)
+    assert check.examine("imagenet_nips2017", options, {}).impossible
+    options["on_error"] = "skip"
+    assert data.describe("imagenet_nips2017", options).counts == {"test": 4}
+    assert not check.examine("imagenet_nips2017", options, {}).impossible
+    fetch("imagenet_nips2017", "task", out, options)
+    assert "missing file (2): " in artifacts.read_meta(out)["card"]["left_out"] and "missing file (2)" in caplog.text
+    assert [row["label"] for row in artifacts.iter_rows(out)] == [0, 1, 2, 3]
+
+
 def test_facts_agree_with_torchvision_and_torchaudio():
     from torchaudio.datasets import speechcommands
     from torchvision import datasets
@@ -708,7 +730,12 @@ def test_real_highway_cars_lie_in_the_picture_and_move(tmp_path):
 
 def test_real_imagenet_images_have_labels_counted_from_0(tmp_path):
     rows = real(
-        "imagenet_nips2017", "imagenet_nips2017", tmp_path, path=SHARED / "imagenet_nips2017", limit={"test": 9}
+        "imagenet_nips2017",
+        "imagenet_nips2017",
+        tmp_path,
+        path=SHARED / "imagenet_nips2017",
+        limit={"test": 9},
+        on_error="skip",
     )
     with (SHARED / "imagenet_nips2017" / "images.csv").open(newline="") as file:
         truth = {row["ImageId"]: int(row["TrueLabel"]) - 1 for row in csv.DictReader(file)}

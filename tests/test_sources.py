@@ -241,6 +241,25 @@ def test_a_file_that_cannot_be_read_is_the_adapters_affair(watched):
     assert watched.look().digest not in (seen.digest, other.digest)
 
 
+def test_files_without_extension_are_known_by_content(watched):
+    """Whether such a file is read depends on its content, so an edit that makes it a picture has to be seen."""
+    seen = watched.look()
+    (watched.photos / "cat/plain").write_text("no picture")
+    noted = watched.look()
+    assert noted.digest != seen.digest and noted.description == seen.description
+    picture(watched.photos / "cat/plain", 40)
+    found = watched.look()
+    assert found.digest != noted.digest and sum(found.description.counts.values()) == 21
+
+
+def test_a_pipe_among_the_files_is_not_waited_for(watched):
+    os.mkfifo(watched.photos / "cat/pipe.bmp")
+    os.mkfifo(watched.photos / "cat/pipe")
+    watched.look()
+    with pytest.raises(LossyBenchError, match=r"cat/pipe\.bmp: is no file"):
+        watched.fetch()
+
+
 def test_files_that_change_during_a_fetch_stop_it(watched, monkeypatch):
     digest, (index, table) = watched.look().digest, watched.places
     read = data.get("image_folder", watched.options).decode

@@ -161,11 +161,11 @@ def _hash(files: dict[str, File], what: str) -> None:
 
 
 def _sha256(path: str) -> str:
-    try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return "unreadable"  # the adapter decides what that means
+    with contextlib.suppress(OSError):
+        if Path(path).is_file():  # a pipe would wait for ever
+            with Path(path).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+    return "unreadable"  # the adapter decides what that means
 
 
 def _digest(files: dict[str, File], column: str = "sha256") -> str:

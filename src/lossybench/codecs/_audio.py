@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import cast
@@ -56,10 +57,11 @@ def encode_packets(
     return [bytes(packet) for packet in packets], bytes(context.extradata or b"")
 
 
-def decode_packets(decoder: str, packets: Iterable[bytes], header: bytes = b"") -> np.ndarray:
+def decode_packets(decoder: str, packets: Iterable[bytes], most: int, header: bytes = b"") -> np.ndarray:
     """All samples (n,) that the decoder makes of the packets, in the decoder's own dtype. header: its extradata.
 
-    Raises av.FFmpegError or ValueError when the packets are damaged.
+    most: so many samples may come. Raises av.FFmpegError or ValueError when the packets are damaged, hold more, or are
+    not mono.
     """
     context = cast(AudioCodecContext, av.CodecContext.create(decoder, "r"))
     context.thread_count = 1
@@ -67,8 +69,12 @@ def decode_packets(decoder: str, packets: Iterable[bytes], header: bytes = b"") 
     if header:
         context.extradata = header
     frames: list[AudioFrame] = []
-    for packet in [*map(av.Packet, packets), None]:  # None: the end
-        frames += context.decode(packet)
+    for packet in itertools.chain(map(av.Packet, packets), [None]):  # None: the end
+        for frame in context.decode(packet):
+            most -= frame.samples
+            if most < 0 or len(frame.layout.channels) != 1:
+                raise ValueError("it decodes to more samples than the clip has, or to several channels")
+            frames.append(frame)
     if not frames:
         raise ValueError("it decodes to nothing")
     return np.concatenate([frame.to_ndarray()[0] for frame in frames])

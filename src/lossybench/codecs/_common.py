@@ -25,11 +25,6 @@ def described(codec: Codec, software: str) -> str:
     return f"{software}; {options}" if options else software
 
 
-def damaged(codec: str, why: object) -> LossyBenchError:
-    """The error to raise for a payload that the codec of that name cannot decode. why: what its decoder says."""
-    return LossyBenchError(f"{codec} payload is damaged: {why}; delete the file that holds it and compress again")
-
-
 def pack(packets: Iterable[bytes]) -> bytes:
     """The packets joined, each behind its length as a LEB128 integer: one byte up to 127, two up to 16383."""
     joined = bytearray()

@@ -15,6 +15,8 @@ from lossybench.codecs.codec import Encoded
 
 FULL_RANGE, BT601 = 2, 6  # AVCOL_RANGE_JPEG, AVCOL_SPC_SMPTE170M
 
+BLOCK = 64  # pixels; decoders allocate whole blocks of up to so many each way
+
 START = b"\x00\x00\x00\x01"
 
 
@@ -61,20 +63,28 @@ def encode_frames(
     return b"".join(map(bytes, packets))
 
 
-def decode_frames(standard: str, stream: bytes, count: int) -> list[VideoFrame]:
+def decode_frames(standard: str, stream: bytes, count: int, size: tuple[int, int], pixels: str) -> list[VideoFrame]:
     """The `count` frames, in display order, of a stream that `bare` made. standard: "h264" or "hevc".
 
-    Raises av.FFmpegError or ValueError when the stream is damaged.
+    size: (height, width) of each frame. pixels: FFmpeg's name of their pixel format. Raises av.FFmpegError or
+    ValueError when the stream is damaged or is not of such frames, before more or larger ones take memory.
     """
     # Decoders fill in what a cut-off slice lacks, HEVC's without a word; the end unit tells that nothing is missing.
     if not stream.endswith(START + NAL[standard].end):
         raise ValueError("it is cut off")
     context = cast(VideoCodecContext, av.CodecContext.create(standard, "r"))
     context.thread_count = 1
-    context.options = {"err_detect": "explode"}  # the default conceals errors
+    most = (size[0] + BLOCK) * (size[1] + BLOCK)
+    context.options = {"err_detect": "explode", "max_pixels": str(most)}  # the default conceals errors
     frames: list[VideoFrame] = []
     for packet in [*context.parse(stream), *context.parse(None), None]:  # None: the end
-        frames += context.decode(packet)
+        for frame in context.decode(packet):
+            found = frame.height, frame.width, frame.format.name.replace("yuvj", "yuv")  # j: at full range
+            if found != (*size, pixels):
+                raise ValueError(f"its frames are {found}, not {(*size, pixels)}")
+            if len(frames) == count:
+                raise ValueError(f"it decodes to more than {count} frames")
+            frames.append(frame)
     if len(frames) != count:
         raise ValueError(f"it decodes to {len(frames)} frames, not {count}")
     if any(frame.is_corrupt for frame in frames):

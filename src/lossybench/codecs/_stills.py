@@ -8,7 +8,7 @@ import re
 import cv2
 import numpy as np
 
-from lossybench.codecs._common import damaged, pack, unpack
+from lossybench.codecs._common import pack, unpack
 from lossybench.codecs.codec import Codec, Encoded, Medium
 
 cv2.setNumThreads(1)  # items are small, and jobs run side by side
@@ -24,41 +24,55 @@ class StillCodec(Codec):
         """The bitstream of `image`, uint8 (H, W, 3) RGB, at a level."""
 
     def decode_still(self, bitstream: bytes) -> np.ndarray:
-        """The picture, uint8 (H, W, 3) RGB, of a bitstream. Raises ValueError when it cannot be decoded."""
-        image = cv2.imdecode(np.frombuffer(bitstream, np.uint8), cv2.IMREAD_COLOR_RGB)
-        if image is None:
-            raise ValueError("its decoder rejects it")
-        return image
+        """The picture, uint8 (H, W, 3) RGB, of a bitstream. Raises an error when it cannot be decoded."""
+        return cv2_decode(bitstream)
 
     @staticmethod
     @abc.abstractmethod
-    def coded_bytes(bitstream: bytes) -> int:
-        """The bytes of coded media in a bitstream. Raises ValueError or IndexError when the bitstream is not whole."""
+    def look(bitstream: bytes) -> tuple[int, tuple[int, int]]:
+        """The bytes of coded media in a bitstream, and the (height, width) that its header tells.
+
+        Raises ValueError or IndexError when the bitstream is not whole, or not of the kind that `encode_still` makes.
+        """
 
     def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
         stills = [self.encode_still(frame, level) for frame in (media if medium == "video" else media[None])]
         payload = pack(stills) if medium == "video" else stills[0]
-        coded = sum(map(self.coded_bytes, stills))
+        coded = sum(self.look(still)[0] for still in stills)
         return Encoded(payload, 8 * coded, 8 * (len(payload) - coded))
 
     def _decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float) -> np.ndarray:
-        try:
-            stills = unpack(payload) if len(shape) == 4 else [payload]
-            # Decoders fill in what is missing without a word; the structure tells whether anything is missing.
-            for still in stills:
-                self.coded_bytes(still)
-            decoded = np.stack([self.decode_still(still) for still in stills])
-        except (ValueError, IndexError, OSError, cv2.error) as error:
-            raise damaged(self.name, error) from error
-        media = decoded if len(shape) == 4 else decoded[0]
-        if media.shape != tuple(shape):
-            raise damaged(self.name, f"it decodes to shape {media.shape}, not {tuple(shape)}")
-        return media
+        count, height, width = shape[:3] if len(shape) == 4 else (1, *shape[:2])
+        stills = unpack(payload) if len(shape) == 4 else [payload]
+        if len(stills) != count:
+            raise ValueError(f"it holds {len(stills)} frames, not {count}")
+        # Decoders fill in what is missing without a word; the structure tells whether anything is missing. A header
+        # that claims billions of pixels would be believed too.
+        for still in stills:
+            _, size = self.look(still)
+            if size != (height, width):
+                raise ValueError(f"it is of {size[1]} x {size[0]} pixels, not {width} x {height}")
+        decoded = [self.decode_still(still) for still in stills]
+        return np.stack(decoded) if len(shape) == 4 else decoded[0]
 
 
 def cv2_encode(extension: str, image: np.ndarray, parameters: list[int]) -> bytes:
-    """The bitstream of `image`, uint8 (H, W, 3) RGB, by OpenCV, which takes BGR. All else is as in cv2.imencode."""
-    return cv2.imencode(extension, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)[1].tobytes()
+    """The bitstream of `image`, uint8 (H, W, 3) RGB, by OpenCV, which takes BGR. All else is as in cv2.imencode.
+
+    Raises ValueError, or OpenCV's own error, for a picture that the encoder refuses.
+    """
+    done, bitstream = cv2.imencode(extension, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)
+    if not done:
+        raise ValueError("its encoder refuses it")
+    return bitstream.tobytes()
+
+
+def cv2_decode(bitstream: bytes) -> np.ndarray:
+    """The picture, uint8 (H, W, 3) RGB, of a bitstream, by OpenCV. Raises ValueError when it cannot be decoded."""
+    image = cv2.imdecode(np.frombuffer(bitstream, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise ValueError("its decoder rejects it")
+    return image
 
 
 def cv2_version(library: str) -> str:

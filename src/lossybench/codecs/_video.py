@@ -12,12 +12,11 @@ import dataclasses
 from collections.abc import Iterator
 from typing import ClassVar
 
-import av
 import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 
-from lossybench.codecs._common import CHROMA, damaged, described, require
+from lossybench.codecs._common import CHROMA, described, require
 from lossybench.codecs._ffmpeg import bare, decode_frames, encode_frames, ffmpeg_version
 from lossybench.codecs.codec import Codec, Encoded, Medium
 from lossybench.errors import LossyBenchError
@@ -91,12 +90,17 @@ def _to_rgb(yuv: np.ndarray, chroma: str) -> np.ndarray:
     return _rounded(cv2.transform(full.reshape(-1, width, 3), _TO_RGB)).reshape(frames, -1, width, 3)
 
 
+def padded(height: int, width: int, least: int, multiple: int) -> tuple[int, int]:
+    """The height and width of what `pad` makes of frames of that `height` and `width`; least, multiple: as there."""
+    return max(-(-height // multiple) * multiple, least), max(-(-width // multiple) * multiple, least)
+
+
 def pad(video: np.ndarray, least: int, multiple: int) -> np.ndarray:
     """The video (frames, H, W, 3) with its right and bottom edges repeated until H and W suit the encoder.
 
     least: the fewest pixels of each. multiple: each is a multiple of this.
     """
-    height, width = (max(-(-side // multiple) * multiple, least) for side in video.shape[1:3])
+    height, width = padded(video.shape[1], video.shape[2], least, multiple)
     extra = height - video.shape[1], width - video.shape[2]
     return np.pad(video, ((0, 0), (0, extra[0]), (0, extra[1]), (0, 0)), mode="edge") if any(extra) else video
 
@@ -137,6 +141,11 @@ class BlockCodec(Codec):
                     f"codec {self.name!r}: {option} {value!r} must be a whole number from {low} to {high}"
                 )
 
+    @property
+    def multiple(self) -> int:
+        """The height and width of frames are multiples of this."""
+        return 2 if self.chroma == "420" else 1
+
     @abc.abstractmethod
     def deterministic(self, height: int, width: int) -> str:
         """The encoder's parameters that make its output depend on its input alone. height, width: pixels of a frame."""
@@ -149,7 +158,7 @@ class BlockCodec(Codec):
         return {"preset": self.preset, self.encoder.removeprefix("lib") + "-params": ":".join(parameters)}
 
     def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
-        video = pad(media if medium == "video" else media[None], self.smallest, 2 if self.chroma == "420" else 1)
+        video = pad(media if medium == "video" else media[None], self.smallest, self.multiple)
         pixels = f"yuv{self.chroma}p"
         frames = [VideoFrame.from_ndarray(yuv, format=pixels) for yuv in to_yuv(video, self.chroma)]
         options = self._options(int(level), medium, *video.shape[1:3])
@@ -157,13 +166,11 @@ class BlockCodec(Codec):
 
     def _decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float) -> np.ndarray:
         count, height, width = shape[:3] if len(shape) == 4 else (1, *shape[:2])
-        try:
-            yuv = np.stack([frame.to_ndarray() for frame in decode_frames(self.standard, payload, count)])
-        except (av.FFmpegError, ValueError) as error:
-            raise damaged(self.name, error) from error
-        rgb = to_rgb(yuv, self.chroma)
-        if rgb.shape[1] < height or rgb.shape[2] < width:
-            raise damaged(self.name, f"its frames have shape {rgb.shape[1:]}, too small for {tuple(shape)}")
+        pixels = f"yuv{self.chroma}p"
+        frames = decode_frames(
+            self.standard, payload, count, padded(height, width, self.smallest, self.multiple), pixels
+        )
+        rgb = to_rgb(np.stack([frame.to_ndarray() for frame in frames]), self.chroma)
         return np.ascontiguousarray(rgb[:, :height, :width]).reshape(shape)
 
     def version(self) -> str:

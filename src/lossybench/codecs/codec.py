@@ -11,6 +11,7 @@ import importlib
 import math
 import numbers
 import pkgutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -24,7 +25,12 @@ Medium = Literal["image", "audio", "video"]
 MOST_PIXELS = 2**29  # of one picture: 1.6 GB, of which reading and coding hold several copies
 
 _MEDIA: dict[int, Medium] = {1: "audio", 3: "image", 4: "video"}  # by the number of axes
+# FFmpeg refuses pictures of more than this many pixels, a margin of 128 and its codecs' padding counted. All codecs
+# keep to it: such a picture takes a job some 10 GB of memory.
+PIXELS, MARGIN = 1 << 28, 160
 _ITEMS = "image uint8 (H, W, 3), video uint8 (frames, H, W, 3) or audio int16 (samples,)"
+# Audio: what FLAC can say, in which items are stored. Video: what FFmpeg's encoders take.
+RATES: dict[Medium, tuple[float, float]] = {"audio": (1, 655350), "video": (0.001, 100000)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +61,9 @@ class Codec(abc.ABC):
     stronger: ClassVar[Literal["lower", "higher"]]  # which levels compress more
     bounds: ClassVar[tuple[float, float]]  # the lowest and the highest level
     whole: ClassVar[bool] = True  # whether levels are whole numbers only
+    # The largest items. The smallest have one pixel, one frame or one sample; a clip may have any number of frames.
+    side: ClassVar[int] = 1_000_000  # pixels of a height or width: the most that the PNG of `original` holds
+    seconds: ClassVar[float] = 3600  # of audio: such a clip takes a job 4 GB of memory at 48 kHz
 
     @abc.abstractmethod
     def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
@@ -71,38 +80,64 @@ class Codec(abc.ABC):
     def encode(self, media: np.ndarray, level: float, sampling_rate: float = 0.0) -> Encoded:
         """The bitstream of one item, which stays as it is. sampling_rate: Hz of audio, frames/s of video; 0: unknown.
 
-        Raises LossyBenchError for what is no array of one of the codec's media, and for a level or a sampling rate that
-        the codec cannot do.
+        Raises LossyBenchError for what is no array of one of the codec's media; for a level, a sampling rate or a size
+        that the codec cannot do; and for whatever its encoder refuses.
         """
         medium = medium_of(media)
-        self.check(level, medium, sampling_rate)
-        return self._encode(media, medium, float(level), sampling_rate)
+        self.check(level, medium, sampling_rate, media.shape)
+        try:
+            return self._encode(media, medium, float(level), sampling_rate)
+        except LossyBenchError:
+            raise
+        except Exception as error:  # the libraries have no common class for what they raise
+            what = f"{medium} of shape {media.shape} at {self.level_label(level)}"
+            raise LossyBenchError(f"codec {self.name!r} cannot encode {what}: {in_one_line(error)}") from error
 
     def decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float = 0.0) -> np.ndarray:
         """The item of `shape` that the payload of `encode` decodes to, as a new array of the medium's dtype.
 
-        sampling_rate: as in `encode`. Raises LossyBenchError when the payload is damaged or is no bytes, and for a
-        shape that no item of the codec has.
+        sampling_rate: as in `encode`. Raises LossyBenchError when the payload is damaged, is of another shape or is no
+        bytes, and for a shape that no item of the codec has. The size that the payload's headers tell is compared with
+        `shape` before anything is decoded, so that memory follows from `shape` and the payload's length alone.
         """
         if not isinstance(payload, bytes):
             raise LossyBenchError(
                 f"codec {self.name!r} decodes bytes, the payload of what `encode` returns, not {type(payload).__name__}"
             )
-        medium = _MEDIA.get(len(shape)) if isinstance(shape, (tuple, list)) and all(n > 0 for n in shape) else None
-        if medium not in self.media or (medium != "audio" and shape[-1] != 3):
+        medium = _medium_of_shape(shape)
+        if medium is None or medium not in self.media:
             able = " and ".join(sorted(self.media))
             raise LossyBenchError(f"codec {self.name!r} is for {able}, not for shape {shape!r}; an item is {_ITEMS}")
-        _check_rate(sampling_rate)
-        return self._decode(payload, tuple(shape), sampling_rate)
+        _check_rate(sampling_rate, medium)
+        self.check_size(tuple(shape), sampling_rate)
+        try:
+            decoded = self._decode(payload, tuple(shape), sampling_rate)
+            if decoded.shape != tuple(shape):
+                raise ValueError(f"it decodes to shape {decoded.shape}, not {tuple(shape)}")
+            return decoded
+        except LossyBenchError:
+            raise
+        except MemoryError:
+            raise LossyBenchError(f"codec {self.name!r}: too little memory to decode {shape}") from None
+        except Exception as error:  # the libraries have no common class for what they raise
+            mended = "delete the file that holds it and compress again"
+            raise LossyBenchError(f"{self.name} payload is damaged: {in_one_line(error)}; {mended}") from error
 
-    def check(self, level: float, medium: Medium, sampling_rate: float = 0.0) -> None:
-        """Raise LossyBenchError, saying what the codec can do, for a medium, level or sampling rate that it cannot do.
+    def check(
+        self, level: float, medium: Medium, sampling_rate: float = 0.0, shape: Sequence[int] | None = None
+    ) -> None:
+        """Raise LossyBenchError, saying what the codec can do, for an item or a level that it cannot do.
 
-        sampling_rate: as in `encode`.
+        sampling_rate: as in `encode`. shape: of the item, as of the array that `encode` takes; None where it is not
+        known yet.
         """
         if medium not in self.media:
             raise LossyBenchError(f"codec {self.name!r} is for {' and '.join(sorted(self.media))}, not for {medium}")
-        _check_rate(sampling_rate)
+        _check_rate(sampling_rate, medium)
+        if shape is not None:
+            if _medium_of_shape(shape) != medium:
+                raise LossyBenchError(f"codec {self.name!r}: shape {shape!r} is not that of {medium}; it is {_ITEMS}")
+            self.check_size(tuple(shape), sampling_rate)
         low, high = self.bounds
         if not isinstance(level, numbers.Real):
             raise LossyBenchError(f"codec {self.name!r}: {self.parameter} {level!r} is no number")
@@ -112,6 +147,33 @@ class Codec(abc.ABC):
             )
         if self.whole and level != int(level):
             raise LossyBenchError(f"codec {self.name!r}: {self.parameter} {level_text(level)} must be a whole number")
+
+    def check_size(self, shape: tuple[int, ...], sampling_rate: float = 0.0) -> None:
+        """Raise LossyBenchError, with the size and the bound, for an item of `shape` that is too large for the codec.
+
+        shape, sampling_rate: as of `encode`, and right in themselves.
+        """
+        if len(shape) == 1:
+            seconds = shape[0] / sampling_rate if sampling_rate else 0.0
+            if seconds > self.seconds:
+                raise LossyBenchError(
+                    f"codec {self.name!r}: a clip of {seconds:.0f} s is too long; it takes up to {self.seconds:g} s"
+                )
+            return
+        height, width = shape[-3:-1]
+        side = self.largest_side(_MEDIA[len(shape)])
+        if max(height, width) <= side and (height + MARGIN) * (width + MARGIN) <= PIXELS:
+            return
+        what = "picture" if len(shape) == 3 else "frame"
+        raise LossyBenchError(
+            f"codec {self.name!r}: a {what} of {width} x {height} pixels (width x height) is too large; it takes up to "
+            f"{side} a side, and (width + {MARGIN}) x (height + {MARGIN}) up to {PIXELS}; scale the data, or leave the "
+            "codec out"
+        )
+
+    def largest_side(self, medium: Medium) -> int:
+        """How many pixels a picture (or a frame, where `medium` is video) may be high or wide."""
+        return self.side
 
     def by_strength(self, levels: list[float]) -> list[float]:
         """The levels from the mildest to the strongest."""
@@ -130,10 +192,8 @@ class Codec(abc.ABC):
 def medium_of(media: np.ndarray) -> Medium:
     """The medium of an item, by its dtype and shape. Raises LossyBenchError when `media` is no item of any medium."""
     if isinstance(media, np.ndarray):
-        medium = _MEDIA.get(media.ndim) if media.size else None
-        if medium == "audio" and media.dtype == np.int16:
-            return medium
-        if medium in ("image", "video") and media.dtype == np.uint8 and media.shape[-1] == 3:
+        medium = _medium_of_shape(media.shape)
+        if medium and media.dtype == (np.int16 if medium == "audio" else np.uint8):
             return medium
         what = f"{media.dtype} of shape {media.shape}"
     else:
@@ -141,11 +201,27 @@ def medium_of(media: np.ndarray) -> Medium:
     raise LossyBenchError(f"codec input is {what}; it must be a non-empty {_ITEMS}")
 
 
-def _check_rate(sampling_rate: float) -> None:
+def _medium_of_shape(shape: Sequence[int]) -> Medium | None:
+    """The medium of items of `shape`; None for a shape that no item has, and for what is no shape."""
+    if not isinstance(shape, (tuple, list)) or not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
+        return None
+    medium = _MEDIA.get(len(shape))
+    return medium if medium == "audio" or shape[-1:] in ((3,), [3]) else None
+
+
+def _check_rate(sampling_rate: float, medium: Medium) -> None:
     if not isinstance(sampling_rate, numbers.Real) or not 0 <= sampling_rate < math.inf:
         raise LossyBenchError(
             f"{sampling_rate!r} is no sampling rate; give Hz for audio, frames/s for video, 0 where it is unknown"
         )
+    low, high = RATES.get(medium, (0, math.inf))
+    if sampling_rate and not low <= sampling_rate <= high:
+        raise LossyBenchError(f"a sampling rate of {sampling_rate:g} is out of range; {medium} has {low:g} to {high:g}")
+
+
+def in_one_line(error: BaseException) -> str:
+    """The message of an `error` in one line of at most 300 characters; its type, where it has no message."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def names() -> list[str]:

@@ -16,6 +16,7 @@ class H264(BlockCodec):
     encoder = "libx264"
     standard = "h264"
     smallest = 2
+    side = 16384  # x264's own bound
 
     def deterministic(self, height: int, width: int) -> str:
         return "threads=1:lookahead-threads=1:sliced-threads=0"

@@ -22,4 +22,5 @@ class Hevc(BlockCodec):
         # thread: seen with 64x64 clips. Units must therefore be narrower than the picture, and no taller.
         ctu = next(size for size in (64, 32, 16) if size < width and size <= height)
         # info=0 leaves out an SEI of 2 kB that tells the settings.
-        return f"ctu={ctu}:pools=none:frame-threads=1:wpp=0:info=0:log-level=none"
+        # x265 would refuse long pictures with small units, which the standard's levels do not foresee.
+        return f"ctu={ctu}:allow-non-conformance=1:pools=none:frame-threads=1:wpp=0:info=0:log-level=none"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ class Jpeg(StillCodec):
     parameter = "QF"
     stronger = "lower"
     bounds = (1, 100)
+    side = 65500  # libjpeg's JPEG_MAX_DIMENSION; the standard's own is 65535
 
     chroma: str = "420"
 
@@ -34,16 +36,22 @@ class Jpeg(StillCodec):
         return cv2_encode(".jpg", image, parameters)
 
     @staticmethod
-    def coded_bytes(bitstream: bytes) -> int:
+    def look(bitstream: bytes) -> tuple[int, tuple[int, int]]:
         if bitstream[:2] != b"\xff\xd8" or bitstream[-2:] != b"\xff\xd9":
             raise ValueError("it does not run from a start-of-image to an end-of-image marker")
-        at, marker = 2, 0
+        at, marker, sizes = 2, 0, []
         while marker != 0xDA:  # start of scan: the entropy-coded segment follows its header
             if bitstream[at] != 0xFF:
                 raise ValueError(f"no marker at byte {at}")
             marker = bitstream[at + 1]
+            if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame; others are tables
+                sizes.append(struct.unpack_from(">HH", bitstream, at + 5))
+                if marker != 0xC0:
+                    raise ValueError("it is no baseline JPEG")
             at += 2 + int.from_bytes(bitstream[at + 2 : at + 4], "big")
-        return len(bitstream) - at - 2
+        if len(sizes) != 1:
+            raise ValueError(f"it has {len(sizes)} frame headers, not one")
+        return len(bitstream) - at - 2, sizes[0]
 
     def version(self) -> str:
         return described(self, f"libjpeg-turbo: {cv2_version('JPEG')}")

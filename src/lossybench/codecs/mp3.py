@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-import av
 import numpy as np
 
 from lossybench.codecs._audio import decode_packets, encode_packets, to_int16, whole_rate
-from lossybench.codecs._common import damaged, described
+from lossybench.codecs._common import described
 from lossybench.codecs._ffmpeg import ffmpeg_version
 from lossybench.codecs.codec import Codec, Encoded, Medium
 from lossybench.conditions import level_text
@@ -26,6 +25,7 @@ BITRATES = {
 
 # By LAME's technical FAQ, its encoder delays by 576 samples and every decoder by 529 (filter bank and overlap).
 DELAY = 576 + 529
+PADDING = 4 * 1152  # samples; less than this follows the clip, since LAME fills its last frames
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +44,10 @@ class Mp3(Codec):
     stronger = "lower"
     bounds = (8, 320)
 
-    def check(self, level: float, medium: Medium, sampling_rate: float = 0.0) -> None:
-        super().check(level, medium, sampling_rate)
+    def check(
+        self, level: float, medium: Medium, sampling_rate: float = 0.0, shape: Sequence[int] | None = None
+    ) -> None:
+        super().check(level, medium, sampling_rate, shape)
         if sampling_rate and sampling_rate not in BITRATES:
             known = ", ".join(map(str, sorted(BITRATES)))
             raise LossyBenchError(f"codec 'mp3' cannot do {sampling_rate:g} Hz; it can {known}")
@@ -63,12 +65,10 @@ class Mp3(Codec):
         return Encoded(payload, 8 * len(payload), 0)
 
     def _decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float) -> np.ndarray:
-        try:
-            decoded = decode_packets("mp3float", _frames(payload))
-            if len(decoded) < DELAY + shape[0]:
-                raise ValueError(f"it decodes to {len(decoded)} samples, not {DELAY + shape[0]}")
-        except (av.FFmpegError, ValueError) as error:
-            raise damaged(self.name, error) from error
+        wanted = DELAY + shape[0]
+        decoded = decode_packets("mp3float", _frames(payload), wanted + PADDING)
+        if len(decoded) < wanted:
+            raise ValueError(f"it decodes to {len(decoded)} samples, not {wanted}")
         return to_int16(decoded[DELAY : DELAY + shape[0]] * np.float32(32768))
 
     def version(self) -> str:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
-import av
 import numpy as np
 import soxr
 
 from lossybench.codecs._audio import decode_packets, encode_packets, to_int16, whole_rate
-from lossybench.codecs._common import damaged, described, pack, require, unpack
+from lossybench.codecs._common import described, pack, require, unpack
 from lossybench.codecs._ffmpeg import ffmpeg_version
 from lossybench.codecs.codec import Codec, Encoded, Medium
-from lossybench.errors import LossyBenchError
 
 NATIVE = (8000, 12000, 16000, 24000, 48000)
 CLOCK = 48000  # Hz, of the decoder's samples and of those that pre-skip counts
@@ -60,14 +58,12 @@ class Opus(Codec):
 
     def _decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float) -> np.ndarray:
         whole = whole_rate(self.name, sampling_rate)
-        try:
-            header, *packets = unpack(payload)
-            decoded = _decoded(header, packets)[_pre_skip(header) :].astype(np.float32)
-        except (av.FFmpegError, ValueError) as error:
-            raise damaged(self.name, error) from error
+        header, *packets = unpack(payload)
+        most = -(-shape[0] * CLOCK // whole) + CLOCK  # less than a second of delay and padding comes on top
+        decoded = _decoded(header, packets, most)[_pre_skip(header) :].astype(np.float32)
         samples = soxr.resample(decoded, CLOCK, whole)
         if len(samples) < shape[0]:
-            raise damaged(self.name, f"it decodes to {len(samples)} samples, not {shape[0]}")
+            raise ValueError(f"it decodes to {len(samples)} samples, not {shape[0]}")
         return to_int16(samples[: shape[0]])
 
     def version(self) -> str:
@@ -85,9 +81,9 @@ def _with_pre_skip(header: bytes, samples: int) -> bytes:
     return header[:10] + samples.to_bytes(2, "little") + header[12:]
 
 
-def _decoded(header: bytes, packets: list[bytes]) -> np.ndarray:
+def _decoded(header: bytes, packets: list[bytes], most: int) -> np.ndarray:
     # With a pre-skip of 0, so that it does not matter what FFmpeg's decoder makes of pre-skip.
-    return decode_packets("libopus", packets, _with_pre_skip(header, 0))
+    return decode_packets("libopus", packets, most, _with_pre_skip(header, 0))
 
 
 def _aligned(header: bytes, packets: list[bytes], original: np.ndarray) -> bytes:
@@ -97,10 +93,10 @@ def _aligned(header: bytes, packets: list[bytes], original: np.ndarray) -> bytes
     early, depending on the speech.
     """
     skip = _pre_skip(header)
-    decoded = _decoded(header, packets).astype(np.float32)
+    decoded = _decoded(header, packets, len(original) + CLOCK).astype(np.float32)
     length = min(len(original), len(decoded) - skip - SEARCH)
-    if length < 1:
-        raise LossyBenchError(f"opus: the encoder returned only {len(decoded)} samples for {len(original)}")
+    if length < 1:  # at high sampling rates, a few samples are none at 48 kHz
+        return header
     window = decoded[skip - SEARCH : skip + SEARCH + length]
     correlation = np.correlate(window, original[:length], "valid")
     # Among equals, as in silence, the one nearest to the encoder's own figure.

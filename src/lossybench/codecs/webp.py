@@ -22,22 +22,21 @@ class Webp(StillCodec):
     parameter = "quality"
     stronger = "lower"
     bounds = (1, 100)
+    side = 16383  # 14 bits
 
     def encode_still(self, image: np.ndarray, level: float) -> bytes:
         return cv2_encode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, int(level)])
 
     @staticmethod
-    def coded_bytes(bitstream: bytes) -> int:
-        at, coded = 12, 0
-        if bitstream[:4] + bitstream[8:12] != b"RIFFWEBP":
-            raise ValueError("no RIFF/WEBP header")
-        while at < len(bitstream):
-            length = int.from_bytes(bitstream[at + 4 : at + 8], "little")
-            coded += length if bitstream[at : at + 4] == b"VP8 " else 0
-            at += 8 + length + length % 2
-        if at != len(bitstream) or not coded:
-            raise ValueError("its chunks do not end where it ends")
-        return coded
+    def look(bitstream: bytes) -> tuple[int, tuple[int, int]]:
+        if bitstream[:4] + bitstream[8:16] != b"RIFFWEBPVP8 " or bitstream[23:26] != b"\x9d\x01\x2a":
+            raise ValueError("no header of a lossy WebP")
+        coded = int.from_bytes(bitstream[16:20], "little")
+        if 20 + coded + coded % 2 != len(bitstream):
+            raise ValueError("its one chunk does not end where it ends")
+        # RFC 6386, section 9.1: 14 bits each, below two bits of scaling.
+        width, height = (int.from_bytes(bitstream[at : at + 2], "little") & 0x3FFF for at in (26, 28))
+        return coded, (height, width)
 
     def version(self) -> str:
         return described(self, f"libwebp: {cv2_version('WEBP')}")

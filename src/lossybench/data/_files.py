@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import abc
 import collections
-import csv
 import dataclasses
+import posixpath
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,13 +15,27 @@ from typing import ClassVar, Literal, NamedTuple
 import numpy as np
 from pydantic import Field, field_validator
 
-from lossybench.data import _splits
-from lossybench.data.dataset import SPLITS, Box, Dataset, Description, Finding, Item, Severity, Source, needed
-from lossybench.errors import LossyBenchError, naming, nearest
+from lossybench.data import _labels, _splits
+from lossybench.data._signatures import signature
+from lossybench.data.dataset import (
+    SPLITS,
+    Box,
+    Dataset,
+    Description,
+    Finding,
+    Item,
+    Severity,
+    Source,
+    lacking,
+    listing,
+    suffix_of,
+)
+from lossybench.errors import LossyBenchError, naming
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}  # where the data come without splits
-LOSSY = {".jpg", ".jpeg", ".webp", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".mp4", ".m4v", ".mov", ".mkv",
-          ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".3gp"}  # fmt: skip
+_JPEG = {".jpg", ".jpeg", ".jfif", ".jpe"}
+_LOSSY = {*_JPEG, ".webp", ".avif", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma", ".mp4", ".m4v", ".mov",
+          ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".flv", ".ogv", ".wmv", ".3gp"}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +107,7 @@ class FileDataset(Dataset):
         """What `decode` gives. Raises LossyBenchError, naming the file, whatever it is that cannot be read."""
         with naming(entry.path):
             if not entry.path.is_file():
-                raise LossyBenchError("no such file")
+                raise LossyBenchError("is no file" if entry.path.exists() else "no such file")
             if not entry.path.stat().st_size:
                 raise LossyBenchError("has no bytes")
             return self.decode(entry)
@@ -111,18 +125,26 @@ class FileDataset(Dataset):
     def describe(self, seed: int) -> Description:
         return self.about(self.listed(seed))
 
-    def items(self, seed: int, left_out: list[Finding]) -> Iterator[Item]:
-        found = self.listed(seed)
-        left_out += [finding for finding in found.findings if finding.left_out]
+    def each(self, found: Survey) -> Iterator[tuple[Entry, Item | Finding]]:
+        """Each entry of the survey, with its item, or with the finding that its file cannot be read."""
         for entry in found.entries:
             try:
                 media, rate = self.read(entry)
             except LossyBenchError as error:
-                if self.on_error == "stop":
-                    raise LossyBenchError(f"{error}; mend or remove it, or set on_error: skip") from None
-                left_out.append(unreadable(entry, error, self.fault))
-                continue
-            yield Item(entry.id, entry.split, entry.group, media, rate, entry.label, entry.boxes)
+                yield entry, unreadable(entry, error, self.fault)
+            else:
+                yield entry, Item(entry.id, entry.split, entry.group, media, rate, entry.label, entry.boxes)
+
+    def items(self, seed: int, left_out: list[Finding]) -> Iterator[Item]:
+        found = self.listed(seed)
+        left_out += [finding for finding in found.findings if finding.left_out]
+        for _, item in self.each(found):
+            if isinstance(item, Item):
+                yield item
+            elif item.severity == "error":
+                raise LossyBenchError(f"{item}; mend or remove it, or set on_error: skip")
+            else:
+                left_out.append(item)
 
 
 def unreadable(entry: Entry, error: LossyBenchError, severity: Severity) -> Finding:
@@ -189,7 +211,7 @@ class UserFiles(FileDataset):
 
     def described(self, folder: Path, classes: list[str], entries: Sequence[Entry]) -> Description:
         """The description of data in `folder`: what the entries' files tell, and over it what the card states."""
-        lossy = sum(entry.path.suffix.lower() in LOSSY for entry in entries)
+        lossy = sum(bool(lossy_coding(entry.path)) for entry in entries)
         prior = f"{lossy} of {len(entries)} files are in lossy formats" if lossy else "files are in lossless formats"
         unstated = dict.fromkeys(("source", "licence", "citation"), "not stated")
         card = {"title": folder.resolve().name, **unstated, "prior_compression": prior, **self.card}
@@ -254,167 +276,184 @@ class ClassFolders(UserFiles):
         return self.described(self.path, found.classes, found.entries)
 
     def sources(self) -> list[Source]:
-        return [Source(self.path, self.extensions), *([Source(self.labels)] if self.labels else [])]
+        """See Dataset. Files without extension count, since their content decides whether they are read."""
+        return [Source(self.path, (*self.extensions, "")), *([Source(self.labels)] if self.labels else [])]
 
     def survey(self, seed: int) -> Survey:
         findings: list[Finding] = []
+        subfolders(self.path, f"data set {self.name!r}")  # raises the error when it is no folder
         classes, entries = self._from_table(findings) if self.labels else self._from_folders(findings)
         if len(classes) < 2:
             text = f"{len(classes)} class{' folders' * (not self.labels)}; classification needs two or more"
             findings.append(Finding("too few classes", "error", str(self.labels or self.path), text))
-        for entry in entries:
-            try:
-                entry.id.encode()
-            except UnicodeEncodeError:
-                shown = entry.id.encode(errors="backslashreplace").decode()
-                text = "its name is not UTF-8 and cannot be stored; rename it"
-                findings.append(Finding("name not in UTF-8", "error", shown, text))
         entries = self.with_splits(entries, seed) if entries else []
-        findings += shared_groups(entries)
-        return Survey(classes, entries, findings + self._thin(classes, entries))
-
-    def _thin(self, classes: list[str], entries: list[Entry]) -> list[Finding]:
-        """Classes and splits that lack items."""
-        findings = []
-        few = "too few files or groups to give split {!r} any; add some, or make the splits yourself"
         of_class = collections.Counter(entry.label for entry in entries)
-        present = {(entry.split, entry.label) for entry in entries}
+        counts = collections.Counter((entry.split, entry.label) for entry in entries)
         splits = {entry.split for entry in entries}
-        for label, title in enumerate(classes):
-            if of_class[label] == 1 and "train" in splits:
-                text = "has a single item, which is in one split only"
-                findings.append(Finding("single item", "warning", f"class {title!r}", text))
-            for split in ("train", "test"):
-                if "train" in splits and of_class[label] and (split, label) not in present:
-                    text = f"class {title!r} has {few.format(split)}"
-                    findings.append(Finding("class missing in a split", "error", str(self.path), text))
-        return findings + [
-            Finding("empty split", "error", str(self.path), few.format(split))
-            for split in needed(splits)
-            if entries and split not in splits
+        findings += shared_groups(entries) + _labels.alike(classes, of_class)
+        findings += [
+            Finding("single item", "warning", f"class {title!r}", "has a single item, which is in one split only")
+            for label, title in enumerate(classes)
+            if of_class[label] == 1 and "train" in splits
         ]
+        return Survey(classes, entries, findings + lacking(self.kind, classes, counts, splits))
 
     def _from_folders(self, findings: list[Finding]) -> tuple[list[str], list[Entry]]:
-        root, what = self.path, f"data set {self.name!r}"
-        folders = {folder.name: folder for folder in subfolders(root, what)}
-        parts = [("", root)]
-        if "train" in folders or "test" in folders:
-            if "test" not in folders:
-                raise LossyBenchError(f"{root}: has no folder 'test' beside 'train'; give both, or 'test' alone")
-            if others := set(folders) - set(SPLITS):
-                raise LossyBenchError(f"{root}: {others.pop()!r} is beside train and test; give splits or classes")
-            parts = [(split, folders[split]) for split in SPLITS if split in folders]
-        classes = sorted({folder.name for _, part in parts for folder in subfolders(part, what)})
+        folders = self._folders(self.path, findings)
+        of_split: dict[str, list[Path]] = collections.defaultdict(list)
+        for folder in folders:
+            of_split[_labels.SPLIT_OF.get(folder.name.lower(), "")].append(folder)
+        parts = [("", self.path, folders)]
+        if "train" in of_split or "test" in of_split:
+            if "test" not in of_split:
+                raise LossyBenchError(f"{self.path}: has no folder 'test' beside 'train'; give both, or 'test' alone")
+            if others := of_split.pop("", None):
+                raise LossyBenchError(
+                    f"{self.path}: {others[-1].name!r} is beside train and test; give splits or classes"
+                )
+            if twice := next((folders for folders in of_split.values() if len(folders) > 1), None):
+                names = " and ".join(repr(folder.name) for folder in twice)
+                raise LossyBenchError(f"{self.path}: {names} are one split; give one folder for each")
+            found = [(split, of_split[split][0]) for split in SPLITS if split in of_split]
+            parts = [(split, part, self._folders(part, findings)) for split, part in found]
+        classes = sorted({folder.name for _, _, folders in parts for folder in folders})
         entries = []
-        for split, part in parts:
-            findings += [
-                Finding("file without a label", "warning", str(file), "lies in no class folder and is left out")
-                for file in sorted(part.iterdir())
-                if file.is_file() and file.suffix.lower() in self.extensions
-            ]
+        for split, part, _ in parts:
             for label, title in enumerate(classes):
                 files = self.files(part / title, findings)
                 if not files and split != "val":
                     text = f"holds no {self.medium} file of class {title!r} ({', '.join(self.extensions)})"
                     findings.append(Finding("empty class", "error", str(part / title), text))
                 for file in files:
-                    id = file.relative_to(root).as_posix()
+                    id = file.relative_to(self.path).as_posix()
                     entries.append(Entry(id, file, split, self.group_of(id), label))
         return classes, entries
 
-    def _from_table(self, findings: list[Finding]) -> tuple[list[str], list[Entry]]:
-        subfolders(self.path, f"data set {self.name!r}")  # raises the error when it is no folder
-        rows = self._rows()
-        there = {file.relative_to(self.path).as_posix(): file for file in self.files(self.path, findings)}
-        short: dict[str, list[str]] = collections.defaultdict(list)
-        for id in there:
-            short[str(Path(id).with_suffix(""))].append(id)
-        found: dict[str, dict[str, str]] = {}
-        for number, row in rows:
-            where, file = f"{self.labels}, row {number}", row["file"]
-            matches = [file] if file in there else short.get(file, [])
-            if len(matches) != 1:
-                what = f"matches {', '.join(matches)}; give the extension" if matches else "does not exist"
-                findings.append(Finding("missing file", "error", where, f"{file!r} {what}"))
-            elif not row["label"]:
-                findings.append(Finding("row without a label", "error", where, f"{file!r} has no label"))
-            elif row["split"] not in ("", *SPLITS):
-                text = f"split {row['split']!r} of {file!r} is none of {', '.join(SPLITS)}"
-                findings.append(Finding("unknown split", "error", where, text))
-            elif matches[0] in found:
-                findings.append(Finding("file listed twice", "error", where, f"{file!r} is listed twice"))
-            else:
-                found[matches[0]] = row
+    def _folders(self, folder: Path, findings: list[Finding]) -> list[Path]:
+        """The folders in `folder`, of classes or splits; files beside them have no label and are left out."""
+        files, folders = listing(folder, findings)
         findings += [
-            Finding("file without a label", "warning", str(there[id]), f"is not in {self.labels} and is left out")
-            for id in there
-            if id not in found
+            Finding("file without a label", "warning", str(file), "lies in no class folder and is left out", True)
+            for file in self._of_medium(files, findings)
         ]
-        lacking = [id for id, row in found.items() if not row["split"]]
-        if 0 < len(lacking) < len(found):
-            text = f"{lacking[0]!r} and others have none; give all items a split, or none"
-            findings.append(Finding("items without a split", "error", str(self.labels), text))
-            found = {id: row for id, row in found.items() if row["split"]}
-        classes = sorted({row["label"] for row in found.values()}, key=_natural)
-        number_of = {title: number for number, title in enumerate(classes)}
+        return self._storable(folders, findings)
+
+    def _from_table(self, findings: list[Finding]) -> tuple[list[str], list[Entry]]:
+        assert self.labels is not None
+        rows = _labels.rows(self.labels, self.columns, self.fault, findings)
+        there = {file.relative_to(self.path).as_posix(): file for file in self.files(self.path, findings)}
+        files = _labels.Files(self.path, there)
+        found: dict[str, _labels.Row] = {}
+        named, torn, other = set[str](), set[str](), list[str]()
+        for row in rows:
+            where = f"{self.labels}, line {row.line}"
+
+            def bad(kind: str, text: str, where: str = where) -> None:
+                findings.append(Finding(kind, self.fault, where, text, left_out=True))
+
+            id, problem = files.find(row.file)
+            split = _labels.SPLIT_OF.get(row.split.lower(), row.split)
+            first = found.get(id)
+            if not problem and id not in named and row.file not in (id, posixpath.splitext(id)[0]):
+                other.append(f"{row.file!r} for {id!r}")
+            if problem:
+                bad("missing file", f"{row.file!r} {problem}")
+            elif not row.label or row.label in _labels.MISSING:
+                marked = f", but {row.label!r}, which stands for a missing value" if row.label else ""
+                bad("row without a label", f"{row.file!r} has no label{marked}")
+            elif not row.label.isprintable():
+                bad(
+                    "label of several lines",
+                    f"label {row.label!r} of {row.file!r} is no line of text; is a quote missing?",
+                )
+            elif split not in ("", *SPLITS):
+                bad("unknown split", f"split {row.split!r} of {row.file!r} is none of {', '.join(_labels.SPLIT_OF)}")
+            elif first and (first.label, first.split, first.group) != (row.label, split, row.group):
+                bad("file listed twice", f"{row.file!r} has another label, split or group in line {first.line}")
+                torn.add(id)
+            elif first:
+                text = f"{row.file!r} is in line {first.line} too, with the same label; it is taken once"
+                findings.append(Finding("file listed twice", "warning", where, text, left_out=True))
+            else:
+                found[id] = dataclasses.replace(row, split=split)
+            named.add(id)
+        if other:
+            text = f"{len(other)} files are named in another way than they are called, such as {other[0]}"
+            findings.append(Finding("file by another name", "note", str(self.labels), text))
+        findings += [
+            Finding("file without a label", "warning", str(file), f"has no sound row in {self.labels}; left out", True)
+            for id, file in there.items()
+            if id not in named
+        ]
+        found = {id: row for id, row in found.items() if id not in torn}  # nobody knows which row is right
+        splits = {row.split for row in found.values()}
         entries = []
+        classes = sorted({row.label for row in found.values()}, key=_labels.natural)
+        number_of = {title: number for number, title in enumerate(classes)}
         for id, row in sorted(found.items()):
-            group = row["group"] if row["group"] and self.group is None else self.group_of(id)
-            entries.append(Entry(id, there[id], row["split"], group, number_of[row["label"]]))
+            if not row.split and splits != {""}:
+                where, text = f"{self.labels}, line {row.line}", f"{row.file!r} has no split, but other files have one"
+                findings.append(Finding("row without a split", self.fault, where, text, left_out=True))
+                continue
+            group = row.group if row.group and self.group is None else self.group_of(id)
+            entries.append(Entry(id, there[id], row.split, group, number_of[row.label]))
         return classes, entries
 
-    def _rows(self) -> list[tuple[int, dict[str, str]]]:
-        """Line number and row of each item in the CSV, by our own names of the columns; "" for what is not there."""
-        assert self.labels is not None
-        try:
-            with self.labels.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file)
-                header = reader.fieldnames or []
-                named = {"file": "file", "label": "label", **self.columns}
-                for ours, theirs in named.items():
-                    if theirs not in header:
-                        raise LossyBenchError(
-                            f"{self.labels}: no column {theirs!r} for the {ours}; {nearest(theirs, header)}; say which "
-                            "in `columns`"
-                        )
-                named |= {name: name for name in ("split", "group") if name not in named and name in header}
-                blank = dict.fromkeys(("split", "group"), "")
-                return [
-                    (reader.line_num, blank | {ours: (row[theirs] or "").strip() for ours, theirs in named.items()})
-                    for row in reader
-                ]
-        except OSError as error:
-            raise LossyBenchError(f"data set {self.name!r}: labels: {self.labels}: {error.strerror}") from None
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise LossyBenchError(f"{self.labels}: not a CSV in UTF-8 ({error})") from None
-
     def files(self, folder: Path, findings: list[Finding]) -> list[Path]:
-        """The files below `folder` that are of the medium, sorted. findings: notes of the others, left out, go here."""
-        found = sorted(Source(folder).files())
-        findings += [
-            Finding("file of another kind", "note", str(file), f"is no {self.medium} by its name and is left out")
-            for file in found
-            if file.suffix.lower() not in self.extensions and file != self.labels
-        ]
-        return [file for file in found if file.suffix.lower() in self.extensions]
+        """The files below `folder` that are of the medium, sorted. findings: of what is left out, and why."""
+        return self._of_medium(sorted(Source(folder).files(None, findings)), findings)
 
+    def _of_medium(self, files: list[Path], findings: list[Finding]) -> list[Path]:
+        """Those of the `files` that are of the medium by their extension, or without one by their first bytes."""
+        found = []
+        for file in files:
+            suffix = suffix_of(file)
+            content = None if suffix in self.extensions else signature(file)
+            ours = content is not None and self.medium in content.media
+            if suffix in self.extensions or (ours and not suffix):
+                found.append(file)
+            elif content and ours:
+                text = (
+                    f"is {content.title} by its content, but {suffix} is not read as {self.medium}, so it is left out"
+                )
+                findings.append(Finding("unknown extension", "warning", str(file), text, left_out=True))
+            elif file != self.labels:
+                text = f"is no {self.medium} by its name and is left out"
+                findings.append(Finding("file of another kind", "note", str(file), text, left_out=True))
+        return self._storable(found, findings)
 
-def _natural(label: str) -> tuple[bool, int, str]:
-    """Numbers in the order of numbers, before words."""
-    return (not label.isdecimal(), int(label) if label.isdecimal() else 0, label)
+    def _storable(self, paths: list[Path], findings: list[Finding]) -> list[Path]:
+        """Those of the files or folders whose names are UTF-8, as tables need."""
+        found = []
+        for path in paths:
+            try:
+                path.name.encode()
+                found.append(path)
+            except UnicodeEncodeError:
+                text = "its name is not UTF-8 and cannot be stored; rename it"
+                findings.append(Finding("name not in UTF-8", self.fault, str(path), text, left_out=True))
+        return found
 
 
 def subfolders(root: Path, what: str) -> list[Path]:
-    """The visible folders in `root`. Raises LossyBenchError, about `what`, when `root` is not a folder."""
+    """The folders in `root` that `listing` lists. Raises LossyBenchError, about `what`, when `root` is not a folder."""
     if not root.is_dir():
         problem = "is not a folder" if root.exists() else "does not exist"
         raise LossyBenchError(f"{what}: folder {root} {problem}; paths count from where you run")
-    return sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    return listing(root, [])[1]
+
+
+def lossy_coding(path: Path) -> str:
+    """What the file `path` was compressed with, by its extension, or without one by its first bytes; "" if lossless."""
+    suffix = suffix_of(path)
+    if not suffix:
+        content = signature(path)
+        return content.title if content and content.lossy else ""
+    return "JPEG" if suffix in _JPEG else suffix[1:].upper() if suffix in _LOSSY else ""
 
 
 def compressed_before(card: dict[str, str], entries: Sequence[Entry]) -> tuple[str, ...]:
     """The lossy codings that the media went through: as the card says ("JPEG, DivX"), or else by the entries' files."""
     if "compressed_before" in card:
         return tuple(name.strip() for name in card["compressed_before"].split(",") if name.strip())
-    suffixes = {entry.path.suffix.lower() for entry in entries} & LOSSY
-    return tuple(sorted({"JPEG" if suffix in (".jpg", ".jpeg") else suffix[1:].upper() for suffix in suffixes}))
+    return tuple(sorted({lossy_coding(entry.path) for entry in entries} - {""}))

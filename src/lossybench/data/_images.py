@@ -19,7 +19,8 @@ from lossybench.codecs.codec import MOST_PIXELS
 from lossybench.data.dataset import Finding
 from lossybench.errors import LossyBenchError
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif", ".jfif", ".jpe",
+              ".avif", ".jp2", ".pbm", ".pnm", ".apng", ".dib", ".qoi")  # fmt: skip
 # Named, because some others of Pillow's formats run programs (EPS) or are known by nothing but their names.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "PPM", "GIF", "AVIF", "JPEG2000", "QOI")
 _KINDS = f"{', '.join(FORMATS[:-1])} and {FORMATS[-1]}"

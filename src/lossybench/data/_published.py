@@ -21,7 +21,7 @@ from pydantic import Field, PositiveInt, field_validator
 
 from lossybench.data import download
 from lossybench.data._files import SHARES, Entry, FileDataset, Survey, compressed_before, split_up
-from lossybench.data.dataset import SPLITS, Description, Finding, Source
+from lossybench.data.dataset import SPLITS, Description, Finding, Source, lacking
 from lossybench.errors import LossyBenchError, nearest
 
 VAL_SHARE = 0.1  # of the published training items, where no validation split is published
@@ -105,7 +105,7 @@ class PublishedDataset(FileDataset):
 
     def describe(self, seed: int) -> Description:
         """See Dataset. The items of what is still to be downloaded are counted as published."""
-        return self._described(self._announced() if self.path is None else self._counts(seed))
+        return self._described(self._announced()) if self.path is None else super().describe(seed)
 
     def about(self, found: Survey) -> Description:
         return self._described(collections.Counter(entry.split for entry in found.entries))
@@ -122,15 +122,31 @@ class PublishedDataset(FileDataset):
         )
 
     def survey(self, seed: int) -> Survey:
-        entries, findings = self._all(seed)
+        """See FileDataset. Items whose files are missing are left out before val is cut off and the limits hold."""
+        root = self._fetch()
+        stated = list(self.entries(root))
+        every = [one for one in stated if isinstance(one, Entry)]
+        if not every:
+            raise LossyBenchError(f"data set {self.name!r}: {root} holds none of its items")
+        there = {path for path in {entry.path for entry in every} if path.is_file()}
+        findings = [one for one in stated if isinstance(one, Finding)]
+        findings += [
+            Finding("missing file", self.fault, str(entry.path), "no such file, but the data set lists it", True)
+            for entry in every
+            if entry.path not in there
+        ]
+        of_train = {"train": 1 - VAL_SHARE, "val": VAL_SHARE}
+        entries = split_up([entry for entry in every if entry.path in there], SHARES, of_train, seed)
+        for split, most in self.limit.items():
+            those = [index for index, entry in enumerate(entries) if entry.split == split]
+            dropped = set(np.random.default_rng(seed).permutation(those)[most:].tolist())
+            entries = [entry for index, entry in enumerate(entries) if index not in dropped]
+        counts = collections.Counter((entry.split, entry.label) for entry in entries)
+        findings += lacking(self.kind, self.classes, counts, {split for split, _ in counts})
         return Survey(self.classes, entries, findings)
 
     def sources(self) -> list[Source]:
         return [Source(self.path)] if self.path else []
-
-    def _counts(self, seed: int) -> dict[str, int]:
-        """The number of items in each split of a local copy."""
-        return collections.Counter(entry.split for entry in self._all(seed)[0])
 
     def _announced(self) -> dict[str, int]:
         counts = self.published_counts()
@@ -174,21 +190,6 @@ class PublishedDataset(FileDataset):
 
     def unpack_further(self, folder: Path) -> None:
         """Unpack archives that lay in the archives, in `folder`, before the folder is published."""
-
-    def _all(self, seed: int) -> tuple[list[Entry], list[Finding]]:
-        """All entries, ordered by split and id, with a validation split, and within the limits; and the findings."""
-        root = self._fetch()
-        found = list(self.entries(root))
-        entries = [one for one in found if isinstance(one, Entry)]
-        findings = [one for one in found if isinstance(one, Finding)]
-        if not entries:
-            raise LossyBenchError(f"data set {self.name!r}: {root} holds none of its items")
-        entries = split_up(entries, SHARES, {"train": 1 - VAL_SHARE, "val": VAL_SHARE}, seed)
-        for split, most in self.limit.items():
-            those = [index for index, entry in enumerate(entries) if entry.split == split]
-            dropped = set(np.random.default_rng(seed).permutation(those)[most:].tolist())
-            entries = [entry for index, entry in enumerate(entries) if index not in dropped]
-        return entries, findings
 
 
 def one(root: Path, name: str, what: str) -> Path:

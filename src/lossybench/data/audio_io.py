@@ -29,7 +29,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # that there is no ffmpeg on the PATH, which nothing here needs
     from pydub import AudioSegment, effects
 
-EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".webm")
+EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".webm", ".wave",
+              ".w64", ".oga", ".aifc", ".au", ".caf")  # fmt: skip
 LONGEST = 2**27  # samples of all channels together, before or after resampling; in memory about 4 GB at most
 RATES = (100, 1_000_000)  # Hz; a header that states another rate is damaged, or lies
 CANCELLED = 0.01  # the share of the channels' power below which their average counts as cancelled (-20 dB)

@@ -6,9 +6,11 @@ Media are numpy arrays: images uint8 (H, W, 3) RGB; video uint8 (frames, H, W, 3
 from __future__ import annotations
 
 import abc
+import collections
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -19,11 +21,23 @@ Kind = Literal["classification", "detection"]
 Medium = Literal["image", "audio", "video"]
 Severity = Literal["error", "warning", "note"]
 SPLITS = ("train", "val", "test")
+# What file managers, servers, archivers and version control leave among data, in lower case; hidden names besides.
+NO_DATA = {"@eadir", "@recycle", "#recycle", "#snapshot", "__macosx", "__pycache__", "$recycle.bin", "recycler",
+           "system volume information", "found.000", "lost+found", "cvs", "thumbs.db", "ehthumbs.db", "desktop.ini",
+           "icon\r"}  # fmt: skip
 
 
 def needed(splits: Iterable[str]) -> tuple[str, ...]:
     """The splits that must have items in a data set that has these `splits`: test alone where nothing is trained."""
     return SPLITS if {"train", "val"} & set(splits) else ("test",)
+
+
+def shown(name: object) -> str:
+    """`name` as one line of printable text in UTF-8: whatever else a file's name holds is escaped as in Python."""
+    text = str(name)
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +47,7 @@ class Finding:
     kind: what sort of thing it is, in two or three words. severity: an error makes the study impossible, a warning
     makes its results doubtful, and a note is worth knowing. item: the file or class that the finding is about.
     left_out: what `item` names is not among the items of the data set; the card counts what is left out.
+    `item` and `text` are kept as `shown` shows them, since names of files may hold anything.
     """
 
     kind: str
@@ -40,6 +55,10 @@ class Finding:
     item: str
     text: str = ""
     left_out: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("item", "text"):
+            object.__setattr__(self, name, shown(getattr(self, name)))
 
     def __str__(self) -> str:
         return f"{self.item}: {self.text}"
@@ -92,30 +111,106 @@ class Description:
     compressed_before: tuple[str, ...] = ()
 
 
+def lacking(
+    kind: str, classes: list[str], counts: Mapping[tuple[str, int], int], splits: Iterable[str]
+) -> list[Finding]:
+    """An error for each split that must have items and has none, and for each class missing in the train or test split.
+
+    counts: the number of items of each split and label. splits: those that there are, or were meant to be.
+    """
+    present, findings = {split for (split, _), count in counts.items() if count}, []
+    hint = "add files or groups, or make the splits yourself"
+    wanted = needed({*splits, *present})
+    for split in wanted:
+        if split not in present:
+            findings.append(Finding("empty split", "error", f"split {split!r}", f"has no items; {hint}"))
+        elif kind == "classification" and split != "val" and "train" in wanted:
+            findings += [
+                Finding("class missing in a split", "error", f"class {title!r}", f"has no items in {split!r}; {hint}")
+                for label, title in enumerate(classes)
+                if not counts.get((split, label))
+            ]
+    return findings
+
+
+def suffix_of(path: Path) -> str:
+    """The lower-case extension of a file's name, such as ".png"; "" where there is none, as in scan_0.5 or noext."""
+    suffix = path.suffix.lower()
+    return suffix if re.fullmatch(r"\.[a-z0-9_~+-]*[a-z][a-z0-9_~+-]*", suffix) else ""
+
+
+def _is_folder(child: os.DirEntry[str]) -> bool:
+    try:
+        return child.is_dir()
+    except OSError:  # links in a circle, or no permission: reading tells
+        return False
+
+
+def listing(folder: Path, told: list[Finding]) -> tuple[list[Path], list[Path]]:
+    """The files and the folders directly in `folder`, sorted by name, but for what is no data or hidden.
+
+    told: a finding is appended of each thing that is left out, of links to folders, and of a folder without permission.
+    """
+    try:
+        with os.scandir(folder) as scan:
+            children = sorted(scan, key=lambda child: child.name)
+    except OSError as error:
+        told.append(Finding("unreadable folder", "error", str(folder), f"cannot be listed ({error.strerror})"))
+        return [], []
+    files, folders = [], []
+    here = os.path.realpath(folder)
+    for child in children:
+        path = folder / child.name
+        if child.name.startswith(".") or child.name.lower() in NO_DATA:
+            told.append(Finding("hidden or no data", "note", str(path), "is left out by its name", left_out=True))
+        elif not _is_folder(child):
+            files.append(path)
+        elif not child.is_symlink():
+            folders.append(path)
+        elif f"{here}/".startswith(f"{os.path.realpath(path).rstrip('/')}/"):
+            text = "links to a folder that it lies in, and is left out"
+            told.append(Finding("linked folder", "note", str(path), text, left_out=True))
+        else:
+            text = f"is a link to {os.path.realpath(path)} and is followed"
+            told.append(Finding("linked folder", "note", str(path), text))
+            folders.append(path)
+    return files, folders
+
+
 @dataclasses.dataclass(frozen=True)
 class Source:
     """What an adapter reads from: a file, or the files below a folder that have one of the lower-case `suffixes`.
 
-    Without suffixes, all files below the folder count.
+    Without suffixes, all files below the folder count. The suffix "" stands for names without any (see `suffix_of`).
     """
 
     path: Path
     suffixes: tuple[str, ...] = ()
 
-    def files(self, without: Path | None = None) -> Iterator[Path]:
-        """The files, in no order. Hidden files and all in hidden folders or in the folder `without` are left out.
+    def files(self, without: Path | None = None, told: list[Finding] | None = None) -> Iterator[Path]:
+        """The files, in no order, but for those that `listing` leaves out and all in the folder `without`.
 
-        Links to folders are followed, except for a link to a folder that the link itself lies in.
+        Links to folders are followed, but a folder is listed only once, by a link only if it does not lie here itself.
+        told: see `listing`.
         """
         if self.path.is_file():
             yield self.path
+            return
+        told = [] if told is None else told
         left_out = without and os.path.realpath(without)
-        for at, folders, names in os.walk(self.path, followlinks=True):
-            here, real = os.path.realpath(at), {name: os.path.realpath(Path(at, name)) for name in folders}
-            circles = {name for name, to in real.items() if to == left_out or f"{here}/".startswith(f"{to}/")}
-            folders[:] = [name for name in folders if name[0] != "." and name not in circles]
-            paths = (Path(at, name) for name in names if name[0] != ".")
-            yield from (path for path in paths if not self.suffixes or path.suffix.lower() in self.suffixes)
+        todo, links, seen = [self.path], collections.deque[Path](), set[str]()
+        while todo or links:
+            at = todo.pop() if todo else links.popleft()  # so that an item's path leads over few links
+            real = os.path.realpath(at)
+            if real in seen:
+                text = f"is {real} once more and is left out"
+                told.append(Finding("linked folder", "note", str(at), text, left_out=True))
+            elif real != left_out and at.is_dir():
+                seen.add(real)
+                files, folders = listing(at, told)
+                yield from (path for path in files if not self.suffixes or suffix_of(path) in self.suffixes)
+                for folder in folders:
+                    (links if folder.is_symlink() else todo).append(folder)
 
 
 class Dataset(pydantic.BaseModel, abc.ABC):
@@ -125,6 +220,11 @@ class Dataset(pydantic.BaseModel, abc.ABC):
     name: ClassVar[str]
     medium: ClassVar[Medium]
     kind: ClassVar[Kind]
+
+    @property
+    def fault(self) -> Severity:
+        """How severe it is that an item cannot be used."""
+        return "error"
 
     @abc.abstractmethod
     def describe(self, seed: int) -> Description:

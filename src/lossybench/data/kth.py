@@ -66,9 +66,7 @@ class Kth(PublishedVideos):
                 if action not in self.classes or person not in split_of:
                     raise LossyBenchError(f"{listing}: {line!r}: its action or person is in no list above")
                 stem = f"{person}_{action}_{scene}"
-                file = files.get(f"{stem}_uncomp.avi")
-                if file is None:
-                    raise LossyBenchError(f"data set 'kth': {root} has no '{stem}_uncomp.avi'")
+                file = files.get(f"{stem}_uncomp.avi", listing.with_name(f"{stem}_uncomp.avi"))
                 for number, (first, last) in enumerate(_RANGE.findall(ranges), 1):  # counted from 1, both included
                     id, label = f"{stem}/{number}", self.classes.index(action)
                     yield Entry(id, file, split_of[person], person, label, (), int(first) - 1, int(last))

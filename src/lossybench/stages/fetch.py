@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lossybench import artifacts, codecs, data
 from lossybench.conditions import ORIGINAL
-from lossybench.data.dataset import Description, Finding, Item, needed
+from lossybench.data.dataset import Finding, Item, lacking, shown
 from lossybench.errors import LossyBenchError, naming
 from lossybench.pictures import Scale
 from lossybench.sources import check
@@ -74,16 +74,23 @@ def fetch(
                 if item.id in seen:
                     raise LossyBenchError(f"data set {adapter!r}: two items share the id {item.id!r}")
                 seen.add(item.id)
-                with naming(f"item {item.id}"):
-                    if scaled:
-                        item = dataclasses.replace(item, media=scaled.apply(item.media))
-                    payload = original.encode(item.media, 0, item.sampling_rate).payload
+                try:
+                    with naming(f"item {shown(item.id)}"):
+                        if scaled:
+                            item = dataclasses.replace(item, media=scaled.apply(item.media))
+                        payload = original.encode(item.media, 0, item.sampling_rate).payload
+                except LossyBenchError as error:
+                    if dataset.fault == "error":
+                        raise
+                    left_out.append(Finding("item that cannot be stored", dataset.fault, item.id, str(error), True))
+                    continue
                 counts[item.split, item.label] += 1
                 progress.update()
                 yield _row(item, payload)
 
         artifacts.write_table(aside, artifacts.DATA, rows(), meta)
-        _check_counts(adapter, description, counts)
+        for finding in lacking(description.kind, description.classes, counts, description.counts or ()):
+            raise LossyBenchError(f"data set {adapter!r}: {finding}{f'; {_told(left_out)}' * bool(left_out)}")
         if left_out:
             # Only now is their number known. Parquet keeps metadata with the schema, so the file is written again.
             meta["card"] = {**description.card, "left_out": _told(left_out)}
@@ -103,16 +110,3 @@ def _told(left_out: list[Finding]) -> str:
 def _row(item: Item, payload: bytes) -> dict[str, Any]:
     row = {name: getattr(item, name) for name in ("id", "split", "group", "sampling_rate", "label")}
     return {**row, "media": payload, "shape": list(item.media.shape), "boxes": [vars(box) for box in item.boxes]}
-
-
-def _check_counts(adapter: str, description: Description, counts: collections.Counter[tuple[str, int]]) -> None:
-    present = {split for split, _ in counts}
-    wanted = needed({*present, *(description.counts or ())})
-    for split in wanted:
-        if split not in present:
-            raise LossyBenchError(f"data set {adapter!r}: no items in split {split!r}")
-    if description.kind == "classification" and "train" in wanted:
-        for label, title in enumerate(description.classes):
-            for split in ("train", "test"):
-                if not counts[split, label]:
-                    raise LossyBenchError(f"data set {adapter!r}: class {title!r} has no items in split {split!r}")

@@ -9,9 +9,11 @@ import collections
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import math
+import posixpath
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,17 @@ from tqdm import tqdm
 
 from lossybench import codecs, data
 from lossybench.artifacts import write_json
+from lossybench.codecs.codec import medium_of
 from lossybench.conditions import ORIGINAL
-from lossybench.config import read
-from lossybench.data._files import LOSSY, Entry, FileDataset, unreadable
-from lossybench.data.dataset import SPLITS, Finding, Item
+from lossybench.config import TaskConfig, read
+from lossybench.data._files import Entry, FileDataset, Survey, lossy_coding
+from lossybench.data.dataset import SPLITS, Finding, Item, Severity, lacking, shown
 from lossybench.errors import LossyBenchError, naming
 from lossybench.fidelity import measure, rate_of
+from lossybench.models.existing_settings import is_existing
 from lossybench.pictures import Scale
+from lossybench.tasks import training_settings
+from lossybench.tools.leaks import Leaks, properties
 
 SAMPLE = 16  # items that are compressed to tell the cost
 SMALL = 16  # pixels of a side; a smaller picture is less than a block of most codecs
@@ -91,26 +97,37 @@ def examine(
     levels: Levels | None = None,
     seed: int = 0,
     scale: Mapping[str, Any] | None = None,
+    unsized: Sequence[str] = (),
 ) -> Report:
     """Read a whole data set and say what is in it. Memory stays flat but for some bytes an item.
 
     adapter, options: the data set. levels: for each codec its encoder options and the levels whose cost shall be told;
     when left out, a mild, a middle and a strong level of each codec of the medium. seed: of splits and of the sample.
-    scale: see `pictures.Scale`. Raises LossyBenchError for adapter options that are wrong in themselves; every other
-    fault becomes a finding.
+    scale: see `pictures.Scale`. unsized: the study's models that have no `input_size`, and so need items of one size.
+    Raises LossyBenchError for adapter options that are wrong in themselves; every other fault becomes a finding.
     """
     dataset = data.get(adapter, dict(options or {}))
     scaled = Scale(**scale) if scale else None
-    report, items = _opened(dataset, adapter, seed)
+    report, announced, items = _opened(dataset, adapter, seed)
     digests: dict[bytes, list[tuple[str, str, int]]] = collections.defaultdict(list)
+    ids: set[str] = set()
+    original, shapes = codecs.get(ORIGINAL), dict[tuple[tuple[int, ...], float], list[str]]()
     sample: list[tuple[np.ndarray, float]] = []
     random = np.random.default_rng(seed)
     for id, split, label, media, rate in items:
-        report.counts[split, label] += 1
-        if media is None:
+        if id in ids:
+            report.findings.append(Finding("two items of one id", "error", id, "give each item an id of its own"))
+        ids.add(id)
+        try:
+            with naming(f"item {shown(id)}"):
+                if scaled:
+                    media = scaled.apply(media)
+                original.check(0, medium_of(media), rate, media.shape)
+        except LossyBenchError as error:
+            report.findings.append(Finding("item that cannot be stored", dataset.fault, id, str(error), True))
             continue
-        if scaled:
-            media = scaled.apply(media)
+        shapes.setdefault((media.shape, rate), []).append(id)
+        report.counts[split, label] += 1
         report.sizes.append(media.shape if report.medium == "audio" else media.shape[:-1])
         report.rates[rate] += 1
         report.raw_bytes += media.nbytes
@@ -121,19 +138,22 @@ def examine(
             sample.append((media, rate))
         elif (place := int(random.integers(len(report.sizes)))) < SAMPLE:
             sample[place] = (media, rate)
-    report.findings += _same(digests) + _overall(report)
+    if report.kind:  # else nothing could be listed
+        missing = lacking(report.kind, report.classes, report.counts, announced)
+        report.findings += [finding for finding in missing if finding not in report.findings]
+    report.findings += _same(digests) + _overall(report, unsized)
     if sample:
-        report.costs = _costs(report, sample, levels)
+        report.costs = _costs(report, sample, shapes, levels)
     report.findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return report
 
 
-# The id, split, label, media (None if they cannot be read) and sampling rate of an item.
-Read = tuple[str, str, int, np.ndarray | None, float]
+# The id, split, label, media and sampling rate of an item.
+Read = tuple[str, str, int, np.ndarray, float]
 
 
-def _opened(dataset: data.Dataset, adapter: str, seed: int) -> tuple[Report, Iterator[Read]]:
-    """The report as far as a list of the items tells, and the items, which are still to be read."""
+def _opened(dataset: data.Dataset, adapter: str, seed: int) -> tuple[Report, set[str], Iterator[Read]]:
+    """The report as far as a list of the items tells, the splits, and the items, which are still to be read."""
     found = None
     try:
         if isinstance(dataset, FileDataset):
@@ -143,39 +163,49 @@ def _opened(dataset: data.Dataset, adapter: str, seed: int) -> tuple[Report, Ite
             about = dataset.describe(seed)
     except LossyBenchError as error:
         unusable = Finding("unusable", "error", adapter, str(error))
-        return Report(adapter, dataset.medium, "", [], [unusable]), iter(())
-    report = Report(f"{about.card.get('title', adapter)} ({adapter})", about.medium, about.kind, about.classes, [])
+        return Report(adapter, dataset.medium, "", [], [unusable]), set(), iter(())
+    title = shown(about.card.get("title", adapter))
+    report = Report(f"{title} ({adapter})", about.medium, about.kind, about.classes, [])
     report.prior = about.card.get("prior_compression", "not stated")
+    splits = set(about.counts or ())
     if isinstance(dataset, FileDataset) and found:
         report.findings += found.findings
-        report.formats.update(entry.path.suffix.lower() for entry in found.entries)
-        return report, _files(dataset, found.entries, report)
-    return report, _made(dataset, seed, report)
+        report.formats.update(entry.path.suffix.lower() or "no extension" for entry in found.entries)
+        return report, splits, _files(dataset, found, report)
+    return report, splits, _made(dataset, seed, report)
 
 
-def _files(dataset: FileDataset, entries: list[Entry], report: Report) -> Iterator[Read]:
+def _files(dataset: FileDataset, found: Survey, report: Report) -> Iterator[Read]:
     """The items that are read from files; a fault of one is a finding, and the check goes on."""
-    for entry in tqdm(entries, desc="check", unit="item", mininterval=2):
+    leaks, lossy = Leaks(), list[str]()
+    for entry, item in tqdm(dataset.each(found), "check", len(found.entries), unit="item", mininterval=2):
         report.count_boxes(entry)
-        media, rate = None, 0.0
+        if isinstance(item, Finding):
+            report.findings.append(item)
+            continue
         try:
-            media, rate = dataset.read(entry)
             with naming(entry.path):
                 report.findings += dataset.look(entry)
-        except LossyBenchError as error:
-            report.findings.append(unreadable(entry, error, dataset.fault))
-        yield entry.id, entry.split, entry.label, media, rate
-    lossy = [entry.id for entry in entries if entry.path.suffix.lower() in LOSSY]
+        except LossyBenchError as error:  # the item is whole nevertheless
+            report.findings.append(Finding("odd header", "warning", str(entry.path), str(error)))
+        leaks.add(properties(entry.path, report.medium), entry.split, entry.label)
+        if lossy_coding(entry.path):
+            lossy.append(entry.id)
+        yield item.id, item.split, item.label, item.media, item.sampling_rate
+    report.findings += leaks.findings(report.classes if report.kind == "classification" else [])
     if lossy:
-        text = f"{len(lossy)} of {len(entries)} files, such as {lossy[0]}, are in lossy formats: compressed twice here"
+        text = f"{len(lossy)} of {len(found.entries)} files, such as {lossy[0]}, are in lossy formats: compressed twice"
         report.findings.append(Finding("lossy source", "warning", report.title, text))
 
 
 def _made(dataset: data.Dataset, seed: int, report: Report) -> Iterator[Read]:
     """The items that are generated or come with a package."""
-    for item in tqdm(dataset.items(seed, []), desc="check", unit="item", mininterval=2):
-        report.count_boxes(item)
-        yield item.id, item.split, item.label, item.media, item.sampling_rate
+    try:
+        for item in tqdm(dataset.items(seed, []), desc="check", unit="item", mininterval=2):
+            report.count_boxes(item)
+            yield item.id, item.split, item.label, item.media, item.sampling_rate
+    except LossyBenchError as error:
+        report.findings.append(Finding("unusable", "error", dataset.name, str(error)))
 
 
 def _content(id: str, media: np.ndarray, medium: str, rate: float) -> list[Finding]:
@@ -207,7 +237,7 @@ def _same(digests: Mapping[bytes, list[tuple[str, str, int]]]) -> list[Finding]:
         for id, of_split, of_label in others:
             text = f"is the same as {first}"
             if of_label != label:
-                findings.append(Finding("same content, two classes", "error", id, text))
+                findings.append(Finding("same content, two classes", "warning", id, text))
             elif of_split != split:
                 text += f", which is in {split}, this in {of_split}: set `group`, or remove one"
                 findings.append(Finding("same content in two splits", "warning", id, text))
@@ -216,8 +246,8 @@ def _same(digests: Mapping[bytes, list[tuple[str, str, int]]]) -> list[Finding]:
     return findings
 
 
-def _overall(report: Report) -> list[Finding]:
-    """What all items together tell."""
+def _overall(report: Report, unsized: Sequence[str]) -> list[Finding]:
+    """What all items together tell. unsized: see `examine`."""
     findings = []
     of_class = collections.Counter[int]()
     for (_, label), count in report.counts.items():
@@ -235,8 +265,14 @@ def _overall(report: Report) -> list[Finding]:
         text += " is not comparable unless bit_depth states one for all"
         findings.append(Finding("mixed bit depths", "warning", report.title, text))
     if len(sizes := set(report.sizes)) > 1:
-        text = f"{len(sizes)} different ones, from {_size(min(sizes))} to {_size(max(sizes))}: models need input_size"
-        findings.append(Finding("mixed sizes", "note", report.title, text))
+        text = f"{len(sizes)} different ones, from {_size(min(sizes))} to {_size(max(sizes))}: "
+        # A detector of video sees a few frames at a time, however many there are.
+        alike = (report.medium, report.kind) == ("video", "detection") and len({size[1:] for size in sizes}) == 1
+        if unsized and not alike:
+            text += f"{', '.join(unsized)} cannot take them without input_size"
+            findings.append(Finding("mixed sizes", "warning", report.title, text))
+        else:
+            findings.append(Finding("mixed sizes", "note", report.title, text + "models need input_size"))
     if report.medium == "video" and len(report.rates) > 1:
         text = f"from {min(report.rates):g} to {max(report.rates):g} frames/s"
         findings.append(Finding("mixed frame rates", "note", report.title, text))
@@ -247,32 +283,58 @@ def _size(size: tuple[int, ...]) -> str:
     return " x ".join(map(str, size[::-1] if len(size) == 2 else size))
 
 
-def _costs(report: Report, sample: list[tuple[np.ndarray, float]], levels: Levels | None) -> list[Cost]:
-    """The time and bytes that each codec and level would take for all items, in proportion to the sample's."""
+def _costs(
+    report: Report,
+    sample: list[tuple[np.ndarray, float]],
+    shapes: Mapping[tuple[tuple[int, ...], float], list[str]],
+    levels: Levels | None,
+) -> list[Cost]:
+    """The time and bytes that each codec and level would take for all items, in proportion to the sample's.
+
+    shapes: the ids of the items by shape and sampling rate. levels: see `examine`; what a codec that the study does not
+    name cannot do is a warning.
+    """
     raw = sum(media.nbytes for media, _ in sample)
     medium: Any = report.medium
+    severity: Severity = "warning" if levels is None else "error"
     if levels is None:
         others = (name for name in codecs.names() if name != ORIGINAL)
         levels = {name: ({}, _three(name, medium, sample[0][1])) for name in others}
     costs = []
     for name, (options, of_codec) in levels.items():
         codec = codecs.get(name, dict(options))
+        told = set[tuple[str, str]]()  # what a codec refuses at any level is told once
         for level in codec.by_strength(of_codec):
+            refused = list(_refused(codec, level, medium, shapes))
+            report.findings += [Finding("cannot be compressed", severity, *one) for one in refused if one not in told]
+            told.update(refused)
             bits, rates, start = 0, [], time.process_time()
             try:
                 for media, rate in sample:
-                    codec.check(level, medium, rate)
                     encoded = codec.encode(media, level, rate)
                     measure(media, codec.decode(encoded.payload, media.shape, rate), medium, rate)
                     bits += encoded.payload_bits
                     rates.append(rate_of(encoded.payload_bits, media.shape, medium, rate))
             except LossyBenchError as error:
-                report.findings.append(Finding("cannot be compressed", "error", codec.level_label(level), str(error)))
+                if not refused:
+                    label = codec.level_label(level)
+                    report.findings.append(Finding("cannot be compressed", severity, label, str(error)))
                 continue
             seconds = (time.process_time() - start) * len(report.sizes) / len(sample)
             size = bits / 8 * report.raw_bytes / raw
             costs.append(Cost(codec.title, codec.level_label(level), seconds, size, float(np.mean(rates))))
     return costs
+
+
+def _refused(
+    codec: codecs.Codec, level: float, medium: Any, shapes: Mapping[tuple[tuple[int, ...], float], list[str]]
+) -> Iterator[tuple[str, str]]:
+    """The ids of items that a codec cannot do at a level, and why. shapes: see `_costs`."""
+    for (shape, rate), ids in shapes.items():
+        try:
+            codec.check(level, medium, rate, shape)
+        except LossyBenchError as error:
+            yield from ((id, str(error)) for id in ids)
 
 
 def _three(name: str, medium: Any, rate: float) -> list[float]:
@@ -317,7 +379,7 @@ def text(report: Report) -> str:
         by_kind[finding.severity, finding.kind].append(finding)
     for (severity, kind), findings in by_kind.items():
         lines.append(f"  {severity}: {kind} ({len(findings)})")
-        lines += [f"    {finding.item}: {finding.text}" for finding in findings[:SHOWN]]
+        lines += [f"    {finding}" for finding in _spread(findings)]
         lines += [f"    and {len(findings) - SHOWN} more; --out writes all"] * (len(findings) > SHOWN)
     if report.costs:
         unit = "bpp" if report.medium == "image" else "kb/s"
@@ -328,6 +390,15 @@ def text(report: Report) -> str:
         size, duration = sum(cost.bytes for cost in report.costs), sum(cost.seconds for cost in report.costs)
         lines.append(f"  together {_bytes(size)}, {_duration(duration)}")
     return "\n".join(lines)
+
+
+def _spread(findings: list[Finding]) -> list[Finding]:
+    """Up to SHOWN of the findings, from as many folders as possible: one of each in turn."""
+    by_folder: dict[str, list[Finding]] = collections.defaultdict(list)
+    for finding in findings:
+        by_folder[posixpath.dirname(finding.item)].append(finding)
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*by_folder.values()))
+    return list(itertools.islice((finding for finding in turns if finding), SHOWN))
 
 
 def _items(report: Report) -> list[str]:
@@ -341,7 +412,7 @@ def _items(report: Report) -> list[str]:
     titles = dict(enumerate(report.classes)) | ({-1: "items without boxes"} if report.boxes else {})
     for label, title in titles.items():
         of = unit if label >= 0 else ""
-        lines.append(f"    {title}{of}: " + ", ".join(f"{counts[split, label]} {split}" for split in splits))
+        lines.append(f"    {shown(title)}{of}: " + ", ".join(f"{counts[split, label]} {split}" for split in splits))
     return lines
 
 
@@ -411,10 +482,25 @@ def check(
             if task in (None, name):
                 levels = {codec: (of.options, of.levels) for codec, of in one.codecs.items()}
                 scale = one.data.scale.model_dump() if one.data.scale else None
-                reports[name] = examine(one.data.adapter, one.data.options, levels, found.seed, scale)
+                reports[name] = examine(one.data.adapter, one.data.options, levels, found.seed, scale, _unsized(one))
         if not reports:
             raise LossyBenchError(f"{config}: no task {task!r}; it has {', '.join(found.tasks)}")
     print("\n\n".join(map(text, reports.values())))
     if out:
         write_json(out, {name: as_json(report) for name, report in reports.items()})
     return int(any(report.impossible for report in reports.values()))
+
+
+def _unsized(task: TaskConfig) -> list[str]:
+    """The models of a task that see items at the items' own size, as far as the config tells."""
+    dataset = data.dataset_class(task.data.adapter)
+    found = []
+    for arch, own in task.models.items():
+        if own and is_existing(own):
+            size = own.get("input_size") or arch.startswith("torchvision/")  # published weights bring their own
+        else:
+            settings = {**task.training, **(own or {})}
+            size = training_settings.read(settings, dataset.medium, dataset.kind).input_size
+        if not size:
+            found.append(arch)
+    return found
