@@ -110,9 +110,7 @@ def test_codecs_meet_the_smallest_and_the_largest_items(tmp_path, monkeypatch):
     settings = {"codecs": {"jpeg": {"levels": [50, 5], "options": {}}}}
     preflight(data, "toy", tmp_path / "p.json", settings)
     monkeypatch.setattr(jpeg.Jpeg, "_encode", noting)
-    with pytest.raises(
-        LossyBenchError, match=r"item wide, of the shape \[4, 90, 3\].*jpeg: AttributeError: libfoo broke"
-    ):
+    with pytest.raises(LossyBenchError, match=r"item wide, of the shape \[4, 90, 3\].*jpeg: .*libfoo broke"):
         preflight(data, "toy", tmp_path / "p.json", settings)
     assert seen == [(1, 2), (4, 90)]
 
@@ -196,14 +194,18 @@ def test_a_model_that_is_added_compresses_nothing_again(finished, tmp_path):
     study = yaml.safe_load(path.read_text())
     models = study["tasks"]["digits"]["models"]
     target = str(small_study.RESULTS / "preflight/digits.json")
-    for arch, works in (("torchvision/alexnet", False), ("patch_transformer", True)):
+
+    def run(arch, *arguments, check):
         study["tasks"]["digits"]["models"] = {**models, arch: {"epochs": 1}}
         path.write_text(yaml.safe_dump(study, sort_keys=False))
-        small_study.run(folder, "--cores", "2", target, check=works)
-    said = small_study.run(folder, "--cores", "2", "-n", "--quiet", "rules")
+        return small_study.run(folder, "--cores", "2", *arguments, check=check)
+
+    run("torchvision/alexnet", target, check=False)
+    assert not (folder / target).exists()
+    said = run("patch_transformer", "-n", "--quiet", "rules", check=True)
     due = dict(re.findall(r"^(\w+) +(\d+)$", said, re.M))
-    assert int(due["train"]) and int(due["evaluate"])
-    assert not {"fetch", "preflight", "cleared", "compress"} & set(due)
+    assert int(due["preflight"]) and int(due["train"]) and int(due["evaluate"])
+    assert not {"fetch", "cleared", "compress"} & set(due)
 
 
 # The plan ------------------------------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ def _try_codecs(data: Path, medium: Medium, rows: Sequence[Row], asked: Mapping[
             what = f"{data}: item {row['id']}, of the shape {list(shape)}, which is one of the smallest or largest"
             with naming(f"{what}, does not pass {name}"):
                 for level in how["levels"]:
-                    coder.check(level, medium, sampling_rate)
+                    coder.check(level, medium, sampling_rate, shape)
                 coder.decode(coder.encode(media, how["levels"][0], sampling_rate).payload, shape, sampling_rate)
 
 
