@@ -22,7 +22,7 @@ for task in STUDY.tasks:
             conda:
                 "../../envs/lossybench.yaml"
             resources:
-                **cluster("fetch"),
+                **cluster("preflight"),
             params:
                 folder=LAYOUT.model(model),
                 task=task,
