@@ -573,6 +573,10 @@ def test_detectors_that_are_attacked_must_have_losses(spots, tmp_path):
         preflight(data, "toy", tmp_path / "p.json", settings, [tmp_path / name])
         measured = json.loads((tmp_path / "p.json").read_text())["models"][name]
         assert set(measured) == ({"predict", "learn"} if name == "fine" else {"predict"})
+    test = media_tables.write_compressed(tmp_path / "t.parquet", data, "original", 0, ("test",))
+    how = {"items": 2, "steps": 1, "goals": ["untargeted"], "attacks": {"pgd": ["8/255"]}}
+    attack(tmp_path / "fine", data, [test], "original", tmp_path / "a.parquet", settings=how)
+    assert artifacts.read_table(tmp_path / "a.parquet").num_rows == 2
     for name, message in (("none", "none: AssertionError: no losses"), ("outdated", "returns list in training mode")):
         with pytest.raises(LossyBenchError, match=message):
             preflight(data, "toy", tmp_path / "p.json", {"attacked": {name: HOW}}, [tmp_path / name])
