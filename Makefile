@@ -7,14 +7,20 @@ CONFIG ?= config.yaml
 REPORT ?= results/report.html
 BIN := .venv/bin
 
-.PHONY: study test faults check environment lock
+# Paths reach the recipes through the environment, whole and unread by make and shell, whatever characters they have.
+override CONFIG := $(value CONFIG)
+override REPORT := $(value REPORT)
+export CONFIG REPORT
+
+.PHONY: study test faults fuzz check environment lock
 
 # Makes the study's results and report, and prints its headline limits.
 study: environment
-	$(BIN)/snakemake --cores all --configfile $(CONFIG) --scheduler greedy --rerun-incomplete --show-failed-logs --quiet rules
-	$(BIN)/snakemake --configfile $(CONFIG) --report $(REPORT) --quiet all
-	@$(BIN)/lossybench headline $(CONFIG)
-	@echo "Report: $(REPORT) (open it in a browser); recommendations and figures lie beside it."
+	@$(BIN)/lossybench plan "$$CONFIG" > /dev/null  # refuses a wrong config in one line, before Snakemake reads it
+	$(BIN)/snakemake --cores all --configfile "$$CONFIG" --scheduler greedy --rerun-incomplete --show-failed-logs --quiet rules
+	$(BIN)/snakemake --configfile "$$CONFIG" --report "$$REPORT" --quiet all
+	@$(BIN)/lossybench headline "$$CONFIG"
+	@echo "Report: $$REPORT (open it in a browser); recommendations and figures lie beside it."
 
 test: environment check
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests
@@ -23,6 +29,10 @@ test: environment check
 faults: environment
 	$(BIN)/python -m pytest -q -m '' -k killed_at_some_point tests/test_faults.py
 	$(BIN)/python -m pytest -q -m faults tests/test_slurm.py
+
+# Gives ten thousand mutated inputs to all that reads what strangers made (CONTRIBUTING.md).
+fuzz: environment
+	$(BIN)/python tests/fuzz.py
 
 check: environment
 	$(BIN)/ruff check

@@ -16,9 +16,9 @@ from snakemake.utils import min_version
 # This checkout's package comes first, installed or not: fingerprints and jobs must see the same code.
 sys.path.insert(0, str(Path(workflow.basedir, "src")))
 
-from lossybench import models, sources
+from lossybench import models, sources, yaml_files
 from lossybench.conditions import ORIGINAL, Condition, Model
-from lossybench.errors import LossyBenchError
+from lossybench.errors import LossyBenchError, visible
 from lossybench.fingerprint import fingerprint
 from lossybench.models.existing_settings import identity
 from lossybench.study import Study
@@ -39,15 +39,23 @@ BESIDE = list(
 sys.path.extend(BESIDE)
 
 try:
+    if workflow.is_main_process:
+        for path in workflow.configfiles:
+            yaml_files.load(
+                path
+            )  # strictly, as Snakemake has read it already, but leniently
     # Jobs read what this Snakemake has seen of the tasks' data, and look at no file again.
     STUDY = Study(config, sources.look if workflow.is_main_process else sources.recall)
 except LossyBenchError as error:
-    raise WorkflowError(f"The study's config is wrong. {error}") from None
+    raise WorkflowError(f"The study's config is wrong. {visible(error)}") from None
 
 for name, seen in STUDY.seen.items():
     if seen.changes:
         told = sources.tell(seen.changes)
-        print(f"{name}: data changed since they were fetched: {told}", file=sys.stderr)
+        print(
+            f"{name}: data changed since they were fetched: {visible(told)}",
+            file=sys.stderr,
+        )
 
 LAYOUT = STUDY.layout
 
@@ -55,8 +63,15 @@ LAYOUT = STUDY.layout
 # package with this Python, activated or not, or with that of their conda environment.
 JOB_ENVIRONMENT = "export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 LOSSYBENCH_END_WITH_PARENT=1 "
 USERS = list(filter(None, [os.environ.get("PYTHONPATH")]))
-MODULES = os.pathsep.join([str(Path(workflow.basedir, "src")), *BESIDE, *USERS])
-JOB_ENVIRONMENT += f"PYTHONPATH={shlex.quote(MODULES)}; "
+MODULES = os.pathsep.join([str(Path(workflow.basedir, "src")), *USERS])
+if os.pathsep in workflow.basedir:
+    raise WorkflowError(
+        f"{workflow.basedir}: a folder with {os.pathsep!r} in its name cannot be on PYTHONPATH; rename it"
+    )
+# What lies beside the config comes last, and where Snakemake runs does not count at all (PYTHONSAFEPATH), so that a
+# file there which is named like a module of Python is not run instead of that.
+JOB_ENVIRONMENT += f"PYTHONSAFEPATH=1 PYTHONPATH={shlex.quote(MODULES)} "
+JOB_ENVIRONMENT += f"LOSSYBENCH_BESIDE={shlex.quote(json.dumps(BESIDE))}; "
 if not workflow.deployment_settings.deployment_method:
     JOB_ENVIRONMENT += (
         f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
@@ -65,7 +80,7 @@ shell.prefix(JOB_ENVIRONMENT)
 
 
 wildcard_constraints:
-    task=r"[a-z][a-z0-9_]*",
+    task="|".join(STUDY.tasks),
     arch=r"[a-z0-9_]+(/[a-z0-9_]+)?",
     regime=r"[a-z0-9_.]+",
     codec=r"[a-z0-9_]+",

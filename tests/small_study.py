@@ -1,6 +1,7 @@
 """The study that tests run whole: config/smoke.yaml made smaller, with every stage, medium, regime, tier and goal.
 
 Its video task also goes through JPEG 2000 at a level of many digits, which must stay the same level in every stage.
+Config and results have names that a shell would read as commands.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-CONFIG = "study.yaml"
-RESULTS = Path("results/small")
+# Nothing in a path is read by a shell, by make or by Snakemake as anything but a name.
+CONFIG = "a study's $HOME & more.yaml"
+RESULTS = Path("results/r$(touch pwn)x 'é\" & #[1] %s")
 LEVEL, LEVEL_TEXT = 12.3456789, "12.3456789"
 
 

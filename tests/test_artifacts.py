@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import threading
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lossybench import artifacts
@@ -141,3 +143,71 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
     finally:
         subprocess.run(["umount", folder], capture_output=True)
         folder.chmod(0o700)
+
+
+def test_large_rows_end_a_row_group_early(tmp_path, monkeypatch):
+    monkeypatch.setattr(artifacts, "BYTES_PER_GROUP", 1000)
+    path = tmp_path / "table.parquet"
+    rows = [{"path": bytes(size)} for size in (400, 400, 400, 5, 2000, 1)]
+    assert artifacts.write_table(path, pa.schema([("path", pa.binary())]), rows) == 6
+    file = pq.ParquetFile(path)
+    assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [3, 2, 1]
+    assert list(artifacts.iter_rows(path)) == rows
+
+
+def _written(path, table, meta):
+    pq.write_table(table.replace_schema_metadata({artifacts.META_KEY: meta}), path)
+    return path
+
+
+@pytest.mark.parametrize("meta", [b"{", b"[]", b"null", b"\xff", b"[" * 100000, b'{"classes": 3}'])
+def test_meta_that_is_none_of_ours_is_damage(tmp_path, meta):
+    path = _written(tmp_path / "table.parquet", pa.table({"id": ["a"]}), meta)
+    with pytest.raises(LossyBenchError, match=r"table\.parquet: damaged .* moved to table\.parquet\.damaged"):
+        artifacts.read_meta(path)
+
+
+def test_a_key_that_meta_or_a_row_lacks_is_an_error_that_names_the_table(tmp_path):
+    path = _written(tmp_path / "table.parquet", pa.table({"id": ["a"]}), b'{"task": "t"}')
+    for found, key in ((artifacts.read_meta(path), "medium"), (next(artifacts.iter_rows(path)), "shape")):
+        assert key not in found and found.get(key) is None
+        with pytest.raises(LossyBenchError, match=rf"table\.parquet: lacks '{key}'"):
+            found[key]
+    for read in (
+        lambda: list(artifacts.iter_rows(path, ["shape"])),
+        lambda: list(artifacts.iter_rows(path, splits=["test"])),
+    ):
+        with pytest.raises(LossyBenchError, match=r"table\.parquet: no column '(shape|split)'; known: id"):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("columns", "why"),
+    [
+        ({"id": pa.array([1])}, "'id' is of type int64"),
+        ({"shape": pa.array(["8"])}, "'shape' is of type string"),
+        ({"shape": pa.array([[8, 8, 3]], pa.list_(pa.int64()))}, "'shape' is of type list"),
+        ({"boxes": pa.array([[{"frame": 1}]])}, "'boxes' is of type list"),
+        ({"shape": pa.array([None], pa.list_(pa.int32()))}, "'shape' has rows without a value"),
+    ],
+)
+def test_columns_of_a_type_that_no_table_of_items_has_are_damage(tmp_path, columns, why):
+    path = _written(tmp_path / "table.parquet", pa.table(columns), b"{}")
+    with pytest.raises(LossyBenchError, match=rf"damaged \(column {why}"):
+        list(artifacts.iter_rows(path))
+
+
+@pytest.mark.parametrize("schema", artifacts._ITEMS)
+def test_tables_of_every_schema_are_read_back(tmp_path, schema):
+    made = {field.name: None if field.name in artifacts._MAY_LACK else _some(field.type) for field in schema}
+    artifacts.write_table(tmp_path / "table.parquet", schema, [made], {"classes": ["a"], "task": "t"})
+    assert list(artifacts.iter_rows(tmp_path / "table.parquet")) == [made]
+
+
+def _some(kind):
+    if pa.types.is_struct(kind):
+        return {field.name: _some(field.type) for field in kind}
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        return [_some(kind.value_type)] * (kind.list_size if pa.types.is_fixed_size_list(kind) else 2)
+    values = {pa.string(): "a", pa.binary(): b"a", pa.bool_(): True}
+    return values.get(kind, 1)

@@ -127,7 +127,7 @@ def test_labels_are_as_readers_write_them():
         ("jpeg", {"chroma": "422"}, "known: 420, 444"),
         ("h264", {"preset": "fats"}, "did you mean 'fast'"),
         ("hevc", {"gop": 0}, "gop 0 must be a whole number from 1"),
-        ("hevc", {"bframes": 2.5}, "bframes 2.5"),
+        ("hevc", {"bframes": 2.5}, "bframes.*2.5"),
         ("opus", {"vbr": "cbr"}, "known: constrained, off, on"),
     ],
 )
@@ -505,7 +505,7 @@ def test_the_stated_largest_side_is_the_encoders(name, medium, side, turned, mon
         with pytest.raises(LossyBenchError, match=rf"{larger.shape[-2]} x {larger.shape[-3]} pixels .* {side} a side"):
             refuse()
     monkeypatch.setattr(type(codec), "largest_side", lambda self, medium: side + 1)
-    with pytest.raises(LossyBenchError, match=f"codec '{name}' cannot encode {medium} of shape"):
+    with pytest.raises(LossyBenchError, match=f"codec '{name}': {medium} of shape"):
         codec.encode(larger, level)
 
 
@@ -514,7 +514,7 @@ def test_pictures_are_stored_as_wide_as_png_allows(monkeypatch):
     widest = flat("image", 1, codec.side)
     np.testing.assert_array_equal(codec.roundtrip(widest, 0), widest)
     monkeypatch.setattr(type(codec), "side", codec.side + 1)
-    with pytest.raises(LossyBenchError, match="cannot encode image"):
+    with pytest.raises(LossyBenchError, match="codec 'original': image of shape"):
         codec.encode(flat("image", 1, codec.side), 0)
 
 
@@ -597,9 +597,7 @@ def test_whatever_a_library_raises_becomes_an_error_with_the_codecs_name(monkeyp
 
     monkeypatch.setattr(cv2, "imencode", fail)
     monkeypatch.setattr(cv2, "imdecode", fail)
-    with pytest.raises(
-        LossyBenchError, match=r"codec 'jpeg' cannot encode image of shape \(128, 128, 3\) at QF 50: .of"
-    ):
+    with pytest.raises(LossyBenchError, match=r"codec 'jpeg': image of shape \(128, 128, 3\) at QF 50: KeyError: .of"):
         codec.encode(item, 50)
     with pytest.raises(LossyBenchError, match=r"jpeg payload is damaged: .of a library"):
         codec.decode(payload, item.shape)

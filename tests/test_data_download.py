@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import tarfile
 import zipfile
 
@@ -268,6 +269,24 @@ def test_good_archives_unpack_into_one_folder_and_damaged_ones_are_named(tmp_pat
         with pytest.raises(LossyBenchError, match=rf"{archive.name}: not a whole zip, tar or rar archive"):
             download.unpack({archive.name: archive}, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_archives_that_unpack_to_very_much_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "_BOMB", (100, 1 << 20))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros", bytes(1 << 21))
+    refuse(tmp_path / "a.zip", tmp_path)
+    (tmp_path / "a.zip").unlink()
+    loopback.write_zip(tmp_path / "c.zip", {"noise": os.urandom(1 << 21)})  # as large, but an honest archive
+    assert (download.unpack({"c.zip": tmp_path / "c.zip"}, tmp_path / "out") / "noise").stat().st_size == 1 << 21
+
+
+@pytest.mark.parametrize("names", [("x", "x/y"), ("a" * 300,), (".",)])
+def test_members_that_no_folder_can_hold_are_named_with_the_archive(tmp_path, names):
+    tar_with(tmp_path / "a.tar.gz", *((name, {}) for name in names))
+    with pytest.raises(LossyBenchError, match=r"a\.tar\.gz: not a whole .* archive that can be unpacked"):
+        download.unpack({"a.tar.gz": tmp_path / "a.tar.gz"}, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir() if path.name != ".out.lock"] == ["a.tar.gz"]
 
 
 def test_a_rar_archive_without_a_program_to_read_it_says_which_to_install(tmp_path, monkeypatch):

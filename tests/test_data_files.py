@@ -415,6 +415,7 @@ def test_bad_rows_stop_or_are_left_out_and_told(listed, row, kind, why):
         (table(RIGHT).encode("utf-16-le"), "a zero byte at line 1"),
         (table([*RIGHT, ("x\0.png", "cat")]), "a zero byte at line 10"),
         (table([*RIGHT, ('"a/1.png', "cat")]), "not a CSV: line 1[01] or before: unexpected end"),
+        (b'"file,label\n1.png,cat\n', "not a CSV: line 1 or before: unexpected end"),
         (table([*RIGHT, ("x" * 200_000, "cat")]), "field larger than field limit"),
         ("", "no column 'file'"),
     ],

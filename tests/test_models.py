@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
@@ -194,6 +195,30 @@ def test_damaged_or_foreign_weights_are_refused(tmp_path):
 def _prepared(medium: str, shape: tuple[int, ...], media: np.ndarray, kind: str = "classification") -> np.ndarray:
     info = json.loads(json.dumps({"medium": medium, "kind": kind, "input": {"shape": shape, "sampling_rate": 8000}}))
     return prepare(media, info)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"arch": None}, {"classes": 3}, {"input": {}}, {"input": {"shape": [8], "more": 1}}, {"medium": []}, {"kind": {}}],
+)
+def test_a_description_that_is_none_of_ours_is_damage(tmp_path, change):
+    (tmp_path / "model.json").write_text(json.dumps(
+        {"arch": "resnet", "medium": "image", "kind": "classification", "classes": ["a", "b"],
+         "input": {"shape": [8, 8]}, "weights_sha256": "", **change}
+    ))  # fmt: skip
+    with pytest.raises(LossyBenchError, match=r"model\.json: damaged"):
+        models.read_info(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 8, b"\x02\0\0\0\0\0\0\0{}", b"\xff\xff\xff\xff\xff\xff\xff\x7f{}"])
+def test_weights_that_are_no_safetensors_or_of_another_model_name_the_folder(tmp_path, content):
+    model = models.build("resnet", "image", "classification", 3, Input((32, 32)))
+    models.save(model.state_dict(), _info(model), [], tmp_path)
+    info = json.loads((tmp_path / "model.json").read_bytes())
+    (tmp_path / "weights.safetensors").write_bytes(content)
+    (tmp_path / "model.json").write_text(json.dumps({**info, "weights_sha256": hashlib.sha256(content).hexdigest()}))
+    with pytest.raises(LossyBenchError, match=tmp_path.name):
+        models.load(tmp_path)
 
 
 def test_prepare_scales_without_loss_and_keeps_what_fits():

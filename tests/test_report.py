@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import math
 import re
@@ -879,6 +880,32 @@ def test_contact_sheet_shows_the_decoded_pixels_mild_to_strong(tmp_path: Path, m
         assert f"{row['rate']:#.3g} bpp" in cell.get_xlabel()
         assert ("identical" if meta["codec"] == "original" else f"{row['psnr']:.1f} dB") in cell.get_xlabel()
     assert [len(ax.patches) for ax in cells] == [1, 0, 0] * 2
+
+
+def test_names_in_figures_are_no_formulas(tmp_path: Path) -> None:
+    """Matplotlib would set $x^2$ as a formula and end at one that is none; a long name would leave no room."""
+    data, paths = compressed_images(tmp_path, [5])
+    rows = [row | {"label": i, "boxes": []} for i, row in enumerate(iter_rows(data))]
+    classes = ["$x^2$ $\\nosuch{$ <b>", "n\nl \x1b[1m" + "x" * 500]
+    write_table(data, DATA, rows, read_meta(data) | {"kind": "classification", "classes": classes})
+    contact_sheet.draw(data, paths, tmp_path / "sheet.svg")
+    text = (tmp_path / "sheet.svg").read_text()
+    assert "$x^2$ $\\nosuch{$ &lt;b" in text and "\x1b" not in text
+
+
+def test_cards_in_markdown_and_cells_in_csv_are_texts(tmp_path: Path) -> None:
+    clips = Synthetic("detection", "video", archs=1).write(tmp_path / "clips")
+    told = "<script>x</script> [a](b) | *c*\n# d"
+    meta = {"compressed_before": ["DivX", "a_b"], "card": {"prior_compression": told}}
+    tables.write(clips, "conditions", read_table(clips / "conditions.parquet").to_pylist(), meta)
+    recommendations.write([clips], tmp_path / "r.md")
+    assert r"(\<script\>x\</script\> \[a\](b) \| \*c\*\\n\# d)" in (tmp_path / "r.md").read_text()
+    rows = read_table(clips / "metrics.parquet").to_pylist()[:5]
+    names = ["=1+1", "@a", "+a", "-a", "a=b"]
+    tables.write(tmp_path, "metrics", [row | {"class": name} for row, name in zip(rows, names, strict=True)], {})
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        assert [row["class"] for row in csv.DictReader(file)] == ["'=1+1", "'@a", "'+a", "'-a", "a=b"]
+    assert read_table(tmp_path / "metrics.parquet")["class"].to_pylist() == names
 
 
 def test_contact_sheet_needs_the_original_and_every_item(tmp_path: Path) -> None:

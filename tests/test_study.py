@@ -221,7 +221,8 @@ def test_attacked_levels_are_the_middle_two_and_the_strongest():
         ({"cluster": {"memory": {"trian": 5000}}}, r"cluster\.memory\.trian.*'fetch'.*'train'"),
         ({"cluster": {"minutes": {"train": 0}}}, r"cluster\.minutes\.train: .*greater than 0"),
         ({"cluster": {"gpu_model": "a100"}}, r"cluster: .*gpu_model is set but gpu is not; set gpu: true"),
-        ({"deltas": [0]}, r"deltas\.0: .*greater than 0"),
+        ({"deltas": [0]}, r"deltas\.0: .*greater than or equal to 0\.001"),
+        ({"deltas": [1e-9]}, r"deltas\.0: .*greater than or equal to 0\.001"),
         ({"tasks": {}}, r"tasks: "),
     ],
 )

@@ -6,6 +6,7 @@ Which jobs ran is read from the files: a job that ran has replaced its outputs.
 import os
 import re
 import signal
+import string
 import subprocess
 import sys
 import time
@@ -72,6 +73,45 @@ def test_each_job_takes_a_round_or_two_of_scheduling(finished):
     """Snakemake's limit of jobs a second, left alone, makes a round a second for each job that ever ended."""
     log = (finished / "run.log").read_text()
     assert 0 < log.count("Ready jobs:") <= 2 * log.count("Finished jobid:")
+
+
+def test_no_name_was_taken_for_a_command(finished):
+    here = {path.name for path in finished.iterdir() if path.name[0] != "."}
+    parts = {"Snakefile", "config.yaml", "envs", "slurm", "src", "workflow"}
+    assert here - {"report.html"} == parts | {small_study.CONFIG, "run.log", "results"}
+
+
+def test_every_placeholder_of_a_command_is_quoted():
+    """What the other rules are run with here, every rule's text has: a path is one word, whatever its characters."""
+    for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
+        for block in re.findall(r"^ *shell:\n((?: *[rf]*\".*\n)+)", path.read_text(), re.M):
+            found = [(name, how) for _, name, how, _ in string.Formatter().parse(block) if name]
+            assert ("log", "q") in found, path
+            assert [name for name, how in found if how != "q"] in ([], ["threads"]), path
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "data/nosuch.parquet",
+        "compressed/digits/mp3/64/test.parquet",  # another task's codec
+        "outcomes/digits/resnet/original/7/jpeg.parquet",
+        "models/words/resnet/original/0/model.json",  # another task's architecture
+    ],
+)
+def test_a_target_that_the_study_lacks_is_told_in_one_line(tmp_path, target):
+    text = small_study.run(
+        small_study.project(tmp_path), "-n", "--quiet", "all", "--", f"{RESULTS}/{target}", check=False
+    )
+    assert f"No rule to produce {RESULTS}/{target} " in text and "Traceback" not in text
+
+
+def test_a_config_that_snakemake_takes_is_read_strictly_too(tmp_path):
+    folder = small_study.project(tmp_path)
+    with (folder / small_study.CONFIG).open("a") as file:
+        file.write("seed: 1\n")
+    text = small_study.run(folder, "-n", check=False)
+    assert "the key 'seed' is there already, in line 2; keep one of them" in text and "Traceback" not in text
 
 
 def test_nothing_is_missing_or_constant(finished):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
-import itertools
 import json
 import os
 import secrets
@@ -24,7 +23,7 @@ import pyarrow.parquet as pq
 from lossybench.errors import LossyBenchError, nearest
 
 META_KEY = b"lossybench"
-ROWS_PER_GROUP = 256
+ROWS_PER_GROUP, BYTES_PER_GROUP = 256, 1 << 26  # a group ends at whichever comes first, and lies in memory whole
 
 # Units that more than one table has, in words, because users read them (results.py).
 RATE = "bits/pixel of images, kb/s of audio and video"
@@ -138,6 +137,18 @@ DETECTION_ATTACKS = columns(
     *((name, pa.list_(_FOUND)) for name in ("clean", "clean_after", "before", "after")),  # what is found, as in ATTACKS
 )
 
+# What holds of every table of items, whoever made it. Only what these columns measure may be missing in a row.
+_ITEMS = (DATA, COMPRESSED, CLASSIFICATION_OUTCOMES, DETECTION_OUTCOMES, ATTACKS, DETECTION_ATTACKS)
+_TYPES: dict[str, set[pa.DataType]] = {}
+for _schema in _ITEMS:
+    for _field in _schema:
+        _TYPES.setdefault(_field.name, set()).add(_field.type)
+_MAY_LACK = {"psnr", "ssim", "snr", "spectral_distance", "zero_gradient", "adversarial"}
+_META_TYPES: dict[str, type] = {
+    **dict.fromkeys(("task", "medium", "kind", "codec", "arch", "regime", "sources"), str),
+    **dict.fromkeys(("classes", "compressed_before"), list),
+    **dict.fromkeys(("card", "options", "settings"), dict),
+}
 
 # What a user can do about errors in writing.
 MENDED = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room")
@@ -226,30 +237,71 @@ def write_table(
     # Payloads are compressed already, so zstd only helps the other columns. Checksums tell of damage within a page.
     how = {"compression": "zstd", "write_statistics": False, "write_page_checksum": True}
     with publish(path) as aside, pq.ParquetWriter(aside, with_meta, **how) as writer:
-        rest = iter(rows)
-        while group := list(itertools.islice(rest, ROWS_PER_GROUP)):
+        for group in _groups(rows):
             writer.write_table(pa.Table.from_pylist(group, schema=with_meta))
             count += len(group)
     return count
 
 
+def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    group: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        group.append(row)
+        size += sum(len(value) for value in row.values() if isinstance(value, bytes))
+        if len(group) >= ROWS_PER_GROUP or size >= BYTES_PER_GROUP:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
 @contextlib.contextmanager
 def _open(path: Path | str) -> Iterator[pq.ParquetFile]:
+    """The Parquet file `path`. Whatever reading it raises within says that it is damaged."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file
     except FileNotFoundError:
         raise LossyBenchError(f"{path}: no such artifact; run the stage that makes it first") from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except LossyBenchError:
+        raise
+    except MemoryError:
+        raise LossyBenchError(f"{path}: not enough memory to read it") from None
+    except Exception as error:  # Arrow, its codecs and the decoding of text have no common class for what they raise
         if getattr(error, "errno", None):  # the file system failed, and the file may be whole
             raise
         raise damaged(path, error) from error
 
 
+class _Named(dict[str, Any]):
+    """A dictionary from the table `path`, whose missing keys are an error that names the table."""
+
+    path: Path | str
+
+    def __missing__(self, key: str) -> Any:
+        raise LossyBenchError(f"{self.path}: lacks {key!r}; it is no such table, or damaged: delete it and run again")
+
+
+def _named(path: Path | str, content: Any) -> dict[str, Any]:
+    found = _Named(content)
+    found.path = path
+    return found
+
+
 def read_meta(path: Path | str) -> dict[str, Any]:
-    """The dictionary `meta` of the table `path`. Raises LossyBenchError for a missing or damaged file."""
+    """The dictionary `meta` of the table `path`, of which a missing key raises LossyBenchError.
+
+    Raises LossyBenchError for a missing or damaged file too, and for `meta` that is none of ours.
+    """
     with _open(path) as file:
-        return json.loads((file.schema_arrow.metadata or {}).get(META_KEY, b"{}"))
+        meta = json.loads((file.schema_arrow.metadata or {}).get(META_KEY, b"{}"))
+        if not isinstance(meta, dict):
+            raise ValueError(f"its meta is a {type(meta).__name__}, not a dictionary")
+        for key, kind in _META_TYPES.items():
+            if not isinstance(meta.get(key, kind()), kind | None):
+                raise ValueError(f"{key!r} in its meta is a {type(meta[key]).__name__}, not a {kind.__name__}")
+        return _named(path, meta)
 
 
 def iter_rows(
@@ -258,17 +310,50 @@ def iter_rows(
     """The rows of the table `path` as dictionaries in their order, with one row group in memory at a time.
 
     columns: those wanted; all when left out. splits: those wanted; all when left out. Raises LossyBenchError for a
-    missing or damaged file.
+    missing or damaged file, for a column that it lacks, and for one whose type or nulls no table of items has.
     """
     wanted = set(splits) if splits is not None else None
     with _open(path) as file:
+        _check_columns(path, file.schema_arrow, [*(columns or ()), *(["split"] if wanted is not None else [])])
         names = columns if columns is None or wanted is None or "split" in columns else [*columns, "split"]
         for group in range(file.num_row_groups):
             if wanted and wanted.isdisjoint(file.read_row_group(group, columns=["split"]).column(0).to_pylist()):
                 continue
-            for row in file.read_row_group(group, columns=names).to_pylist():
+            rows = file.read_row_group(group, columns=names)
+            for name in rows.column_names:
+                if name in _TYPES and name not in _MAY_LACK and rows.column(name).null_count:
+                    raise ValueError(f"column {name!r} has rows without a value")
+            for row in rows.to_pylist():
                 if wanted is None or row["split"] in wanted:
-                    yield row
+                    yield _named(path, row)
+
+
+def _check_names(path: Path | str, schema: pa.Schema, wanted: Iterable[str]) -> None:
+    for name in wanted:
+        if name not in schema.names:
+            raise LossyBenchError(f"{path}: no column {name!r}; {nearest(name, schema.names)}")
+
+
+def _check_columns(path: Path | str, schema: pa.Schema, wanted: Iterable[str]) -> None:
+    _check_names(path, schema, wanted)
+    if len(set(schema.names)) < len(schema.names):
+        raise ValueError("two of its columns have one name")
+    for field in schema:
+        if field.name in _TYPES and not any(_alike(field.type, kind) for kind in _TYPES[field.name]):
+            raise ValueError(f"column {field.name!r} is of type {field.type}")
+
+
+def _alike(a: pa.DataType, b: pa.DataType) -> bool:
+    """Whether types are the same but for the names that Parquet gives the values of lists."""
+    if pa.types.is_nested(a) and pa.types.is_nested(b):
+        inner = [[kind.field(i) for i in range(kind.num_fields)] for kind in (a, b)]
+        listed = not pa.types.is_struct(a)
+        return (
+            type(a) is type(b)
+            and len(inner[0]) == len(inner[1])
+            and all((listed or x.name == y.name) and _alike(x.type, y.type) for x, y in zip(*inner, strict=True))
+        )
+    return a == b
 
 
 def read_table(path: Path | str, columns: Collection[str] | None = None, without: Collection[str] = ()) -> pa.Table:
@@ -278,9 +363,7 @@ def read_table(path: Path | str, columns: Collection[str] | None = None, without
     """
     with _open(path) as file:
         names = file.schema_arrow.names
-        for name in columns or ():
-            if name not in names:
-                raise LossyBenchError(f"{path}: no column {name!r}; {nearest(name, names)}")
+        _check_names(path, file.schema_arrow, columns or ())
         return file.read(columns=[name for name in names if name not in without] if columns is None else columns)
 
 

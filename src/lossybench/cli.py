@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import ast
 import ctypes
+import errno
 import importlib
 import importlib.util
+import io
+import json
 import logging
 import os
+import select
 import signal
 import sys
+import warnings
 from pathlib import Path
 
 from lossybench import commands
-from lossybench.errors import LossyBenchError, nearest
+from lossybench.errors import LossyBenchError, nearest, visible
 
+MOST = 4000  # the characters of an error that are printed
 STAGES = ("fetch", "adopt", "preflight", "compress", "train", "evaluate", "attack", "aggregate")
 COMMANDS = {name: f"stages.{name}:{name}" for name in STAGES} | {
     "figures": "stages.report:figures",
@@ -32,27 +38,83 @@ COMMANDS = {name: f"stages.{name}:{name}" for name in STAGES} | {
 def main(argv: list[str] | None = None) -> None:
     """Run one command and print what it returns, unless that is a number, which becomes the exit status.
 
-    argv: the name and the arguments of the command, by default those of the process. A LossyBenchError is printed as
-    one line, and the exit status is 2 then.
+    argv: the name and the arguments of the command, by default those of the process. A LossyBenchError, and what the
+    file system refuses, is printed as one line, and the exit status is 2 then. Where the reader of the output goes
+    away, as `head` does, or at Ctrl-C, the process ends without a word.
     """
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    name, *words = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    _speak_plainly()
+    try:
+        _run(*(sys.argv[1:] if argv is None else argv) or ["--help"])
+        _flush()
+    except LossyBenchError as error:
+        sys.exit(_complain(error))
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            _hush()
+            sys.exit(128 + signal.SIGPIPE)
+        if error.filename is not None:
+            sys.exit(_complain(f"{os.fsdecode(error.filename)}: {error.strerror}"))
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _hush()
+        sys.exit(_complain(f"the output could not be written: {error.strerror}; make room"))
+
+
+def _run(name: str, *words: str) -> None:
     if name in ("-h", "--help"):
         print(_overview())
         return
     if name not in COMMANDS:
-        sys.exit(_complain(f"unknown command {name!r}; {nearest(name, COMMANDS)}"))
+        raise LossyBenchError(f"unknown command {name!r}; {nearest(name, COMMANDS)}")
     if os.environ.get("LOSSYBENCH_END_WITH_PARENT"):
         _end_with_parent()
+    # Last, so that nothing which lies beside a config is taken for a module of Python or of an installed package.
+    sys.path.extend(json.loads(os.environ.get("LOSSYBENCH_BESIDE", "[]")))
     module, function = COMMANDS[name].split(":")
-    try:
-        found = commands.run(getattr(importlib.import_module(f"lossybench.{module}"), function), name, words)
-    except LossyBenchError as error:
-        sys.exit(_complain(error))
+    found = commands.run(getattr(importlib.import_module(f"lossybench.{module}"), function), name, list(words))
     if isinstance(found, int):
+        _flush()
         sys.exit(found)
     if found is not None:
         print(found)
+
+
+class _Line(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802, as logging names it
+        return visible(super().formatMessage(record))
+
+
+def _speak_plainly() -> None:
+    """What is logged and warned of is one line each, in which names are shown and never obeyed.
+
+    What the terminal's encoding lacks is escaped.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Line("%(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    warnings.formatwarning = lambda message, *_, **__: f"WARNING {visible(message)}\n"
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _flush() -> None:
+    """Write the output out, so that an error in that is met here and not at the end of Python."""
+    if sys.stdout:  # which is None where it was closed
+        sys.stdout.flush()
+
+
+def _nobody_reads() -> bool:
+    """Whether the output is a pipe whose reader has gone; a broken pipe may also be one to another process."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def _hush() -> None:
+    """Let the rest of the output go nowhere, so that Python says nothing of it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _overview() -> str:
@@ -81,5 +143,6 @@ def _end_with_parent() -> None:
 
 
 def _complain(error: object) -> int:
-    print(f"lossybench: error: {error}", file=sys.stderr)
+    text = visible(error)
+    print(f"lossybench: error: {text[:MOST]}{' ...' * (len(text) > MOST)}", file=sys.stderr)
     return 2

@@ -8,27 +8,31 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
-import yaml
 from pydantic import Field, field_validator, model_validator
 
-from lossybench import codecs, models
+from lossybench import codecs, models, yaml_files
 from lossybench.attacks.attack_settings import AttackSettings, Epsilon, check_epsilon
 from lossybench.codecs import Codec
 from lossybench.conditions import ORIGINAL, level_text
 from lossybench.data.dataset import Description
-from lossybench.errors import LossyBenchError, nearest
+from lossybench.errors import LossyBenchError, key, nearest, refusal
 from lossybench.models import existing_settings
 from lossybench.models.existing_settings import is_existing
 from lossybench.pictures import Scale
+from lossybench.settings import MOST, Seed, Settings
 from lossybench.tasks import training_settings
 
-Name = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+# Names become parts of paths, and of the names of rules.
+Name = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
+_OfCluster = Annotated[str, pydantic.StringConstraints(pattern=r"^[\w.][\w.,:@-]*$")]
+_ARCH = re.compile(r"[a-z][a-z0-9_]*|(torchvision|torchaudio)/[a-z0-9_]+")
 
 # The MB and minutes that a stage's job asks of a cluster unless the config says otherwise. The two Snakemakes around
 # the job take 600 MB of them.
@@ -39,6 +43,7 @@ MEMORY: dict[Stage, int] = dict(
 MINUTES: dict[Stage, int] = dict(
     fetch=60, preflight=60, compress=30, train=480, evaluate=30, attack=720, aggregate=60, report=30
 )
+SHOWN = 5  # the wrong keys that one message names
 GPU_STAGES = ("train", "evaluate", "attack")
 
 
@@ -46,14 +51,10 @@ def _listed(defaults: dict[Stage, int]) -> str:
     return ", ".join(f"{stage} {amount}" for stage, amount in defaults.items())
 
 
-class _Section(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-
-class DataConfig(pydantic.BaseModel):
+class DataConfig(Settings):
     """Where a task's items come from: an adapter and its own options."""
 
-    model_config = pydantic.ConfigDict(extra="allow", frozen=True)
+    model_config = pydantic.ConfigDict(extra="allow")
     adapter: str = Field(description="A data set family: a module of lossybench.data, e.g. digits, image_folder.")
     scale: Scale | None = Field(
         default=None,
@@ -67,7 +68,7 @@ class DataConfig(pydantic.BaseModel):
         return dict(self.model_extra or {})
 
 
-class CodecConfig(_Section):
+class CodecConfig(Settings):
     """One codec's levels and encoder options. In YAML a bare list is short for `levels`."""
 
     levels: list[float] = Field(min_length=1, description="Levels in any order; the codec knows which is stronger.")
@@ -87,7 +88,7 @@ class CodecConfig(_Section):
         return levels
 
 
-class Mixed(_Section):
+class Mixed(Settings):
     """Training on the original and on compressed versions, one of which is drawn for each item."""
 
     codecs: list[str] | None = Field(default=None, description="Codecs to draw from; all of the task's when left out.")
@@ -96,7 +97,7 @@ class Mixed(_Section):
     )
 
 
-class Matched(_Section):
+class Matched(Settings):
     """One model per level of one codec, trained on that level alone: the train-level x test-level matrix."""
 
     codec: str = Field(description="The codec.")
@@ -104,10 +105,10 @@ class Matched(_Section):
         default=None, description="Levels, one model each; all of the codec's when left out."
     )
     archs: list[str] | None = Field(default=None, description="Architectures; the task's first when left out.")
-    seeds: list[int] | None = Field(default=None, description="Seeds; the task's first when left out.")
+    seeds: list[Seed] | None = Field(default=None, description="Seeds; the task's first when left out.")
 
 
-class Adversarial(_Section):
+class Adversarial(Settings):
     """Training on originals that are attacked in every step (PGD, Madry et al. 2018); classification only."""
 
     epsilon: Epsilon = Field(
@@ -115,10 +116,10 @@ class Adversarial(_Section):
         "integers."
     )
     steps: int = Field(
-        default=3, ge=1, description="Gradient steps an attack; an epoch costs as much as `steps` + 1 others."
+        default=3, ge=1, le=MOST, description="Gradient steps an attack; an epoch costs as much as `steps` + 1 others."
     )
     archs: list[str] | None = Field(default=None, description="Architectures; the task's first when left out.")
-    seeds: list[int] | None = Field(default=None, description="Seeds; the task's first when left out.")
+    seeds: list[Seed] | None = Field(default=None, description="Seeds; the task's first when left out.")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -126,7 +127,7 @@ class Adversarial(_Section):
         return {"adversarial": {"epsilon": self.epsilon, "steps": self.steps}}
 
 
-class Regimes(_Section):
+class Regimes(Settings):
     """What models are trained on. `original` always is: every limit is measured on it."""
 
     mixed: Mixed | None = Field(default=None, description="Train on a mixture of levels; `{}` for all codecs.")
@@ -137,17 +138,17 @@ class Regimes(_Section):
 AttackedRegime = Literal["original", "mixed", "adversarial"]
 
 
-class AttackConfig(pydantic.BaseModel):
+class AttackConfig(Settings):
     """Which models and levels are attacked; every other key is a setting of the attack itself."""
 
-    model_config = pydantic.ConfigDict(extra="allow", frozen=True)
+    model_config = pydantic.ConfigDict(extra="allow")
     archs: list[str] | None = Field(default=None, description="Architectures; all of the task's when left out.")
     regimes: dict[AttackedRegime, dict[str, Any]] = Field(
         default={"original": {}},
         min_length=1,
         description="Regimes to attack, each with attack settings of its own; in YAML a list when there are none.",
     )
-    seeds: list[int] | None = Field(default=None, description="Seeds; the task's first when left out.")
+    seeds: list[Seed] | None = Field(default=None, description="Seeds; the task's first when left out.")
     codecs: list[str] | None = Field(default=None, description="Codecs to attack through; all when left out.")
     levels: dict[str, list[float]] = Field(
         default={}, description="Levels per codec; the strongest and the two middle ones when left out."
@@ -156,19 +157,20 @@ class AttackConfig(pydantic.BaseModel):
     @field_validator("regimes", mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
-        return {name: {} for name in value} if isinstance(value, list) else value
+        listed = isinstance(value, list) and all(isinstance(name, str) for name in value)
+        return {name: {} for name in value} if listed else value
 
     def settings(self, regime: str, about: Description) -> dict[str, Any]:
-        """The attack settings of a regime: those of all regimes, then its own.
+        """The attack settings of a regime: those of all regimes, then its own; of all regimes alone for "".
 
         about: the task's data set. Where it has a single class there is no other to aim at, so that the attack is
         untargeted unless the config gives goals.
         """
         alone = {"goals": ["untargeted"]} if len(about.classes) < 2 else {}
-        return {**alone, **(self.model_extra or {}), **self.regimes[regime]}  # type: ignore[index]
+        return {**alone, **(self.model_extra or {}), **self.regimes.get(regime, {})}  # type: ignore[call-overload]
 
 
-class TaskConfig(_Section):
+class TaskConfig(Settings):
     """One data set, its codecs, its models and what is asked of them."""
 
     data: DataConfig = Field(description="The data set adapter and its options.")
@@ -178,7 +180,7 @@ class TaskConfig(_Section):
         description="Architecture name to training settings of its own, over `training`; or the name of a model that "
         "exists already to its `checkpoint` and what it expects of its input.",
     )
-    seeds: list[int] = Field(default=[0], min_length=1, description="One model is trained per seed.")
+    seeds: list[Seed] = Field(default=[0], min_length=1, description="One model is trained per seed.")
     regimes: Regimes = Field(default=Regimes(), description="What models are trained on besides originals.")
     training: dict[str, Any] = Field(
         default={}, description="Training settings; `minimum` is the clean validation metric below which the run fails."
@@ -191,22 +193,24 @@ class TaskConfig(_Section):
         return [arch for arch, own in self.models.items() if not is_existing(own)]
 
 
-class ClusterConfig(_Section):
+class ClusterConfig(Settings):
     """What jobs ask of a cluster (docs/cluster.md). Nothing here changes a result or makes anything run again."""
 
-    account: str | None = Field(default=None, description="Account to charge; the user's own when left out.")
-    partition: str | None = Field(default=None, description="Partition; the cluster's own when left out.")
+    account: _OfCluster | None = Field(default=None, description="Account to charge; the user's own when left out.")
+    partition: _OfCluster | None = Field(default=None, description="Partition; the cluster's own when left out.")
     gpu: bool = Field(
         default=False, description="Whether train, evaluate and attack jobs ask for one GPU each; compress never does."
     )
     gpu_model: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-zA-Z0-9_.]+$")] | None = Field(
         default=None, description="Type of that GPU as Slurm names it, e.g. a100; any when left out."
     )
-    gpu_partition: str | None = Field(default=None, description="Partition of GPU jobs; `partition` when left out.")
-    memory: dict[Stage, pydantic.PositiveInt] = Field(
+    gpu_partition: _OfCluster | None = Field(
+        default=None, description="Partition of GPU jobs; `partition` when left out."
+    )
+    memory: dict[Stage, Annotated[int, Field(gt=0, le=100 * MOST)]] = Field(
         default={}, description=f"MB a job by stage, over {_listed(MEMORY)}; each further try asks for as much again."
     )
-    minutes: dict[Stage, pydantic.PositiveInt] = Field(
+    minutes: dict[Stage, Annotated[int, Field(gt=0, le=MOST)]] = Field(
         default={}, description=f"Minutes a job by stage, over {_listed(MINUTES)}; each further try likewise."
     )
 
@@ -218,19 +222,37 @@ class ClusterConfig(_Section):
         return self
 
 
-class StudyConfig(_Section):
+class StudyConfig(Settings):
     """A whole study."""
 
     results: str = Field(default="results", description="Folder that everything is written to.")
-    seed: int = Field(default=0, ge=0, description="Seed of the data; models have `seeds` of their own.")
-    deltas: list[Annotated[float, Field(gt=0, lt=100)]] = Field(
+    seed: Seed = Field(default=0, description="Seed of the data; models have `seeds` of their own.")
+    # To decide on a thousandth of a point takes up to 10^13 items, and more than 10^18 would not fit the tables.
+    deltas: list[Annotated[float, Field(ge=0.001, lt=100)]] = Field(
         default=[1, 2, 5], min_length=1, description="Acceptable losses, in percentage points."
     )
-    bootstrap: int = Field(default=1000, ge=100, description="Bootstrap resamples behind each interval.")
+    bootstrap: int = Field(default=1000, ge=100, le=100_000, description="Bootstrap resamples behind each interval.")
     tasks: dict[Name, TaskConfig] = Field(min_length=1, description="Task name to task.")
     cluster: ClusterConfig = Field(
         default=ClusterConfig(), description="What jobs ask of a cluster; read with `--profile slurm` alone."
     )
+
+    @field_validator("results")
+    @classmethod
+    def _nameable(cls, results: str) -> str:
+        if results.strip("./ ") == "" and not results.startswith(".."):
+            raise ValueError("give the results a folder of their own")
+        if results[0] in "-~ ":
+            raise ValueError(f"must not begin with {results[0]!r}; write the whole path, or another name")
+        if wrong := next((one for one in results if one in "{}" or not (one.isprintable() or one.isspace())), ""):
+            raise ValueError(
+                f"must not contain {wrong!r}, which Snakemake takes for its own; name the folder otherwise"
+            )
+        if wrong := next((one for one in results if one.isspace() and one != " "), ""):
+            raise ValueError(f"must not contain {wrong!r}; name the folder otherwise")
+        if max(len(os.fsencode(part)) for part in Path(results).parts) > 255:
+            raise ValueError("has a name of more than 255 bytes, which no file system takes; shorten it")
+        return results
 
 
 def check_task(name: str, task: TaskConfig, described: Description) -> dict[str, Codec]:
@@ -253,9 +275,9 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
                 found[codec_name].check(level, medium, described.sampling_rate)
     for arch, own in task.models.items():
         with at(f"{where}.models.{arch}"):
+            if not _ARCH.fullmatch(arch):
+                raise LossyBenchError("name it in small letters, digits and _, or torchvision/NAME, torchaudio/NAME")
             if own and is_existing(own):
-                if not re.fullmatch(r"[a-z][a-z0-9_]*|torchvision/[a-z0-9_]+", arch):
-                    raise LossyBenchError("name it in small letters, digits and _, or torchvision/NAME")
                 existing_settings.read(arch, own, medium, kind, described.classes)
                 continue
             models.module_name(arch, medium, kind)
@@ -289,8 +311,9 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
         _among(f"{where}.regimes.adversarial.archs", adversarial.archs or [], trained)
         _among(f"{where}.regimes.adversarial.seeds", adversarial.seeds or [], task.seeds)
     if task.attack:
-        with at(f"{where}.attack"):
-            for regime in task.attack.regimes:
+        regimes: dict[str, dict[str, Any]] = {"": {}, **dict(task.attack.regimes.items())}
+        for regime, own in regimes.items():
+            with at(f"{where}.attack" + f".regimes.{regime}" * bool(own)):
                 attack = AttackSettings.of(medium, kind, task.attack.settings(regime, described))
                 if len(described.classes) < 2 and "targeted" in attack.goals:
                     raise LossyBenchError("goals: targeted needs a second class; use [untargeted], or leave it out")
@@ -310,17 +333,7 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
 def read(path: Path | str) -> StudyConfig:
     """The sections in the YAML file `path`, with their keys checked. Raises LossyBenchError naming file and key."""
     with at(str(path)):
-        return validate(read_yaml(path))
-
-
-def read_yaml(path: Path | str) -> Any:
-    """What the YAML file `path` holds. Raises LossyBenchError, naming the file, when it is missing or not YAML."""
-    try:
-        return yaml.safe_load(Path(path).read_text())
-    except FileNotFoundError:
-        raise LossyBenchError(f"{path}: no such config file") from None
-    except yaml.YAMLError as error:
-        raise LossyBenchError(f"{path}: not YAML: {error}") from None
+        return validate(yaml_files.load(path))
 
 
 def schema() -> str:
@@ -352,19 +365,22 @@ def _levels_among(where: str, chosen: dict[str, list[float]], known: dict[str, C
 
 def validate(config: Any) -> StudyConfig:
     """The sections of a config, given as what its YAML holds. Raises LossyBenchError naming every wrong key."""
-    if not isinstance(config, dict):
-        raise LossyBenchError("the config is empty; it needs at least `tasks`")
+    if not isinstance(config, dict) or not config:
+        what = "is empty" if not config else f"is no mapping but a {type(config).__name__}"
+        raise LossyBenchError(f"the config {what}; it needs at least `tasks`")
     try:
         return StudyConfig.model_validate(config)
     except pydantic.ValidationError as error:
-        raise LossyBenchError("; ".join(_explain(one) for one in error.errors())) from None
+        problems = error.errors()
+        more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        raise LossyBenchError("; ".join(map(_explain, problems[:SHOWN])) + more) from None
 
 
 def _explain(error: Any) -> str:
     """One pydantic error as a sentence: the key's whole path, what is wrong, the nearest right key."""
-    path = ".".join(str(part) for part in error["loc"])
+    path = key(error["loc"])
     if error["type"] != "extra_forbidden":
-        return f"{path}: {error['msg'].lower()} (got {error['input']!r})"
+        return f"{path}: {refusal(error)}"
     section = StudyConfig
     for part in error["loc"][:-1]:
         section = _section_below(section, part)

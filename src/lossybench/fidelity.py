@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from lossybench.codecs.codec import Medium
 from lossybench.errors import LossyBenchError
 
 MEASURES = ("psnr", "ssim", "snr", "spectral_distance")  # the columns of a compressed item
+BAND = 2**22  # pixels that are measured at a time: SSIM needs about 200 bytes for each
 SSIM_FRAME_STEP = 4  # measuring all frames would cost as much as encoding, and neighbours are nearly alike
 
 
@@ -51,7 +53,11 @@ def psnr(original: np.ndarray, decoded: np.ndarray) -> float:
     original, decoded: uint8 pictures (H, W, 3) or videos (frames, H, W, 3). The squared error is averaged over all red,
     green and blue values, in a video over all frames together.
     """
-    error = float(np.mean(np.square(original.astype(np.float32) - decoded), dtype=np.float64))
+    errors, rows = [], []
+    for before, after in _bands(original, decoded, 0):
+        errors.append(float(np.mean(np.square(before.astype(np.float32) - after), dtype=np.float64)))
+        rows.append(len(before))
+    error = errors[0] if len(errors) == 1 else float(np.average(errors, weights=rows))
     return 10 * math.log10(255**2 / error) if error else math.inf
 
 
@@ -68,8 +74,25 @@ def ssim(original: np.ndarray, decoded: np.ndarray) -> float | None:
     if min(height, width) < 7:
         return None
     pairs = zip(original.reshape(-1, height, width, 3), decoded.reshape(-1, height, width, 3), strict=True)
-    frames = itertools.islice(pairs, 0, None, SSIM_FRAME_STEP)
-    return float(np.mean([structural_similarity(a, b, channel_axis=2, data_range=255) for a, b in frames]))
+    found = []
+    for pair in itertools.islice(pairs, 0, None, SSIM_FRAME_STEP):
+        # The mean over a band is that over its rows but three at either edge, which belong to its neighbours.
+        bands = list(_bands(*pair, margin=3))
+        means = (structural_similarity(before, after, channel_axis=2, data_range=255) for before, after in bands)
+        found.append(np.average(list(means), weights=[len(before) - 6 for before, _ in bands]))
+    return float(np.mean(found))
+
+
+def _bands(original: np.ndarray, decoded: np.ndarray, margin: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Both arrays in parts of about BAND pixels along the first axis, which share `2 * margin` rows with the next."""
+    step = max(1, len(original) * BAND * 3 // original.size)
+    if step >= len(original) - 2 * margin:
+        yield original, decoded
+        return
+    for start in range(margin, len(original) - margin, step):
+        stop = min(start + step, len(original) - margin)
+        part = slice(start - margin, stop + margin)
+        yield original[part], decoded[part]
 
 
 def snr(original: np.ndarray, decoded: np.ndarray) -> float:

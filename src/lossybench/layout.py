@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from lossybench.conditions import Condition, Model
 from lossybench.models import HISTORY, INFO, WEIGHTS
@@ -35,6 +37,20 @@ class Layout:
         root = self.root / kind
         found = sorted(root.glob("/".join("*" * len(TABLES[kind])) + ".parquet"))
         return {path.relative_to(root).with_suffix("").parts: path for path in found if path.name[0] != "."}
+
+    def tasks_of(self, paths: Iterable[Path]) -> str:
+        """A regular expression for the task in a path, which matches in these `paths` of a kind of table alone.
+
+        A rule whose wildcard `task` is constrained by it makes no other path, so that no rule is ever asked for what
+        the study lacks. It is a tree of the paths' parts, for there may be thousands of them.
+        """
+        below: dict[str, Any] = {}
+        for path in paths:
+            at = below
+            for part in path.relative_to(self.root).parts[1:]:
+                at = at.setdefault(part, {})
+        known = [f"{task}(?=/{_either(rest)}$)" for task, rest in below.items()]
+        return "|".join(known) or "(?!)"  # which matches nothing
 
     def data(self, task: str) -> Path:
         """The table of the task's items (artifacts.DATA)."""
@@ -91,3 +107,9 @@ class Layout:
 
     def _of_model(self, kind: str, model: Model) -> Path:
         return Path(f"{self.root}/{kind}/{'/'.join(map(str, model))}")
+
+
+def _either(below: dict[str, Any]) -> str:
+    """A regular expression for all paths in a tree of {part: what follows it}."""
+    each = (f"{re.escape(part)}/{_either(rest)}" if rest else re.escape(part) for part, rest in below.items())
+    return f"(?:{'|'.join(each)})"

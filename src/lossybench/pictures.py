@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 import pydantic
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, Strict
+
+from lossybench.settings import Settings
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 FILTERS = {name: Image.Resampling[name.upper()] for name in get_args(Interpolation)}
@@ -35,12 +37,13 @@ def resize_and_crop(
     return np.ascontiguousarray(picture[top : top + crop[0], left : left + crop[1]])
 
 
-class Scale(pydantic.BaseModel):
+class Scale(Settings):
     """How pictures are brought to another size when they are read, so that codecs see them at that size."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-    resize: int = Field(ge=1, description="pixels of the shorter side")
-    crop: tuple[int, int] | None = Field(None, description="[height, width] cut out of the centre; none when left out")
+    resize: int = Field(ge=1, le=65_535, description="pixels of the shorter side")
+    crop: Annotated[tuple[int, int], Strict(False)] | None = Field(
+        None, description="[height, width] cut out of the centre; none when left out"
+    )
     interpolation: Interpolation = Field("bilinear", description="filter of the resizing")
 
     @pydantic.model_validator(mode="after")

@@ -7,16 +7,18 @@ job depends on those keys alone that it uses.
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lossybench import codecs, data, sources
+from lossybench import codecs, data, sources, yaml_files
 from lossybench import config as sections
 from lossybench.attacks.attack_settings import AttackSettings
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition, Model, Regime
 from lossybench.config import GPU_STAGES, MEMORY, MINUTES, Stage, TaskConfig, at
+from lossybench.data._files import ClassFolders
 from lossybench.errors import LossyBenchError
 from lossybench.layout import Layout, Part
 from lossybench.models.existing_settings import is_existing
@@ -32,11 +34,13 @@ class Study:
     def __init__(self, config: dict[str, Any], look: Callable[..., sources.Seen] = sources.ask) -> None:
         self.config = sections.validate(config)
         self.layout = Layout(self.config.results)
+        _check_place(self.layout.root)
         self.seen: dict[str, sources.Seen] = {}
         self.codecs: dict[str, dict[str, codecs.Codec]] = {}
         for name, task in self.config.tasks.items():
             with at(f"tasks.{name}.data"):
                 of, places = task.data, (self.layout.index(name), self.layout.data(name))
+                _check_apart(self.layout.root, name, data.get(of.adapter, of.options))
                 self.seen[name] = look(of.adapter, of.options, self.config.seed, *places)
             self.codecs[name] = sections.check_task(name, task, self.description(name))
         for name in self.tasks:
@@ -269,12 +273,27 @@ class Study:
         return {"deltas": self.config.deltas, "bootstrap": self.config.bootstrap, "seed": self.config.seed}
 
 
+def _check_place(root: Path) -> None:
+    """Raise LossyBenchError where no folder `root` could be made: a file is in the way, or a folder is not writable."""
+    there = next(path for path in (root, *root.resolve().parents) if path.exists() or path.is_symlink())
+    if not there.is_dir():
+        raise LossyBenchError(f"results: {there} is no folder; name another one")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise LossyBenchError(f"results: {there} cannot be written to; make it writable, or name another folder")
+
+
+def _check_apart(root: Path, task: str, dataset: data.Dataset) -> None:
+    """Raise LossyBenchError where the results would lie among class folders, and be taken for a class."""
+    if isinstance(dataset, ClassFolders) and root.resolve().is_relative_to(dataset.path.resolve()):
+        raise LossyBenchError(f"results: lies in the data of tasks.{task}, {dataset.path}; name a folder elsewhere")
+
+
 def load(path: Path | str) -> Study:
     """Read the YAML file `path` of a study, beside which a model's class may lie.
 
     Raises LossyBenchError, naming the file and the key.
     """
-    config = sections.read_yaml(path)
+    config = yaml_files.load(path)
     sys.path.append(str(Path(path).resolve().parent))
     with at(str(path)):
         return Study(config)

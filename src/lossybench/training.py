@@ -148,12 +148,7 @@ def input_of(
     rate = rows[0]["sampling_rate"] if medium == "audio" else 0.0
     detects_video = (medium, kind) == ("video", "detection")
     shapes = [row["shape"][1:] if detects_video else row["shape"] for row in rows]
-    axes = {"audio": 1, "image": 2, "video": 2 if detects_video else 3}[medium]
     shape = settings.input_size or common_shape(shapes, medium, where)
-    if len(shape) != axes:
-        raise LossyBenchError(
-            f"training setting input_size: {list(shape)} must have {axes} numbers for {medium} {kind}"
-        )
     return Input((models.window(arch), *shape) if detects_video else tuple(shape), rate)
 
 

@@ -34,7 +34,5 @@ for task in STUDY.tasks:
             message:
                 f"Taking over {model.arch} for {task}"
             shell:
-                "exec python -m lossybench adopt --data {input.data} --task {params.task} --arch {params.arch}"
-                " --seed {params.seed} --settings {params.settings:q} --out {params.folder} > {log} 2>&1"
-
-        workflow.ruleorder(adoption(model), "train")
+                "exec python -m lossybench adopt --data {input.data:q} --task {params.task:q} --arch {params.arch:q}"
+                " --seed {params.seed:q} --settings {params.settings:q} --out {params.folder:q} > {log:q} 2>&1"

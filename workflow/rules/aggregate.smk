@@ -27,11 +27,13 @@ rule aggregate:
         **cluster("aggregate"),
     params:
         folder=lambda w, output: Path(output[0]).parent,
-        attacks=lambda w, input: f"--attacks {input.attacks}" if input.attacks else "",
+        attacks=lambda w, input: (
+            ["--attacks", *input.attacks] if input.attacks else []
+        ),
         settings=json.dumps(STUDY.analysis_settings()),
         code=lambda w: code("aggregate", *codec_code(*STUDY.codecs[w.task])),
     message:
         "Aggregating {wildcards.task}"
     shell:
-        "exec python -m lossybench aggregate --data {input.data} --compressed {input.compressed} --outcomes {input.outcomes}"
-        " {params.attacks} --settings {params.settings:q} --out {params.folder} > {log} 2>&1"
+        "exec python -m lossybench aggregate --data {input.data:q} --compressed {input.compressed:q} --outcomes {input.outcomes:q}"
+        " {params.attacks:q} --settings {params.settings:q} --out {params.folder:q} > {log:q} 2>&1"

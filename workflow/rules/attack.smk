@@ -20,6 +20,10 @@ rule attack:
         LAYOUT.log("attack", *MODEL, "{codec}"),
     benchmark:
         LAYOUT.benchmark("attack", *MODEL, "{codec}")
+    wildcard_constraints:
+        task=LAYOUT.tasks_of(
+            [path for task in STUDY.tasks for path in STUDY.all_attacks(task)]
+        ),
     priority: 30
     conda:
         "../../envs/lossybench.yaml"
@@ -30,12 +34,12 @@ rule attack:
     params:
         folder=lambda w, input: Path(input.model[0]).parent,
         oblivious=lambda w, input: (
-            f"--oblivious {input.oblivious}" if input.oblivious else ""
+            ["--oblivious", *input.oblivious] if input.oblivious else []
         ),
         transfer=lambda w, input: (
-            f"--transfer {' '.join(map(str, map(LAYOUT.model, transferred_models(w))))}"
+            ["--transfer", *map(LAYOUT.model, transferred_models(w))]
             if input.transfer
-            else ""
+            else []
         ),
         options=lambda w: json.dumps(STUDY.codec_options(w.task, w.codec)),
         settings=lambda w: json.dumps(STUDY.attack_settings(model_of(w), w.codec)),
@@ -43,6 +47,6 @@ rule attack:
     message:
         "Attacking {wildcards.arch} ({wildcards.regime}, seed {wildcards.seed}) of {wildcards.task} through {wildcards.codec}"
     shell:
-        "exec python -m lossybench attack --model {params.folder} --data {input.data} --compressed {input.compressed}"
-        " --codec {wildcards.codec} --options {params.options:q} {params.oblivious} {params.transfer}"
-        " --settings {params.settings:q} --threads {threads} --out {output} > {log} 2>&1"
+        "exec python -m lossybench attack --model {params.folder:q} --data {input.data:q} --compressed {input.compressed:q}"
+        " --codec {wildcards.codec:q} --options {params.options:q} {params.oblivious:q} {params.transfer:q}"
+        " --settings {params.settings:q} --threads {threads} --out {output:q} > {log:q} 2>&1"

@@ -1,6 +1,7 @@
 """Compress: a split through one codec at one level.
 
-Inputs: data/{task}.parquet; preflight/{task}.cleared is waited for. Output: compressed/{task}/{codec}/{level}/{part}.parquet (artifacts.COMPRESSED).
+Inputs: data/{task}.parquet; preflight/{task}.cleared is waited for.
+Output: compressed/{task}/{codec}/{level}/{part}.parquet (artifacts.COMPRESSED).
 Why by level and part: adding a level or a regime compresses nothing a second time. Needs no torch.
 """
 
@@ -16,6 +17,15 @@ rule compress:
         LAYOUT.log("compress", "{task}", "{codec}", "{level}", "{part}"),
     benchmark:
         LAYOUT.benchmark("compress", "{task}", "{codec}", "{level}", "{part}")
+    wildcard_constraints:
+        task=LAYOUT.tasks_of(
+            [
+                path
+                for task in STUDY.tasks
+                for part in ("test", "train")
+                for path in STUDY.all_compressed(task, part)
+            ]
+        ),
     # Training waits for the training parts: make them first.
     priority: lambda w: 60 if w.part == "train" else 20
     group:
@@ -31,5 +41,5 @@ rule compress:
     message:
         "Compressing {wildcards.task} ({wildcards.part}): {wildcards.codec} at {wildcards.level}"
     shell:
-        "exec python -m lossybench compress --data {input.data:q} --codec {wildcards.codec} --level {wildcards.level}"
-        " --part {wildcards.part} --options {params.options:q} --out {output} > {log} 2>&1"
+        "exec python -m lossybench compress --data {input.data:q} --codec {wildcards.codec:q} --level {wildcards.level:q}"
+        " --part {wildcards.part:q} --options {params.options:q} --out {output:q} > {log:q} 2>&1"

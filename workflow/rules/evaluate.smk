@@ -17,6 +17,10 @@ rule evaluate:
         LAYOUT.log("evaluate", *MODEL, "{codec}"),
     benchmark:
         LAYOUT.benchmark("evaluate", *MODEL, "{codec}")
+    wildcard_constraints:
+        task=LAYOUT.tasks_of(
+            [path for task in STUDY.tasks for path in STUDY.all_outcomes(task)]
+        ),
     priority: 10
     group:
         "evaluate-{task}-{arch}-{regime}-{seed}"
@@ -31,5 +35,5 @@ rule evaluate:
     message:
         "Testing {wildcards.arch} ({wildcards.regime}, seed {wildcards.seed}) of {wildcards.task} on {wildcards.codec}"
     shell:
-        "exec python -m lossybench evaluate --model {params.folder} --data {input.data} --compressed {input.compressed}"
-        " --threads {threads} --out {output} > {log} 2>&1"
+        "exec python -m lossybench evaluate --model {params.folder:q} --data {input.data:q} --compressed {input.compressed:q}"
+        " --threads {threads} --out {output:q} > {log:q} 2>&1"

@@ -33,6 +33,6 @@ rule fetch:
     message:
         "Fetching the items of {wildcards.task}"
     shell:
-        "exec python -m lossybench fetch --adapter {params.adapter} --task {wildcards.task} --seed {params.seed}"
-        " --options {params.options:q} --scale {params.scale:q} --sources={params.sources} --index {params.index}"
-        " --out {output} > {log} 2>&1"
+        "exec python -m lossybench fetch --adapter {params.adapter:q} --task {wildcards.task:q} --seed {params.seed:q}"
+        " --options {params.options:q} --scale {params.scale:q} --sources={params.sources:q} --index {params.index:q}"
+        " --out {output:q} > {log:q} 2>&1"

@@ -39,7 +39,7 @@ for task in STUDY.tasks:
         message:
             f"Drawing the figures of {task}"
         shell:
-            "exec python -m lossybench figures --summary {params.summary} --out {params.folder} > {log} 2>&1"
+            "exec python -m lossybench figures --summary {params.summary:q} --out {params.folder:q} > {log:q} 2>&1"
 
 
 rule contact_sheet:
@@ -66,8 +66,8 @@ rule contact_sheet:
     message:
         "Drawing what each codec does to samples of {wildcards.task}"
     shell:
-        "exec python -m lossybench contact-sheet --data {input.data} --compressed {input.compressed}"
-        " --out {output} > {log} 2>&1"
+        "exec python -m lossybench contact-sheet --data {input.data:q} --compressed {input.compressed:q}"
+        " --out {output:q} > {log:q} 2>&1"
 
 
 rule recommend:
@@ -103,5 +103,5 @@ rule recommend:
     message:
         "Writing recommendations"
     shell:
-        "exec python -m lossybench recommend --summaries {params.summaries} --out {output.text} --html {output.html}"
-        " --attacks {output.attacks} > {log} 2>&1"
+        "exec python -m lossybench recommend --summaries {params.summaries:q} --out {output.text:q} --html {output.html:q}"
+        " --attacks {output.attacks:q} > {log:q} 2>&1"

@@ -16,6 +16,16 @@ rule train:
         LAYOUT.log("train", *MODEL),
     benchmark:
         LAYOUT.benchmark("train", *MODEL)
+    wildcard_constraints:
+        task=LAYOUT.tasks_of(
+            [
+                path
+                for task in STUDY.tasks
+                for model in STUDY.models(task)
+                if model not in STUDY.existing(task)
+                for path in LAYOUT.model_files(model)
+            ]
+        ),
     priority: 40
     conda:
         "../../envs/lossybench.yaml"
@@ -28,6 +38,6 @@ rule train:
     message:
         "Training {wildcards.arch} for {wildcards.task} on {wildcards.regime}, seed {wildcards.seed}"
     shell:
-        "exec python -m lossybench train --data {input.data} --compressed {input.compressed} --task {wildcards.task}"
-        " --arch {wildcards.arch} --regime {wildcards.regime} --seed {wildcards.seed}"
-        " --settings {params.settings:q} --threads {threads} --out {params.folder} > {log} 2>&1"
+        "exec python -m lossybench train --data {input.data:q} --compressed {input.compressed:q} --task {wildcards.task:q}"
+        " --arch {wildcards.arch:q} --regime {wildcards.regime:q} --seed {wildcards.seed:q}"
+        " --settings {params.settings:q} --threads {threads} --out {params.folder:q} > {log:q} 2>&1"

@@ -171,5 +171,17 @@ def write(out: Path, name: str, rows: Iterable[dict[str, Any]], meta: dict[str, 
     name: a key of SCHEMAS. rows: dictionaries whose keys are the table's columns. meta: what holds for all rows.
     """
     write_table(out / f"{name}.parquet", SCHEMAS[name], rows, meta)
+    table = read_table(out / f"{name}.parquet")
+    for place, field in enumerate(table.schema):
+        if field.type == _TEXT:
+            table = table.set_column(place, field, [_as_cell(table.column(place))])
     with publish(out / f"{name}.csv") as aside:
-        pyarrow.csv.write_csv(read_table(out / f"{name}.parquet"), aside)
+        pyarrow.csv.write_csv(table, aside)
+
+
+def _as_cell(texts: pa.ChunkedArray) -> pa.Array:
+    """The `texts` as cells that a spreadsheet shows: one like =1+1, a class's name perhaps, would be computed there.
+
+    An apostrophe before it makes it a text. The Parquet table has the texts as they are.
+    """
+    return pa.array([f"'{one}" if one and one[0] in "=+-@\t\r" else one for one in texts.to_pylist()], _TEXT)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import Annotated, Any, Literal, NamedTuple
 
 import pydantic
 from pydantic import Field
 
 from lossybench.attacks.methods import METHODS, Method
-from lossybench.errors import LossyBenchError, explain, nearest
+from lossybench.errors import LossyBenchError, explain, nearest, shown
 from lossybench.integers import GRIDS
+from lossybench.settings import MOST, Seed, Settings
 
 Goal = Literal["untargeted", "targeted", "trigger"]
 Tier = Literal["T0", "T1", "T2", "T3", "T4"]
 Norm = Literal["linf", "l2", "snr", "share"]
+LARGEST_SNR = 100  # dB: 16 bits hold 98
 
 
 class Budget(NamedTuple):
@@ -83,23 +84,31 @@ def fraction(value: Any) -> Any:
 
     Raises ValueError for text that is no number or fraction.
     """
+    if not isinstance(value, str):
+        return value
+    over, slash, under = value.partition("/")
     try:
-        return float(Fraction(value)) if isinstance(value, str) else value
+        return float(over) / float(under) if slash else float(over)
     except ZeroDivisionError:
         raise ValueError("divides by zero") from None
+    except ValueError:
+        raise ValueError('is no number or fraction such as "8/255"') from None
 
 
 def _budget(value: Any, norm: Literal["linf", "l2", "share"]) -> Budget:
     """The budget of a value as a study writes it: a number or fraction in the attack's own norm, or "30 dB"."""
     decibels = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*dB\s*", value) if isinstance(value, str) else None
     if decibels:
+        if not -LARGEST_SNR <= float(decibels[1]) <= LARGEST_SNR:
+            raise ValueError(f"{value[:40]!r} is beyond what 16-bit samples hold; write {LARGEST_SNR} dB or less")
         return Budget("snr", float(decibels[1]))
     try:
-        epsilon = float(fraction(value))
-    except (TypeError, ValueError):
-        raise ValueError(f'{value!r} is not a budget; write a number, "8/255" or "30 dB"') from None
-    if not epsilon > 0 or (norm != "l2" and epsilon > 1):
-        raise ValueError(f"{value!r} must be above 0{' and at most 1' * (norm != 'l2')}")
+        epsilon = float("nan" if isinstance(value, bool) else fraction(value))
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f'{shown(value)} is not a budget; write a number, "8/255" or "30 dB"') from None
+    most = MOST if norm == "l2" else 1
+    if not 0 < epsilon <= most:
+        raise ValueError(f"{shown(value)} must be above 0 and at most {most:,}")
     return Budget(norm, epsilon)
 
 
@@ -141,14 +150,13 @@ def check_epsilon(epsilon: float, medium: str) -> None:
         )
 
 
-class AttackSettings(pydantic.BaseModel):
+class AttackSettings(Settings):
     """How items are attacked: the attacks, their budgets, goals and effort."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     items: int = Field(
         200,
         ge=1,
+        le=MOST,
         description="items of the test split to attack, or all if there are fewer: the first of a permutation that "
         "depends on the seed alone, so that all models and codecs meet the same items, and a larger number keeps them",
     )
@@ -170,18 +178,22 @@ class AttackSettings(pydantic.BaseModel):
         description="the target class: label + 1, cyclic; uniform over the other classes; or the one of the others "
         "that the bare model finds least likely on the clean item",
     )
-    steps: int = Field(10, ge=1, description="iterations on the bare model")
+    steps: int = Field(10, ge=1, le=MOST, description="iterations on the bare model")
     step_ratio: float = Field(
-        2.5, gt=0, description="number of steps times the size of one, over epsilon; 2.5 in Madry et al. 2018"
+        2.5, gt=0, le=MOST, description="number of steps times the size of one, over epsilon; 2.5 in Madry et al. 2018"
     )
-    adaptive_steps: int = Field(10, ge=1, description="iterations through a codec; more make a stronger attack")
+    adaptive_steps: int = Field(
+        10, ge=1, le=MOST, description="iterations through a codec; more make a stronger attack"
+    )
     # A small change is often rounded away by the codec: 10 steps of half the bound beat 10 of a quarter.
-    adaptive_step: float = Field(0.5, gt=0, description="size of a step through a codec, in epsilons")
-    queries: int = Field(100, ge=1, description="iterations of attacks without gradients")
-    restarts: int = Field(1, ge=1, description="random starts an item; the one that harms the model most is kept")
+    adaptive_step: float = Field(0.5, gt=0, le=MOST, description="size of a step through a codec, in epsilons")
+    queries: int = Field(100, ge=1, le=MOST, description="iterations of attacks without gradients")
+    restarts: int = Field(
+        1, ge=1, le=MOST, description="random starts an item; the one that harms the model most is kept"
+    )
     levels: Annotated[list[float], Distinct] = Field([], description="levels to attack; empty: all compressed")
-    batch_size: int = Field(50, ge=1, description="items crafted at once; the random starts depend on it")
-    seed: int = Field(0, ge=0, description="of the choice of items, of random targets and of random starts")
+    batch_size: int = Field(50, ge=1, le=MOST, description="items crafted at once; the random starts depend on it")
+    seed: Seed = Field(0, description="of the choice of items, of random targets and of random starts")
 
     @property
     def aims(self) -> list[Aim]:
@@ -202,7 +214,7 @@ class AttackSettings(pydantic.BaseModel):
         Raises LossyBenchError for an unknown key, naming the nearest right one, and for a value that makes no sense.
         """
         try:
-            made = cls(**{"attacks": DEFAULT_ATTACKS[medium, kind], **settings})
+            made = cls.model_validate({"attacks": DEFAULT_ATTACKS[medium, kind], **settings})
         except pydantic.ValidationError as error:
             raise LossyBenchError(explain(error.errors()[0], cls.model_fields, "attack setting")) from None
         if kind == "detection" and made.target_rule == "least_likely":

@@ -11,14 +11,16 @@ import importlib
 import math
 import numbers
 import pkgutil
+import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import pydantic
 
 from lossybench.conditions import level_text
-from lossybench.errors import LossyBenchError, nearest
+from lossybench.errors import LossyBenchError, explain, naming, nearest, shown
 
 Medium = Literal["image", "audio", "video"]
 
@@ -85,13 +87,8 @@ class Codec(abc.ABC):
         """
         medium = medium_of(media)
         self.check(level, medium, sampling_rate, media.shape)
-        try:
+        with naming(f"codec {self.name!r}: {medium} of shape {media.shape} at {self.level_label(level)}"):
             return self._encode(media, medium, float(level), sampling_rate)
-        except LossyBenchError:
-            raise
-        except Exception as error:  # the libraries have no common class for what they raise
-            what = f"{medium} of shape {media.shape} at {self.level_label(level)}"
-            raise LossyBenchError(f"codec {self.name!r} cannot encode {what}: {in_one_line(error)}") from error
 
     def decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float = 0.0) -> np.ndarray:
         """The item of `shape` that the payload of `encode` decodes to, as a new array of the medium's dtype.
@@ -108,7 +105,6 @@ class Codec(abc.ABC):
         if medium is None or medium not in self.media:
             able = " and ".join(sorted(self.media))
             raise LossyBenchError(f"codec {self.name!r} is for {able}, not for shape {shape!r}; an item is {_ITEMS}")
-        _check_rate(sampling_rate, medium)
         self.check_size(tuple(shape), sampling_rate)
         try:
             decoded = self._decode(payload, tuple(shape), sampling_rate)
@@ -121,7 +117,8 @@ class Codec(abc.ABC):
             raise LossyBenchError(f"codec {self.name!r}: too little memory to decode {shape}") from None
         except Exception as error:  # the libraries have no common class for what they raise
             mended = "delete the file that holds it and compress again"
-            raise LossyBenchError(f"{self.name} payload is damaged: {in_one_line(error)}; {mended}") from error
+            why = " ".join(str(error).split())[:300] or type(error).__name__
+            raise LossyBenchError(f"{self.name} payload is damaged: {why}; {mended}") from error
 
     def check(
         self, level: float, medium: Medium, sampling_rate: float = 0.0, shape: Sequence[int] | None = None
@@ -133,8 +130,9 @@ class Codec(abc.ABC):
         """
         if medium not in self.media:
             raise LossyBenchError(f"codec {self.name!r} is for {' and '.join(sorted(self.media))}, not for {medium}")
-        _check_rate(sampling_rate, medium)
-        if shape is not None:
+        if shape is None:
+            self._check_rate(sampling_rate, medium)
+        else:
             if _medium_of_shape(shape) != medium:
                 raise LossyBenchError(f"codec {self.name!r}: shape {shape!r} is not that of {medium}; it is {_ITEMS}")
             self.check_size(tuple(shape), sampling_rate)
@@ -151,8 +149,9 @@ class Codec(abc.ABC):
     def check_size(self, shape: tuple[int, ...], sampling_rate: float = 0.0) -> None:
         """Raise LossyBenchError, with the size and the bound, for an item of `shape` that is too large for the codec.
 
-        shape, sampling_rate: as of `encode`, and right in themselves.
+        shape: as of `encode`, and right in itself. sampling_rate: as of `encode`.
         """
+        self._check_rate(sampling_rate, _MEDIA[len(shape)])
         if len(shape) == 1:
             seconds = shape[0] / sampling_rate if sampling_rate else 0.0
             if seconds > self.seconds:
@@ -170,6 +169,17 @@ class Codec(abc.ABC):
             f"{side} a side, and (width + {MARGIN}) x (height + {MARGIN}) up to {PIXELS}; scale the data, or leave the "
             "codec out"
         )
+
+    def _check_rate(self, sampling_rate: float, medium: Medium) -> None:
+        if not isinstance(sampling_rate, numbers.Real) or not 0 <= sampling_rate < math.inf:
+            raise LossyBenchError(
+                f"codec {self.name!r}: {sampling_rate!r} is no sampling rate; give Hz for audio, frames/s for video, 0 "
+                "where it is unknown"
+            )
+        low, high = RATES.get(medium, (0, math.inf))
+        if sampling_rate and not low <= sampling_rate <= high:
+            what = f"a sampling rate of {sampling_rate:g} is out of range"
+            raise LossyBenchError(f"codec {self.name!r}: {what}; {medium} has {low:g} to {high:g}")
 
     def largest_side(self, medium: Medium) -> int:
         """How many pixels a picture (or a frame, where `medium` is video) may be high or wide."""
@@ -209,21 +219,6 @@ def _medium_of_shape(shape: Sequence[int]) -> Medium | None:
     return medium if medium == "audio" or shape[-1:] in ((3,), [3]) else None
 
 
-def _check_rate(sampling_rate: float, medium: Medium) -> None:
-    if not isinstance(sampling_rate, numbers.Real) or not 0 <= sampling_rate < math.inf:
-        raise LossyBenchError(
-            f"{sampling_rate!r} is no sampling rate; give Hz for audio, frames/s for video, 0 where it is unknown"
-        )
-    low, high = RATES.get(medium, (0, math.inf))
-    if sampling_rate and not low <= sampling_rate <= high:
-        raise LossyBenchError(f"a sampling rate of {sampling_rate:g} is out of range; {medium} has {low:g} to {high:g}")
-
-
-def in_one_line(error: BaseException) -> str:
-    """The message of an `error` in one line of at most 300 characters; its type, where it has no message."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
-
-
 def names() -> list[str]:
     """All codecs: the public modules of this package that define one."""
     modules = (module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
@@ -251,5 +246,13 @@ def get(name: str, options: dict[str, Any] | None = None) -> Codec:
     for key in options or {}:
         if key not in known:
             hint = nearest(key, known) if known else "it has none"
-            raise LossyBenchError(f"codec {name!r}: unknown option {key!r}; {hint}")
+            raise LossyBenchError(f"codec {name!r}: unknown option {shown(key)}; {hint}")
+    hints = typing.get_type_hints(cls)
+    for key, value in (options or {}).items():
+        try:  # the fields of a dataclass take whatever they are given
+            pydantic.TypeAdapter(hints[key]).validate_python(value, strict=True)
+        except pydantic.ValidationError as error:
+            raise LossyBenchError(
+                f"codec {name!r}: {explain({**error.errors()[0], 'loc': (key,)}, {}, 'option')}"
+            ) from None
     return cls(**(options or {}))

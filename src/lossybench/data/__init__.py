@@ -38,7 +38,7 @@ def get(name: str, options: dict[str, Any] | None = None) -> Dataset:
     """The adapter `name` with its options. Raises LossyBenchError for an unknown name or option, or a bad value."""
     cls = dataset_class(name)
     try:
-        return cls(**(options or {}))
+        return cls.model_validate(options or {})
     except pydantic.ValidationError as error:
         raise LossyBenchError(f"data set {name!r}: {explain(error.errors()[0], cls.model_fields, 'option')}") from None
 

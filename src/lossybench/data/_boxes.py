@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import math
-import reprlib
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,12 +13,10 @@ import numpy as np
 from lossybench.data import _images
 from lossybench.data._files import Entry
 from lossybench.data.dataset import Box, Finding, Severity, needed
-from lossybench.errors import LossyBenchError
+from lossybench.errors import LossyBenchError, shown
 
 TINY = 2.0  # pixels of a side; a smaller box is no object to learn from
 _NAMED = 3  # places in a file that are named of each thing that is odd about many boxes
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 
 
 class Odd(NamedTuple):
@@ -140,12 +137,6 @@ def parsed(text: str) -> float | None:
         return number(float(text)) if "_" not in text else None
     except ValueError:
         return None
-
-
-def shown(value: Any) -> str:
-    """Any value of an annotation on one short line."""
-    plain = type(value) is int and abs(value) < 2**63  # most of the millions of values that are shown
-    return str(value) if plain else _SHORT.repr(value)
 
 
 def read(path: Path, size: tuple[int, int] | None, bit_depth: int | None = None) -> np.ndarray:

@@ -31,6 +31,7 @@ from lossybench.data.dataset import (
     suffix_of,
 )
 from lossybench.errors import LossyBenchError, naming
+from lossybench.settings import Place
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}  # where the data come without splits
 _JPEG = {".jpg", ".jpeg", ".jfif", ".jpe"}
@@ -262,8 +263,8 @@ class ClassFolders(UserFiles):
 
     kind = "classification"
     extensions: ClassVar[tuple[str, ...]]
-    path: Path = Field(description="folder with one folder a class, or with train, val, test folders of classes")
-    labels: Path | None = Field(
+    path: Place = Field(description="folder with one folder a class, or with train, val, test folders of classes")
+    labels: Place | None = Field(
         None,
         description="CSV with a header: of each item its file below `path` (the extension may be left out), its label "
         "and, if there are such columns, its split and group; folders mean nothing then",

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lossybench.data.dataset import SPLITS, Finding, Severity, shown
-from lossybench.errors import LossyBenchError, nearest
+from lossybench.data.dataset import SPLITS, Finding, Severity
+from lossybench.errors import LossyBenchError, nearest, visible
 
 # What splits are called elsewhere.
 SPLIT_OF = {split: split for split in SPLITS} | {
@@ -49,6 +49,7 @@ def rows(path: Path, columns: Mapping[Any, str], fault: Severity, findings: list
     """
     text = _text(path)
     named = {"file": "file", "label": "label", **columns}
+    reader = None
     try:
         header, reader = _header(path, text, named)
         for name in ("split", "group"):
@@ -67,7 +68,8 @@ def rows(path: Path, columns: Mapping[Any, str], fault: Severity, findings: list
             found.append(Row(reader.line_num, **{name: fields[place].strip() for name, place in places.items()}))
         return found
     except csv.Error as error:
-        raise LossyBenchError(f"{path}: not a CSV: line {reader.line_num + 1} or before: {error}") from None
+        line = reader.line_num + 1 if reader else 1  # the header
+        raise LossyBenchError(f"{path}: not a CSV: line {line} or before: {error}") from None
 
 
 def _text(path: Path) -> str:
@@ -102,7 +104,7 @@ def _header(path: Path, text: str, named: Mapping[str, str]) -> tuple[list[str],
     header = [title.strip() for title in re.split("[,;\t]", first)]
     ours, theirs = next((o, t) for o, t in named.items() if _column(t, header) is None)
     raise LossyBenchError(
-        f"{path}: no column {theirs!r} for the {ours}; {nearest(theirs, map(shown, header[:20]))}; the first line "
+        f"{path}: no column {theirs!r} for the {ours}; {nearest(theirs, map(visible, header[:20]))}; the first line "
         "names the columns, one of which holds the labels; say which in `columns`"
     )
 

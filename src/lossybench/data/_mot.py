@@ -22,7 +22,8 @@ from pydantic import Field, model_validator
 from lossybench.data import _boxes, _images
 from lossybench.data._files import SHARES, Entry, FileDataset
 from lossybench.data.dataset import SPLITS, Box, Finding, Severity
-from lossybench.errors import LossyBenchError
+from lossybench.errors import LossyBenchError, shown
+from lossybench.settings import MOST
 
 Dialect = Literal["mot15", "mot17", "visdrone"]
 # The classes by their numbers, in the order of these.
@@ -73,13 +74,16 @@ class MotClips(FileDataset):
 
     medium = "video"
     kind = "detection"
-    clip_frames: int = Field(16, ge=1, description="frames in each clip; clips do not overlap")
-    every: int = Field(1, ge=1, description="keep every n-th frame")
+    clip_frames: int = Field(16, ge=1, le=MOST, description="frames in each clip; clips do not overlap")
+    every: int = Field(1, ge=1, le=MOST, description="keep every n-th frame")
     fractions: dict[str, float] = Field(
         SHARES, description="shares of each sequence's time that are train, val and test, in this order"
     )
     gap: int = Field(
-        50, ge=0, description="frames left out between train, val and test, which are near-duplicates otherwise"
+        50,
+        ge=0,
+        le=MOST,
+        description="frames left out between train, val and test, which are near-duplicates otherwise",
     )
     sequences: dict[str, list[str]] = Field(
         {}, description="names of whole sequences for train, val and test, instead of shares of each"
@@ -231,7 +235,7 @@ def read_sequence(folder: Path) -> SequenceInfo:
         inside, rate, suffix = stated["imDir"], float(stated["frameRate"]), stated["imExt"].lower()
         frames, width, height = (_whole(stated, key) for key in ("seqLength", "imWidth", "imHeight"))
         if inside.startswith("/") or ".." in Path(inside).parts or "\0" in inside:
-            raise ValueError(f"imDir {_boxes.shown(inside)} is no folder in that of the sequence")
+            raise ValueError(f"imDir {shown(inside)} is no folder in that of the sequence")
         if not _SLOWEST <= rate <= _FASTEST:
             raise ValueError(f"frameRate {rate:g} is not from {_SLOWEST:g} to {_FASTEST:g}")
     except (OSError, KeyError, ValueError, configparser.Error) as error:
@@ -265,8 +269,8 @@ def frame_files(sequence: SequenceInfo) -> dict[int, Path]:
         found[int(digits[0])] = file
     if not found:
         suffixes = sorted({file.suffix.lower() for file in visible})
-        has = f"it has {', '.join(map(_boxes.shown, suffixes[:5]))}" if suffixes else "it is empty"
-        raise LossyBenchError(f"{sequence.images}: holds no {_boxes.shown(sequence.suffix)} file (imExt); {has}")
+        has = f"it has {', '.join(map(shown, suffixes[:5]))}" if suffixes else "it is empty"
+        raise LossyBenchError(f"{sequence.images}: holds no {shown(sequence.suffix)} file (imExt); {has}")
     return found
 
 
@@ -359,9 +363,9 @@ def _rows(file: Path, fault: Severity) -> tuple[dict[int, list[float]], set[int]
         row = [_boxes.parsed(cell) for cell in cells]
         frame, why = row[0], ""
         if None in row:
-            why = f"{_boxes.shown(cells[row.index(None)])} is no number"
+            why = f"{shown(cells[row.index(None)])} is no number"
         elif frame is None or frame < 0 or frame != int(frame):
-            why, frame = f"{_boxes.shown(cells[0])} is no number of a frame", None
+            why, frame = f"{shown(cells[0])} is no number of a frame", None
         elif len(row) != usual:
             why = f"has {len(row)} values, where most lines have {usual}"
         elif not frame:
@@ -432,6 +436,6 @@ def _check_names(file: Path, titles: Mapping[str, int], objects: Mapping[str, in
         named = theirs.get(number, "").strip()
         if named and re.sub(r"[\s-]+", "_", named).casefold() != title:
             raise LossyBenchError(
-                f"{file}: calls class {number} {_boxes.shown(named)}, which is {title!r} otherwise; give the numbers "
+                f"{file}: calls class {number} {shown(named)}, which is {title!r} otherwise; give the numbers "
                 f"of your own classes, such as objects: {{{named}: {number}}}, or remove the file"
             )

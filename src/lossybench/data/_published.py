@@ -14,15 +14,16 @@ import hashlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, field_validator
 
 from lossybench.data import download
 from lossybench.data._files import SHARES, Entry, FileDataset, Survey, compressed_before, split_up
 from lossybench.data.dataset import SPLITS, Description, Finding, Source, lacking
 from lossybench.errors import LossyBenchError, nearest
+from lossybench.settings import MOST, Place
 
 VAL_SHARE = 0.1  # of the published training items, where no validation split is published
 
@@ -60,7 +61,7 @@ class PublishedDataset(FileDataset):
 
     facts: ClassVar[Facts]
     classes: ClassVar[list[str]]
-    path: Path | None = Field(
+    path: Place | None = Field(
         None, description="local copy: the folder that the published archives were unpacked into; null: download them"
     )
     mirror: str | None = Field(
@@ -69,7 +70,7 @@ class PublishedDataset(FileDataset):
     checksums: dict[str, str] = Field(
         {}, description='your own checksum by archive name, such as "sha256:…", instead of the published ones'
     )
-    limit: dict[Literal["train", "val", "test"], PositiveInt] = Field(
+    limit: dict[Literal["train", "val", "test"], Annotated[int, Field(ge=1, le=MOST)]] = Field(
         {}, description="at most so many items of train, val, test, drawn with the study's seed; all when left out"
     )
     card: dict[str, str] = Field(

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from lossybench.data import _videos
 from lossybench.data._published import Entry, PublishedDataset
+from lossybench.settings import MOST
 
 
 class PublishedVideos(PublishedDataset):
@@ -14,7 +15,9 @@ class PublishedVideos(PublishedDataset):
 
     medium = "video"
     kind = "classification"
-    max_frames: int | None = Field(None, ge=1, description="frames kept of each clip, from its start; null: all")
+    max_frames: int | None = Field(
+        None, ge=1, le=MOST, description="frames kept of each clip, from its start; null: all"
+    )
 
     @property
     def shape(self) -> tuple[int, ...]:

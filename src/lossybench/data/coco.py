@@ -20,7 +20,8 @@ from pydantic import Field, model_validator
 from lossybench.data import _boxes, _images
 from lossybench.data._files import Entry, Survey, UserFiles
 from lossybench.data.dataset import SPLITS, Box, Description, Finding, Severity, Source, needed
-from lossybench.errors import LossyBenchError
+from lossybench.errors import LossyBenchError, shown
+from lossybench.settings import Place
 
 # What would break a line, or cannot be written as UTF-8.
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -41,8 +42,8 @@ class Coco(UserFiles):
     name = "coco"
     medium = "image"
     kind = "detection"
-    annotations: Path | dict[str, Path] = Field(description="COCO JSON file, or one each for train, (val,) test")
-    images: Path | dict[str, Path] = Field(description="folder that file_name counts from, or one for each split")
+    annotations: Place | dict[str, Place] = Field(description="COCO JSON file, or one each for train, (val,) test")
+    images: Place | dict[str, Place] = Field(description="folder that file_name counts from, or one for each split")
     bit_depth: int | None = _images.BIT_DEPTH
 
     @model_validator(mode="after")
@@ -138,7 +139,7 @@ class _Files:
             for file in sorted(Source(self.folder).files()):
                 self._named[_loosely(file.name)].append(file.relative_to(self.folder).as_posix())
         near = self._named.get(_loosely(name))
-        return f"; there is {_boxes.shown(near[0])}" if near else ""
+        return f"; there is {shown(near[0])}" if near else ""
 
 
 def _loosely(name: str) -> str:
@@ -203,7 +204,7 @@ def _without_outline(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     entry = dict(pairs)
     if len(entry) < len(pairs):
         [(twice, _)] = collections.Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"an object has the key {_boxes.shown(twice)} twice")
+        raise ValueError(f"an object has the key {shown(twice)} twice")
     if entry.get("bbox") is not None:
         entry.pop("segmentation", None)
     return entry
@@ -216,7 +217,7 @@ def _same_type(file: Path, content: dict[str, list[Any]], *places: tuple[str, st
         for number, entry in enumerate(content[listed]):
             id = entry.get(key) if isinstance(entry, dict) else None
             if isinstance(id, str) not in first and isinstance(id, str | int | float):
-                first[isinstance(id, str)] = f"{listed}[{number}] has the {key} {_boxes.shown(id)}"
+                first[isinstance(id, str)] = f"{listed}[{number}] has the {key} {shown(id)}"
     if len(first) == 2:
         raise LossyBenchError(f"{file}: {first[False]}, a number, and {first[True]}, a text; write all in one way")
 
@@ -284,7 +285,7 @@ def _annotated(
     fault: Severity,
 ) -> tuple[dict[Any, tuple[Box, ...]], set[Id], list[Finding]]:
     """The boxes of each image, the images whose boxes are not all known, and what is odd."""
-    stated = [_boxes.shown(note.get("id")) if isinstance(note, dict) else "" for note in annotations]
+    stated = [shown(note.get("id")) if isinstance(note, dict) else "" for note in annotations]
     ids = collections.Counter(stated)
 
     def name(number: int) -> str:
@@ -311,7 +312,7 @@ def _annotated(
                 sides = _around(note.get("segmentation"))
                 outlines += 1
             if not boxes.add(number, id, sides, picture.size, label):
-                text = f"its bbox {_boxes.shown(sides)} covers nothing of the image"
+                text = f"its bbox {shown(sides)} covers nothing of the image"
         except LossyBenchError as error:
             text, kind = str(error), "annotation of no image" if id is None else "image with a wrong annotation"
             if id is not None:
@@ -333,7 +334,7 @@ def _annotated(
 
 def _field(entry: Any, key: str) -> Any:
     if not isinstance(entry, dict):
-        raise LossyBenchError(f"{_boxes.shown(entry)} is no object with keys")
+        raise LossyBenchError(f"{shown(entry)} is no object with keys")
     if key not in entry:
         raise LossyBenchError(f"has no {key!r}")
     return entry[key]
@@ -346,14 +347,14 @@ def _id(entry: Any, key: str) -> Id:
     if isinstance(id, str):
         return id
     if number is None or number != int(number):
-        raise LossyBenchError(f"its {key} {_boxes.shown(id)} is neither a whole number nor a text")
+        raise LossyBenchError(f"its {key} {shown(id)} is neither a whole number nor a text")
     return int(id)
 
 
 def _one_of(note: Any, key: str, known: Mapping[Id, Any], listed: str) -> Id:
     id = _id(note, key)
     if id not in known:
-        raise LossyBenchError(f"its {key} {_boxes.shown(id)} is not among the {listed}")
+        raise LossyBenchError(f"its {key} {shown(id)} is not among the {listed}")
     return id
 
 
@@ -361,7 +362,7 @@ def _name(entry: Any, key: str) -> str:
     """A text of one line that can be written as UTF-8."""
     name = _field(entry, key)
     if not isinstance(name, str) or not name.strip() or _UNFIT.search(name) or len(name) > _LONGEST:
-        raise LossyBenchError(f"its {key} {_boxes.shown(name)} is no text of one line, of up to {_LONGEST} letters")
+        raise LossyBenchError(f"its {key} {shown(name)} is no text of one line, of up to {_LONGEST} letters")
     return name
 
 
@@ -369,7 +370,7 @@ def _file_name(image: Any) -> str:
     """The path of the file below the folder of images."""
     name = _name(image, "file_name")
     if not _below(name):
-        raise LossyBenchError(f"its file_name {_boxes.shown(name)} is no path below the folder of images")
+        raise LossyBenchError(f"its file_name {shown(name)} is no path below the folder of images")
     return name
 
 
@@ -379,14 +380,14 @@ def _size(image: dict[str, Any]) -> tuple[int, int] | None:
         return None
     width, height = (_boxes.number(side) or 0.5 for side in stated)
     if not (1 <= width < 2**31 and 1 <= height < 2**31) or (width, height) != (int(width), int(height)):
-        raise LossyBenchError(f"its width {_boxes.shown(stated[0])} and height {_boxes.shown(stated[1])} are no size")
+        raise LossyBenchError(f"its width {shown(stated[0])} and height {shown(stated[1])} are no size")
     return int(width), int(height)
 
 
 def _crowd(note: dict[str, Any]) -> bool:
     crowd = note.get("iscrowd")
     if crowd not in (None, 0, 1):
-        raise LossyBenchError(f"its iscrowd {_boxes.shown(crowd)} is neither 0 nor 1")
+        raise LossyBenchError(f"its iscrowd {shown(crowd)} is neither 0 nor 1")
     return bool(crowd)
 
 

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-import pydantic
+
+from lossybench.errors import visible
+from lossybench.settings import Settings
 
 Kind = Literal["classification", "detection"]
 Medium = Literal["image", "audio", "video"]
@@ -30,14 +32,6 @@ NO_DATA = {"@eadir", "@recycle", "#recycle", "#snapshot", "__macosx", "__pycache
 def needed(splits: Iterable[str]) -> tuple[str, ...]:
     """The splits that must have items in a data set that has these `splits`: test alone where nothing is trained."""
     return SPLITS if {"train", "val"} & set(splits) else ("test",)
-
-
-def shown(name: object) -> str:
-    """`name` as one line of printable text in UTF-8: whatever else a file's name holds is escaped as in Python."""
-    text = str(name)
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +52,7 @@ class Finding:
 
     def __post_init__(self) -> None:
         for name in ("item", "text"):
-            object.__setattr__(self, name, shown(getattr(self, name)))
+            object.__setattr__(self, name, visible(getattr(self, name)))
 
     def __str__(self) -> str:
         return f"{self.item}: {self.text}"
@@ -213,10 +207,9 @@ class Source:
                     (links if folder.is_symlink() else todo).append(folder)
 
 
-class Dataset(pydantic.BaseModel, abc.ABC):
+class Dataset(Settings, abc.ABC):
     """A source of items. The fields of a subclass are the options that a study may set."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
     name: ClassVar[str]
     medium: ClassVar[Medium]
     kind: ClassVar[Kind]

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from lossybench.data import _digits
 from lossybench.data.dataset import Box, Item
+from lossybench.settings import MOST
 
 _TRIES = 30  # places that are tried for a digit before it is left out
 _OVERLAP = 0.15  # share of the smaller box that two digits may share
@@ -19,9 +20,9 @@ class DigitScenes(_digits.DigitDataset):
     title = "Scenes of digits over photographs"
     medium = "image"
     kind = "detection"
-    train: int = Field(1200, ge=1, description="scenes to train on")
-    val: int = Field(200, ge=1, description="scenes to validate on")
-    test: int = Field(500, ge=1, description="scenes to test on")
+    train: int = Field(1200, ge=1, le=MOST, description="scenes to train on")
+    val: int = Field(200, ge=1, le=MOST, description="scenes to validate on")
+    test: int = Field(500, ge=1, le=MOST, description="scenes to test on")
     size: int = Field(128, ge=96, le=512, description="height and width in pixels; digits are 16 to 44 pixels long")
 
     def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:

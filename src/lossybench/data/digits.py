@@ -7,6 +7,7 @@ from pydantic import Field
 
 from lossybench.data import _digits
 from lossybench.data.dataset import Item
+from lossybench.settings import MOST
 
 
 class Digits(_digits.DigitDataset):
@@ -16,9 +17,9 @@ class Digits(_digits.DigitDataset):
     title = "Digits over photographs"
     medium = "image"
     kind = "classification"
-    train: int = Field(4000, ge=10, description="images to train on; 3,000 different digits, reused beyond")
-    val: int = Field(500, ge=10, description="images to validate on; 500 different digits, reused beyond")
-    test: int = Field(1500, ge=10, description="images to test on; 1,500 different digits, reused beyond")
+    train: int = Field(4000, ge=10, le=MOST, description="images to train on; 3,000 different digits, reused beyond")
+    val: int = Field(500, ge=10, le=MOST, description="images to validate on; 500 different digits, reused beyond")
+    test: int = Field(1500, ge=10, le=MOST, description="images to test on; 1,500 different digits, reused beyond")
     size: int = Field(48, ge=32, le=256, description="height and width in pixels; digits are 0.5 to 0.7 of it")
 
     def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:

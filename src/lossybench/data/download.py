@@ -7,7 +7,6 @@ import dataclasses
 import errno
 import fcntl
 import hashlib
-import lzma
 import os
 import re
 import secrets
@@ -16,11 +15,10 @@ import stat
 import tarfile
 import time
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import rarfile
@@ -36,9 +34,8 @@ PAUSE = 1.0  # seconds before the second try, doubled before each further one
 _PASSING = {408, 425, 429, 500, 502, 503, 504}  # HTTP statuses that may soon pass
 _TITLES = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256"}
 CHECKSUM = r"(?:md5:[0-9a-f]{32}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64})"
-_DAMAGE = (
-    tarfile.TarError, zipfile.BadZipFile, rarfile.Error, EOFError, zlib.error, lzma.LZMAError, NotImplementedError,
-)  # fmt: skip
+# Published archives of media unpack to about their own size, those of text to some ten times as much.
+_BOMB = 100, 1 << 30  # unpacked to more than so many times its size, and to more than so many bytes, it is refused
 
 
 @dataclasses.dataclass(frozen=True)
@@ -262,7 +259,8 @@ def unpack(archives: Mapping[str, Path], folder: Path, further: Callable[[Path],
 
     archives: files by their published names; text files are copied under that name. further: what else is to be done
     in the folder before it is published. Raises LossyBenchError for a damaged archive; for one with absolute paths,
-    "..", links or devices, of which nothing is then kept; and when a rar archive needs a program that is not there.
+    "..", links or devices, or that unpacks to very much more than its size, of which nothing is then kept; and when a
+    rar archive needs a program that is not there.
     """
     with _disk(folder.parent, folder.name), _locked(folder):
         if folder.is_dir():
@@ -289,13 +287,20 @@ def unpack_into(archive: Path, folder: Path) -> None:
     """Unpack one archive into a folder that is there; errors as of `unpack`."""
     try:
         with _members(archive) as members:
-            for name, is_folder, is_file, _ in members:
+            times, most = _BOMB
+            most = max(most, times * archive.stat().st_size)
+            if (size := sum(member.size for member in members)) > most:
+                raise LossyBenchError(
+                    f"{archive}: unsafe: it would unpack to {size} bytes, more than {times} times its size; unpack it "
+                    "yourself and name the folder as `path`"
+                )
+            for name, is_folder, is_file, _, _ in members:
                 path = PurePosixPath(name.replace("\\", "/"))
                 if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
                     raise LossyBenchError(f"{archive}: unsafe: {name!r} would be written outside its folder")
                 if not (is_folder or is_file):
                     raise LossyBenchError(f"{archive}: unsafe: {name!r} is a link or device, not a plain file")
-            for name, is_folder, _, opened in tqdm(members, desc=f"unpack {archive.name}", unit="file", delay=2):
+            for name, is_folder, _, _, opened in tqdm(members, desc=f"unpack {archive.name}", unit="file", delay=2):
                 target = folder / name
                 (target if is_folder else target.parent).mkdir(parents=True, exist_ok=True)
                 if not is_folder:
@@ -306,28 +311,55 @@ def unpack_into(archive: Path, folder: Path) -> None:
             f"{archive}: rar archives are unpacked by bsdtar, unar, unrar or 7z, and none is there; install one, on "
             "Debian or Ubuntu the package libarchive-tools, or unpack it yourself and name the folder as `path`"
         ) from None
-    except _DAMAGE as error:
+    except LossyBenchError:
+        raise
+    except Exception as error:  # the libraries have no common class for what they raise of damaged archives
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        why = " ".join(str(error).split())[:300] or type(error).__name__
         raise LossyBenchError(
-            f"{archive}: not a whole zip, tar or rar archive ({error}); remove it and run again"
+            f"{archive}: not a whole zip, tar or rar archive that can be unpacked ({why}); remove it and run again"
         ) from None
 
 
+class _Member(NamedTuple):
+    """One member of an archive. opened: a function that opens it."""
+
+    name: str
+    is_folder: bool
+    is_file: bool
+    size: int
+    opened: Callable[[], Any]
+
+
 @contextlib.contextmanager
-def _members(archive: Path) -> Iterator[list[tuple[str, bool, bool, Callable[[], Any]]]]:
-    """Of each member its name, whether it is a folder, whether it is a plain file, and what opens it.
+def _members(archive: Path) -> Iterator[list[_Member]]:
+    """The members of an archive, as it lists them.
 
     The members are written by hand: tarfile's own filters came with Python 3.11.4, and Debian 12 has 3.11.2.
     """
     if rarfile.is_rarfile(archive):
         with rarfile.RarFile(archive) as rar:
-            yield [(one.filename, one.is_dir(), one.is_file(), partial(rar.open, one)) for one in rar.infolist()]
+            yield [
+                _Member(one.filename, one.is_dir(), one.is_file(), one.file_size, partial(rar.open, one))
+                for one in rar.infolist()
+            ]
     elif zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as content:
             plain = (0, stat.S_IFREG, stat.S_IFDIR)  # 0 where the archiver knew no Unix modes
             yield [
-                (one.filename, one.is_dir(), stat.S_IFMT(one.external_attr >> 16) in plain, partial(content.open, one))
+                _Member(
+                    one.filename,
+                    one.is_dir(),
+                    stat.S_IFMT(one.external_attr >> 16) in plain,
+                    one.file_size,
+                    partial(content.open, one),
+                )
                 for one in content.infolist()
             ]
     else:
         with tarfile.open(archive) as tar:
-            yield [(one.name, one.isdir(), one.isreg(), partial(tar.extractfile, one)) for one in tar.getmembers()]
+            yield [
+                _Member(one.name, one.isdir(), one.isreg(), one.size, partial(tar.extractfile, one))
+                for one in tar.getmembers()
+            ]

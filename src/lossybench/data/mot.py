@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-from pathlib import Path
 
 from pydantic import Field, NonNegativeInt, model_validator
 
@@ -12,13 +11,14 @@ from lossybench.data import _boxes, _mot
 from lossybench.data._files import Entry, Survey, compressed_before
 from lossybench.data.dataset import SPLITS, Description, Finding, Source
 from lossybench.errors import LossyBenchError, nearest
+from lossybench.settings import Place
 
 
 class Mot(_mot.MotClips):
     """One sequence, or a folder of sequences (see _mot)."""
 
     name = "mot"
-    path: Path = Field(description="folder of a sequence, or of several")
+    path: Place = Field(description="folder of a sequence, or of several")
     objects: list[str] | dict[str, NonNegativeInt] = Field(
         ["pedestrian"],
         min_length=1,

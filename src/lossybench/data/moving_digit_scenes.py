@@ -7,6 +7,7 @@ from pydantic import Field
 
 from lossybench.data import _digits
 from lossybench.data.dataset import Box, Item
+from lossybench.settings import MOST
 
 _TRIES = 30  # courses that are tried for a digit before it is left out
 _OVERLAP = 0.15  # share of the smaller box that two digits may share in any frame
@@ -19,9 +20,9 @@ class MovingDigitScenes(_digits.DigitDataset):
     title = "Scenes of moving digits over panning photographs"
     medium = "video"
     kind = "detection"
-    train: int = Field(300, ge=1, description="clips to train on")
-    val: int = Field(60, ge=1, description="clips to validate on")
-    test: int = Field(200, ge=1, description="clips to test on")
+    train: int = Field(300, ge=1, le=MOST, description="clips to train on")
+    val: int = Field(60, ge=1, le=MOST, description="clips to validate on")
+    test: int = Field(200, ge=1, le=MOST, description="clips to test on")
     size: int = Field(96, ge=64, le=512, description="height and width in pixels; digits are 20 to 34 pixels long")
     frames: int = Field(16, ge=2, le=250, description="frames in each clip, at 25 frames/s")
 

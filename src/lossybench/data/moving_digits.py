@@ -10,6 +10,7 @@ from pydantic import Field
 
 from lossybench.data import _digits
 from lossybench.data.dataset import Item
+from lossybench.settings import MOST
 
 # Offset of the centre (in units of `reach`: right, down) and change of extent, at time t in 0..1.
 _Path = Callable[[float], tuple[float, float, float]]
@@ -48,9 +49,9 @@ class MovingDigits(_digits.DigitDataset):
     medium = "video"
     kind = "classification"
     classes: ClassVar[list[str]] = list(_MOTIONS)
-    train: int = Field(1200, ge=9, description="clips to train on")
-    val: int = Field(200, ge=9, description="clips to validate on")
-    test: int = Field(600, ge=9, description="clips to test on; 1,500 different digits, reused beyond")
+    train: int = Field(1200, ge=9, le=MOST, description="clips to train on")
+    val: int = Field(200, ge=9, le=MOST, description="clips to validate on")
+    test: int = Field(600, ge=9, le=MOST, description="clips to test on; 1,500 different digits, reused beyond")
     size: int = Field(64, ge=64, le=256, description="height and width in pixels")
     frames: int = Field(16, ge=8, le=250, description="frames in each clip, at 25 frames/s")
 

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from lossybench.data import _espeak, audio_io
 from lossybench.data.dataset import SPLITS, Dataset, Description, Finding, Item
+from lossybench.settings import MOST
 
 # Two of the rhyming sets of the Modified Rhyme Test, which speech coders are measured with (House et al., J. Acoust.
 # Soc. Am. 37, 1965; ANSI/ASA S3.2): words differ in their first consonant only, which codecs blur first.
@@ -31,9 +32,9 @@ class SpokenWords(Dataset):
     """Twelve rhyming words of one second, balanced, peak-normalised. The group is the voice, each in one split only."""
 
     name: ClassVar[str] = "spoken_words"
-    train: int = Field(2400, ge=12, description="clips to train on")
-    val: int = Field(400, ge=12, description="clips to validate on")
-    test: int = Field(1200, ge=12, description="clips to test on")
+    train: int = Field(2400, ge=12, le=MOST, description="clips to train on")
+    val: int = Field(400, ge=12, le=MOST, description="clips to validate on")
+    test: int = Field(1200, ge=12, le=MOST, description="clips to test on")
     sample_rate: int = Field(16000, ge=8000, le=48000, description="sampling rate (Hz)")
 
     def describe(self, seed: int) -> Description:

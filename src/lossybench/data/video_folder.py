@@ -8,6 +8,7 @@ from pydantic import Field
 from lossybench.data import _videos
 from lossybench.data._files import ClassFolders, Entry
 from lossybench.data.dataset import Finding
+from lossybench.settings import MOST
 
 
 class VideoFolder(ClassFolders):
@@ -19,7 +20,9 @@ class VideoFolder(ClassFolders):
     name = "video_folder"
     medium = "video"
     extensions = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp")
-    max_frames: int | None = Field(None, ge=1, description="frames kept of each clip, from its start; null: all")
+    max_frames: int | None = Field(
+        None, ge=1, le=MOST, description="frames kept of each clip, from its start; null: all"
+    )
 
     def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
         return _videos.read(entry.path, 0, self.max_frames, whole=True)

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lossybench.artifacts import damaged, publish, write_json
-from lossybench.errors import LossyBenchError, nearest
+from lossybench.errors import LossyBenchError, naming, nearest
 from lossybench.models.inputs import Input
 
 if TYPE_CHECKING:
     import torch
 
+_INFO_TYPES = {"arch": str, "medium": str, "kind": str, "classes": list, "input": dict, "weights_sha256": str}
 WEIGHTS, INFO, HISTORY = "weights.safetensors", "model.json", "history.json"
 
 
@@ -112,17 +113,24 @@ def read_info(model_dir: Path) -> dict[str, Any]:
     """The content of model.json in the folder `model_dir`. Raises LossyBenchError where it is missing or damaged."""
     path = Path(model_dir) / INFO
     try:
-        return json.loads(path.read_bytes())
+        info = json.loads(path.read_bytes())
+        for key, kind in _INFO_TYPES.items():
+            if not isinstance(info[key], kind):
+                raise ValueError(f"{key!r} is a {type(info[key]).__name__}, not a {kind.__name__}")
+        Input.of(info)
+        return info
     except FileNotFoundError:
         raise LossyBenchError(f"{model_dir}: no {INFO} here; train the model first") from None
-    except ValueError as error:
-        raise damaged(path, error) from None
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise damaged(path, error if isinstance(error, ValueError) else repr(error)) from None
 
 
 def load(model_dir: Path, device: str = "cpu") -> tuple[torch.nn.Module, dict[str, Any]]:
     """The model in the folder `model_dir`, in evaluation mode on the torch device `device`, and its model.json.
 
-    Raises LossyBenchError where a file is missing, or the weights are not those that model.json was written for.
+    Raises LossyBenchError where a file is missing, or the weights are not those that model.json was written for, or are
+    none of this architecture. Both files may come from a stranger: nothing in them is executed, but for an existing
+    model's own code (see `existing`).
     """
     from safetensors.torch import load as load_weights
 
@@ -134,11 +142,13 @@ def load(model_dir: Path, device: str = "cpu") -> tuple[torch.nn.Module, dict[st
         raise LossyBenchError(f"{path}: missing; train the model again") from None
     if hashlib.sha256(content).hexdigest() != info["weights_sha256"]:
         raise damaged(path, f"not what this {INFO} was written for")
-    if "existing" in info:
-        # Imported by name, so that the fingerprint of a model that is trained here does not cover this module.
-        existing: Any = importlib.import_module("lossybench.models.existing")
-        model = existing.rebuild(info, load_weights(content))
-    else:
-        model = build(info["arch"], info["medium"], info["kind"], len(info["classes"]), Input.of(info))
-        model.load_state_dict(load_weights(content))
+    with naming(model_dir):
+        state = load_weights(content)
+        if "existing" in info:
+            # Imported by name, so that the fingerprint of a model that is trained here does not cover this module.
+            existing: Any = importlib.import_module("lossybench.models.existing")
+            model = existing.rebuild(info, state)
+        else:
+            model = build(info["arch"], info["medium"], info["kind"], len(info["classes"]), Input.of(info))
+            model.load_state_dict(state)
     return model.to(device).eval(), info

@@ -10,16 +10,18 @@ import hashlib
 import importlib.util
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import Field
+from pydantic import Field, Strict
 
 from lossybench.errors import LossyBenchError, explain, nearest
 from lossybench.pictures import Interpolation
+from lossybench.settings import MOST, Settings, Shape
 
 Form = Literal["published", "state", "exported", "onnx", "torchscript"]
 PUBLISHED = "torchvision/"
@@ -32,15 +34,27 @@ _SUFFIXES: dict[str, Form] = {
     ".onnx": "onnx",
     **dict.fromkeys((".pt", ".pth", ".ts", ".torchscript"), "torchscript"),
 }  # of files that hold a whole program
+LARGEST_LIST = 2**24  # bytes of a file of names
 _PLACE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
 
 
-class Normalise(pydantic.BaseModel):
+def _as_text(value: Any) -> Any:
+    return str(value) if type(value) is int else value
+
+
+# The name of a class, which may be a number: YAML then gives no text.
+_Name = Annotated[str, pydantic.BeforeValidator(_as_text, json_schema_input_type=str | int)]
+
+
+class Normalise(Settings):
     """(x - mean) / std of each channel, where x are pixels in [0, 1] or samples in [-1, 1)."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-    mean: tuple[float, ...] = Field(min_length=1, description="one number, or one for each of R, G, B")
-    std: tuple[float, ...] = Field(min_length=1, description="one number, or one for each of R, G, B; none is 0")
+    mean: Annotated[tuple[float, ...], Strict(False)] = Field(
+        min_length=1, description="one number, or one for each of R, G, B"
+    )
+    std: Annotated[tuple[float, ...], Strict(False)] = Field(
+        min_length=1, description="one number, or one for each of R, G, B; none is 0"
+    )
 
     @pydantic.field_validator("mean", "std")
     @classmethod
@@ -52,10 +66,10 @@ class Normalise(pydantic.BaseModel):
         return values
 
 
-class ExistingSettings(pydantic.BaseModel):
+class ExistingSettings(Settings):
     """A model that exists already, and what it expects of its input."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, populate_by_name=True)
+    model_config = pydantic.ConfigDict(populate_by_name=True)
 
     checkpoint: str = Field(
         min_length=1,
@@ -67,13 +81,13 @@ class ExistingSettings(pydantic.BaseModel):
         None, alias="class", description="what makes the network: module:Class, found beside the config or installed"
     )
     arguments: dict[str, Any] = Field({}, description="keyword arguments of the class")
-    classes: int | list[str] | dict[str, int] | str | None = Field(
+    classes: Annotated[int, Field(ge=1, le=MOST)] | list[_Name] | dict[_Name, int] | str | None = Field(
         None,
         description="which class each output of the model is: names in the order of the outputs, a file of one name a "
         "line (or a JSON list), {name: output}, or how many there are if they are named 0, 1, 2 and so on. Names are "
         "those of the data set; outputs of other classes are wrong answers. Published weights bring their own names",
     )
-    input_size: tuple[int, ...] | None = Field(
+    input_size: Shape | None = Field(
         None,
         description="what the model sees: [height, width], [samples], or [frames, height, width]; by default that of "
         "its published weights, else the size of the items, which must then be all alike",
@@ -81,6 +95,7 @@ class ExistingSettings(pydantic.BaseModel):
     resize: int | None = Field(
         None,
         ge=1,
+        le=65_535,
         description="pixels that a picture's shorter side is brought to before the centre of `input_size` is cut out; "
         "when left out, the largest centre of that shape is resized",
     )
@@ -137,11 +152,13 @@ def read(
     work, and classes that the model does not know.
     """
     try:
-        made = ExistingSettings(**settings)
+        made = ExistingSettings.model_validate(settings)
     except pydantic.ValidationError as error:
         fields = {field.alias or name: field for name, field in ExistingSettings.model_fields.items()}
-        problem = error.errors()[0]
-        loc = tuple(part for part in problem["loc"] if not str(part).startswith(("list[", "dict[", "str")))
+        # Of the types that `classes` may have, the one that fits best; their names are none of the key's.
+        problem = max(error.errors(), key=lambda one: len(one["loc"]))
+        hint = re.compile(r"(list|dict|function-\w+|constrained-\w+|str|int)(\[.*)?", re.DOTALL)
+        loc = tuple(part for part in problem["loc"] if not hint.fullmatch(str(part)))
         raise LossyBenchError(explain({**problem, "loc": loc}, fields, "model setting")) from None
     how = form(arch, made)
     if how == "published":
@@ -154,7 +171,9 @@ def read(
             raise _wrong("classes", f"missing; name the class of each output, in order, as the data set does: {names}")
     if made.class_:
         module = made.class_.partition(":")[0].partition(".")[0]
-        if importlib.util.find_spec(module) is None:
+        if module in sys.stdlib_module_names:  # os:system would run whatever `arguments` say
+            raise _wrong("class", f"{module} is a module of Python itself; name what makes the network")
+        if _spec(module) is None:
             raise _wrong("class", f"no module {module!r}; put it beside the config, or on PYTHONPATH")
     elif made.arguments:
         raise _wrong("arguments", "they are those of `class`, which is missing")
@@ -223,13 +242,13 @@ def checkpoint_file(text: str) -> Path:
     """
     package, colon, inside = text.partition(":")
     if colon and package.isidentifier():
-        spec = importlib.util.find_spec(package)
+        spec = _spec(package)
         if spec is None or not spec.submodule_search_locations:
             raise _wrong("checkpoint", f"{text}: no package {package!r} is installed")
         path = Path(spec.submodule_search_locations[0]) / inside
     else:
         path = Path(text)
-    if not path.is_file():
+    if not _is_file(path):
         raise _wrong("checkpoint", f"{path}: no such file; paths count from the folder in which you run")
     return path
 
@@ -250,8 +269,23 @@ def _sha256(path: Path, size: int, when: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _spec(module: str) -> Any:
+    """How Python would import the top-level `module`, which it does not do; None for a module that it cannot find."""
+    try:
+        return importlib.util.find_spec(module)
+    except ValueError:  # __main__
+        return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or with a NUL
+        return False
+
+
 def _existing_file(text: str) -> Path:
-    if not Path(text).is_file():
+    if not _is_file(Path(text)):
         raise _wrong("classes", f"{text}: no such file; give a file of names, or a list")
     return Path(text)
 
@@ -262,11 +296,16 @@ def named(classes: int | list[str] | dict[str, int] | str) -> dict[str, int]:
         return {str(number): number for number in range(classes)}
     if isinstance(classes, str):
         path = _existing_file(classes)
-        text = path.read_text()
+        if path.stat().st_size > LARGEST_LIST:
+            raise LossyBenchError(f"{path}: has more than {LARGEST_LIST:,} bytes; give a file of the classes' names")
         try:
-            classes = list(map(str, json.loads(text))) if path.suffix == ".json" else text.splitlines()
-        except ValueError as error:
-            raise LossyBenchError(f"{path}: not a JSON list of names ({error})") from None
+            text = path.read_text(encoding="utf-8-sig")
+            found = json.loads(text) if path.suffix == ".json" else text.splitlines()
+        except (ValueError, RecursionError) as error:
+            raise LossyBenchError(f"{path}: neither names in UTF-8, one a line, nor a JSON list ({error})") from None
+        if not isinstance(found, list) or not all(isinstance(name, (str, int)) for name in found):
+            raise LossyBenchError(f"{path}: not a JSON list of names")
+        classes = list(map(str, found))
         while classes and not classes[-1].strip():
             classes.pop()
     listed = classes.items() if isinstance(classes, dict) else ((name.strip(), i) for i, name in enumerate(classes))
@@ -275,8 +314,8 @@ def named(classes: int | list[str] | dict[str, int] | str) -> dict[str, int]:
         counts = Counter(pair[part] for pair in pairs)
         if twice := [value for value, count in counts.items() if count > 1]:
             raise _wrong("classes", f"{what} {twice[0]!r} is there twice; each must be one class")
-    if any(output < 0 for _, output in pairs):
-        raise _wrong("classes", "outputs count from 0")
+    if any(not 0 <= output < MOST for _, output in pairs):
+        raise _wrong("classes", f"outputs count from 0, up to {MOST:,}")
     return dict(pairs)
 
 

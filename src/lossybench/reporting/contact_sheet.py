@@ -18,13 +18,14 @@ from scipy import signal
 from lossybench import codecs
 from lossybench.artifacts import iter_rows, read_meta
 from lossybench.conditions import ORIGINAL
-from lossybench.errors import LossyBenchError, naming
+from lossybench.errors import LossyBenchError, naming, visible
 from lossybench.reporting import style
 from lossybench.reporting.summary import amount
 
 ITEMS = 2
 LARGEST_CROP = 128  # pixels of a side; in a larger crop the blocks would be too small to see
 WINDOW_S = 0.025  # seconds of a spectrogram's window, as is usual for speech
+LONGEST_NAME = 60  # characters of an item or class in a title
 RANGE_DB = 80.0  # how far below the loudest point of the originals spectrograms show
 
 
@@ -63,8 +64,8 @@ def draw(data: Path, compressed: list[Path], out: Path) -> None:
         blocks = figure.subfigures(len(samples), 1, squeeze=False)[:, 0]
         loudest = _loudest(sheet, samples) if audio else 0.0
         for block, item in zip(blocks, samples, strict=True):
-            truth = "" if item["label"] < 0 else f", class {meta['classes'][item['label']]}"
-            block.suptitle(f"item {item['id']}{truth}", fontsize=10)
+            truth = "" if item["label"] < 0 else f", class {_short(meta['classes'][item['label']])}"
+            block.suptitle(f"item {_short(item['id'])}{truth}", fontsize=10)
             axes = block.subplots(len(rows), columns, squeeze=False)
             for i, codec in enumerate(rows):
                 cells = [*sheet[ORIGINAL].values(), *sheet[codec].values()]
@@ -85,6 +86,12 @@ def draw(data: Path, compressed: list[Path], out: Path) -> None:
                 shown = [ax for ax in axes.flat if ax.figure is not None]
                 block.colorbar(shades, ax=shown, label="level (dB of a full-scale sine)", fraction=0.02, aspect=40)
         style.save(figure, out)
+
+
+def _short(name: str) -> str:
+    """A name on one line that fits a title; of a long one the end, where file names differ."""
+    name = visible(name)
+    return name if len(name) <= LONGEST_NAME else f"…{name[-LONGEST_NAME:]}"
 
 
 def _samples(data: Path) -> list[dict[str, Any]]:

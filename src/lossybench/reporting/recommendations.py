@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from lossybench.artifacts import publish
 from lossybench.conditions import ORIGINAL
+from lossybench.errors import visible
 from lossybench.reporting.attack_page import defences
 from lossybench.reporting.summary import (
     METRIC_TITLES,
@@ -131,7 +133,7 @@ def _overview(tasks: list[Summary]) -> str:
     ]
     for cells, best in _headline_rows(tasks):
         lines.append(f"| {' | '.join(f'**{cell}**' if best else cell for cell in cells)} |")
-    twice = [f"{tables.task} ({tables.compressed_before})" for tables in tasks if tables.compressed_before]
+    twice = [f"{tables.task} ({_as_text(tables.compressed_before)})" for tables in tasks if tables.compressed_before]
     if twice:
         lines += ["", f"Originals that were compressed before: {_listed(twice)}. {_TWICE}"]
     return "\n".join(lines)
@@ -210,8 +212,9 @@ def _before_text(tables: Summary) -> str:
     if not tables.compressed_before:
         return ""
     card = tables.meta.get("card", {}).get("prior_compression", "")
-    told = f" ({card})" if card else ""
-    return f"**Compressed twice.** The originals were compressed before: {tables.compressed_before}{told}."
+    told = f" ({_as_text(card)})" if card else ""
+    before = _as_text(tables.compressed_before)
+    return f"**Compressed twice.** The originals were compressed before: {before}{told}."
 
 
 def _reference_text(tables: Summary) -> str:
@@ -463,3 +466,8 @@ def _listed(words: Iterable[str]) -> str:
     """The words as a text: "a", "a and b", "a, b and c"."""
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def _as_text(words: str) -> str:
+    """The `words` of a data set's card in Markdown, as they are: no markup, no HTML, one line."""
+    return re.sub(r"([\\`*_\[\]<>|~&#])", r"\\\1", visible(words))

@@ -48,6 +48,7 @@ _RC: dict[Any, Any] = {
     "grid.linewidth": 0.7,
     "lines.linewidth": 1.5,
     "lines.markersize": 4.5,
+    "text.parse_math": False,  # a class may be named "$x^2$", and a name is no formula
     "svg.hashsalt": "lossybench",  # without it the ids inside an SVG would differ from run to run
 }
 

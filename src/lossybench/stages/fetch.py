@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from lossybench import artifacts, codecs, data
 from lossybench.conditions import ORIGINAL
-from lossybench.data.dataset import Finding, Item, lacking, shown
-from lossybench.errors import LossyBenchError, naming
+from lossybench.data.dataset import Finding, Item, lacking
+from lossybench.errors import LossyBenchError, naming, visible
 from lossybench.pictures import Scale
 from lossybench.sources import check
 
@@ -75,7 +75,7 @@ def fetch(
                     raise LossyBenchError(f"data set {adapter!r}: two items share the id {item.id!r}")
                 seen.add(item.id)
                 try:
-                    with naming(f"item {shown(item.id)}"):
+                    with naming(f"item {visible(item.id)}"):
                         if scaled:
                             item = dataclasses.replace(item, media=scaled.apply(item.media))
                         payload = original.encode(item.media, 0, item.sampling_rate).payload

@@ -9,39 +9,40 @@ import pydantic
 from pydantic import Field
 
 from lossybench.errors import LossyBenchError, explain
+from lossybench.settings import MOST, Settings, Shape
 
 
-class Adversary(pydantic.BaseModel):
+class Adversary(Settings):
     """How training batches are attacked: see `training.perturb`."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
     epsilon: float = Field(gt=0, le=1, description="L-infinity bound as a share of full scale")
-    steps: int = Field(ge=1, description="gradient steps an attack")
+    steps: int = Field(ge=1, le=MOST, description="gradient steps an attack")
 
 
-class TrainingSettings(pydantic.BaseModel):
+class TrainingSettings(Settings):
     """How a model is trained. What a study leaves out is set by the architecture, then by DEFAULTS for its task."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-    epochs: int = Field(ge=1, description="passes over the training items")
-    batch_size: int = Field(ge=1, description="examples a step")
+    epochs: int = Field(ge=1, le=MOST, description="passes over the training items")
+    batch_size: int = Field(ge=1, le=MOST, description="examples a step")
     learning_rate: float = Field(gt=0, description="peak of the one-cycle schedule of AdamW")
     weight_decay: float = Field(0.05, ge=0, description="of AdamW, decoupled; on matrices and kernels only")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="of the cross-entropy; classification only")
     shift: float = Field(0.1, ge=0, le=0.5, description="augmentation: largest random shift, as a share of the size")
     gain: float = Field(0.2, ge=0, lt=1, description="augmentation: largest random change of contrast or amplitude")
     flip: bool = Field(False, description="augmentation: mirror half of the pictures; not for digits or text")
-    draws: int = Field(3, ge=1, description="compressed versions kept of each item in mixed training; one an epoch")
-    input_size: tuple[int, ...] | None = Field(
+    draws: int = Field(
+        3, ge=1, le=MOST, description="compressed versions kept of each item in mixed training; one an epoch"
+    )
+    input_size: Shape | None = Field(
         None,
         description="what the model sees: [height, width], [samples], or [frames, height, width] to classify video; "
         "by default the size of the items, which must then be all alike",
     )
-    frames_per_clip: int = Field(6, ge=1, description="frames a clip to learn from; video detection only")
-    frame_stride: int = Field(4, ge=1, description="evaluate every n-th frame of a clip; video detection only")
-    validate_every: int = Field(1, ge=1, description="epochs between validations; the last epoch always is validated")
+    frames_per_clip: int = Field(6, ge=1, le=MOST, description="frames a clip to learn from; video detection only")
+    frame_stride: int = Field(4, ge=1, le=MOST, description="evaluate every n-th frame of a clip; video detection only")
+    validate_every: int = Field(
+        1, ge=1, le=MOST, description="epochs between validations; the last epoch always is validated"
+    )
     minimum: float | None = Field(
         None,
         ge=0,
@@ -64,6 +65,7 @@ class TrainingSettings(pydantic.BaseModel):
     )
 
 
+AXES = {"audio": 1, "image": 2, "video": 3}  # of what a model sees
 DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
     ("image", "classification"): {"epochs": 8, "batch_size": 32, "learning_rate": 5e-3},
     ("audio", "classification"): {"epochs": 8, "batch_size": 32, "learning_rate": 4e-3, "gain": 0.5},
@@ -82,11 +84,16 @@ def read(
     detector that shall be trained adversarially.
     """
     try:
-        made = TrainingSettings(**{**DEFAULTS[medium, kind], **(arch or {}), **settings})
+        made = TrainingSettings.model_validate({**DEFAULTS[medium, kind], **(arch or {}), **settings})
     except pydantic.ValidationError as error:
         nested = {f"adversarial.{name}": field for name, field in Adversary.model_fields.items()}
         fields = {**TrainingSettings.model_fields, **nested}
         raise LossyBenchError(explain(error.errors()[0], fields, "training setting")) from None
+    axes = AXES[medium] - ((medium, kind) == ("video", "detection"))  # a detector sees the frames about one frame
+    if made.input_size and len(made.input_size) != axes:
+        raise LossyBenchError(
+            f"training setting 'input_size': {list(made.input_size)} must have {axes} numbers for {medium} {kind}"
+        )
     if made.adversarial and kind != "classification":
         raise LossyBenchError(f"{medium} {kind} is not trained adversarially, only classification is; leave it out")
     return made

@@ -26,8 +26,8 @@ from lossybench.codecs.codec import medium_of
 from lossybench.conditions import ORIGINAL
 from lossybench.config import TaskConfig, read
 from lossybench.data._files import Entry, FileDataset, Survey, lossy_coding
-from lossybench.data.dataset import SPLITS, Finding, Item, Severity, lacking, shown
-from lossybench.errors import LossyBenchError, naming
+from lossybench.data.dataset import SPLITS, Finding, Item, Severity, lacking
+from lossybench.errors import LossyBenchError, naming, visible
 from lossybench.fidelity import measure, rate_of
 from lossybench.models.existing_settings import is_existing
 from lossybench.pictures import Scale
@@ -119,7 +119,7 @@ def examine(
             report.findings.append(Finding("two items of one id", "error", id, "give each item an id of its own"))
         ids.add(id)
         try:
-            with naming(f"item {shown(id)}"):
+            with naming(f"item {visible(id)}"):
                 if scaled:
                     media = scaled.apply(media)
                 original.check(0, medium_of(media), rate, media.shape)
@@ -164,7 +164,7 @@ def _opened(dataset: data.Dataset, adapter: str, seed: int) -> tuple[Report, set
     except LossyBenchError as error:
         unusable = Finding("unusable", "error", adapter, str(error))
         return Report(adapter, dataset.medium, "", [], [unusable]), set(), iter(())
-    title = shown(about.card.get("title", adapter))
+    title = visible(about.card.get("title", adapter))
     report = Report(f"{title} ({adapter})", about.medium, about.kind, about.classes, [])
     report.prior = about.card.get("prior_compression", "not stated")
     splits = set(about.counts or ())
@@ -389,7 +389,7 @@ def text(report: Report) -> str:
         lines += ["  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
         size, duration = sum(cost.bytes for cost in report.costs), sum(cost.seconds for cost in report.costs)
         lines.append(f"  together {_bytes(size)}, {_duration(duration)}")
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))
 
 
 def _spread(findings: list[Finding]) -> list[Finding]:
@@ -412,7 +412,7 @@ def _items(report: Report) -> list[str]:
     titles = dict(enumerate(report.classes)) | ({-1: "items without boxes"} if report.boxes else {})
     for label, title in titles.items():
         of = unit if label >= 0 else ""
-        lines.append(f"    {shown(title)}{of}: " + ", ".join(f"{counts[split, label]} {split}" for split in splits))
+        lines.append(f"    {visible(title)}{of}: " + ", ".join(f"{counts[split, label]} {split}" for split in splits))
     return lines
 
 
