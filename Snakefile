@@ -1,4 +1,4 @@
-"""LossyBench: fetch -> compress -> train -> evaluate -> attack -> aggregate -> report.
+"""LossyBench: fetch -> preflight -> compress -> train -> evaluate -> attack -> aggregate -> report.
 
 The study is config.yaml, or what `--configfile` names. The package in src/ does the work and decides what is made;
 the rules in workflow/rules only say which job makes which file from which.
@@ -104,6 +104,7 @@ onstart:
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/fetch.smk"
+include: "workflow/rules/preflight.smk"
 include: "workflow/rules/compress.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/adopt.smk"

@@ -50,6 +50,12 @@ def project(folder: Path, study: dict[str, Any] | None = None, name: str = CONFI
     return folder
 
 
+def copied(finished: Path, folder: Path) -> Path:
+    """A copy of a finished study, time stamps kept."""
+    shutil.copytree(finished, folder)
+    return folder
+
+
 def command(*arguments: str) -> list[str]:
     """Snakemake on the study."""
     return [sys.executable, "-m", "snakemake", "--configfile", CONFIG, *arguments]

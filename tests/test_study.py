@@ -270,7 +270,7 @@ def test_plan_costs_each_job_once():
     costs = list(plan.costs(loaded))
     by_stage = collections.Counter(cost.stage for cost in costs)
     assert by_stage["report"] == len(loaded.tasks) + jobs["contact_sheet"] + jobs["recommend"]
-    for stage in ("fetch", "compress", "train", "evaluate", "attack", "aggregate"):
+    for stage in ("fetch", "preflight", "compress", "train", "evaluate", "attack", "aggregate"):
         assert by_stage[stage] == jobs[stage]
     assert all(0 <= cost.with_gpu <= cost.seconds for cost in costs)
 
@@ -308,7 +308,8 @@ def test_plan_table_says_what_a_cluster_sees():
     models = sum(len(loaded.models(task)) for task in loaded.tasks)
     assert rows["evaluate"][:2] == [str(len([p for t in loaded.tasks for p in loaded.all_outcomes(t)])), str(models)]
     assert rows["compress"][:2] == ["18", "12"]  # two levels a codec and part travel together, and both of originals
-    assert rows["total"][0] == str(sum(plan.jobs(loaded).values()) - 1)  # `all` is no job
+    # `all` is no job, and `cleared` none of the cluster.
+    assert rows["total"][0] == str(sum(plan.jobs(loaded).values()) - 1 - len(loaded.tasks))
 
 
 def test_matched_models_of_some_levels():

@@ -337,3 +337,30 @@ def test_a_run_of_any_few_steps_is_trained(toy, tmp_path):
     for steps in (1, 2, 3, 4, 5, 8):
         history = json.loads(_train(toy, tmp_path / str(steps), [toy[1]], epochs=steps, batch_size=64)[models.HISTORY])
         assert len(history) == steps and all(np.isfinite(entry["loss"]) for entry in history)
+
+
+def test_a_run_of_one_step_learns(toy, tmp_path):
+    """The last step of a one-cycle schedule has next to no learning rate, and here it is the only one."""
+    _train(toy, tmp_path / "m", [toy[1]], epochs=1, batch_size=64, weight_decay=0)
+    trained, _ = models.load(tmp_path / "m")
+    torch.manual_seed(0)
+    fresh = models.build("resnet", "image", "classification", 2, Input((32, 32)))
+    moved = [(a - b).abs().max() for a, b in zip(trained.parameters(), fresh.parameters(), strict=True)]
+    assert min(moved) > 1e-4
+
+
+@pytest.mark.parametrize(("items", "classes", "batch"), [(1, 1, 1), (1, 1, 8), (2, 300, 1), (3, 2, 2)])
+def test_a_run_on_next_to_nothing_is_trained(tmp_path, items, classes, batch):
+    names = ["Cat", "cat", *(f"c{number}" for number in range(298))][:classes]
+    rows = [
+        media_tables.data_row(f"{split}{number}", split, picture, label % classes)
+        for split, count in (("train", items), ("val", 1))
+        for number, (picture, label) in enumerate(media_tables.bright_halves(count))
+    ]
+    data = media_tables.write_data(tmp_path / "d.parquet", rows, "image", "classification", names)
+    part = media_tables.write_compressed(tmp_path / "p.parquet", data, "original", 0, ("train", "val"))
+    for epochs in (1, 2, 3):
+        settings = {"epochs": epochs, "batch_size": batch, "device": "cpu"}
+        train(data, [part], "toy", "resnet", "original", tmp_path / str(epochs), settings, 0)
+        history = json.loads((tmp_path / str(epochs) / models.HISTORY).read_text())
+        assert len(history) == epochs and all(np.isfinite(entry["loss"]) for entry in history)

@@ -5,7 +5,6 @@ Which jobs ran is read from the files: a job that ran has replaced its outputs.
 
 import os
 import re
-import shutil
 import signal
 import string
 import subprocess
@@ -45,9 +44,7 @@ def _remade(before: dict[str, int], after: dict[str, int]) -> set[str]:
 @pytest.fixture
 def copy(finished, tmp_path):
     """A finished study of one's own, time stamps kept."""
-    folder = tmp_path / "copy"
-    shutil.copytree(finished, folder)
-    return folder
+    return small_study.copied(finished, tmp_path / "copy")
 
 
 def _replace(path: Path, old: str, new: str) -> None:

@@ -24,7 +24,7 @@ from lossybench import commands
 from lossybench.errors import LossyBenchError, nearest, visible
 
 MOST = 4000  # the characters of an error that are printed
-STAGES = ("fetch", "compress", "train", "adopt", "evaluate", "attack", "aggregate")
+STAGES = ("fetch", "adopt", "preflight", "compress", "train", "evaluate", "attack", "aggregate")
 COMMANDS = {name: f"stages.{name}:{name}" for name in STAGES} | {
     "figures": "stages.report:figures",
     "contact-sheet": "stages.report:contact_sheet",

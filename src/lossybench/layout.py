@@ -60,6 +60,10 @@ class Layout:
         """The index of the user's files that the items are read from (lossybench.sources)."""
         return self.root / "index" / f"{task}.parquet"
 
+    def preflight(self, task: str, form: Literal["json", "cleared"]) -> Path:
+        """What the preflight of a task measured, as `json`, or the mark that the task is cleared for compression."""
+        return self.root / "preflight" / f"{task}.{form}"
+
     def compressed(self, task: str, condition: Condition, part: Part) -> Path:
         """The bitstreams (artifacts.COMPRESSED) of one part of the items at one condition."""
         return Path(f"{self.root}/compressed/{task}/{condition}/{part}.parquet")

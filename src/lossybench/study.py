@@ -216,6 +216,21 @@ class Study:
             settings |= config.regimes.adversarial.settings
         return settings
 
+    def preflight_settings(self, task: str) -> dict[str, Any]:
+        """What the preflight of a task tries: its codecs, the architectures that it trains, and who is attacked."""
+        attacked: dict[str, list[int]] = {}
+        for model in self.attacked(task):
+            attacked.setdefault(model.arch, []).append(self.attack(model).items)
+        levels = {codec: {"levels": self.levels(task, codec)} for codec in self.codecs[task]}
+        seed = self.task(task).seeds[0]
+        return {
+            "codecs": {name: {**one, "options": self.codec_options(task, name)} for name, one in levels.items()},
+            "training": {
+                arch: self.training_settings(Model(task, arch, ORIGINAL, seed)) for arch in self.task(task).trained
+            },
+            "attacked": {arch: {"items": max(items), "seed": self.config.seed} for arch, items in attacked.items()},
+        }
+
     def existing_settings(self, model: Model) -> dict[str, Any]:
         """The settings that the config gives of a model that exists already."""
         return dict(self.task(model.task).models[model.arch] or {})

@@ -76,7 +76,7 @@ def prepared(
         **{key: meta[key] for key in ("medium", "kind", "classes")},
         "arch": arch,
         "seed": seed,
-        "input": dataclasses.asdict(_input([*rows["train"], *rows["val"]], chosen, medium, kind, arch, str(data))),
+        "input": dataclasses.asdict(input_of([*rows["train"], *rows["val"]], chosen, medium, kind, arch, str(data))),
         "settings": chosen.model_dump(mode="json"),
     }
     task = tasks.get(info)
@@ -134,9 +134,14 @@ def perturb(
     return media
 
 
-def _input(
+def input_of(
     rows: Sequence[Mapping[str, Any]], settings: TrainingSettings, medium: str, kind: str, arch: str, where: str
 ) -> Input:
+    """What a model that learns from the `rows` of a data table sees: `input_size`, or the one shape of all items.
+
+    medium, kind, arch: of the model. where: the file that errors name. Raises LossyBenchError for clips of several
+    sampling rates, for items of several shapes without `input_size`, and for one with a wrong number of axes.
+    """
     rates = {row["sampling_rate"] for row in rows}
     if medium == "audio" and len(rates) > 1:
         raise LossyBenchError(f"{where}: clips have different sampling rates {sorted(rates)}; resample them to one")
@@ -283,7 +288,8 @@ class Run:
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
         self.steps = max(1, round(len(examples.train.targets) / settings.batch_size))
-        total = self.steps * settings.epochs
+        # The last step has next to no learning rate, so that a run of one step would learn nothing.
+        total = max(2, self.steps * settings.epochs)
         # A rise of exactly one step would divide by zero in torch.
         rise = WARM_UP if WARM_UP * total != 1 else 2 * WARM_UP
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(

@@ -18,11 +18,11 @@ for task in STUDY.tasks:
                 LAYOUT.log("adopt", task, model.arch),
             benchmark:
                 LAYOUT.benchmark("adopt", task, model.arch)
-            priority: 40
+            priority: 95
             conda:
                 "../../envs/lossybench.yaml"
             resources:
-                **cluster("fetch"),
+                **cluster("preflight"),
             params:
                 folder=LAYOUT.model(model),
                 task=task,

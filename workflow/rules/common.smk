@@ -121,7 +121,7 @@ def artifacts(tasks):
     """All that later stages read: one that has gone is made again, even where what was made from it is still there."""
     found = []
     for task in tasks:
-        found.append(LAYOUT.data(task))
+        found += [LAYOUT.data(task), LAYOUT.preflight(task, "json")]
         for part in ("test", "train"):
             found += STUDY.all_compressed(task, part)
         for model in STUDY.models(task):

@@ -1,13 +1,16 @@
 """Compress: a split through one codec at one level.
 
-Input: data/{task}.parquet. Output: compressed/{task}/{codec}/{level}/{part}.parquet (artifacts.COMPRESSED).
+Inputs: data/{task}.parquet; preflight/{task}.cleared is waited for.
+Output: compressed/{task}/{codec}/{level}/{part}.parquet (artifacts.COMPRESSED).
 Why by level and part: adding a level or a regime compresses nothing a second time. Needs no torch.
 """
 
 
 rule compress:
     input:
-        LAYOUT.data("{task}"),
+        data=LAYOUT.data("{task}"),
+        # It is waited for where it is missing, and its age never counts (preflight.smk says why).
+        cleared=ancient(LAYOUT.preflight("{task}", "cleared")),
     output:
         LAYOUT.compressed("{task}", Condition("{codec}", "{level}"), "{part}"),
     log:
@@ -38,5 +41,5 @@ rule compress:
     message:
         "Compressing {wildcards.task} ({wildcards.part}): {wildcards.codec} at {wildcards.level}"
     shell:
-        "exec python -m lossybench compress --data {input:q} --codec {wildcards.codec:q} --level {wildcards.level:q}"
+        "exec python -m lossybench compress --data {input.data:q} --codec {wildcards.codec:q} --level {wildcards.level:q}"
         " --part {wildcards.part:q} --options {params.options:q} --out {output:q} > {log:q} 2>&1"

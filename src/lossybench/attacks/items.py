@@ -13,6 +13,11 @@ from lossybench.attacks.attack_settings import Aim
 Stored = dict[tuple[str, Aim], np.ndarray]  # tier and attack -> integers (N, ...)
 
 
+def chosen(available: int, items: int, seed: int) -> np.ndarray:
+    """The places, in a table of so many `available` test items, of those that are attacked: the same for all models."""
+    return np.random.default_rng(seed).permutation(available)[:items]
+
+
 @dataclasses.dataclass(frozen=True)
 class Items:
     """Attacked items; the first axis of all arrays has the same N.

@@ -37,7 +37,7 @@ from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, Parts, iter_rows, r
 from lossybench.attacks.attack_settings import Aim, AttackSettings, Budget
 from lossybench.attacks.classifiers import ClassificationVictim
 from lossybench.attacks.detectors import DetectionVictim, objects
-from lossybench.attacks.items import Items, Stored, Tried
+from lossybench.attacks.items import Items, Stored, Tried, chosen
 from lossybench.attacks.methods import METHODS
 from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.conditions import ORIGINAL, level_text
@@ -268,13 +268,12 @@ def attacked_items(data: Path, victim: AttackedModel) -> Items:
     described = [(row["id"], row["shape"]) for row in iter_rows(data, ["id", "shape"], splits=["test"])]
     if not described:
         raise LossyBenchError(f"{data}: no items in the split test")
-    order = np.random.default_rng(how.seed).permutation(len(described))[: how.items]
-    chosen = dict(described[i] for i in order)
+    selected = dict(described[i] for i in chosen(len(described), how.items, how.seed))
     lossless, bare = codecs.get(ORIGINAL), victim.behind()
-    whole = info["medium"] != "video" or len({shape[0] for shape in chosen.values()}) == 1
+    whole = info["medium"] != "video" or len({shape[0] for shape in selected.values()}) == 1
     found = []
     for row in iter_rows(data, ["id", "media", "shape", "sampling_rate", "label", "boxes"], splits=["test"]):
-        if row["id"] in chosen:
+        if row["id"] in selected:
             with naming(f"{data}: item {row['id']}"):
                 media = lossless.decode(row["media"], tuple(row["shape"]), row["sampling_rate"])
                 found.append((row["id"], *bare.item(media, row, whole), row["sampling_rate"]))

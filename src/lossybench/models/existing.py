@@ -7,11 +7,13 @@ are loaded weights-only; the class of a state dict and a program are the user's 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import operator
-import pickle
-from collections.abc import Callable, Mapping
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ from lossybench.models.existing_settings import ExistingSettings
 from lossybench.models.layers import Normalise
 
 PROGRAM = "program"
+SHARED = 16  # how many times its file a state dict may take up: tensors may share what is stored
+UNPACKED = 2**26  # bytes that any archive may have
 _NESTED = ("state_dict", "model_state_dict", "model", "weights")  # where checkpoints of training keep their state dict
 
 
@@ -76,21 +80,67 @@ class Classifier(_Existing):
 
 
 class Detector(_Existing):
-    """Normalises, translates labels, and leaves out what the network finds of classes that the data set has not."""
+    """Normalises, translates labels, and leaves out what the network finds of classes that the data set has not.
+
+    The network is given targets only where its losses are asked for, so that one which has none may do without that
+    parameter.
+    """
+
+    def all_found(self, x: torch.Tensor) -> list[dict[str, torch.Tensor]]:
+        """All that the network, in evaluation mode, finds in each picture of the batch `x`, with its own labels.
+
+        The boxes (K, 4), labels (K,) and scores (K,) of a picture fall by score. Raises LossyBenchError for anything
+        else.
+        """
+        found = self.network(list(self.normalise(x)))
+        if not isinstance(found, list | tuple) or len(found) != len(x):
+            what = f"{len(found)} results" if isinstance(found, list | tuple) else type(found).__name__
+            raise LossyBenchError(f"returns {what} for a batch of {len(x)}; {_PROTOCOL}")
+        return [_by_score(of_item) for of_item in found]
 
     def forward(self, x: torch.Tensor, targets: list[dict[str, torch.Tensor]] | None = None) -> Any:
-        """See `lossybench.models.build`."""
+        """See `lossybench.models.build`. Raises LossyBenchError where the network returns something else."""
+        if targets is None:
+            return self.translated(self.all_found(x))
         picked = torch.tensor(self.picked, device=x.device)
-        if targets is not None:
-            targets = [{**target, "labels": picked[target["labels"]]} for target in targets]
-        found = self.network(list(self.normalise(x)), targets)
-        return found if isinstance(found, dict) else [_translated(of_item, picked) for of_item in found]
+        targets = [{**target, "labels": picked[target["labels"]]} for target in targets]
+        losses = self.network(list(self.normalise(x)), targets)
+        if not isinstance(losses, Mapping) or not all(isinstance(loss, torch.Tensor) for loss in losses.values()):
+            raise LossyBenchError(
+                f"returns {type(losses).__name__} in training mode; attacks need a detector that, given targets "
+                "(a list of {boxes, labels}), returns a dictionary of its losses; leave it out of attack.archs"
+            )
+        return dict(losses)
+
+    def translated(self, found: Sequence[Mapping[str, torch.Tensor]]) -> list[dict[str, torch.Tensor]]:
+        """What `all_found` returns, of the data set's classes alone and with their labels."""
+        result = []
+        for one in found:
+            same = one["labels"][:, None] == torch.tensor(self.picked, device=one["labels"].device)
+            known = same.any(1)
+            kept = {"boxes": one["boxes"][known], "scores": one["scores"][known]}
+            result.append({**kept, "labels": same[known].int().argmax(1)})
+        return result
 
 
-def _translated(found: Mapping[str, torch.Tensor], picked: torch.Tensor) -> dict[str, torch.Tensor]:
-    same = found["labels"][:, None] == picked
-    known = same.any(1)
-    return {"boxes": found["boxes"][known], "scores": found["scores"][known], "labels": same[known].int().argmax(1)}
+_PROTOCOL = "a detector returns, in evaluation, {boxes (K, 4), labels (K,), scores (K,)} for each picture"
+
+
+def _by_score(found: Any) -> dict[str, torch.Tensor]:
+    """The boxes, labels and scores of one picture, in the order of falling scores, once they are checked."""
+    wanted = ("boxes", "labels", "scores")
+    said = found if isinstance(found, Mapping) else {}
+    parts = {name: said[name] for name in wanted if isinstance(said.get(name), torch.Tensor)}
+    if len(parts) < len(wanted):
+        raise LossyBenchError(f"finds {type(found).__name__} in a picture; {_PROTOCOL}")
+    shapes = [tuple(part.shape) for part in parts.values()]
+    count = len(parts["boxes"]) if parts["boxes"].ndim else -1
+    if shapes != [(count, 4), (count,), (count,)]:
+        raise LossyBenchError(f"finds boxes, labels and scores of the shapes {shapes} in a picture; {_PROTOCOL}")
+    if not (parts["boxes"].isfinite().all() and parts["scores"].isfinite().all()):
+        raise LossyBenchError("finds boxes or scores that are not finite; check normalise")
+    order = parts["scores"].argsort(descending=True, stable=True)
+    return {name: part[order] for name, part in parts.items()}
 
 
 def _first(found: Any) -> torch.Tensor:
@@ -124,19 +174,34 @@ class _Program(nn.Module):
 def _torchscript(content: bytes) -> _Program:
     try:
         return _Program(torch.jit.load(io.BytesIO(content), map_location="cpu").eval())
-    except RuntimeError as error:
+    except Exception as error:  # whatever a damaged archive raises
         raise LossyBenchError(f"not TorchScript ({first_line(error)}); a state dict needs `class`") from None
+
+
+@contextlib.contextmanager
+def _weights_only() -> Iterator[None]:
+    """A context in which torch.export unpickles tensors alone. Left alone it runs what a stranger's archive says."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
 
 
 def _exported(content: bytes) -> _Program:
     try:
-        program = torch.export.load(io.BytesIO(content))
+        with _weights_only():
+            program = torch.export.load(io.BytesIO(content))
+        (name, *_) = program.graph_signature.user_inputs
+        (node,) = (node for node in program.graph.nodes if node.name == name)
+        size = node.meta["val"].shape[0]
+        return _Program(program.module(), size if isinstance(size, int) else None)
     except Exception as error:  # whatever a damaged archive raises
         raise LossyBenchError(f"not a program of torch.export ({first_line(error)})") from None
-    (name, *_) = program.graph_signature.user_inputs
-    (node,) = (node for node in program.graph.nodes if node.name == name)
-    size = node.meta["val"].shape[0]
-    return _Program(program.module(), size if isinstance(size, int) else None)
 
 
 def _onnx(content: bytes) -> _Program:
@@ -206,7 +271,7 @@ def _made(chosen: ExistingSettings) -> nn.Module:
 def _load(network: nn.Module, state: Mapping[str, torch.Tensor], what: str) -> None:
     try:
         network.load_state_dict(dict(state))
-    except RuntimeError as error:
+    except Exception as error:  # hooks of the user's class may raise anything
         lines = " ".join(str(error).split())[:600]
         raise LossyBenchError(
             f"{what}: the checkpoint is not of this class: {lines}; give the class and arguments that it was made by"
@@ -219,15 +284,17 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     A state dict within a training checkpoint is found too. A prefix `module.` of all names, which DataParallel leaves,
     is taken off. Raises LossyBenchError for any other file.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         if path.suffix == ".safetensors":
             found: Any = load_file(path)
         else:
+            check_archive(path)
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError) as error:
+    except LossyBenchError:
+        raise
+    except Exception as error:  # whatever a damaged or hostile file raises
         raise LossyBenchError(
             f"{path}: not a state dict that can be loaded weights-only ({first_line(error)}); save model.state_dict()"
         ) from None
@@ -235,7 +302,48 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
     if not isinstance(found, Mapping) or not found or not all(isinstance(v, torch.Tensor) for v in found.values()):
-        raise LossyBenchError(f"{path}: holds no state dict of tensors; save model.state_dict()")
+        raise LossyBenchError(f"{path}: holds no state dict of tensors{_other_than(found)}; save model.state_dict()")
+    if not all(isinstance(name, str) for name in found):
+        raise LossyBenchError(f"{path}: holds tensors whose names are no texts; save model.state_dict()")
     if all(name.startswith("module.") for name in found):
         found = {name.removeprefix("module."): value for name, value in found.items()}
+    _check_tensors(path, found)
     return {name: value.detach().clone() for name, value in found.items()}  # safetensors refuses shared memory
+
+
+def _other_than(found: Any) -> str:
+    """What else there is, in brackets."""
+    if not isinstance(found, Mapping):
+        return f" (but {type(found).__name__})"
+    return next((f" ({n!r} is {type(v).__name__})" for n, v in found.items() if not isinstance(v, torch.Tensor)), "")
+
+
+def check_archive(path: Path) -> None:
+    """Raise LossyBenchError for an archive that says it is far larger unpacked than packed: torch packs code alone."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            claimed = sum(entry.file_size for entry in archive.infolist())
+    except Exception:  # it is no archive, or a damaged one: who reads it will say so
+        return
+    size = path.stat().st_size
+    if claimed > SHARED * size + UNPACKED:
+        raise LossyBenchError(f"{path}: would unpack to {claimed:,} bytes from {size:,}; save it by torch.save")
+
+
+def _check_tensors(path: Path, state: Mapping[str, torch.Tensor]) -> None:
+    """Raise LossyBenchError, naming a tensor, where one is larger than the file, holds no number or cannot be used."""
+    size = path.stat().st_size
+    for name, value in state.items():
+        if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
+            raise LossyBenchError(f"{path}: tensor {name!r} is sparse, quantised or empty; save a plain state dict")
+        # A view of a few stored numbers may claim any size, which it would take once it is copied.
+        if value.numel() * value.element_size() > size:
+            raise LossyBenchError(f"{path}: tensor {name!r} claims {tuple(value.shape)}, more than the file holds")
+    total = sum(value.numel() * value.element_size() for value in state.values())
+    if total > SHARED * size:
+        raise LossyBenchError(f"{path}: its tensors claim {total:,} bytes, and the file has {size:,}")
+    for name, value in state.items():
+        if value.is_floating_point() and value.isnan().any():
+            raise LossyBenchError(
+                f"{path}: tensor {name!r} holds NaN; its training has failed, take another checkpoint"
+            )

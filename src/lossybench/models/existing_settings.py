@@ -25,6 +25,9 @@ from lossybench.settings import MOST, Settings, Shape
 
 Form = Literal["published", "state", "exported", "onnx", "torchscript"]
 PUBLISHED = "torchvision/"
+# So many test items, drawn at random, show that a model works; where they do not, so many are asked. That either shows
+# it of a model that only guesses happens in fewer than one of ten cases.
+SAMPLES = (200, 2000)
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _SUFFIXES: dict[str, Form] = {
     ".pt2": "exported",
@@ -106,6 +109,12 @@ class ExistingSettings(Settings):
         "default) or nct for audio",
     )
     outputs: Literal["logits", "probabilities"] = Field("logits", description="what a classifier returns")
+    minimum: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="least accuracy or mAP50 on a sample of original test items; below it the model is refused",
+    )
 
     @pydantic.field_validator("normalise", mode="before")
     @classmethod
@@ -183,8 +192,29 @@ def read(
             "torchvision/NAME; programs have no common way to say what they found"
         )
     if classes is not None and made.classes is not None:
-        outputs_of(named(made.classes), classes)
+        known = named(made.classes)
+        _check_count(made.classes, known, classes)
+        outputs_of(known, classes)
     return made
+
+
+def _check_count(
+    said: int | list[str] | dict[str, int] | str, known: Mapping[str, int], classes: Sequence[str]
+) -> None:
+    """Raise LossyBenchError where outputs are named 0, 1, 2 and so on, and the data set's labels seem to count from 1.
+
+    Every answer of the model would then be off by one. A mapping says which output is which, so it is believed.
+    """
+    counted = not isinstance(said, dict) and list(known) == [str(number) for number in range(len(known))]
+    labels = [int(name) for name in classes if name.isdecimal()]
+    if counted and labels and len(labels) == len(classes) and min(labels) > 0:
+        first, last = min(labels), max(labels)
+        raise _wrong(
+            "classes",
+            f"names the outputs 0 to {len(known) - 1}, and the data set's labels are {first} to {last}, without a 0; "
+            f"if these count from 1, write {{1: 0, 2: 1, 3: 2, ...}}; if output {first} is class {first} indeed, write "
+            f"{{{first}: {first}, ...}}, with one entry for each label",
+        )
 
 
 def form(arch: str, settings: ExistingSettings) -> Form:
