@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lossybench import artifacts, codecs
+from lossybench.fidelity import rate_of
 
 CLASSES = ["left", "right"]
 _SPLITS = ("train", "val", "test")
@@ -61,6 +62,11 @@ def write_compressed(path: Path, data: Path, codec: str, level: float, splits: t
                 "id": row["id"],
                 "split": row["split"],
                 "payload": encoded.payload,
+                "payload_bits": encoded.payload_bits,
+                "overhead_bits": encoded.overhead_bits,
+                "raw_bits": 8 * media.nbytes,
+                "rate": rate_of(encoded.payload_bits, media.shape, meta["medium"], row["sampling_rate"]),
+                "encoder": lossy.version(),
             }
 
     artifacts.write_table(

@@ -331,8 +331,10 @@ def task(models: dict, **options) -> dict:
 STUDY = {
     "tasks": {
         "digits": task({"resnet": {}}, adapter="digits", train=60, val=20, test=20),
-        "photos": task({"resnet": {"input_size": [8, 8]}}, adapter="image_folder", path="photos"),
-        "listed": task({"resnet": {"input_size": [8, 8]}}, adapter="image_folder", path="photos", labels="labels.csv"),
+        "photos": task({"resnet": {"input_size": [16, 16]}}, adapter="image_folder", path="photos"),
+        "listed": task(
+            {"resnet": {"input_size": [16, 16]}}, adapter="image_folder", path="photos", labels="labels.csv"
+        ),
         "boxes": task({"fcos": {}}, adapter="coco", annotations="coco/boxes.json", images="coco"),
         "street": {**task({"fcos": {}}, adapter="mot", path="street", clip_frames=2, gap=0), "codecs": {"h264": [30]}},
     }
