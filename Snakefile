@@ -21,7 +21,7 @@ from lossybench.conditions import ORIGINAL, Condition, Model
 from lossybench.errors import LossyBenchError, visible
 from lossybench.fingerprint import fingerprint
 from lossybench.models.existing_settings import identity
-from lossybench.study import Study
+from lossybench.study import Study, check_for_cluster
 from lossybench.tools import plan
 
 min_version("9.14")
@@ -93,6 +93,13 @@ report: "workflow/report/workflow.rst"
 
 
 onstart:
+    if workflow.non_local_exec:
+        try:
+            check_for_cluster(
+                [LAYOUT.root, workflow.snakefile, Path.cwd(), *workflow.configfiles]
+            )
+        except LossyBenchError as error:
+            raise WorkflowError(visible(error)) from None
     print(plan.describe(STUDY, workflow.cores), flush=True)
     # Snakemake 9.27 limits itself to 100 new jobs a second by a timer that each round of scheduling starts anew and
     # that starts a round: after n jobs n rounds a second look at every ready job's files. By the 200th job that took

@@ -16,9 +16,10 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-# Nothing in a path is read by a shell, by make or by Snakemake as anything but a name.
+# Nothing in a path is read by a shell, by make or by Snakemake as anything but a name. That of the results has no ',
+# which Snakemake cannot hand to jobs of a cluster.
 CONFIG = "a study's $HOME & more.yaml"
-RESULTS = Path("results/r$(touch pwn)x 'é\" & #[1] %s")
+RESULTS = Path('results/r$(touch pwn)x é" & #[1] %s')
 LEVEL, LEVEL_TEXT = 12.3456789, "12.3456789"
 
 

@@ -328,6 +328,7 @@ def task(models: dict, **options) -> dict:
     return {"data": options, "codecs": {"jpeg": [50]}, "models": models}
 
 
+RESNET = {"resnet": {"input_size": [16, 16]}}
 STUDY = {
     "tasks": {
         "digits": task({"resnet": {}}, adapter="digits", train=60, val=20, test=20),

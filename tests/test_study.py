@@ -13,7 +13,7 @@ from lossybench import config as sections
 from lossybench import study
 from lossybench.conditions import Condition, Model
 from lossybench.errors import LossyBenchError
-from lossybench.study import Study
+from lossybench.study import Study, check_for_cluster
 from lossybench.tools import plan
 
 ROOT = Path(__file__).parents[1]
@@ -412,3 +412,10 @@ def test_scaling_is_for_pictures_that_are_classified(own):
         Study({"tasks": {"photos": own}})
     with pytest.raises(LossyBenchError, match=r"words\.data\.scale: is for classifying pictures, not for audio"):
         Study(_changed(tasks__words__data={"adapter": "spoken_words", "scale": {"resize": 6}}))
+
+
+@pytest.mark.parametrize("path", ["r'x", "r'$(touch pwn)", "r\\x"])
+def test_paths_that_snakemake_cannot_hand_to_a_cluster_are_refused(path):
+    with pytest.raises(LossyBenchError, match="cluster; rename it"):
+        check_for_cluster(["fine $(x)", path])
+    check_for_cluster(["results", 'r$(x) "é" & #[1] %s', Path("/a b;c")])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +286,17 @@ def _check_apart(root: Path, task: str, dataset: data.Dataset) -> None:
     """Raise LossyBenchError where the results would lie among class folders, and be taken for a class."""
     if isinstance(dataset, ClassFolders) and root.resolve().is_relative_to(dataset.path.resolve()):
         raise LossyBenchError(f"results: lies in the data of tasks.{task}, {dataset.path}; name a folder elsewhere")
+
+
+def check_for_cluster(paths: Iterable[object]) -> None:
+    """Raise LossyBenchError for a path that Snakemake cannot hand to the jobs of a cluster.
+
+    It writes paths into their commands as Python writes text. A shell reads that alike only in single quotes and
+    without backslashes; in double quotes it would run what a name says.
+    """
+    for path in map(str, paths):
+        if repr(path) != f"'{path}'":
+            raise LossyBenchError(f"{path}: Snakemake cannot hand a path with ' or \\ to jobs of a cluster; rename it")
 
 
 def load(path: Path | str) -> Study:
