@@ -17,13 +17,13 @@ import os
 import select
 import signal
 import sys
+import traceback
 import warnings
 from pathlib import Path
 
 from lossybench import commands
 from lossybench.errors import LossyBenchError, nearest, visible
 
-MOST = 4000  # the characters of an error that are printed
 STAGES = ("fetch", "adopt", "preflight", "compress", "train", "evaluate", "attack", "aggregate")
 COMMANDS = {name: f"stages.{name}:{name}" for name in STAGES} | {
     "figures": "stages.report:figures",
@@ -40,13 +40,16 @@ def main(argv: list[str] | None = None) -> None:
 
     argv: the name and the arguments of the command, by default those of the process. A LossyBenchError, and what the
     file system refuses, is printed as one line, and the exit status is 2 then. Where the reader of the output goes
-    away, as `head` does, or at Ctrl-C, the process ends without a word.
+    away, as `head` does, or at Ctrl-C, the process ends without a word. With LOSSYBENCH_TRACEBACK in the environment
+    the error's traceback comes before its line, for whoever looks for a fault of ours behind it.
     """
     _speak_plainly()
     try:
         _run(*(sys.argv[1:] if argv is None else argv) or ["--help"])
         _flush()
     except LossyBenchError as error:
+        if os.environ.get("LOSSYBENCH_TRACEBACK"):
+            traceback.print_exc()
         sys.exit(_complain(error))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
@@ -143,6 +146,5 @@ def _end_with_parent() -> None:
 
 
 def _complain(error: object) -> int:
-    text = visible(error)
-    print(f"lossybench: error: {text[:MOST]}{' ...' * (len(text) > MOST)}", file=sys.stderr)
+    print(f"lossybench: error: {visible(error)}", file=sys.stderr)
     return 2

@@ -380,7 +380,9 @@ def text(report: Report) -> str:
     lines.append(f"  uncompressed: {_bytes(report.raw_bytes)}")
     lines += [f"  compressed before: {report.prior}"] * bool(report.prior)
     number = collections.Counter[str](finding.severity for finding in report.findings)
-    counted = ", ".join(f"{number[severity]} {severity}s" for severity in SEVERITIES if number[severity])
+    counted = ", ".join(
+        f"{number[severity]} {severity}{'s' * (number[severity] > 1)}" for severity in SEVERITIES if number[severity]
+    )
     lines += ["", f"Findings: {counted or 'none'}"]
     by_kind: dict[tuple[str, str], list[Finding]] = collections.defaultdict(list)
     for finding in report.findings:
