@@ -12,16 +12,18 @@ rule preflight:
     input:
         data=LAYOUT.data("{task}"),
         models=lambda w: [
-            path for model in STUDY.existing(w.task) for path in LAYOUT.model_files(model)
+            path
+            for model in STUDY.existing(w.task)
+            for path in LAYOUT.model_files(model)
         ],
     output:
         LAYOUT.preflight("{task}", "json"),
-    wildcard_constraints:
-        task="|".join(STUDY.tasks),
     log:
         LAYOUT.log("preflight", "{task}"),
     benchmark:
         LAYOUT.benchmark("preflight", "{task}")
+    wildcard_constraints:
+        task="|".join(STUDY.tasks),
     priority: 90
     conda:
         "../../envs/lossybench.yaml"
@@ -55,7 +57,7 @@ if UNCLEARED:
             touch(LAYOUT.preflight("{task}", "cleared")),
         wildcard_constraints:
             task="|".join(UNCLEARED),
-        localrule: True
         priority: 90
+        localrule: True
         message:
             "All that could be tried of {wildcards.task} works"
