@@ -65,6 +65,7 @@ class Codec(abc.ABC):
     whole: ClassVar[bool] = True  # whether levels are whole numbers only
     # The largest items. The smallest have one pixel, one frame or one sample; a clip may have any number of frames.
     side: ClassVar[int] = 1_000_000  # pixels of a height or width: the most that the PNG of `original` holds
+    pixels: ClassVar[int] = PIXELS  # of a picture or a frame
     seconds: ClassVar[float] = 3600  # of audio: such a clip takes a job 4 GB of memory at 48 kHz
 
     @abc.abstractmethod
@@ -161,12 +162,14 @@ class Codec(abc.ABC):
             return
         height, width = shape[-3:-1]
         side = self.largest_side(_MEDIA[len(shape)])
-        if max(height, width) <= side and (height + MARGIN) * (width + MARGIN) <= PIXELS:
+        allowed = height * width <= self.pixels and (height + MARGIN) * (width + MARGIN) <= PIXELS
+        if allowed and max(height, width) <= side:
             return
+        fewer = f", {self.pixels} pixels" if self.pixels < PIXELS else ""
         what = "picture" if len(shape) == 3 else "frame"
         raise LossyBenchError(
             f"codec {self.name!r}: a {what} of {width} x {height} pixels (width x height) is too large; it takes up to "
-            f"{side} a side, and (width + {MARGIN}) x (height + {MARGIN}) up to {PIXELS}; scale the data, or leave the "
+            f"{side} a side{fewer}, and (width + {MARGIN}) x (height + {MARGIN}) up to {PIXELS}; scale the data, or leave the "
             "codec out"
         )
 

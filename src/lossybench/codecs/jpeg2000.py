@@ -49,6 +49,7 @@ class Jpeg2000(StillCodec):
     unit = ":1"
     stronger = "higher"
     bounds = (1, 1000)
+    pixels = (2**31 - 1) // 12  # OpenJPEG counts the bytes of three components, four each, in 31 bits
     whole = False
 
     def encode_still(self, image: np.ndarray, level: float) -> bytes:
