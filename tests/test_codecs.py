@@ -814,6 +814,6 @@ def test_jpeg2000_states_the_most_pixels_that_openjpeg_takes():
     # Tried with the encoder: of pictures 16,384 wide it takes 10,922 rows, in 7 GB of memory, and not one row more.
     codec = codecs.get("jpeg2000")
     codec.check(20, "image", shape=(10922, 16384, 3))
-    with pytest.raises(LossyBenchError, match="16384 x 10923 pixels .* 178956970 pixels, and"):
+    with pytest.raises(LossyBenchError, match=r"16384 x 10923 pixels .* 178956970 pixels, and"):
         codec.check(20, "image", shape=(10923, 16384, 3))
     codecs.get("jpeg").check(20, "image", shape=(10923, 16384, 3))

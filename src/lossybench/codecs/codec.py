@@ -169,8 +169,8 @@ class Codec(abc.ABC):
         what = "picture" if len(shape) == 3 else "frame"
         raise LossyBenchError(
             f"codec {self.name!r}: a {what} of {width} x {height} pixels (width x height) is too large; it takes up to "
-            f"{side} a side{fewer}, and (width + {MARGIN}) x (height + {MARGIN}) up to {PIXELS}; scale the data, or leave the "
-            "codec out"
+            f"{side} a side{fewer}, and (width + {MARGIN}) x (height + {MARGIN}) up to {PIXELS}; scale the data, or "
+            "leave the codec out"
         )
 
     def _check_rate(self, sampling_rate: float, medium: Medium) -> None:
