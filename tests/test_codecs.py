@@ -574,9 +574,9 @@ def test_sampling_rates_at_the_bounds_work_and_beyond_are_refused(name, medium):
 @pytest.mark.parametrize("name", [name for name, medium in PAIRS if medium == "audio"])
 def test_clips_that_are_too_long_are_refused(name):
     codec = codecs.get(name)
-    codec.check(codec.bounds[0] if name != "mp3" else 64, "audio", 16000, (3600 * 16000,))
-    with pytest.raises(LossyBenchError, match="a clip of 3601 s is too long; it takes up to 3600 s"):
-        codec.decode(b"anything", (3601 * 16000,), 16000)
+    codec.check(codec.bounds[0] if name != "mp3" else 64, "audio", 16000, (1200 * 16000,))
+    with pytest.raises(LossyBenchError, match="a clip of 1201 s is too long; it takes up to 1200 s"):
+        codec.decode(b"anything", (1201 * 16000,), 16000)
     # A clip of one sample, at whatever rate, is none at 48 kHz.
     for rate in (8000, 44100, 192000) if name != "mp3" else (8000, 44100):
         assert codec.roundtrip(np.array([500], np.int16), codec.bounds[0] if name != "mp3" else 64, rate).shape == (1,)

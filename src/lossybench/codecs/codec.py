@@ -24,7 +24,7 @@ from lossybench.errors import LossyBenchError, explain, naming, nearest, shown
 
 Medium = Literal["image", "audio", "video"]
 
-MOST_PIXELS = 2**29  # of one picture: 1.6 GB, of which reading and coding hold several copies
+MOST_PIXELS = 2**28  # of one picture: 0.8 GB, of which reading and coding hold several copies
 
 _MEDIA: dict[int, Medium] = {1: "audio", 3: "image", 4: "video"}  # by the number of axes
 # FFmpeg refuses pictures of more than this many pixels, a margin of 128 and its codecs' padding counted. All codecs
@@ -66,7 +66,7 @@ class Codec(abc.ABC):
     # The largest items. The smallest have one pixel, one frame or one sample; a clip may have any number of frames.
     side: ClassVar[int] = 1_000_000  # pixels of a height or width: the most that the PNG of `original` holds
     pixels: ClassVar[int] = PIXELS  # of a picture or a frame
-    seconds: ClassVar[float] = 3600  # of audio: such a clip takes a job 4 GB of memory at 48 kHz
+    seconds: ClassVar[float] = 1200  # of audio: at 48 kHz such a clip takes a job over 1 GB of memory
 
     @abc.abstractmethod
     def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
