@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from lossybench.analysis.intervals import Resamples
+from lossybench.analysis.sampling import Sampling, Units
 
 PRIMARY = "map50"
 KINDS = ("map", "map50", "precision", "recall", "f1", "accuracy")
@@ -56,6 +56,14 @@ class Matches:
     hit: np.ndarray
     truths: np.ndarray
     classes: np.ndarray
+
+    def by(self, unit: Units) -> Matches:
+        """The same, with the items of one unit taken together as one item."""
+        if not unit.factor:
+            return self
+        truths = np.zeros((len(self.classes), unit.count), np.float32)
+        np.add.at(truths.T, unit.index, self.truths.T)
+        return dataclasses.replace(self, item=unit.index[self.item], truths=truths)
 
 
 def match(frames: Frames, items: int) -> Matches:
@@ -151,16 +159,17 @@ def names(present: np.ndarray, classes: list[str]) -> list[tuple[str, str]]:
     return [(kind, name) for name in ("", *(classes[k] for k in present)) for kind in KINDS]
 
 
-def measure(frames: Frames, matches: Matches, threshold: float, resamples: Resamples) -> tuple[np.ndarray, np.ndarray]:
-    """Values (metrics,) and their bootstrap samples (metrics, resamples), in the order of `names`.
+def measure(frames: Frames, matches: Matches, threshold: float, sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
+    """Values (metrics,) and their bootstrap samples (metrics, units, resamples), in the order of `names`.
 
     matches: of `frames`. Precision, recall, F1 and accuracy, which is TP/(TP + FP + FN), are taken at IoU 0.5 of the
     detections with score >= threshold. Overall they are of all boxes together (micro); mAP and mAP50 are means over
     classes.
     """
-    values = weighted(matches, threshold, np.ones((len(resamples.items), 1), np.float32))[:, 0]
+    values = weighted(matches, threshold, np.ones((sampling.n, 1), np.float32))[:, 0]
     values[:2] = coco_map(frames)
-    return values, weighted(matches, threshold, resamples.items)
+    samples = [weighted(matches.by(unit), threshold, unit.weights) for unit in sampling.units]
+    return values, np.stack(samples, axis=1)
 
 
 def coco_map(frames: Frames) -> tuple[float, float]:

@@ -1,7 +1,12 @@
 """Rows of the tables that compare conditions or models: differences, verdicts, limits, transfer, recovery, bd.
 
 Several functions share these arguments. model: architecture and regime. conditions: the rows of the table `conditions`.
-of_condition: one model's primary metric. results: the same of all models. resamples: of the task's items.
+of_condition: one model's primary metric. results: the same of all models. sampling: of the task's items.
+
+A model's result at a condition is compared with two baselines. OWN: its own result on originals, which says what the
+codec costs this model. BEST: what the best model trained on originals has on originals, which says what is given up by
+whoever switches model and codec. The best is the one with the highest value on these very items, which can only make
+the comparison stricter.
 """
 
 from __future__ import annotations
@@ -9,29 +14,32 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import defaultdict
-from collections.abc import Iterable
 from itertools import combinations
 
 import numpy as np
+from scipy.stats import t as student
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from lossybench.analysis.intervals import Interval, Resamples, discordant, paired_guarded, paired_score, percentile
+from lossybench.analysis import intervals
+from lossybench.analysis.intervals import Estimate, Interval
 from lossybench.analysis.outcomes import Row, Trained
 from lossybench.analysis.rate_curves import bjontegaard_delta
-from lossybench.analysis.verdicts import fixed_sequence, items_needed, verdict
+from lossybench.analysis.sampling import FEWEST_SEEDS, Sampling
+from lossybench.analysis.verdicts import ACCEPTED, Missing, fixed_sequence, missing, verdict
 from lossybench.chance import lower_bound
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition, Regime
-from lossybench.errors import LossyBenchError
 
 LEAST_LOSS = 0.01  # from this loss on there is a share of it to recover
+OWN, BEST = "own", "best"
 
 
 @dataclasses.dataclass(frozen=True)
 class Primary:
     """The primary metric of one model at one condition; the first axis of all arrays is that of `seeds`.
 
-    values: (seeds,); samples: bootstrap (seeds, resamples); right: bool (seeds, n), None in detection.
+    values: (seeds,); samples: bootstrap (seeds, units, resamples), units as in `Sampling`; right: bool (seeds, n), None
+    in detection.
     """
 
     seeds: tuple[int, ...]
@@ -44,91 +52,127 @@ class Primary:
         """The mean over seeds."""
         return float(self.values.mean())
 
-    def of(self, seeds: Iterable[int]) -> Primary:
-        """The same of these `seeds` alone, in their order."""
-        chosen = tuple(seeds)
-        at = [self.seeds.index(seed) for seed in chosen]
-        return Primary(chosen, self.values[at], self.samples[at], None if self.right is None else self.right[at])
-
 
 Results = dict[Trained, dict[Condition, Primary]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """A model's primary metric on originals, the mean over seeds with its 95 % interval, and how far chance is below.
+    """A model's primary metric on originals with its 95 % interval, and how far chance is below.
 
-    chance: what answers that do not depend on the item reach, also a mean. above_chance: by how much the worst of the
-    seeds is shown to exceed its chance, from -1 to 1. A model that only guesses exceeds it by a margin on at most 5 %
-    of test sets. Since every seed has to, several need no correction (an intersection-union test).
+    of: the model. primary: its outcomes there. chance: what answers that do not depend on the item reach, a mean over
+    seeds. above_chance: by how much the worst of the seeds is shown to exceed its chance, from -1 to 1. A model that
+    only guesses exceeds it by a margin on at most 5 % of test sets. Since every seed has to, several need no correction
+    (an intersection-union test).
     """
 
-    value: float
+    of: Trained
+    primary: Primary
     low: float
     high: float
     chance: float
     above_chance: float
 
+    @property
+    def value(self) -> float:
+        """The mean over seeds."""
+        return self.primary.value
 
-def reference(of_original: Primary, low: float, high: float, chance: np.ndarray, items: int) -> Reference:
+
+def reference(
+    model: Trained, of_original: Primary, low: float, high: float, chance: np.ndarray, sampling: Sampling
+) -> Reference:
     """What one model's losses are measured against.
 
     of_original: its primary metric on originals. low, high: the 95 % interval of that, over all seeds. chance:
-    (seeds,), what that metric is without seeing the item. items: in the test split.
+    (seeds,), what that metric is without seeing the item.
     """
-    if of_original.right is not None:
-        lowest = [lower_bound(int(right.sum()), items) for right in of_original.right]
-    else:
-        each = zip(of_original.values, of_original.samples, strict=True)
-        lowest = [paired_guarded(float(value), samples, items).lower for value, samples in each]
-    return Reference(of_original.value, low, high, float(chance.mean()), float((lowest - chance).min()))
+    lowest = []
+    for seed in range(len(of_original.seeds)):
+        one = slice(seed, seed + 1)
+        if of_original.right is not None:
+            of_items = intervals.share(of_original.right[one], sampling).interval.lower
+            lowest.append(min(of_items, lower_bound(int(of_original.right[one].sum()), sampling.n)))
+        else:
+            values, samples = of_original.values[one], of_original.samples[one]
+            lowest.append(intervals.of_samples(values, samples, sampling, guard=True).interval.lower)
+    exceeds = float((np.array(lowest) - chance).min())
+    return Reference(model, of_original, low, high, float(chance.mean()), exceeds)
+
+
+def best_reference(references: dict[Trained, Reference]) -> Reference | None:
+    """The reference of the best model trained on originals, or that came as it was; None where there is none."""
+    plain = [one for (_, regime), one in references.items() if regime == ORIGINAL]
+    return max(plain, key=lambda one: one.value, default=None)
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """A paired difference. p: of McNemar's exact test, None in detection. variance: of one item's difference."""
+    """A paired difference. p: of McNemar's exact test or, if larger, of a t test by groups and seeds."""
 
-    value: float
-    interval: Interval
+    estimate: Estimate
     p: float | None
-    variance: float
 
 
 # The difference of the original to itself: these are the very same outcomes, not merely similar ones.
-NONE_AT_ALL = Difference(0.0, Interval(0.0, 0.0, 0.0, 0.0), None, 0.0)
+NONE_AT_ALL = Estimate(0.0, Interval(0.0, 0.0, 0.0, 0.0, 0.0), "", 1.0, 0.0, 1, 0.0)
 
 
-def paired(before: Primary, after: Primary, resamples: Resamples) -> Difference:
-    """The difference after - before of two models or conditions with the same seeds and items.
+def paired(before: Primary, after: Primary, sampling: Sampling, same_models: bool = True) -> Difference:
+    """The difference after - before on the same items.
 
-    Accuracy has Tango's score interval. With several seeds it has the wider of the score interval, on discordant counts
-    averaged over seeds, and the bootstrap over seeds and items. Neither alone will do: the score interval does not see
-    that another seed may lose more, and the bootstrap has no width when few items disagree. McNemar's exact test takes
-    the averaged counts too, rounded towards each other. Detection has the bootstrap with its guard.
-
-    Two seeds say little of how seeds differ. In a simulation with 800 items and losses that scatter by 1 point between
-    seeds, the bounds of two seeds hold in 91 to 92 % of studies instead of 95 %; those of three and more keep their 95.
+    same_models: whether both are of one architecture and regime, so that seeds are paired too. Otherwise the models are
+    taken as trained independently. The interval is as `intervals.paired` and `intervals.of_samples` say.
     """
-    n = len(resamples.items)
-    value = float((after.values - before.values).mean())
-    samples = resamples.over_seeds(after.samples - before.samples)
     if before.right is None or after.right is None:
-        return Difference(value, paired_guarded(value, samples, n), None, n * float(samples.var()))
-    lost, won = discordant(before.right, after.right)
-    interval = paired_score(before.right, after.right)
-    variance = (lost + won) / n - value**2
-    if len(before.seeds) > 1:
-        interval = interval.widest(percentile(samples))
-        variance = max(variance, n * float(samples.var()))
+        if same_models:
+            estimate = intervals.of_samples(
+                after.values - before.values, after.samples - before.samples, sampling, guard=True, limits=(-1.0, 1.0)
+            )
+        else:
+            variance = sum(
+                intervals.seed_variance_of_samples(each.values, each.samples[:, 0]) for each in (before, after)
+            )
+            fewest = min(len(before.seeds), len(after.seeds))
+            values = np.full(fewest, after.value - before.value)
+            samples = np.repeat((after.samples.mean(axis=0) - before.samples.mean(axis=0))[None], fewest, axis=0)
+            estimate = intervals.of_samples(
+                values, samples, sampling, guard=True, limits=(-1.0, 1.0), seed_variance=variance
+            )
+        return Difference(estimate, None)
+    estimate = intervals.paired(before.right, after.right, sampling, same_models)
+    return Difference(estimate, _p(before.right, after.right, estimate, sampling))
+
+
+def _p(before: np.ndarray, after: np.ndarray, estimate: Estimate, sampling: Sampling) -> float:
+    """Whether two shares differ, two-sided. before, after: bool (seeds, n).
+
+    McNemar's exact test takes the discordant counts, averaged over seeds and rounded towards each other. It knows
+    neither groups nor seeds, so the t test by these is taken where it says less.
+    """
+    right, then = before.mean(axis=0), after.mean(axis=0)
+    if len(before) == len(after):
+        lost, won = (float(each.sum() / len(before)) for each in (before & ~after, ~before & after))
+    else:
+        lost, won = float((right * (1 - then)).sum()), float(((1 - right) * then).sum())
     few, many = math.ceil(min(lost, won)), math.floor(max(lost, won))
-    p = float(mcnemar([[0, few], [max(few, many), 0]], exact=True).pvalue)
-    return Difference(value, interval, p, variance)
+    exact = float(mcnemar([[0, few], [max(few, many), 0]], exact=True).pvalue)
+    error = math.hypot(estimate.error, estimate.seed_error)
+    if error == 0 or (not estimate.units and not estimate.seed_error):
+        return exact
+    freedom = [sampling.groups[estimate.units] - 1] if estimate.units else []
+    freedom += [estimate.seeds - 1] if estimate.seed_error > estimate.error else []
+    tail = student.sf(abs(estimate.value) / error, min(freedom, default=math.inf))
+    return max(exact, float(2 * tail))
 
 
-def to_original(of_condition: dict[Condition, Primary], resamples: Resamples) -> dict[Condition, Difference]:
-    """The difference of each of one model's conditions to the original."""
+def to_baseline(
+    of_condition: dict[Condition, Primary], baseline: Reference, own: bool, sampling: Sampling
+) -> dict[Condition, Difference]:
+    """The difference of each of one model's conditions to the `baseline`. own: whether that is this very model."""
+    none = Difference(dataclasses.replace(NONE_AT_ALL, seeds=len(baseline.primary.seeds)), None)
     return {
-        condition: NONE_AT_ALL if condition == REFERENCE else paired(of_condition[REFERENCE], one, resamples)
+        condition: none if own and condition == REFERENCE else paired(baseline.primary, one, sampling, own)
         for condition, one in of_condition.items()
     }
 
@@ -137,29 +181,37 @@ def difference_rows(
     model: Trained,
     of_condition: dict[Condition, Primary],
     found: dict[Condition, Difference],
+    baseline: str,
+    of_baseline: Reference,
     conditions: dict[Condition, Row],
     metric: str,
+    sampling: Sampling,
 ) -> list[Row]:
-    """Rows of the table `differences` of one model, with Holm's correction over all of them.
+    """Rows of the table `differences` of one model and baseline, with Holm's correction over all of them.
 
-    found: the differences to the original. metric: the primary one.
+    found: the differences to the baseline. baseline: OWN or BEST. of_baseline: what that is. metric: the primary one.
     """
     tested = [condition for condition, one in found.items() if one.p is not None]
     corrected = multipletests([found[condition].p for condition in tested], method="holm")[1] if tested else []
     holm = dict(zip(tested, corrected, strict=True))
-    reference = of_condition[REFERENCE]
     return [
         where(model, conditions[condition])
         | {
+            "baseline": baseline,
             "metric": metric,
-            "reference": reference.value,
+            "reference": of_baseline.value,
             "value": of_condition[condition].value,
-            "difference": one.value,
-            **dataclasses.asdict(one.interval),
+            "difference": one.estimate.value,
+            **{name: getattr(one.estimate.interval, name) for name in ("low", "high", "lower", "upper", "joint")},
             "p": one.p,
             "p_holm": holm.get(condition),
-            "seeds": len(reference.seeds),
             "n": conditions[condition]["n"],
+            "factor": one.estimate.units,
+            "groups": sampling.groups.get(one.estimate.units),
+            "design_effect": one.estimate.effect,
+            "item_error": one.estimate.error,
+            "seeds": one.estimate.seeds,
+            "seed_error": one.estimate.seed_error if one.estimate.seeds >= FEWEST_SEEDS else None,
         }
         for condition, one in found.items()
     ]
@@ -168,57 +220,69 @@ def difference_rows(
 def verdict_rows(
     model: Trained,
     found: dict[Condition, Difference],
-    of_original: Reference,
+    baseline: str,
+    of_baseline: Reference,
     conditions: dict[Condition, Row],
     deltas: list[float],
+    sampling: Sampling,
 ) -> list[Row]:
-    """Rows of the table `verdicts` of one model: codec by codec, margin by margin, from the mildest level on.
+    """Rows of the table `verdicts` of one model and baseline: codec by codec, margin by margin, mildest level first.
 
-    found: the differences to the original. of_original: the result there. deltas: the margins in points.
+    found: the differences to the baseline. baseline: OWN or BEST. of_baseline: what that is. deltas: in points.
     """
     rows = []
+    here, above_chance = sampling.few is not None, of_baseline.above_chance
     for codec in dict.fromkeys(codec for codec, _ in found):
         sequence = sorted((c for c in found if c[0] == codec), key=lambda c: conditions[c]["strength"])
         for delta in deltas:
             margin = delta / 100
-            judged = [verdict(found[condition].interval, margin, of_original.above_chance) for condition in sequence]
-            passed = fixed_sequence(judged)
+            judged = [verdict(found[one].estimate.interval, margin, above_chance, here) for one in sequence]
+            passed = fixed_sequence([one in ACCEPTED for one in judged])
+            joint = [found[one].estimate.interval.joint > -margin and above_chance > margin for one in sequence]
+            jointly = fixed_sequence(joint)
             for place, (condition, one) in enumerate(zip(sequence, judged, strict=True)):
-                row = where(model, conditions[condition])
-                tested = place <= passed and one != "no reference"
-                row |= {"delta": float(delta), "verdict": one, "tested": tested, "items_needed": None}
-                if one == "inconclusive":
-                    needed = items_needed(found[condition].variance, margin, found[condition].value)
-                    row["items_needed"] = max(needed, conditions[condition]["n"] + 1)
-                rows.append(row)
+                undecided = one == "inconclusive"
+                lacks = missing(found[condition].estimate, margin, sampling) if undecided else Missing("")
+                rows.append(
+                    where(model, conditions[condition])
+                    | {"baseline": baseline, "delta": float(delta), "verdict": one}
+                    | {"tested": place <= passed and one != "no reference", "jointly": place < jointly}
+                    | {"missing": lacks.what, "needed_low": lacks.low, "needed_high": lacks.high}
+                )
     return rows
 
 
 def limit_rows(
-    verdicts: list[Row], conditions: dict[Condition, Row], references: dict[Trained, Reference]
+    verdicts: list[Row], conditions: dict[Condition, Row], references: dict[Trained, Reference], best: Reference | None
 ) -> list[Row]:
-    """Rows of the table `limits` from those of the table `verdicts`. references: of each model."""
-    sequences: dict[tuple[str, str, str, float], list[Row]] = defaultdict(list)
+    """Rows of the table `limits` from those of the table `verdicts`. references: of each model. best: of BEST."""
+    sequences: dict[tuple[str, str, str, str, float], list[Row]] = defaultdict(list)
     for row in verdicts:
         if row["codec"] != ORIGINAL:
-            sequences[row["arch"], row["regime"], row["codec"], row["delta"]].append(row)
+            sequences[row["arch"], row["regime"], row["baseline"], row["codec"], row["delta"]].append(row)
     rows = []
-    for (arch, regime, codec, delta), sequence in sequences.items():
-        passed = fixed_sequence([row["verdict"] for row in sequence])
-        limit = conditions[Condition(codec, sequence[passed - 1]["level"])] if passed else {}
+    for (arch, regime, baseline, codec, delta), sequence in sequences.items():
+        passed = fixed_sequence([row["verdict"] in ACCEPTED for row in sequence])
+        jointly = sum(row["jointly"] for row in sequence)
+        limit, joint = (
+            conditions[Condition(codec, sequence[count - 1]["level"])] if count else {} for count in (passed, jointly)
+        )
         stop = next((row for row in sequence[passed:] if row["tested"]), {})
-        of_original = references[arch, regime]
+        of_original = references[arch, regime] if baseline == OWN or best is None else best
         rows.append(
             {
-                **{"arch": arch, "regime": regime, "codec": codec, "delta": delta},
+                **{"arch": arch, "regime": regime, "codec": codec, "baseline": baseline, "delta": delta},
+                "seeds": len(references[arch, regime].primary.seeds),
+                "reference_arch": of_original.of[0],
                 **{"reference": of_original.value, "reference_low": of_original.low},
                 **{"reference_high": of_original.high, "chance": of_original.chance},
                 "above_chance": of_original.above_chance,
-                "verdict": "acceptable" if passed else sequence[0]["verdict"],
+                "verdict": sequence[0]["verdict"],
                 **{key: limit.get(key) for key in ("level", "label", "rate", "rate_unit", "ratio", "saving")},
+                **{f"joint_{key}": joint.get(key) for key in ("level", "label", "rate", "saving")},
                 "stopped_at": stop.get("level"),
                 "stopped_verdict": stop.get("verdict"),
-                "items_needed": stop.get("items_needed"),
+                **{key: stop.get(key) for key in ("missing", "needed_low", "needed_high")},
             }
         )
     return rows
@@ -248,24 +312,17 @@ def transfer_rows(overall: list[Row]) -> list[Row]:
     return rows
 
 
-def recovery_rows(results: Results, conditions: dict[Condition, Row], resamples: Resamples) -> list[Row]:
-    """Rows of the table `recovery`, for architectures trained both on originals and mixed.
-
-    Raises LossyBenchError when the two have no seed in common.
-    """
+def recovery_rows(results: Results, conditions: dict[Condition, Row], sampling: Sampling) -> list[Row]:
+    """Rows of the table `recovery`, for architectures trained both on originals and mixed."""
     rows = []
     for arch in dict.fromkeys(arch for arch, _ in results):
         if (arch, ORIGINAL) not in results or (arch, "mixed") not in results:
             continue
         plain, mixed = results[arch, ORIGINAL], results[arch, "mixed"]
-        seeds = [seed for seed in plain[REFERENCE].seeds if seed in mixed[REFERENCE].seeds]
-        if not seeds:
-            raise LossyBenchError(f"{arch}: regimes original and mixed share no seed, so none can be paired; train one")
-        reference = plain[REFERENCE].of(seeds).value
         for condition in (c for c in conditions if c in plain and c in mixed):
-            before, after = plain[condition].of(seeds), mixed[condition].of(seeds)
-            difference = paired(before, after, resamples)
-            loss = reference - before.value
+            before, after = plain[condition], mixed[condition]
+            difference = paired(before, after, sampling, same_models=False).estimate
+            loss = plain[REFERENCE].value - before.value
             rows.append(
                 {
                     "arch": arch,

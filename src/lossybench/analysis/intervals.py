@@ -1,106 +1,334 @@
-"""Intervals for shares and paired differences: score intervals and the paired bootstrap over seeds and items.
+"""Bounds of shares, of paired differences and of metrics that are no means over items.
 
-All conditions of a task are resampled with the same weights, so the difference of any two conditions is paired.
+All of them know three sources of chance: which items were tested, which groups these items belong to, and which seeds
+the models were trained with. docs/statistics.md gives the formulas, their sources and their simulated error rates.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
-from statsmodels.stats.proportion import proportion_confint
+from scipy.stats import t as student
 
-Z_ONE_SIDED = float(norm.ppf(0.95))
-Z_TWO_SIDED = float(norm.ppf(0.975))
+from lossybench.analysis.sampling import FEWEST_SEEDS, Sampling, Units
+
+Score = Callable[[float, float], tuple[float, float]]  # (effective items, quantile) -> bounds
+# Of the scatter between seeds that the few items explain, this share is taken off. Taking off all lets three seeds call
+# up to 7 % acceptable at the margin instead of 5; taking off nothing makes intervals twice as wide for nothing.
+EXPLAINED = 0.5
+LEAST_TAIL = 10  # resamples beyond a bootstrap bound; a bound further out is extrapolated by the normal law
 
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """low, high: a two-sided 95 % interval. lower, upper: one-sided 95 % bounds, together a two-sided 90 % interval."""
+    """Bounds of an estimate.
+
+    low, high: a two-sided interval with the error alpha, 5 % unless the study looks repeatedly. lower, upper: one-sided
+    bounds with that error each. joint: a lower bound that holds for all codecs of a family at once (Bonferroni).
+    """
 
     low: float
     high: float
     lower: float
     upper: float
+    joint: float
 
-    def widest(self, other: Interval) -> Interval:
-        """The wider of this interval and the `other`, bound by bound."""
-        low, lower = min(self.low, other.low), min(self.lower, other.lower)
-        return Interval(low, max(self.high, other.high), lower, max(self.upper, other.upper))
+    def limited(self, least: float, most: float) -> Interval:
+        """The interval without what lies below `least` or above `most`."""
+        return Interval(*(min(max(bound, least), most) for bound in dataclasses.astuple(self)))
 
 
 @dataclasses.dataclass(frozen=True)
-class Resamples:
-    """Bootstrap resamples of the items of a task, drawn once and used for every model and condition.
+class Estimate:
+    """A figure with its interval and what makes it uncertain.
 
-    items: float32 (n, resamples), how often each resample draws each item, so that each column sums to n. seed: of
-    these draws and of the draws of training seeds.
+    units: the factor whose groups make the interval wide, "" where the items do. effect: that factor's design effect,
+    the variance over that of as many independent items, at least 1. error: the standard error that items and groups
+    leave. seeds: the number of models; with FEWEST_SEEDS or more the interval is of models that are trained anew, and
+    with fewer of these models. seed_error: the standard error that the seeds leave, 0 with fewer.
     """
 
-    items: np.ndarray
-    seed: int
+    value: float
+    interval: Interval
+    units: str
+    effect: float
+    error: float
+    seeds: int
+    seed_error: float
+
+
+def share(hits: np.ndarray, sampling: Sampling) -> Estimate:
+    """The share of hits of models that differ in their seeds. hits: bool (seeds, n), of each model and item."""
+    of_items = hits.mean(axis=0)
+    value = float(of_items.mean())
+
+    def score(n: float, z: float) -> tuple[float, float]:
+        return wilson(value, n, z)
+
+    seed_error = math.sqrt(seed_variance(hits.astype(float)))
+    return _of_means(of_items, value * (1 - value), score, len(hits), seed_error, sampling, (0.0, 1.0))
+
+
+def paired(before: np.ndarray, after: np.ndarray, sampling: Sampling, same_models: bool = True) -> Estimate:
+    """The difference of two shares, after - before, of the same items.
+
+    before, after: bool (seeds, n). same_models: whether the models of both are the same, seed by seed. Otherwise they
+    are taken as trained independently, and may differ in number.
+    """
+    if same_models:
+        gap = after.astype(float) - before
+        lost, won = ((side).mean(axis=0).sum() for side in (before & ~after, ~before & after))
+        variance = seed_variance(gap)
+    else:
+        right, then = before.mean(axis=0), after.mean(axis=0)
+        lost, won = (right * (1 - then)).sum(), ((1 - right) * then).sum()
+        variance = seed_variance(before.astype(float)) + seed_variance(after.astype(float))
+    return _paired(after.mean(axis=0) - before.mean(axis=0), float(lost), float(won), min(len(before), len(after)),
+                   max(len(before), len(after)), math.sqrt(variance), sampling)  # fmt: skip
+
+
+def _paired(
+    of_items: np.ndarray, lost: float, won: float, seeds: int, most: int, seed_error: float, sampling: Sampling
+) -> Estimate:
+    n = len(of_items)
+    spread = (lost + won) / n - ((won - lost) / n) ** 2
+
+    def score(effective: float, z: float) -> tuple[float, float]:
+        scale = effective / n
+        return tango(lost * scale, won * scale, effective, z)
+
+    return _of_means(of_items, spread, score, seeds, seed_error, sampling, (-1.0, 1.0), most)
+
+
+def _of_means(
+    of_items: np.ndarray,
+    spread: float,
+    score: Score,
+    seeds: int,
+    seed_error: float,
+    sampling: Sampling,
+    limits: tuple[float, float],
+    most_seeds: int | None = None,
+) -> Estimate:
+    """An estimate that is a mean over items.
+
+    of_items: (n,), means over seeds. spread: the variance of one item of one model. score: the score interval.
+    """
+    n, value = len(of_items), float(of_items.mean())
+    # The mean over seeds varies less from item to item than one model does, by at most their number.
+    share_left = float(of_items.var(ddof=1)) / spread if spread > 0 and n > 1 else 1.0
+    effective = n / min(max(share_left, 1 / (most_seeds or seeds)), 1.0)
+    independent = spread / effective
+    parts = [_Clusters.of(of_items, unit, independent) for unit in sampling.units[1:]]
+
+    def bounds(error: float) -> tuple[float, float]:
+        low, high = score(effective, float(norm.ppf(1 - error)))
+        for part in parts:
+            lower, higher = part.bounds(error, score, effective)
+            low, high = min(low, lower), max(high, higher)
+        return low, high
+
+    widest = max(parts, key=lambda part: part.effect, default=None)
+    effect = widest.effect if widest else 1.0
+    return _estimate(
+        value, bounds, widest.factor if widest and effect > 1 else "", effect, math.sqrt(independent * effect), seeds,
+        seed_error, sampling, limits
+    )  # fmt: skip
+
+
+def _estimate(
+    value: float,
+    bounds: Callable[[float], tuple[float, float]],
+    units: str,
+    effect: float,
+    error: float,
+    seeds: int,
+    seed_error: float,
+    sampling: Sampling,
+    limits: tuple[float, float],
+) -> Estimate:
+    """Add to the bounds that items and groups give what the seeds add.
+
+    The distances of both to the estimate are added as squares (MOVER, Zou and Donner 2008, Statistics in Medicine
+    27:1693-1702).
+    """
+    several = seeds >= FEWEST_SEEDS
+    seed_error = seed_error if several else 0.0
+
+    def both(tail: float) -> tuple[float, float]:
+        low, high = bounds(tail)
+        reach = float(student.ppf(1 - tail, seeds - 1)) * seed_error if several else 0.0
+        return value - math.hypot(value - low, reach), value + math.hypot(high - value, reach)
+
+    low, high = both(sampling.alpha / 2)
+    lower, upper = both(sampling.alpha)
+    joint = lower if sampling.family == 1 else both(sampling.alpha / sampling.family)[0]
+    interval = Interval(low, high, lower, upper, joint).limited(*limits)
+    return Estimate(value, interval, units, effect, error, seeds, seed_error)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Clusters:
+    """The groups of one factor: what their sums say of the variance of a mean over items.
+
+    effect: the design effect, at least 1. skewness: of the mean. df: degrees of freedom of the variance. largest: the
+    design effect if all items of a group were alike.
+    """
+
+    factor: str
+    count: int
+    n: int
+    value: float
+    variance: float
+    effect: float
+    skewness: float
+    df: float
+    largest: float
 
     @classmethod
-    def draw(cls, n: int, resamples: int, seed: int) -> Resamples:
-        """Draw `n` items with replacement, `resamples` times, by `seed`. The result takes 4 * n * resamples bytes."""
-        drawn = np.random.default_rng([seed, n]).multinomial(n, np.full(n, 1 / n), size=resamples)
-        return cls(np.ascontiguousarray(drawn.T, dtype=np.float32), seed)
+    def of(cls, of_items: np.ndarray, unit: Units, independent: float) -> _Clusters:
+        """Of the items' values (n,). independent: the variance of the mean if the items were independent."""
+        n, value, count = len(of_items), float(of_items.mean()), unit.count
+        sums = np.bincount(unit.index, of_items - value, minlength=count)
+        squares = float((sums**2).sum())
+        variance = count / (count - 1) * squares / n**2
+        sizes = np.bincount(unit.index, minlength=count)
+        largest = float((sizes**2).sum() / n)
+        if squares <= 0:
+            return cls(unit.factor, count, n, value, 0.0, 1.0, 0.0, count - 1.0, largest)
+        skewness = float((sums**3).sum()) / n**3 / variance**1.5
+        kurtosis = count * float((sums**4).sum()) / squares**2
+        # The variance of a variance grows with the kurtosis: the degrees of freedom that have this variance
+        # (Satterthwaite 1946).
+        df = min(count - 1.0, 2 * count / max(kurtosis - 1, 1e-9))
+        return cls(unit.factor, count, n, value, variance, max(1.0, variance / independent), skewness, df, largest)
 
-    def seeds(self, count: int) -> np.ndarray:
-        """Weights (count, resamples) of `count` training seeds; each column sums to 1. Items are drawn independently.
+    def bounds(self, error: float, score: Score, effective: float) -> tuple[float, float]:
+        """The wider of two: the score interval at the effective number of items with a t quantile (Rao and Scott 1992,
+        Biometrics 48:577-585; Korn and Graubard 1998, Survey Methodology 24:193-201), and the cluster-robust t
+        interval corrected for skewness (Hall 1992, J. R. Statist. Soc. B 54:221-228), which is never taken wider than
+        if all items of a group were alike.
 
-        A resample holds count - 1 seeds, because drawing `count` of them would understate the variance between seeds
-        by the factor (count - 1)/count, one half for two seeds (McCarthy and Snowden 1985; Rao and Wu 1988).
+        Neither alone will do where few groups lose much and the others nothing.
         """
-        resamples = self.items.shape[1]
-        if count == 1:
-            return np.ones((1, resamples))
-        rng = np.random.default_rng([self.seed, count, 1])
-        return rng.multinomial(count - 1, np.full(count, 1 / count), size=resamples).T / (count - 1)
-
-    def over_seeds(self, samples: np.ndarray) -> np.ndarray:
-        """Resampled means over seeds, (..., resamples), of `samples` (seeds, ..., resamples).
-
-        All models see the same items, so seeds and items are crossed, not nested. Each resample has one draw of the
-        seeds and one of the items, which makes intervals rather too wide (the pigeonhole bootstrap, Owen 2007).
-        """
-        return np.einsum("sr,s...r->...r", self.seeds(len(samples)), samples)
-
-
-def percentile(samples: np.ndarray) -> Interval:
-    """Percentile interval of bootstrap `samples` (resamples,), without resamples whose value is NaN (undefined)."""
-    low, lower, upper, high = quantiles(samples, (0.025, 0.05, 0.95, 0.975))
-    return Interval(low, high, lower, upper)
-
-
-def quantiles(samples: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
-    """Quantiles at `shares` over the last axis of `samples`, without NaN: (..., resamples) to (len(shares), ...)."""
-    # nanquantile is slow, and NaN is rare.
-    return (np.nanquantile if np.isnan(samples).any() else np.quantile)(samples, shares, axis=-1)
-
-
-def unblinded(value: float, low: float, high: float, n: int) -> tuple[float, float]:
-    """The bounds low and high of the share `value`, or wider ones where low == high.
-
-    When no resample of the n items differs, the bootstrap is blind, not certain. The wider bounds are Wilson's interval
-    where the share is 0 or 1.
-    """
-    if low != high:
+        quantile = float(student.ppf(1 - error, self.df))
+        low, high = score(effective / self.effect, quantile)
+        if self.variance > 0:
+            alike = score(self.n / self.largest, float(student.ppf(1 - error, self.count - 1)))
+            deviation = math.sqrt(self.variance)
+            low = min(low, max(self.value - deviation * _unskewed(quantile, self.skewness), alike[0]))
+            high = max(high, min(self.value + deviation * _unskewed(quantile, -self.skewness), alike[1]))
         return low, high
-    reach = all_agree(n, Z_TWO_SIDED)
-    return max(value - reach, 0.0), min(value + reach, 1.0)
 
 
-def wilson(count: float, n: int) -> tuple[float, float]:
-    """Wilson's (1927) 95 % interval of the share count/n. `count` may be a mean over seeds."""
-    low, high = proportion_confint(count, n, alpha=0.05, method="wilson")
-    return float(low), float(high)
+def _unskewed(quantile: float, skewness: float) -> float:
+    """The quantile to use where a studentised mean is skewed: Hall's cubic transformation, inverted."""
+    if abs(skewness) < 1e-9:
+        return quantile
+    inner = 1 + skewness * (quantile - skewness / 6)
+    if inner <= 0:
+        return math.inf if skewness < 0 else quantile
+    return float(3 / skewness * (inner ** (1 / 3) - 1))
 
 
-def all_agree(n: int, z: float) -> float:
+def seed_variance(of_models: np.ndarray) -> float:
+    """The variance that the choice of seeds gives a mean over seeds and items; 0 with one seed.
+
+    of_models: (seeds, n), of each model and item. The seeds' means differ by chance already because the items are few
+    (analysis of variance with crossed random effects), and the share EXPLAINED of that is taken off.
+    """
+    seeds, n = of_models.shape
+    if seeds == 1 or n == 1:
+        return 0.0
+    residuals = of_models - of_models.mean(axis=0)
+    by_items = EXPLAINED * residuals.var(axis=1, ddof=1).sum() / n
+    return max(0.0, float((residuals.mean(axis=1) ** 2).sum() - by_items)) / (seeds * (seeds - 1))
+
+
+def seed_variance_of_samples(values: np.ndarray, samples: np.ndarray) -> float:
+    """As `seed_variance`, for a metric that is no mean over items.
+
+    values: (seeds,). samples: (seeds, resamples) of the items, the same resamples for all seeds.
+    """
+    seeds = len(values)
+    if seeds == 1:
+        return 0.0
+    by_items = EXPLAINED * float(np.nansum(np.nanvar(samples - samples.mean(axis=0), axis=1)))
+    return max(0.0, float(((values - values.mean()) ** 2).sum()) - by_items) / (seeds * (seeds - 1))
+
+
+def of_samples(
+    values: np.ndarray,
+    samples: np.ndarray,
+    sampling: Sampling,
+    guard: bool = False,
+    limits: tuple[float, float] = (-math.inf, math.inf),
+    seed_variance: float | None = None,
+) -> Estimate:
+    """An estimate of a metric that is no mean over items, such as mAP, by the percentile bootstrap.
+
+    values: (seeds,). samples: (seeds, units, resamples): of the items, then of the groups of each factor in the order
+    of `sampling.units`; NaN where a resample leaves the metric undefined. The distance of a group's bound to the
+    estimate is stretched by how much the t quantile exceeds the normal one. guard: for paired differences. The
+    bootstrap cannot see what no item shows: when all items agree it says [0, 0], even for three of them. What is rarer
+    than z^2/(n + z^2) may well be missing among n items (Tango's bound when all pairs agree), so the interval reaches
+    at least that far from the estimate. limits: of what the metric can be. seed_variance: of the mean over seeds;
+    computed from the arrays when left out.
+    """
+    value = float(values.mean())
+    over_seeds = samples.mean(axis=0)
+    deviations = np.nanstd(over_seeds, axis=-1)
+    ratios = (deviations / deviations[0]) ** 2 if deviations[0] > 0 else np.ones(len(deviations))
+    widest = int(np.argmax(ratios))
+
+    def bounds(tail: float) -> tuple[float, float]:
+        z = float(norm.ppf(1 - tail))
+        reach = all_agree(sampling.n, z) if guard else 0.0
+        low, high = value - reach, value + reach
+        for unit, one in zip(sampling.units, over_seeds, strict=True):
+            stretch = float(student.ppf(1 - tail, unit.count - 1)) / z if unit.factor else 1.0
+            below, above = tails(one, tail)
+            low, high = min(low, value - (value - below) * stretch), max(high, value + (above - value) * stretch)
+        return low, high
+
+    if seed_variance is None:
+        seed_variance = seed_variance_of_samples(values, samples[:, 0])
+    return _estimate(
+        value, bounds, sampling.units[widest].factor, float(ratios[widest]), float(deviations[widest]), len(values),
+        math.sqrt(seed_variance), sampling, limits
+    )  # fmt: skip
+
+
+def tails(samples: np.ndarray, tail: float) -> tuple[float, float]:
+    """The quantiles at `tail` and 1 - tail of bootstrap samples (resamples,), NaN left out.
+
+    Where fewer than LEAST_TAIL resamples lie beyond, the distance to the median is extrapolated by the normal law.
+    """
+    defined = samples[~np.isnan(samples)]
+    if not len(defined):
+        return math.nan, math.nan
+    least = min(LEAST_TAIL / len(defined), 0.25)
+    if tail >= least:
+        low, high = np.quantile(defined, (tail, 1 - tail))
+        return float(low), float(high)
+    low, middle, high = np.quantile(defined, (least, 0.5, 1 - least))
+    further = float(norm.ppf(tail) / norm.ppf(least))
+    return float(middle - (middle - low) * further), float(middle + (high - middle) * further)
+
+
+def wilson(value: float, n: float, z: float) -> tuple[float, float]:
+    """Wilson's (1927) score interval of the share `value` of n items. z: the normal quantile of the confidence."""
+    centre = (value + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z / (1 + z * z / n) * math.sqrt(max(value * (1 - value), 0.0) / n + z * z / (4 * n * n))
+    return max(centre - reach, 0.0), min(centre + reach, 1.0)
+
+
+def all_agree(n: float, z: float) -> float:
     """How far from 0 a paired difference may lie although none of n pairs disagrees: z^2 / (n + z^2) (Tango 1998).
 
     z: the normal quantile of the confidence wanted.
@@ -108,7 +336,7 @@ def all_agree(n: int, z: float) -> float:
     return z * z / (n + z * z)
 
 
-def tango(lost: float, won: float, n: int, z: float = Z_TWO_SIDED) -> tuple[float, float]:
+def tango(lost: float, won: float, n: float, z: float) -> tuple[float, float]:
     """Tango's score interval of the paired difference (won - lost)/n.
 
     lost: pairs that are right before and wrong after. won: the reverse. Both may be means over seeds. n: all pairs. z:
@@ -120,12 +348,12 @@ def tango(lost: float, won: float, n: int, z: float = Z_TWO_SIDED) -> tuple[floa
     return _tango_low(lost, won, n, z), -_tango_low(won, lost, n, z)
 
 
-def _tango_low(lost: float, won: float, n: int, z: float) -> float:
-    if lost + won == 0:
+def _tango_low(lost: float, won: float, n: float, z: float) -> float:
+    if lost + won <= 0:
         return -all_agree(n, z)
-    if lost == n:
+    if lost >= n:
         return -1.0
-    if won == n:  # at 1 the standard error is 0, so that the search below would end there
+    if won >= n:  # at 1 the standard error is 0, so that the search below would end there
         return (n - z * z) / (n + z * z)
     estimate = (won - lost) / n
 
@@ -140,36 +368,3 @@ def _tango_low(lost: float, won: float, n: int, z: float) -> float:
         return n * (estimate - difference) - z * math.sqrt(max(variance, 0.0))
 
     return float(brentq(excess, -1.0, estimate, xtol=1e-12))
-
-
-def paired_score(before: np.ndarray, after: np.ndarray) -> Interval:
-    """Tango's interval of the accuracy difference after - before.
-
-    before, after: bool (seeds, n), whether an item is right. With several seeds the discordant counts are averaged, and
-    n stays the number of items, because all seeds share the same items.
-    """
-    lost, won = discordant(before, after)
-    n = before.shape[1]
-    return Interval(*tango(lost, won, n, Z_TWO_SIDED), *tango(lost, won, n, Z_ONE_SIDED))
-
-
-def discordant(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
-    """How many items are lost (right before, wrong after) and won (the reverse), as means over seeds.
-
-    before, after: bool (seeds, n), whether an item is right.
-    """
-    seeds = len(before)
-    return float((before & ~after).sum() / seeds), float((~before & after).sum() / seeds)
-
-
-def paired_guarded(difference: float, samples: np.ndarray, n: int) -> Interval:
-    """Bootstrap interval of a paired difference of a metric that is no mean over items (mAP), with a guard.
-
-    difference: the estimate. samples: (resamples,). n: items. The bootstrap cannot see what no item shows: when all
-    items agree it says [0, 0], even for three of them. What is rarer than z^2/(n + z^2) may well be missing among n
-    items (Tango's bound when all pairs agree), so the interval reaches at least that far from the estimate.
-    """
-    two, one = all_agree(n, Z_TWO_SIDED), all_agree(n, Z_ONE_SIDED)
-    guard = Interval(difference - two, difference + two, difference - one, difference + one)
-    widest = percentile(samples).widest(guard)
-    return Interval(*(min(max(bound, -1.0), 1.0) for bound in dataclasses.astuple(widest)))

@@ -26,7 +26,8 @@ import numpy as np
 import pandas as pd
 
 from lossybench.analysis import attacked_objects
-from lossybench.analysis.intervals import Resamples, discordant, paired_guarded, percentile, tango, unblinded, wilson
+from lossybench.analysis.intervals import of_samples, paired, share
+from lossybench.analysis.sampling import Sampling
 from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, read_meta, read_table
 from lossybench.conditions import ORIGINAL, Condition, level_text
 from lossybench.errors import LossyBenchError
@@ -94,40 +95,41 @@ class Gate:
 class Units:
     """The units that each attack of a table attacked, and how sure a share of them is.
 
-    item: int (n,), the item of each unit. resamples: of items, with all their units; None where the units are items,
-    whose shares have score intervals.
+    item: int (n,), the item of each unit. sampling: of the items, with all their units. objects: whether units are the
+    true objects of items; otherwise they are items.
     """
 
     item: np.ndarray
-    resamples: Resamples | None = None
+    sampling: Sampling
+    objects: bool = False
 
     def share(self, hits: np.ndarray, among: np.ndarray) -> tuple[float, float, float]:
         """The share of `hits` in the units `among`, bool (n,) each, and its 95 % interval."""
-        hits = hits & among
-        value = float(hits.sum() / among.sum())
-        if not self.resamples:
-            return value, *wilson(hits.sum(), int(among.sum()))
-        interval = percentile(self._samples(hits, among))
-        return value, *unblinded(value, interval.low, interval.high, len(self.resamples.items))
+        if not self.objects:
+            chosen = np.flatnonzero(among)
+            found = share(hits[None, chosen], self.sampling.of(chosen))
+        else:
+            value = float((hits & among).sum() / among.sum())
+            found = of_samples(np.array([value]), self._samples(hits & among, among), self.sampling, limits=(0, 1))
+        return found.value, found.interval.low, found.interval.high
 
     def difference(self, before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:
         """The paired difference of two shares, after - before, of bool (n,) each, and its 95 % interval."""
-        n = len(before)
-        lost, won = discordant(before[None], after[None])
-        value = (won - lost) / n
-        if not self.resamples:
-            return value, *tango(lost, won, n)
-        samples = self._samples(after.astype(float) - before, np.ones(n))
-        interval = paired_guarded(value, samples, len(self.resamples.items))
-        return value, interval.low, interval.high
+        if not self.objects:
+            found = paired(before[None], after[None], self.sampling)
+        else:
+            value = float(after.mean() - before.mean())
+            samples = self._samples(after.astype(float) - before, np.ones(len(before)))
+            found = of_samples(np.array([value]), samples, self.sampling, guard=True, limits=(-1, 1))
+        return found.value, found.interval.low, found.interval.high
 
     def _samples(self, values: np.ndarray, among: np.ndarray) -> np.ndarray:
-        """Resampled means (resamples,) of values (n,) over the units `among`; NaN where a resample has none."""
-        assert self.resamples
-        weights = self.resamples.items
-        total, count = (np.bincount(self.item, each, minlength=len(weights)) @ weights for each in (values, among))
+        """Resampled means (1, units, resamples) of values (n,) over the units `among`; NaN where there are none."""
+        n = self.sampling.n
+        of_items = [np.bincount(self.item, each, minlength=n) for each in (values, among)]
         with np.errstate(invalid="ignore"):
-            return total / count
+            ratios = [unit.total(of_items[0]) / unit.total(of_items[1]) for unit in self.sampling.units]
+        return np.stack(ratios)[None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,12 +155,13 @@ class Attacked:
         names = (ATTACKS if kind == "classification" else DETECTION_ATTACKS).names
         table = read_table(path, [name for name in names if name != "adversarial"]).to_pandas()
         groups = _groups(table if kind == "classification" else attacked_objects.objects(table), path)
+        how = (settings["bootstrap"], settings["seed"])
         main = Key(*table.iloc[0][list(Key._fields)])._replace(goal="untargeted")
         if kind == "classification":
-            return cls(groups, Units(np.arange(len(_first(groups)))), main)
+            n = len(_first(groups))
+            return cls(groups, Units(np.arange(n), Sampling.draw(n, {}, *how)), main)
         item = pd.factorize(_items(_first(groups)))[0]
-        resamples = Resamples.draw(item.max() + 1, settings["bootstrap"], settings["seed"])
-        return cls(groups, Units(item, resamples), main, _by_key(table))
+        return cls(groups, Units(item, Sampling.draw(item.max() + 1, {}, *how), True), main, _by_key(table))
 
     def at(self, level: float) -> Groups:
         """The attacks at one level."""

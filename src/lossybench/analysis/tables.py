@@ -36,7 +36,7 @@ _CONDITION = (("codec", _TEXT), ("level", _REAL, LEVEL), ("strength", _WHOLE, ""
 SCHEMAS: dict[str, pa.Schema] = {
     "metrics": columns(
         *_MODEL,
-        ("seed", _WHOLE, ""),  # -1: the mean over all seeds, with an interval over seeds and items
+        ("seed", _WHOLE, ""),  # -1: the mean over all seeds; from three on the interval is of models trained anew
         *_CONDITION,
         ("metric", _TEXT),
         ("class", _TEXT),  # a class's name, or "" for overall: label_metrics.py and box_metrics.py say what that is
@@ -63,41 +63,63 @@ SCHEMAS: dict[str, pa.Schema] = {
     "differences": columns(
         *_MODEL,
         *_CONDITION,
+        ("baseline", _TEXT),  # own: this model on originals; best: the best model trained on originals, on originals
         ("metric", _TEXT),  # the primary one
-        *_shares("reference"),  # of the same model at the original, mean over seeds
+        *_shares("reference"),  # of the baseline, mean over seeds
         *_shares("value", "difference", "low", "high"),  # difference: value - reference, so a loss is negative
         *_shares("lower", "upper"),  # one-sided 95 % bounds
-        ("p", _REAL, ""),  # of McNemar's exact test; null for detection and for the original
-        ("p_holm", _REAL, ""),  # corrected over all codecs and levels of (arch, regime)
-        ("seeds", _WHOLE, "seeds"),
+        *_shares("joint"),  # as lower, for all of the task's codecs at once
+        ("p", _REAL, ""),  # of McNemar's exact test, or of a t test by groups; null for detection and the original
+        ("p_holm", _REAL, ""),  # corrected over all codecs and levels of (arch, regime, baseline)
         ("n", _WHOLE, "items"),
+        ("factor", _TEXT),  # what items share that widens the interval most; "" for nothing
+        ("groups", _WHOLE, "groups"),  # of that factor; null for none
+        ("design_effect", _REAL, ""),  # variance over that of as many independent items; 1 for no factor
+        *_shares("item_error"),  # standard error that items and groups leave
+        ("seeds", _WHOLE, "seeds"),  # models on each side; from three on the interval is of models trained anew
+        *_shares("seed_error"),  # standard error that the seeds leave; null with fewer than three
     ),
     "verdicts": columns(
         *_MODEL,
         *_CONDITION,
+        ("baseline", _TEXT),  # as in `differences`
         ("delta", _REAL, "points"),
-        ("verdict", _TEXT),  # of this level alone: acceptable, unacceptable, inconclusive; or no reference (`limits`)
+        ("verdict", _TEXT),  # of this level alone: acceptable, acceptable here (for the few groups in meta `few`
+        # alone), unacceptable, inconclusive; or no reference (`limits`)
         ("tested", _FLAG),  # whether the fixed sequence reached this level; only then may `acceptable` be claimed
-        ("items_needed", _WHOLE, "items"),  # to decide with 80 % power if the difference persists; null when decided
+        ("jointly", _FLAG),  # whether it and all milder ones are acceptable for all of the task's codecs at once
+        ("missing", _TEXT),  # items, a factor, seeds; too close; no practical number; "" when decided
+        ("needed_low", _WHOLE, "as `missing` says"),  # how many in all with 90 % power, if nothing is lost
+        ("needed_high", _WHOLE, "as `missing` says"),  # if half of delta is lost
     ),
     "limits": columns(
         *_MODEL,
         ("codec", _TEXT),
+        ("baseline", _TEXT),  # as in `differences`
         ("delta", _REAL, "points"),
-        *_interval("reference"),  # on originals: a loss means nothing to a model that can do nothing
+        ("seeds", _WHOLE, "seeds"),  # of the model; with three or more the verdict is of models trained anew
+        ("reference_arch", _TEXT),  # whose result on originals the baseline is
+        *_interval("reference"),  # that result: a loss means nothing to a model that can do nothing
         *_shares("chance"),  # what answering without looking at the items has right; 0 in detection
         *_shares("above_chance"),  # how far the reference is shown to exceed chance; one-sided 95 %, of the worst seed
-        ("verdict", _TEXT),  # no reference unless above_chance > delta; acceptable when some level passed; else that of
-        # the mildest level
+        ("verdict", _TEXT),  # no reference unless above_chance > delta; that of the mildest level, which is acceptable
+        # or acceptable here when some level passed
         ("level", _REAL, LEVEL),  # the strongest level that passed; this and the next five are null when none did
         ("label", _TEXT),
         ("rate", _REAL, RATE),
         ("rate_unit", _TEXT),
         ("ratio", _REAL, "raw bits per payload bit"),
         *_shares("saving"),
+        ("joint_level", _REAL, LEVEL),  # the strongest that passed for all of the task's codecs at once: what picking
+        # the best codec goes by; this and the next three are null when none did
+        ("joint_label", _TEXT),
+        ("joint_rate", _REAL, RATE),
+        *_shares("joint_saving"),
         ("stopped_at", _REAL, LEVEL),  # the first level that failed; null when all passed
         ("stopped_verdict", _TEXT),
-        ("items_needed", _WHOLE, "items"),  # to decide at stopped_at; null unless that was inconclusive
+        ("missing", _TEXT),  # as in `verdicts`, at stopped_at; null when all passed
+        ("needed_low", _WHOLE, "as `missing` says"),
+        ("needed_high", _WHOLE, "as `missing` says"),
     ),
     "transfer": columns(
         ("arch", _TEXT),
@@ -112,7 +134,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("arch", _TEXT),
         *_CONDITION,  # at the original: what mixed training costs on originals
         *_shares("original", "mixed"),  # the primary metric of these two regimes at this condition
-        *_shares("difference", "low", "high"),  # mixed - original, paired by item and seed
+        *_shares("difference", "low", "high"),  # mixed - original, paired by item
         *_shares("recovered"),  # as a share of the regime original's loss; null when that loss is below 1 point
     ),
     "bd": columns(

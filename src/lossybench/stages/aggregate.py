@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from lossybench.analysis import box_metrics, comparisons, label_metrics, robustness, tables
+from lossybench.analysis import box_metrics, comparisons, intervals, label_metrics, robustness, tables
 from lossybench.analysis import outcomes as inputs
-from lossybench.analysis.comparisons import Primary, Reference
-from lossybench.analysis.intervals import Resamples, quantiles, unblinded, wilson
+from lossybench.analysis.comparisons import BEST, OWN, Primary, Reference
 from lossybench.analysis.outcomes import Row, TestSet, Trained
+from lossybench.analysis.sampling import Sampling
 from lossybench.artifacts import read_meta
 from lossybench.chance import chance
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition
@@ -38,7 +38,8 @@ def aggregate(
         data: the table that fetch made
         compressed: all test parts, one for each codec and level; they say which conditions the study has
         outcomes: all tables that evaluate made: of every model one for each codec, `original` always among them
-        settings: deltas (points), bootstrap (number of resamples) and seed
+        settings: deltas (points), bootstrap (number of resamples), seed, and alpha, the error of one-sided bounds, 0.05
+            when left out
         out: the folder to write
         attacks: all tables that attack made
 
@@ -47,8 +48,10 @@ def aggregate(
             data's test split, and for models that lack an outcome.
     """
     task = inputs.read_task(data)
-    resamples = Resamples.draw(len(task.ids), settings["bootstrap"], settings["seed"])
     conditions = inputs.read_conditions(compressed, task)
+    how = (settings["bootstrap"], settings["seed"], settings.get("alpha", 0.05))
+    codecs = {condition.codec for condition in conditions} - {ORIGINAL}
+    sampling = Sampling.draw(len(task.ids), task.groups, *how, family=max(len(codecs), 1))
     classifies = task.kind == "classification"
     metric, measured = (label_metrics.PRIMARY, _classifier) if classifies else (box_metrics.PRIMARY, _detector)
     overall = (ALL_SEEDS, metric, "")
@@ -59,8 +62,8 @@ def aggregate(
     references: dict[Trained, Reference] = {}
     for model, of_codec in tqdm(inputs.outcome_files(outcomes, task).items(), "aggregate", unit="model"):
         results[model] = {}
-        for condition, one in measured(of_codec, conditions, task, resamples):
-            of_metrics = list(_metric_rows(comparisons.where(model, conditions[condition]), one, task, resamples))
+        for condition, one in measured(of_codec, conditions, task, sampling):
+            of_metrics = list(_metric_rows(comparisons.where(model, conditions[condition]), one, task, sampling))
             rows["metrics"] += of_metrics
             at = one.names.index((metric, ""))
             # The arrays are copied, so that the samples of the other metrics can go.
@@ -68,15 +71,23 @@ def aggregate(
             results[model][condition] = primary = Primary(one.seeds, values, samples, one.right)
             if condition == REFERENCE:
                 (row,) = (row for row in of_metrics if (row["seed"], row["metric"], row["class"]) == overall)
-                references[model] = comparisons.reference(primary, row["low"], row["high"], one.chance, len(task.ids))
-        found = comparisons.to_original(results[model], resamples)
-        rows["differences"] += comparisons.difference_rows(model, results[model], found, conditions, metric)
-        rows["verdicts"] += comparisons.verdict_rows(model, found, references[model], conditions, settings["deltas"])
+                bounds = row["low"], row["high"]
+                references[model] = comparisons.reference(model, primary, *bounds, one.chance, sampling)
         rows["bd"] += comparisons.bd_rows(model, results[model], conditions)
-    rows["limits"] += comparisons.limit_rows(rows["verdicts"], conditions, references)
+    best = comparisons.best_reference(references)
+    for model, of_condition in results.items():
+        for baseline, of_baseline in ((OWN, references[model]), (BEST, best)):
+            if of_baseline is None:
+                continue
+            own = of_baseline.of == model
+            found = comparisons.to_baseline(of_condition, of_baseline, own, sampling)
+            shared = (baseline, of_baseline, conditions)
+            rows["differences"] += comparisons.difference_rows(model, of_condition, found, *shared, metric, sampling)
+            rows["verdicts"] += comparisons.verdict_rows(model, found, *shared, settings["deltas"], sampling)
+    rows["limits"] += comparisons.limit_rows(rows["verdicts"], conditions, references, best)
     of_primary = [row for row in rows["metrics"] if (row["seed"], row["metric"], row["class"]) == overall]
     rows["transfer"] += comparisons.transfer_rows(of_primary)
-    rows["recovery"] += comparisons.recovery_rows(results, conditions, resamples)
+    rows["recovery"] += comparisons.recovery_rows(results, conditions, sampling)
     strengths = {condition: row["strength"] for condition, row in conditions.items()}
     rows["attacks"], rows["gates"] = robustness.attack_rows(attacks, strengths, len(task.classes), task.kind, settings)
 
@@ -84,6 +95,7 @@ def aggregate(
     about = read_meta(data)
     meta |= {"compressed_before": about.get("compressed_before", []), "card": about.get("card", {})}
     meta |= {"existing": inputs.existing_archs(outcomes)}
+    meta |= {"groups": sampling.groups, "few": sampling.few}
     meta |= {"settings": settings, "attack": read_meta(attacks[0]).get("settings") if attacks else None}
     for name, content in rows.items():
         tables.write(out, name, content, meta)
@@ -92,8 +104,8 @@ def aggregate(
 class _Measured(NamedTuple):
     """All metrics of one model at one condition.
 
-    names: the (metric, class) of each value. values: (seeds, metrics). samples: (seeds, metrics, resamples). right:
-    bool (seeds, n), None in detection. chance: (seeds,), what the primary metric is without seeing the originals.
+    names: the (metric, class) of each value. values: (seeds, metrics). samples: (seeds, metrics, units, resamples).
+    right: bool (seeds, n), None in detection. chance: (seeds,), the primary metric without seeing the originals.
     """
 
     seeds: tuple[int, ...]
@@ -105,20 +117,20 @@ class _Measured(NamedTuple):
 
 
 def _classifier(
-    of_codec: dict[str, dict[int, Path]], conditions: dict[Condition, Row], task: TestSet, resamples: Resamples
+    of_codec: dict[str, dict[int, Path]], conditions: dict[Condition, Row], task: TestSet, sampling: Sampling
 ) -> Iterator[tuple[Condition, _Measured]]:
     """All conditions of one classification model."""
     names = label_metrics.names(task.labels, task.classes)
     for condition, by_seed in _loaded(of_codec, conditions, task, inputs.read_classification):
         predictions = np.stack(list(by_seed.values()))
-        values, samples = zip(*(label_metrics.measure(task.labels, one, resamples) for one in predictions), strict=True)
+        values, samples = zip(*(label_metrics.measure(task.labels, one, sampling) for one in predictions), strict=True)
         right = predictions == task.labels
         guessing = np.full(len(by_seed), chance(task.labels, len(task.classes)))
         yield condition, _Measured(tuple(by_seed), names, np.stack(values), np.stack(samples), right, guessing)
 
 
 def _detector(
-    of_codec: dict[str, dict[int, Path]], conditions: dict[Condition, Row], task: TestSet, resamples: Resamples
+    of_codec: dict[str, dict[int, Path]], conditions: dict[Condition, Row], task: TestSet, sampling: Sampling
 ) -> Iterator[tuple[Condition, _Measured]]:
     """All conditions of one detection model; the original comes first and sets each seed's score threshold."""
     thresholds: dict[int, float] = {}
@@ -132,8 +144,8 @@ def _detector(
             matches = box_metrics.match(frames, len(task.ids))
             if seed not in thresholds:
                 thresholds[seed] = box_metrics.best_threshold(matches)
-                blind[seed] = box_metrics.coco_map(box_metrics.unseen(frames, resamples.seed))[1]
-            measured.append(box_metrics.measure(frames, matches, thresholds[seed], resamples))
+                blind[seed] = box_metrics.coco_map(box_metrics.unseen(frames, sampling.seed))[1]
+            measured.append(box_metrics.measure(frames, matches, thresholds[seed], sampling))
         names = box_metrics.names(matches.classes, task.classes)
         values, samples = zip(*measured, strict=True)
         guessing = np.array(list(blind.values()))
@@ -157,21 +169,16 @@ def _loaded(
             yield Condition(codec, level), {seed: of_level[level] for seed, of_level in read_seeds.items()}
 
 
-def _metric_rows(where: Row, measured: _Measured, task: TestSet, resamples: Resamples) -> Iterator[Row]:
+def _metric_rows(where: Row, measured: _Measured, task: TestSet, sampling: Sampling) -> Iterator[Row]:
     """Rows of the table `metrics` of one model at one condition: of each seed, then of all. where: their columns."""
-    n, sizes = len(task.ids), {}
-    if task.kind == "classification":
-        sizes = dict(zip(task.classes, np.bincount(task.labels, minlength=len(task.classes)), strict=True))
-    seeds, names, values, samples, *_ = measured
-    over_seeds = (ALL_SEEDS, values.mean(axis=0), resamples.over_seeds(samples))
-    for seed, value_of, sample_of in (*zip(seeds, values, samples, strict=True), over_seeds):
-        lows, highs = quantiles(sample_of, (0.025, 0.975))
-        for (metric, name), value, low, high in zip(names, value_of, lows, highs, strict=True):
+    seeds, names, values, samples, right, _ = measured
+    each = [(seed, slice(place, place + 1)) for place, seed in enumerate(seeds)]
+    for seed, chosen in (*each, (ALL_SEEDS, slice(None))):
+        for at, (metric, name) in enumerate(names):
             if (metric, task.kind) == ("accuracy", "classification"):
-                score = wilson(value * n, n)
-                several = seed == ALL_SEEDS and len(seeds) > 1
-                low, high = (min(low, score[0]), max(high, score[1])) if several else score
+                assert right is not None
+                found = intervals.share(right[chosen], sampling)
             else:
-                low, high = unblinded(value, low, high, int(sizes.get(name, n)))
-            found = {"metric": metric, "class": name, "value": value, "low": low, "high": high, "n": n}
-            yield where | {"seed": seed} | found
+                found = intervals.of_samples(values[chosen, at], samples[chosen, at], sampling, limits=(0.0, 1.0))
+            row = {"seed": seed, "metric": metric, "class": name, "value": found.value, "n": sampling.n}
+            yield where | row | {"low": found.interval.low, "high": found.interval.high}
