@@ -121,7 +121,11 @@ def test_named_parentheses_are_factors_and_splits_keep_the_first_apart(tmp_path)
     assert all(len(splits) == 3 for splits in of["room"].values()) and len(of["room"]) == 3
     findings = surveyed(tmp_path / "in", fractions=SHARES, group=options["group"]).findings
     (shared,) = (finding for finding in findings if finding.kind == "factor in two splits")
-    assert shared.item == "room" and shared.text.startswith("3 of 3 groups in test") and shared.severity == "warning"
+    assert (
+        shared.item == "room"
+        and shared.text.startswith("has 3 of its 3 groups in test")
+        and shared.severity == "warning"
+    )
     assert not [finding for finding in findings if finding.kind == "group in two splits"]
     # The other way round it is the rooms, too few of which there are for three splits to have all classes otherwise.
     rows = build("image_folder", {**options, "group": "_(?P<room>.)_"}, tmp_path / "out.parquet")
