@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lossybench.analysis import tables
+from lossybench.analysis.outcomes import read_task
 from lossybench.artifacts import (
     CLASSIFICATION_OUTCOMES,
     COMPRESSED,
@@ -264,6 +265,28 @@ def test_refusals_name_the_file(tmp_path):
     study = Study(tmp_path / "seed", n=20).model(wrong()).model(wrong(), seed=1, levels={"original": [0.0]})
     with pytest.raises(LossyBenchError, match=r"original/1/jpeg\.parquet is missing"):
         study.summary()
+
+
+def test_groups_of_the_test_items_are_numbered_factor_by_factor(tmp_path):
+    study = Study(tmp_path, n=0)
+
+    def test_set(groups):
+        made = [(f"i{n}", "train" if n % 3 == 0 else "test", of) for n, of in enumerate(groups)]
+        rows = [study.row(DATA, id=id, split=split, label=0, groups=of, boxes=[]) for id, split, of in made]
+        write_table(study.data, DATA, rows, read_meta(study.data))
+        return read_task(study.data)
+
+    found = test_set([{"voice": f"v{n % 5}", "room": "ab"[n % 2]} for n in range(30)])
+    assert list(found.groups) == ["voice", "room"] and len(found.ids) == 20
+    for factor, of in (("voice", 5), ("room", 2)):
+        numbers = [int(id[1:]) % of for id in found.ids]
+        codes = found.groups[factor]
+        assert sorted(set(codes)) == list(range(of)) and len(codes) == 20
+        same = np.equal.outer(codes, codes)
+        assert (same == np.equal.outer(numbers, numbers)).all()
+    assert test_set([{}] * 6).groups == {}
+    with pytest.raises(LossyBenchError, match=r"data\.parquet: its items differ in what they may share"):
+        test_set([{"voice": "a"}] * 4 + [{}])
 
 
 def test_classification_needs_no_torch():

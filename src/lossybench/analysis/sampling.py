@@ -7,9 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-# With fewer groups than this nothing is claimed of other groups: t quantiles grow, and the groups' own variance is
-# hardly known (Cameron, Gelbach and Miller 2008, Review of Economics and Statistics 90:414-427, call 20 few).
-FEWEST_GROUPS = 20
+from lossybench.enough import FEWEST_GROUPS
+
 # With fewer models than this nothing is claimed of models that are trained anew.
 FEWEST_SEEDS = 3
 
