@@ -47,7 +47,7 @@ ENCODE = {  # for an item
     "audio": {"original": 0.001, "mp3": 0.006, "opus": 0.01},
     "video": {"original": 0.007, "jpeg": 0.002, "jpeg2000": 0.02, "h264": 0.007, "hevc": 0.012},
 }
-MEASURE = {"image": 0.001, "audio": 0.001, "video": 0.012}  # for the fidelity of an item
+MEASURE = {"image": 0.0001, "audio": 0.0005, "video": 0.0006}  # for the fidelity of an item
 LEARN = {  # for an item and epoch
     ("image", "classification"): 0.001,
     ("image", "detection"): 0.007,
