@@ -1,4 +1,4 @@
-"""Embedded video classification: how a digit moves in the frame while the photograph behind it pans on its own."""
+"""Embedded video classification: how a digit moves in the frame while the collage behind it pans on its own."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _MOTIONS: dict[str, Callable[[float], _Path]] = {
 class MovingDigits(_digits.DigitDataset):
     """Nine motions, balanced. The digit and the panning of the camera tell nothing of the class, and one frame little.
 
-    After Moving MNIST (Srivastava et al., ICML 2015). The group is the MNIST digit.
+    After Moving MNIST (Srivastava et al., ICML 2015). Items share the MNIST digit at most.
     """
 
     name = "moving_digits"
-    title = "Motions of digits over panning photographs"
+    title = "Motions of digits over panning collages of photographs"
     medium = "video"
     kind = "classification"
     classes: ClassVar[list[str]] = list(_MOTIONS)
