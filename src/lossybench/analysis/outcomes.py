@@ -29,7 +29,11 @@ Trained = tuple[str, str]  # an architecture and a regime: all models that diffe
 
 @dataclasses.dataclass(frozen=True)
 class TestSet:
-    """The test items of a task. labels: int (n,), -1 in detection. data: the table of the items, named in errors."""
+    """The test items of a task.
+
+    labels: int (n,), -1 in detection. groups: factor -> int (n,), the index of each item's group from 0 on; {} where
+    nothing is known to be shared. data: the table of the items, named in errors.
+    """
 
     name: str
     medium: str
@@ -37,18 +41,26 @@ class TestSet:
     classes: list[str]
     ids: list[str]
     labels: np.ndarray
+    groups: dict[str, np.ndarray]
     data: Path
 
 
 def read_task(data: Path) -> TestSet:
-    """The test split of the table `data` (artifacts.DATA). Raises LossyBenchError when the split is empty."""
+    """The test split of the table `data` (artifacts.DATA).
+
+    Raises LossyBenchError when the split is empty, and when its items are not all of the same factors.
+    """
     meta = read_meta(data)
-    table = read_table(data, ["id", "split", "label"])
+    table = read_table(data, ["id", "split", "label", "groups"])
     test = table.filter(pc.equal(table["split"], "test"))
     if not len(test):
         raise LossyBenchError(f"{data}: the split test has no items; add some, because models are tested on them")
-    labels = test["label"].to_numpy()
-    return TestSet(meta["task"], meta["medium"], meta["kind"], meta["classes"], test["id"].to_pylist(), labels, data)
+    ids, labels = test["id"].to_pylist(), test["label"].to_numpy()
+    names = pd.DataFrame(test["groups"].to_pylist(maps_as_pydicts="strict"))  # a column for each factor
+    if names.isna().to_numpy().any():
+        raise LossyBenchError(f"{data}: its items differ in what they may share; delete it and run again")
+    groups = {str(factor): pd.factorize(names[factor])[0] for factor in names}
+    return TestSet(meta["task"], meta["medium"], meta["kind"], meta["classes"], ids, labels, groups, data)
 
 
 def read_conditions(compressed: list[Path], task: TestSet) -> dict[Condition, Row]:

@@ -45,4 +45,4 @@ class DigitScenes(_digits.DigitDataset):
                     under[:] = _digits.blend(under, ink, _digits.shift(random, under, 110, 180))
                     boxes.append(box)
                     break
-        return Item(id, split, "", image, boxes=tuple(boxes))
+        return Item(id, split, {}, image, boxes=tuple(boxes))

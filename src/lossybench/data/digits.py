@@ -31,4 +31,4 @@ class Digits(_digits.DigitDataset):
         top, left = (int(random.integers(self.size - side + 1)) for side in (height, width))
         under = image[top : top + height, left : left + width]
         under[:] = _digits.blend(under, ink, _digits.shift(random, under, 80, 130))
-        return Item(id, split, source, image, label=label)
+        return Item(id, split, {"digit": source}, image, label=label)

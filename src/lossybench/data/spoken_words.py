@@ -56,7 +56,7 @@ class SpokenWords(Dataset):
                 random = np.random.default_rng([seed, SPLITS.index(split), index, 1])
                 media = self._record(random, audio_io.resample(word, _espeak.RATE, self.sample_rate))
                 id = f"{self.name}/{split}/{index:06d}"
-                yield Item(id, split, plan.voice, media, self.sample_rate, plan.label)
+                yield Item(id, split, {"voice": plan.voice}, media, self.sample_rate, plan.label)
 
     def _record(self, random: np.random.Generator, word: np.ndarray) -> np.ndarray:
         """The word at a random place in a second of coloured noise, int16 (sample_rate,), peak-normalised."""
