@@ -208,9 +208,9 @@ def resize_ink(ink: np.ndarray, extent: float) -> np.ndarray:
 def shift(random: np.random.Generator, under: np.ndarray, low: float, high: float) -> np.ndarray:
     """How far full ink moves each channel, float32 (3,) in grey levels: away from the mean of the pixels `under` it.
 
-    One channel moves by `low` to `high`, the others by 0.4 to 1 times that, so that the digit differs in hue too.
+    One channel moves by `low` to `high`, the others by 0.6 to 1 times that, so that the digit differs in hue too.
     """
-    strength = random.uniform(low, high) * random.permutation([1.0, *random.uniform(0.4, 1.0, 2)])
+    strength = random.uniform(low, high) * random.permutation([1.0, *random.uniform(0.6, 1.0, 2)])
     return np.where(under.reshape(-1, 3).mean(axis=0) < 127.5, strength, -strength).astype(np.float32)
 
 

@@ -30,7 +30,7 @@ class MovingDigitScenes(_digits.DigitDataset):
     frames: int = Field(16, ge=2, le=250, description="frames in each clip, at 25 frames/s")
 
     def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:
-        camera = _digits.Camera(random, split, self.size, self.frames, contrast=0.6)
+        camera = _digits.Camera(random, split, self.size, self.frames, contrast=0.45)
         media = np.stack([camera.frame(frame) for frame in range(self.frames)])
         courses: list[list[Box]] = []
         for _ in range(random.integers(1, 4)):
@@ -44,7 +44,7 @@ class MovingDigitScenes(_digits.DigitDataset):
                 course = [Box(*_digits.tight_box(mask), label, frame) for frame, mask in enumerate(masks)]
                 pairs = [pair for other in courses for pair in zip(course, other, strict=True)]
                 if all(_digits.overlap(*pair) <= _OVERLAP for pair in pairs):
-                    by = _digits.shift(random, media[0][masks[0] > _digits.INK], 110, 180)
+                    by = _digits.shift(random, media[0][masks[0] > _digits.INK], 120, 180)
                     media = np.stack([_digits.blend(*layers, by) for layers in zip(media, masks, strict=True)])
                     courses.append(course)
                     break
