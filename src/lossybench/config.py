@@ -95,6 +95,8 @@ class Mixed(Settings):
     levels: dict[str, list[float]] = Field(
         default={}, description="Levels to draw from, per codec; all of the codec's when left out."
     )
+    archs: list[str] | None = Field(default=None, description="Architectures; all of the task's when left out.")
+    seeds: list[Seed] | None = Field(default=None, description="Seeds; all of the task's when left out.")
 
 
 class Matched(Settings):
@@ -297,6 +299,8 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
     if mixed:
         _among(f"{where}.regimes.mixed.codecs", mixed.codecs or [], task.codecs)
         _levels_among(f"{where}.regimes.mixed.levels", mixed.levels, task.codecs)
+        _among(f"{where}.regimes.mixed.archs", mixed.archs or [], trained)
+        _among(f"{where}.regimes.mixed.seeds", mixed.seeds or [], task.seeds)
     for matched in task.regimes.matched:
         _among(f"{where}.regimes.matched.codec", [matched.codec], task.codecs)
         _levels_among(f"{where}.regimes.matched.levels", {matched.codec: matched.levels or []}, task.codecs)

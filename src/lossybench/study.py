@@ -89,9 +89,13 @@ class Study:
     def models(self, task: str) -> list[Model]:
         """Every model of a task, those that exist already included."""
         config = self.task(task)
-        trained, regimes = config.trained, [ORIGINAL, "mixed"] if config.regimes.mixed else [ORIGINAL]
+        trained = config.trained
         found = self.existing(task)
-        found += [Model(task, *rest) for rest in itertools.product(trained, regimes, config.seeds)]
+        found += [Model(task, arch, ORIGINAL, seed) for arch, seed in itertools.product(trained, config.seeds)]
+        mixed = config.regimes.mixed
+        if mixed:
+            archs, seeds = mixed.archs or trained, mixed.seeds or config.seeds
+            found += [Model(task, arch, "mixed", seed) for arch, seed in itertools.product(archs, seeds)]
         adversarial = config.regimes.adversarial
         if adversarial:
             archs, seeds = adversarial.archs or trained[:1], adversarial.seeds or config.seeds[:1]
