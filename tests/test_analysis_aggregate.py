@@ -91,7 +91,7 @@ class Study:
 
     def summary(self):
         out = self.folder / "summary"
-        aggregate(self.data, self.compressed, self.outcomes, SETTINGS, out)
+        aggregate([self.data], self.compressed, self.outcomes, SETTINGS, out)
         return {name: read_table(out / f"{name}.parquet").to_pandas() for name in tables.SCHEMAS}
 
 

@@ -145,7 +145,7 @@ def planned(config: Any) -> None:
         json.dumps(study.task(task).data.options)
     paths = [str(path) for path in study.all_compressed("toy", "train") + study.all_outcomes("toy")]
     assert not any("{" in path or "\n" in path or "$" in path.replace(study.config.results, "") for path in paths)
-    json.dumps([study.analysis_settings(), study.requests("train")])
+    json.dumps([study.analysis_settings("toy"), study.requests("train")])
     assert sum(job.seconds for job in plan.costs(study)) > 0
 
 

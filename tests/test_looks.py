@@ -10,9 +10,9 @@ from scipy.stats import multivariate_normal, norm
 
 from lossybench.analysis import looks
 
-# Bounds of O'Brien and Fleming's type by Lan and DeMets' spending at 2 to 5 equal looks, one-sided 2.5 %, as R's gsDesign
-# (sfLDOF) and ldbounds give them; ldbounds is the program of Reboussin, DeMets, Kim and Lan (2000), Controlled Clinical
-# Trials 21:190.
+# Bounds of O'Brien and Fleming's type by Lan and DeMets' spending at 2 to 5 equal looks, one-sided 2.5 %, as R's
+# gsDesign (sfLDOF) and ldbounds give them; ldbounds is the program of Reboussin, DeMets, Kim and Lan (2000), Controlled
+# Clinical Trials 21:190.
 SPENDING = {
     2: [2.963, 1.969],
     3: [3.710, 2.511, 1.993],
@@ -84,3 +84,19 @@ def test_looking_repeatedly_calls_a_loss_beyond_the_margin_acceptable_in_five_pe
             called[name] |= loss + norm.isf(level) * deviation < margin
     assert called["spending"].mean() <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / studies)
     assert called["each at 5 %"].mean() > (0.09 if not groups and not seeds else 0.055)
+
+
+STUDY = {
+    "results": "out",
+    "deltas": [2],
+    "bootstrap": 100,
+    "tasks": {
+        "digits": {
+            "data": {"adapter": "digits", "train": 600, "val": 50, "test": 120, "size": 32},
+            "codecs": {"jpeg": [50]},
+            "models": {"resnet": {"epochs": 4}},
+            "attack": {"items": 2, "steps": 1, "adaptive_steps": 1, "attacks": {"pgd": ["8/255"]}, "tiers": ["T0"]},
+            "looks": [30, 60, 120],
+        }
+    },
+}

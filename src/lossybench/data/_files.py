@@ -24,6 +24,7 @@ from lossybench.data.dataset import (
     Description,
     Finding,
     Item,
+    Look,
     Severity,
     Source,
     lacking,
@@ -137,7 +138,25 @@ class FileDataset(Dataset):
                 yield entry, Item(entry.id, entry.split, entry.group, media, rate, entry.label, entry.boxes)
 
     def items(self, seed: int, left_out: list[Finding]) -> Iterator[Item]:
+        yield from self._read(self.listed(seed), left_out)
+
+    def items_of(self, look: Look, seed: int, left_out: list[Finding]) -> Iterator[Item]:
+        """See Dataset. Looks are of listed items, those included that turn out to be unreadable and are left out.
+
+        Raises LossyBenchError where the largest look takes more test items than there are.
+        """
         found = self.listed(seed)
+        tested = [entry for entry in found.entries if entry.split == "test"]
+        if look.most > len(tested):
+            raise LossyBenchError(
+                f"data set {self.name!r}: key 'looks' asks for {look.most:,} test items, and there are {len(tested):,}"
+            )
+        order = _splits.in_looks([entry.group for entry in tested], seed)
+        entries = [] if look.start else [entry for entry in found.entries if entry.split != "test"]
+        entries += [tested[index] for index in order[look.start : look.stop]]
+        yield from self._read(found._replace(entries=entries), left_out)
+
+    def _read(self, found: Survey, left_out: list[Finding]) -> Iterator[Item]:
         left_out += [finding for finding in found.findings if finding.left_out]
         for _, item in self.each(found):
             if isinstance(item, Item):

@@ -23,7 +23,7 @@ ALL_SEEDS = -1
 
 
 def aggregate(
-    data: Path,
+    data: list[Path],
     compressed: list[Path],
     outcomes: list[Path],
     settings: dict[str, Any],
@@ -35,10 +35,13 @@ def aggregate(
     All tables of `tables.SCHEMAS` are written; those without rows are empty.
 
     Args:
-        data: the table that fetch made
-        compressed: all test parts, one for each codec and level; they say which conditions the study has
-        outcomes: all tables that evaluate made: of every model one for each codec, `original` always among them
-        settings: deltas (points), bootstrap (number of resamples) and seed
+        data: the tables that fetch made: of the first look, then of each further one
+        compressed: all test parts, one for each codec, level and look; they say which conditions the study has
+        outcomes: all tables that evaluate made: of every model one for each codec and look, `original` always among
+            the codecs
+        settings: deltas (points), bootstrap (number of resamples) and seed; and where the task is tested look by look,
+            look (the number of this one), looks (the test items of each that is planned) and alpha (the one-sided error
+            level of this one)
         out: the folder to write
         attacks: all tables that attack made
 
@@ -81,7 +84,7 @@ def aggregate(
     rows["attacks"], rows["gates"] = robustness.attack_rows(attacks, strengths, len(task.classes), task.kind, settings)
 
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
-    about = read_meta(data)
+    about = read_meta(data[0])
     meta |= {"compressed_before": about.get("compressed_before", []), "card": about.get("card", {})}
     meta |= {"existing": inputs.existing_archs(outcomes)}
     meta |= {"settings": settings, "attack": read_meta(attacks[0]).get("settings") if attacks else None}
@@ -105,7 +108,7 @@ class _Measured(NamedTuple):
 
 
 def _classifier(
-    of_codec: dict[str, dict[int, Path]], conditions: dict[Condition, Row], task: TestSet, resamples: Resamples
+    of_codec: dict[str, dict[int, list[Path]]], conditions: dict[Condition, Row], task: TestSet, resamples: Resamples
 ) -> Iterator[tuple[Condition, _Measured]]:
     """All conditions of one classification model."""
     names = label_metrics.names(task.labels, task.classes)
@@ -118,7 +121,7 @@ def _classifier(
 
 
 def _detector(
-    of_codec: dict[str, dict[int, Path]], conditions: dict[Condition, Row], task: TestSet, resamples: Resamples
+    of_codec: dict[str, dict[int, list[Path]]], conditions: dict[Condition, Row], task: TestSet, resamples: Resamples
 ) -> Iterator[tuple[Condition, _Measured]]:
     """All conditions of one detection model; the original comes first and sets each seed's score threshold."""
     thresholds: dict[int, float] = {}
@@ -141,18 +144,18 @@ def _detector(
 
 
 def _loaded(
-    of_codec: dict[str, dict[int, Path]],
+    of_codec: dict[str, dict[int, list[Path]]],
     conditions: dict[Condition, Row],
     task: TestSet,
-    read: Callable[[Path, list[float], TestSet], dict[float, Any]],
+    read: Callable[[list[Path], list[float], TestSet], dict[float, Any]],
 ) -> Iterator[tuple[Condition, dict[int, Any]]]:
     """Each condition, the original first, with what `read` made of each seed's outcomes."""
     for codec in sorted(of_codec, key=lambda name: (name != ORIGINAL, name)):
         levels = [level for name, level in conditions if name == codec]
         if not levels:
-            path = next(iter(of_codec[codec].values()))
+            path, *_ = next(iter(of_codec[codec].values()))
             raise LossyBenchError(f"{path}: codec {codec!r} has no compressed test parts; compress it or leave it out")
-        read_seeds = {seed: read(path, levels, task) for seed, path in sorted(of_codec[codec].items())}
+        read_seeds = {seed: read(paths, levels, task) for seed, paths in sorted(of_codec[codec].items())}
         for level in levels:
             yield Condition(codec, level), {seed: of_level[level] for seed, of_level in read_seeds.items()}
 
