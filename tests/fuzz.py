@@ -337,7 +337,7 @@ def _data_table(medium: str) -> tuple[Any, list[dict[str, Any]], dict[str, Any]]
     item, rate = media(medium)
     coded = once(("original", medium), lambda: codecs.get("original").encode(item, 0, rate).payload)
     rows = [
-        {"id": f"a/{i}.png", "split": split, "group": f"g{i}", "media": coded, "shape": list(item.shape),
+        {"id": f"a/{i}.png", "split": split, "groups": {"speaker": f"g{i}"}, "media": coded, "shape": list(item.shape),
          "sampling_rate": rate, "label": i % 2, "boxes": []}
         for i, split in enumerate(("train", "train", "val", "test", "test"))
     ]  # fmt: skip

@@ -33,7 +33,7 @@ def data_row(name: str, split: str, media: np.ndarray, label: int = -1, boxes: I
     return {
         "id": name,
         "split": split,
-        "group": name,
+        "groups": {"source": name},
         "media": payload,
         "shape": list(media.shape),
         "sampling_rate": sampling_rate,

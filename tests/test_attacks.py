@@ -107,7 +107,7 @@ class Study:
             root / "data.parquet",
             DATA,
             (
-                {"id": f"d{i:03d}", "split": "test", "group": f"d{i}", "shape": m.shape, "label": y,
+                {"id": f"d{i:03d}", "split": "test", "groups": {}, "shape": m.shape, "label": y,
                  "sampling_rate": 0.0, "media": lossless.encode(m, 0).payload, "boxes": []}
                 for i, (m, y) in enumerate(zip(digits.media, digits.labels, strict=True))
             ),

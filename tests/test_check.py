@@ -189,8 +189,8 @@ def test_labels_and_groups_come_from_a_table(table, tmp_path):
     splits = {}
     for row in rows:
         number = int(row["id"].removesuffix(".png"))
-        assert row["group"] == f"p{number // 3}" and row["label"] == (0 if number % 2 else 1)
-        assert splits.setdefault(row["group"], row["split"]) == row["split"]
+        assert row["groups"] == {"who": f"p{number // 3}"} and row["label"] == (0 if number % 2 else 1)
+        assert splits.setdefault(row["groups"]["who"], row["split"]) == row["split"]
     assert len(rows) == 24 and set(splits.values()) == {"train", "val", "test"}
     path.write_text(path.read_text().replace(",,", ",test,"))
     fetch("image_folder", "task", tmp_path / "out.parquet", options)

@@ -57,7 +57,7 @@ def test_counts_order_and_ids(name, items):
 def test_no_source_in_two_splits(name, items):
     groups = collections.defaultdict(set)
     for item in items[name]:
-        groups[item.split].add(item.group)
+        groups[item.split].update(item.groups.items())
     for one, other in itertools.combinations(groups.values(), 2):
         assert not one & other
 

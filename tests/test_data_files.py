@@ -92,7 +92,7 @@ def test_image_folder_keeps_pixels_and_tracks(pictures, tmp_path):
     assert len(rows) == 40
     splits = collections.defaultdict(set)
     for row in rows:
-        splits[row["group"]].add(row["split"])
+        splits[row["groups"]["group"]].add(row["split"])
         pixels = codecs.get("original").decode(row["media"], tuple(row["shape"]))
         assert np.array_equal(pixels[..., ::-1], cv2.imread(str(pictures / row["id"])))
         assert row["label"] == ["cat", "dog"].index(row["id"].split("/")[0])

@@ -168,7 +168,7 @@ def gtsrb(folder):
         assert (counts["train"] + counts["val"], counts["test"]) == (258, 43)
         tracks = collections.defaultdict(set)
         for row in rows:
-            tracks[row["group"]].add(row["split"])
+            tracks[row["groups"]["track"]].add(row["split"])
             number = int(row["id"].split("/")[1].removesuffix(".ppm"))
             assert row["label"] == (42 - number if row["split"] == "test" else number)
         assert all(len(of) == 1 for of in tracks.values())
@@ -288,7 +288,11 @@ def speech_commands(folder):
         for row in rows:
             word, _, clip = row["id"].partition("/")
             assert classes("speech_commands")[row["label"]] == word
-            assert (row["split"], row["group"], row["sampling_rate"]) == (split_of[clip[0]], clip[:8], 16000)
+            assert (row["split"], row["groups"], row["sampling_rate"]) == (
+                split_of[clip[0]],
+                {"speaker": clip[:8]},
+                16000,
+            )
             assert media(row).tobytes() == members[f"./{row['id']}"][44:]
 
     return check
@@ -312,7 +316,7 @@ def esc50(folder):
         assert splits(rows) == {"train": 150, "val": 50, "test": 50}
         for row in rows:
             fold, source, _, target = row["id"].removesuffix(".wav").split("-")
-            assert (row["label"], row["group"], row["sampling_rate"]) == (int(target), source, 44100)
+            assert (row["label"], row["groups"], row["sampling_rate"]) == (int(target), {"recording": source}, 44100)
             assert row["split"] == {"5": "test", "1": "val"}.get(fold, "train")
 
     return check
@@ -329,7 +333,7 @@ def fsdd(folder):
         assert splits(rows) == {"train": 40, "val": 100, "test": 100}
         for row in rows:
             digit, speaker, index = row["id"].removeprefix("recordings/").removesuffix(".wav").split("_")
-            assert (row["label"], row["group"], row["sampling_rate"]) == (int(digit), speaker, 8000)
+            assert (row["label"], row["groups"], row["sampling_rate"]) == (int(digit), {"speaker": speaker}, 8000)
             assert row["split"] == ("test" if int(index) < 5 else "val" if int(index) < 10 else "train")
 
     return check
@@ -360,7 +364,7 @@ def ucf101(folder):
             assert classes("ucf101")[row["label"]] == row["id"].split("/")[0]
             assert (row["split"] == "test") == ("_g01_" in row["id"])
             assert (row["shape"], row["sampling_rate"]) == ([4, 32, 48, 3], 25)  # max_frames
-            assert row["group"] == row["id"].split("/")[1].removeprefix("v_").removesuffix("_c01.avi")
+            assert row["groups"] == {"video": row["id"].split("/")[1].removeprefix("v_").removesuffix("_c01.avi")}
 
     return check
 
@@ -385,7 +389,7 @@ def hmdb51(folder):
             title, _, name = row["id"].partition("/")
             assert classes("hmdb51")[row["label"]] == title
             assert (row["split"] == "test") == name.endswith("_3.avi")
-            assert row["group"] == name.partition("_f_cm_")[0]
+            assert row["groups"] == {"video": name.partition("_f_cm_")[0]}
 
     return check
 
@@ -414,7 +418,7 @@ def kth(folder):
         for row in rows:
             stem, _, number = row["id"].partition("/")
             assert row["split"] == split_of[int(stem[6:8])]
-            assert (row["group"], classes("kth")[row["label"]]) == tuple(stem.split("_")[:2])
+            assert (row["groups"]["person"], classes("kth")[row["label"]]) == tuple(stem.split("_")[:2])
             brightness = media(row).mean((1, 2, 3))
             first, count = (0, 3) if number == "1" else (3, 5)  # the second ends with the file
             assert np.abs(brightness - [20 * index + 20 for index in range(first, first + count)]).max() < 6
@@ -446,7 +450,7 @@ def mot17det(folder):
         assert splits(rows) == {"train": 2 * 10, "val": 2 * 1, "test": 2 * 2}
         for row in rows:
             sequence, _, first = row["id"].partition("/")
-            assert (row["group"], row["sampling_rate"], row["shape"]) == (sequence, 15, [2, 16, 20, 3])
+            assert (row["groups"], row["sampling_rate"], row["shape"]) == ({"video": sequence}, 15, [2, 16, 20, 3])
             seen = [int(first), int(first) + 2]
             assert np.abs(media(row).mean((1, 2, 3)) - [4 * frame for frame in seen]).max() < 2
             assert corners(row) == [(i, f % 10, 3, f % 10 + 5, 16, 0) for i, f in enumerate(seen)]
@@ -638,7 +642,7 @@ def test_mot_cuts_clips_by_time_or_by_sequence(tmp_path):
     whole = {"train": ["a"], "val": ["c"], "test": ["b"]}
     fetch("mot", "task", tmp_path / "out.parquet", {**options, "sequences": whole})
     rows = list(artifacts.iter_rows(tmp_path / "out.parquet"))
-    assert {(row["split"], row["group"]) for row in rows} == {("train", "a"), ("val", "c"), ("test", "b")}
+    assert {(row["split"], row["groups"]["video"]) for row in rows} == {("train", "a"), ("val", "c"), ("test", "b")}
     assert splits(rows) == {"train": 10, "val": 10, "test": 10}
 
 
@@ -681,7 +685,7 @@ def test_real_gtsrb_keeps_tracks_whole(tmp_path):
     tracks = collections.defaultdict(list)
     for row in rows:
         if row["split"] != "test":
-            tracks[row["group"]].append(row)
+            tracks[row["groups"]["track"]].append(row)
     assert all(len({row["split"] for row in of}) == 1 for of in tracks.values())
     assert collections.Counter(len(of) for of in tracks.values()).most_common(1)[0][0] == 30
     file = SHARED / "gtsrb" / "GTSRB" / "Final_Training" / "Images" / "00014" / "00003_00011.ppm"
@@ -693,7 +697,7 @@ def test_real_gtsrb_keeps_tracks_whole(tmp_path):
 def test_real_fsdd_has_the_published_test_split(tmp_path):
     rows = real("fsdd", "fsdd", tmp_path, path=SHARED / "fsdd")
     assert splits(rows) == {"train": 2400, "val": 300, "test": 300}
-    assert {row["group"] for row in rows} == {"george", "jackson", "lucas", "nicolas", "theo", "yweweler"}
+    assert {row["groups"]["speaker"] for row in rows} == {"george", "jackson", "lucas", "nicolas", "theo", "yweweler"}
     row = rows[-1]
     with wave.open(str(SHARED / "fsdd" / row["id"])) as file:
         assert media(row).tobytes() == file.readframes(file.getnframes())

@@ -849,7 +849,7 @@ def compressed_images(folder: Path, levels: list[float]) -> tuple[Path, list[Pat
     media = [np.clip(rng.normal(110 + 60 * i, 25, (40, 56, 3)), 0, 255).astype(np.uint8) for i in range(2)]
     lossless = codecs.get("original")
     rows = [
-        {"id": f"item{i}", "split": "test", "group": "", "media": lossless.encode(one, 0).payload, "shape": one.shape}
+        {"id": f"item{i}", "split": "test", "groups": {}, "media": lossless.encode(one, 0).payload, "shape": one.shape}
         | {
             "sampling_rate": 0.0,
             "label": -1,

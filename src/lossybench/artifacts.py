@@ -53,7 +53,7 @@ BOX = pa.struct(
 DATA = columns(
     ("id", pa.string()),
     ("split", pa.string()),  # train, val or test
-    ("group", pa.string()),  # what items may share: a speaker, a photograph, a track
+    ("groups", pa.map_(pa.string(), pa.string())),  # what is shared: {speaker: ...}; of all rows alike
     ("media", pa.binary()),  # the bitstream of the lossless codec `original`
     ("shape", pa.list_(pa.int32())),  # of the decoded item: (H, W, 3), (samples,) or (frames, H, W, 3)
     ("sampling_rate", pa.float32(), "Hz or frames/s"),  # of audio or video; 0 for images
@@ -323,7 +323,7 @@ def iter_rows(
             for name in rows.column_names:
                 if name in _TYPES and name not in _MAY_LACK and rows.column(name).null_count:
                     raise ValueError(f"column {name!r} has rows without a value")
-            for row in rows.to_pylist():
+            for row in rows.to_pylist(maps_as_pydicts="strict"):
                 if wanted is None or row["split"] in wanted:
                     yield _named(path, row)
 

@@ -116,6 +116,6 @@ class Results:
                     table = table.add_column(at, field, pa.repeat(pa.scalar(text).cast(field.type), len(table)))
             tables.append(table.replace_schema_metadata())
         whole = pa.concat_tables(tables)
-        frame = whole.to_pandas()
+        frame = whole.to_pandas(maps_as_pydicts="strict")
         frame.attrs["units"] = units(whole.schema)
         return frame

@@ -31,7 +31,11 @@ Trained = tuple[str, str]  # an architecture and a regime: all models that diffe
 
 @dataclasses.dataclass(frozen=True)
 class TestSet:
-    """The test items of a task. labels: int (n,), -1 in detection. data: the table of the items, named in errors."""
+    """The test items of a task.
+
+    labels: int (n,), -1 in detection. groups: factor -> int (n,), the index of each item's group from 0 on; {} where
+    nothing is known to be shared. data: the table of the items, named in errors.
+    """
 
     name: str
     medium: str
@@ -39,24 +43,30 @@ class TestSet:
     classes: list[str]
     ids: list[str]
     labels: np.ndarray
+    groups: dict[str, np.ndarray]
     data: Path
 
 
 def read_task(data: list[Path]) -> TestSet:
     """The test split of the tables `data` (artifacts.DATA): of the first look, then what each further one added.
 
-    Raises LossyBenchError when the split is empty, and for an item that is in it twice.
+    Raises LossyBenchError when the split is empty, for an item that is in it twice, and when its items are not all of
+    the same factors.
     """
-    meta = read_meta(data[0])
-    table = _read(data, ["id", "split", "label"])
+    first, *_ = data
+    meta = read_meta(first)
+    table = _read(data, ["id", "split", "label", "groups"])
     test = table.filter(pc.equal(table["split"], "test"))
     if not len(test):
-        raise LossyBenchError(f"{data[0]}: the split test has no items; add some, because models are tested on them")
-    labels, ids = test["label"].to_numpy(), test["id"].to_pylist()
-    if len(set(ids)) < len(ids):
-        twice = next(one for one, count in Counter(ids).items() if count > 1)
-        raise LossyBenchError(f"{data[-1]}: item {twice!r} is in the split test twice; fetch the data again")
-    return TestSet(meta["task"], meta["medium"], meta["kind"], meta["classes"], ids, labels, data[0])
+        raise LossyBenchError(f"{first}: the split test has no items; add some, because models are tested on them")
+    ids, labels = test["id"].to_pylist(), test["label"].to_numpy()
+    if twice := [one for one, count in Counter(ids).items() if count > 1]:
+        raise LossyBenchError(f"{_named(data)}: item {twice[0]!r} is in the split test twice; fetch the data again")
+    names = pd.DataFrame(test["groups"].to_pylist(maps_as_pydicts="strict"))  # a column for each factor
+    if names.isna().to_numpy().any():
+        raise LossyBenchError(f"{_named(data)}: items differ in what they may share; delete it and run again")
+    groups = {str(factor): pd.factorize(names[factor])[0] for factor in names}
+    return TestSet(meta["task"], meta["medium"], meta["kind"], meta["classes"], ids, labels, groups, first)
 
 
 def _read(paths: Iterable[Path], columns: list[str] | None = None, whole: Iterable[str] = ()) -> pa.Table:

@@ -57,7 +57,7 @@ class Cifar(PublishedDataset):
                 raise LossyBenchError(f"{file}: label {labels.max()} is none of the {len(self.classes)} classes")
             for index, label in enumerate(labels.tolist()):
                 id = f"{file.stem}/{index:05d}"
-                yield Entry(id, file, split, id, label, (), index, index + 1)
+                yield Entry(id, file, split, {}, label, (), index, index + 1)
 
     def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
         with entry.path.open("rb") as file:

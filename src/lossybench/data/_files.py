@@ -8,7 +8,7 @@ import dataclasses
 import posixpath
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
@@ -18,6 +18,7 @@ from pydantic import Field, field_validator
 from lossybench.data import _labels, _splits
 from lossybench.data._signatures import signature
 from lossybench.data.dataset import (
+    FACTOR,
     SPLITS,
     Box,
     Dataset,
@@ -42,7 +43,7 @@ _LOSSY = {*_JPEG, ".webp", ".avif", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".a
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """An item still to be read from a file: id, group, label and boxes as in Item; split is "" until it is assigned.
+    """An item still to be read from a file: id, groups, label and boxes as in Item; split is "" until it is assigned.
 
     size: the (width, height) of the picture that the boxes were drawn on, where the annotations state it.
     start, stop: the item is the file's records or frames from `start` up to `stop` (None: to the end).
@@ -51,12 +52,17 @@ class Entry:
     id: str
     path: Path
     split: str
-    group: str
+    groups: Mapping[str, str]
     label: int = -1
     boxes: tuple[Box, ...] = ()
     start: int = 0
     stop: int | None = None
     size: tuple[int, int] | None = None
+
+    @property
+    def whole(self) -> str:
+        """What is kept together in splits and looks: the group of the first factor, or the item where there is none."""
+        return next(iter(self.groups.values()), self.id)
 
 
 class Survey(NamedTuple):
@@ -135,7 +141,7 @@ class FileDataset(Dataset):
             except LossyBenchError as error:
                 yield entry, unreadable(entry, error, self.fault)
             else:
-                yield entry, Item(entry.id, entry.split, entry.group, media, rate, entry.label, entry.boxes)
+                yield entry, Item(entry.id, entry.split, entry.groups, media, rate, entry.label, entry.boxes)
 
     def items(self, seed: int, left_out: list[Finding]) -> Iterator[Item]:
         yield from self._read(self.listed(seed), left_out)
@@ -151,7 +157,7 @@ class FileDataset(Dataset):
             raise LossyBenchError(
                 f"data set {self.name!r}: key 'looks' asks for {look.most:,} test items, and there are {len(tested):,}"
             )
-        order = _splits.in_looks([entry.group for entry in tested], seed)
+        order = _splits.in_looks([entry.whole for entry in tested], seed)
         entries = [] if look.start else [entry for entry in found.entries if entry.split != "test"]
         entries += [tested[index] for index in order[look.start : look.stop]]
         yield from self._read(found._replace(entries=entries), left_out)
@@ -189,8 +195,9 @@ class UserFiles(FileDataset):
     )
     group: re.Pattern[str] | None = Field(
         None,
-        description="regular expression on an item's id; its first group (or whole match) names the source, "
-        "such as a speaker or track, that must not be in two splits",
+        description="regular expression on an item's id that finds what items share: each named parenthesis is a "
+        "factor, as in (?P<speaker>...); without any, the first one (or the whole match) is the factor `group`. Made "
+        "splits keep the groups of the first factor whole",
     )
     card: dict[str, str] = Field(
         {},
@@ -206,21 +213,33 @@ class UserFiles(FileDataset):
             raise ValueError("give train, val and test, each above 0 and together 1, or {test: 1}")
         return fractions
 
-    def group_of(self, id: str) -> str:
-        """The source of the item `id`: what the option `group` finds in it, or else the item itself.
+    @field_validator("group")
+    @classmethod
+    def _factors(cls, group: re.Pattern[str] | None) -> re.Pattern[str] | None:
+        for name in group.groupindex if group else ():
+            if not FACTOR.fullmatch(name):
+                raise ValueError(f"factor {name!r}: name it by a to z, digits and _, a letter first")
+        return group
 
-        Raises LossyBenchError when that expression finds nothing.
+    def groups_of(self, id: str) -> dict[str, str]:
+        """What the option `group` finds in an item's `id`: factor -> name of the group; {} without that option.
+
+        Raises LossyBenchError when the expression does not match, or finds nothing for a factor.
         """
         if self.group is None:
-            return id
+            return {}
+        where = f"data set {self.name!r}: option 'group': {self.group.pattern!r}"
         match = self.group.search(id)
         if not match:
-            pattern = self.group.pattern
-            raise LossyBenchError(f"data set {self.name!r}: option 'group': {pattern!r} does not match {id!r}")
-        return match.group(1) if match.re.groups else match.group(0)
+            raise LossyBenchError(f"{where} does not match {id!r}")
+        found = match.groupdict() or {"group": match[1] if match.re.groups else match[0]}
+        for factor, name in found.items():
+            if not name:
+                raise LossyBenchError(f"{where} finds no {factor} in {id!r}")
+        return found
 
     def with_splits(self, entries: list[Entry], seed: int) -> list[Entry]:
-        """The entries in splits by the options and the seed (see `split_up`). Warns of a group in two splits."""
+        """The entries in splits by the options and the seed (see `split_up`). Warns of groups in two splits."""
         shares = self.fractions if "train" in self.fractions else SHARES
         rest = shares["train"] + shares["val"]
         of_train = {split: shares[split] / rest for split in ("train", "val")}
@@ -251,27 +270,37 @@ def split_up(entries: list[Entry], shares: dict[str, float], of_train: dict[str,
         undivided, shares = ("", shares) if given == {""} else ("train", of_train)
         dealt = [entry for entry in entries if entry.split == undivided]
         labels = [max(0, entry.label) for entry in dealt]  # detection has no class of an item: all are one stratum
-        found = _splits.assign(labels, [entry.group for entry in dealt], shares, seed)
+        found = _splits.assign(labels, [entry.whole for entry in dealt], shares, seed)
         entries = [entry for entry in entries if entry.split != undivided]
         entries += [dataclasses.replace(entry, split=to) for entry, to in zip(dealt, found, strict=True)]
     return sorted(entries, key=lambda entry: (SPLITS.index(entry.split), entry.id))
 
 
 def shared_groups(entries: Sequence[Entry]) -> list[Finding]:
-    """A warning for each group of the entries that is in more than one split."""
-    splits_of = collections.defaultdict(set)
-    for entry in entries:
-        splits_of[entry.group].add(entry.split)
-    return [
-        Finding(
-            "group in two splits",
-            "warning",
-            f"group {group!r}",
-            f"is in {' and '.join(sorted(splits))}, as the data came; test results may be too good",
-        )
-        for group, splits in splits_of.items()
-        if len(splits) > 1
-    ]
+    """A warning for each group of the first factor that is in two splits, and for each other factor that is shared.
+
+    Splits can hardly keep several factors apart, and those that we make do so for the first alone.
+    """
+    findings = []
+    for place, factor in enumerate(entries[0].groups if entries else ()):
+        splits_of = collections.defaultdict(set)
+        for entry in entries:
+            splits_of[entry.groups[factor]].add(entry.split)
+        if not place:
+            text = "is in {}, as the data came; test results may be too good"
+            findings += [
+                Finding(
+                    "group in two splits", "warning", f"{factor} {name!r}", text.format(" and ".join(sorted(splits)))
+                )
+                for name, splits in splits_of.items()
+                if len(splits) > 1
+            ]
+        elif shared := [name for name, splits in splits_of.items() if "test" in splits and len(splits) > 1]:
+            tested = sum("test" in splits for splits in splits_of.values())
+            text = f"{len(shared)} of {tested} groups in test, such as {shared[0]!r}, are in train or val too, so that "
+            text += f"test items share their {factor} with training items; limits hold for known ones"
+            findings.append(Finding("factor in two splits", "warning", factor, text))
+    return findings
 
 
 class ClassFolders(UserFiles):
@@ -286,11 +315,21 @@ class ClassFolders(UserFiles):
     labels: Place | None = Field(
         None,
         description="CSV with a header: of each item its file below `path` (the extension may be left out), its label "
-        "and, if there are such columns, its split and group; folders mean nothing then",
+        "and, if there are such columns, its split and group (what items share); folders mean nothing then",
     )
-    columns: dict[Literal["file", "label", "split", "group"], str] = Field(
-        {}, description="names of these columns of `labels` where they differ: {file: ImageId, label: TrueLabel}"
+    columns: dict[Literal["file", "label", "split", "group"], str | list[str]] = Field(
+        {},
+        description="names of these columns of `labels` where they differ: {file: ImageId, label: TrueLabel}; of "
+        "several factors that items share, a list: {group: [speaker, site]}",
     )
+
+    @field_validator("columns")
+    @classmethod
+    def _one_each(cls, columns: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
+        for name, theirs in columns.items():
+            if not isinstance(theirs, str) and (name != "group" or not theirs):
+                raise ValueError(f"{name}: give the name of one column{' or more' * (name == 'group')}")
+        return columns
 
     def about(self, found: Survey) -> Description:
         return self.described(self.path, found.classes, found.entries)
@@ -346,7 +385,7 @@ class ClassFolders(UserFiles):
                     findings.append(Finding("empty class", "error", str(part / title), text))
                 for file in files:
                     id = file.relative_to(self.path).as_posix()
-                    entries.append(Entry(id, file, split, self.group_of(id), label))
+                    entries.append(Entry(id, file, split, self.groups_of(id), label))
         return classes, entries
 
     def _folders(self, folder: Path, findings: list[Finding]) -> list[Path]:
@@ -388,7 +427,7 @@ class ClassFolders(UserFiles):
                 )
             elif split not in ("", *SPLITS):
                 bad("unknown split", f"split {row.split!r} of {row.file!r} is none of {', '.join(_labels.SPLIT_OF)}")
-            elif first and (first.label, first.split, first.group) != (row.label, split, row.group):
+            elif first and (first.label, first.split, first.groups) != (row.label, split, row.groups):
                 bad("file listed twice", f"{row.file!r} has another label, split or group in line {first.line}")
                 torn.add(id)
             elif first:
@@ -415,8 +454,9 @@ class ClassFolders(UserFiles):
                 where, text = f"{self.labels}, line {row.line}", f"{row.file!r} has no split, but other files have one"
                 findings.append(Finding("row without a split", self.fault, where, text, left_out=True))
                 continue
-            group = row.group if row.group and self.group is None else self.group_of(id)
-            entries.append(Entry(id, there[id], row.split, group, number_of[row.label]))
+            # An item whose field is empty shares nothing, so that it is a group of its own.
+            groups = self.groups_of(id) or {factor: name or id for factor, name in row.groups.items()}
+            entries.append(Entry(id, there[id], row.split, groups, number_of[row.label]))
         return classes, entries
 
     def files(self, folder: Path, findings: list[Finding]) -> list[Path]:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lossybench.data.dataset import SPLITS, Finding, Severity
+from lossybench.data.dataset import FACTOR, SPLITS, Finding, Severity
 from lossybench.errors import LossyBenchError, nearest, visible
 
 # What splits are called elsewhere.
@@ -31,31 +31,40 @@ _NEAR = 10  # so many files that do not exist are compared with all that do, whi
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A row of the table by our own names of its columns; "" for what is not there. line: where it ends, from 1."""
+    """A row of the table by our own names of its columns; "" for what is not there. line: where it ends, from 1.
+
+    groups: factor -> what the row has in that column.
+    """
 
     line: int
     file: str
     label: str
+    groups: Mapping[str, str]
     split: str = ""
-    group: str = ""
 
 
-def rows(path: Path, columns: Mapping[Any, str], fault: Severity, findings: list[Finding]) -> list[Row]:
+def rows(path: Path, columns: Mapping[Any, str | list[str]], fault: Severity, findings: list[Finding]) -> list[Row]:
     """The rows of the CSV `path` whose fields are as many as the header's; the others are findings.
 
-    columns: what file, label, split and group are called where they differ. fault: how severe a bad row is. The text is
-    UTF-8, or UTF-16 with a byte order mark. The header tells whether comma, semicolon or tab separates the fields.
-    Raises LossyBenchError when the file is no such text, or has no header with these columns.
+    columns: what file, label, split and group are called where they differ; of several groups, a list. fault: how
+    severe a bad row is. The text is UTF-8, or UTF-16 with a byte order mark. The header tells whether comma, semicolon
+    or tab separates the fields. Raises LossyBenchError when the file is no such text, or has no header with these
+    columns, and for a column of groups whose title cannot be the name of a factor.
     """
     text = _text(path)
-    named = {"file": "file", "label": "label", **columns}
+    wanted = [
+        (name, title)
+        for name, theirs in {"file": "file", "label": "label", **columns}.items()
+        for title in ([theirs] if isinstance(theirs, str) else theirs)
+    ]
     reader = None
     try:
-        header, reader = _header(path, text, named)
-        for name in ("split", "group"):
-            if name not in columns and (theirs := _column(name, header)) is not None:
-                named[name] = theirs
-        places = {name: header.index(_column(theirs, header) or "") for name, theirs in named.items()}
+        header, reader = _header(path, text, wanted)
+        optional = [(name, name) for name in ("split", "group") if name not in columns]
+        wanted += [one for one in optional if _column(one[1], header) is not None]
+        at = [(name, header.index(_column(title, header) or "")) for name, title in wanted]
+        places = {name: place for name, place in at if name != "group"}
+        shared = _factors(path, header, [place for name, place in at if name == "group"])
         found = []
         for fields in reader:
             if not any(field.strip() for field in fields):
@@ -65,7 +74,9 @@ def rows(path: Path, columns: Mapping[Any, str], fault: Severity, findings: list
                 text = f"has {len(fields)} fields, the header {len(header)}; quote a field that holds the separator"
                 findings.append(Finding("row of another length", fault, where, text, left_out=True))
                 continue
-            found.append(Row(reader.line_num, **{name: fields[place].strip() for name, place in places.items()}))
+            groups = {factor: fields[place].strip() for factor, place in shared.items()}
+            texts = {name: fields[place].strip() for name, place in places.items()}
+            found.append(Row(reader.line_num, groups=groups, **texts))
         return found
     except csv.Error as error:
         line = reader.line_num + 1 if reader else 1  # the header
@@ -90,23 +101,44 @@ def _text(path: Path) -> str:
     return text
 
 
-def _header(path: Path, text: str, named: Mapping[str, str]) -> tuple[list[str], Any]:
-    """The titles of the columns, and the reader of what follows, with the separator that splits off those `named`."""
+def _header(path: Path, text: str, wanted: list[tuple[str, str]]) -> tuple[list[str], Any]:
+    """The titles of the columns, and the reader of what follows, with the separator that splits off those `wanted`.
+
+    wanted: our own name and the title of each.
+    """
     for separator in (",", ";", "\t"):
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
         header = [title.strip() for title in next(reader, [])]
-        if all(_column(theirs, header) is not None for theirs in named.values()):
+        if all(_column(theirs, header) is not None for _, theirs in wanted):
             twice = [title for title in header if title and header.count(title) > 1]
             if twice:
                 raise LossyBenchError(f"{path}: two columns are called {twice[0]!r}")
             return header, reader
     first = text.partition("\n")[0].partition("\r")[0]
     header = [title.strip() for title in re.split("[,;\t]", first)]
-    ours, theirs = next((o, t) for o, t in named.items() if _column(t, header) is None)
+    ours, theirs = next((o, t) for o, t in wanted if _column(t, header) is None)
     raise LossyBenchError(
         f"{path}: no column {theirs!r} for the {ours}; {nearest(theirs, map(visible, header[:20]))}; the first line "
         "names the columns, one of which holds the labels; say which in `columns`"
     )
+
+
+def _factors(path: Path, header: list[str], places: list[int]) -> dict[str, int]:
+    """The factors that the columns at `places` in the `header` are, called as these in lower case and with _."""
+    found: dict[str, int] = {}
+    for place in places:
+        factor = re.sub(r"\W+", "_", header[place].casefold()).strip("_")
+        if not FACTOR.fullmatch(factor):
+            raise LossyBenchError(
+                f"{path}: column {header[place]!r} cannot name what items share: call it by a to z, digits and _, a "
+                "letter first"
+            )
+        if factor in found:
+            raise LossyBenchError(
+                f"{path}: columns {header[found[factor]]!r} and {header[place]!r} of groups are both called {factor!r}"
+            )
+        found[factor] = place
+    return found
 
 
 def _column(name: str, header: list[str]) -> str | None:

@@ -70,7 +70,7 @@ class Truth(NamedTuple):
 
 
 class MotClips(FileDataset):
-    """Options of what is cut from MOT sequences. Each clip is an item; its group is the sequence."""
+    """Options of what is cut from MOT sequences. Each clip is an item, and the clips of a sequence are a group."""
 
     medium = "video"
     kind = "detection"
@@ -182,7 +182,7 @@ class MotClips(FileDataset):
             )
             name = sequence.folder.name
             id, file = f"{name}/{start + 1:06d}", files[start + 1]
-            yield Entry(id, file, "", name, -1, boxes, start, start + length, sequence.size)
+            yield Entry(id, file, "", {"video": name}, -1, boxes, start, start + length, sequence.size)
 
     def _spans(self, name: str, frames: int) -> list[tuple[str, int, int]]:
         """The split, first frame and one past the last, counted from 0, of each part of the sequence of that name."""

@@ -95,7 +95,7 @@ class Coco(UserFiles):
                 raise LossyBenchError(f"{file}: its categories {found.classes} differ from the other splits' {classes}")
             classes = found.classes
             findings += found.findings
-            entries += [dataclasses.replace(entry, group=self.group_of(entry.id)) for entry in found.entries]
+            entries += [dataclasses.replace(entry, groups=self.groups_of(entry.id)) for entry in found.entries]
         entries = self.with_splits(entries, seed)
         splits = {entry.split for entry in entries}
         for split in needed(splits | set(files) - {""}):
@@ -153,7 +153,7 @@ def _below(name: str) -> str:
 
 
 def parse(file: Path, folder: Path, split: str, fault: Severity) -> Survey:
-    """The classes, the entries (each its own group) whose files are there, and what is odd, by the COCO JSON `file`.
+    """The classes, the entries (of no groups) whose files are there, and what is odd, by the COCO JSON `file`.
 
     folder: where its images lie. split: of all entries; "" where it is still to be assigned. fault: how severe a fault
     of one image or annotation is; an image whose boxes are not all known is left out. Raises LossyBenchError, naming
@@ -177,7 +177,7 @@ def parse(file: Path, folder: Path, split: str, fault: Severity) -> Survey:
             continue
         if there.has(picture.name):
             key = f"{split}/{picture.name}" if split else picture.name
-            entries.append(Entry(key, folder / picture.name, split, key, boxes=boxes.get(id, ()), size=picture.size))
+            entries.append(Entry(key, folder / picture.name, split, {}, boxes=boxes.get(id, ()), size=picture.size))
         else:
             text = f"no such image{there.hint(picture.name)}; `images` is the folder that file_name counts from"
             findings.append(Finding("missing file", fault, str(folder / picture.name), text, left_out=True))

@@ -23,6 +23,7 @@ Kind = Literal["classification", "detection"]
 Medium = Literal["image", "audio", "video"]
 Severity = Literal["error", "warning", "note"]
 SPLITS = ("train", "val", "test")
+FACTOR = re.compile(r"[a-z][a-z0-9_]*")  # what the names of factors are like
 # What file managers, servers, archivers and version control leave among data, in lower case; hidden names besides.
 NO_DATA = {"@eadir", "@recycle", "#recycle", "#snapshot", "__macosx", "__pycache__", "$recycle.bin", "recycler",
            "system volume information", "found.000", "lost+found", "cvs", "thumbs.db", "ehthumbs.db", "desktop.ini",
@@ -74,13 +75,15 @@ class Box:
 class Item:
     """One image, or one clip of audio or video, with its label, or with its boxes and their labels.
 
-    group: what items may share, such as a speaker, photograph or track. sampling_rate: Hz of audio, frames/s of video,
-    0 for images. label: index into the classes; -1 in detection.
+    groups: what the item shares with others, as far as is known: factor -> name of the group, such as {"voice": "f1"}
+    or {"digit": "mnist-0003", "photograph": "china"}. All items of a data set have the same factors in the same order;
+    without any, items are taken as independent. sampling_rate: Hz of audio, frames/s of video, 0 for images. label:
+    index into the classes; -1 in detection.
     """
 
     id: str
     split: str
-    group: str
+    groups: Mapping[str, str]
     media: np.ndarray
     sampling_rate: float = 0.0
     label: int = -1

@@ -42,4 +42,4 @@ class DigitScenes(_digits.DigitDataset):
                     under[:] = _digits.blend(under, ink, _digits.shift(random, under, 110, 180))
                     boxes.append(box)
                     break
-        return Item(id, split, region, image, boxes=tuple(boxes))
+        return Item(id, split, {"photograph": region}, image, boxes=tuple(boxes))

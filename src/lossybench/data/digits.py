@@ -27,8 +27,8 @@ class Digits(_digits.DigitDataset):
         source, ink = _digits.digit(seed, split, label, number)
         ink = _digits.resize_ink(ink, self.size * random.uniform(0.5, 0.7))
         height, width = ink.shape
-        _, image = _digits.background(random, split, self.size, self.size, contrast=0.3)
+        photograph, image = _digits.background(random, split, self.size, self.size, contrast=0.3)
         top, left = (int(random.integers(self.size - side + 1)) for side in (height, width))
         under = image[top : top + height, left : left + width]
         under[:] = _digits.blend(under, ink, _digits.shift(random, under, 80, 130))
-        return Item(id, split, source, image, label=label)
+        return Item(id, split, {"digit": source, "photograph": photograph}, image, label=label)

@@ -16,7 +16,7 @@ from lossybench.errors import LossyBenchError
 
 
 class Esc50(PublishedAudio):
-    """2,000 clips of five seconds in five folds, no recording in two of them. The group is the Freesound recording.
+    """2,000 clips of five seconds in five folds, no recording in two of them. Groups are Freesound's recordings.
 
     One fold is test and the next one val; published results are means over the five folds as test.
     """
@@ -61,5 +61,6 @@ class Esc50(PublishedAudio):
                 label = int(row["target"])
                 if self.classes[label : label + 1] != [row["category"]]:
                     raise LossyBenchError(f"{table}: class {label} is {row['category']!r}, which is not as published")
+                groups = {"recording": row["src_file"]}
                 clip = table.parents[1] / "audio" / row["filename"]
-                yield Entry(clip.name, clip, splits.get(int(row["fold"]), "train"), row["src_file"], label)
+                yield Entry(clip.name, clip, splits.get(int(row["fold"]), "train"), groups, label)

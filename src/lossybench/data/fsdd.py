@@ -20,7 +20,7 @@ _NAME = re.compile(r"(\d)_([^_]+)_(\d+)\.wav")  # digit, speaker, index
 class Fsdd(PublishedAudio):
     """Ten spoken digits. Test is as published: recordings 0 to 4 of each digit and speaker; val is recordings 5 to 9.
 
-    The group is the speaker; as published, every speaker is in every split. Clips keep their length.
+    Groups are speakers; as published, every speaker is in every split. Clips keep their length.
     """
 
     name = "fsdd"
@@ -50,4 +50,4 @@ class Fsdd(PublishedAudio):
                 raise LossyBenchError(f"{file}: not named digit_speaker_index.wav")
             digit, speaker, index = match.groups()
             split = "test" if int(index) < 5 else "val" if int(index) < 10 else "train"
-            yield Entry(f"recordings/{file.name}", file, split, speaker, int(digit))
+            yield Entry(f"recordings/{file.name}", file, split, {"speaker": speaker}, int(digit))

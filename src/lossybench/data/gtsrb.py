@@ -57,11 +57,11 @@ class Gtsrb(PublishedImages):
         for label in range(len(self.classes)):
             for file in sorted((training / f"{label:05d}").glob("*.ppm")):
                 track = f"{label:05d}/{file.stem.partition('_')[0]}"
-                yield Entry(f"train/{label:05d}/{file.name}", file, "train", track, label)
+                yield Entry(f"train/{label:05d}/{file.name}", file, "train", {"track": track}, label)
         truth = base / "Final_Test" / "GT-final_test.csv"
         if not truth.is_file():
             truth = one(root, truth.name, self.name)
         with truth.open(newline="") as table:
             for row in csv.DictReader(table, delimiter=";"):
                 image = base / "Final_Test" / "Images" / row["Filename"]
-                yield Entry(f"test/{image.name}", image, "test", f"test/{image.name}", int(row["ClassId"]))
+                yield Entry(f"test/{image.name}", image, "test", {"track": f"test/{image.name}"}, int(row["ClassId"]))

@@ -17,11 +17,11 @@ from lossybench.errors import LossyBenchError
 
 _ADDRESS = "https://serre-lab.clps.brown.edu/wp-content/uploads/2013/10"
 # Source_action_visible-parts_camera_people_viewpoint_quality_number.avi
-_GROUP = re.compile(r"(.+)_[a-z]_[a-z]{2}_np\d+_[a-z]{2}_[a-z]{3}_\d+\.avi$")
+_VIDEO = re.compile(r"(.+)_[a-z]_[a-z]{2}_np\d+_[a-z]{2}_[a-z]{3}_\d+\.avi$")
 
 
 class Hmdb51(PublishedVideos):
-    """6,766 clips, 240 pixels high at 30 frames/s, in three published splits. The group is the source video and action.
+    """6,766 clips, 240 pixels high at 30 frames/s, in three published splits. Groups are source videos and actions.
 
     Each split takes 70 clips of a class for train and 30 for test, and leaves the others out.
     """
@@ -68,5 +68,5 @@ class Hmdb51(PublishedVideos):
                 clip, _, use = line.strip().rpartition(" ")
                 if split := {"1": "train", "2": "test"}.get(use):
                     clip = clip.strip()
-                    group = _GROUP.sub(r"\1", clip)
-                    yield Entry(f"{title}/{clip}", videos / title / clip, split, group, label)
+                    video = _VIDEO.sub(r"\1", clip)
+                    yield Entry(f"{title}/{clip}", videos / title / clip, split, {"video": video}, label)

@@ -39,4 +39,4 @@ class ImagenetNips2017(PublishedImages):
         with table.open(newline="") as file:
             for row in csv.DictReader(file):
                 image = table.parent / "images" / f"{row['ImageId']}.png"
-                yield Entry(row["ImageId"], image, "test", row["ImageId"], int(row["TrueLabel"]) - 1)
+                yield Entry(row["ImageId"], image, "test", {}, int(row["TrueLabel"]) - 1)

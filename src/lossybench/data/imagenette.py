@@ -66,4 +66,4 @@ class Imagenette(PublishedImages):
             for label, wordnet in enumerate(_IDS):
                 for file in sorted((folder / wordnet).glob("*.JPEG")):
                     id = f"{published}/{wordnet}/{file.name}"
-                    yield Entry(id, file, split, id, label)
+                    yield Entry(id, file, split, {}, label)

@@ -21,7 +21,7 @@ _RANGE = re.compile(r"(\d+)-(\d+)")
 
 
 class Kth(PublishedVideos):
-    """2,391 sequences of 160 x 120 at 25 frames/s, cut from 599 files as published. The group is the person."""
+    """2,391 sequences of 160 x 120 at 25 frames/s, cut from 599 files as published. Groups are persons."""
 
     name = "kth"
     classes: ClassVar[list[str]] = ["boxing", "handclapping", "handwaving", "jogging", "running", "walking"]
@@ -69,4 +69,4 @@ class Kth(PublishedVideos):
                 file = files.get(f"{stem}_uncomp.avi", listing.with_name(f"{stem}_uncomp.avi"))
                 for number, (first, last) in enumerate(_RANGE.findall(ranges), 1):  # counted from 1, both included
                     id, label = f"{stem}/{number}", self.classes.index(action)
-                    yield Entry(id, file, split_of[person], person, label, (), int(first) - 1, int(last))
+                    yield Entry(id, file, split_of[person], {"person": person}, label, (), int(first) - 1, int(last))

@@ -46,7 +46,7 @@ class MovingDigitScenes(_digits.DigitDataset):
                     courses.append(course)
                     break
         boxes = tuple(course[frame] for frame in range(self.frames) for course in courses)
-        return Item(id, split, camera.region, media, 25.0, boxes=boxes)
+        return Item(id, split, {"photograph": camera.region}, media, 25.0, boxes=boxes)
 
     def _bounce(self, random: np.random.Generator, margin: float) -> np.ndarray:
         """The centre (x, y) in each frame: it goes straight on at 0.5 to 2.5 pixels a frame, and is reflected `margin`

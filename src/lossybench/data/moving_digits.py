@@ -80,4 +80,4 @@ class MovingDigits(_digits.DigitDataset):
             if by is None:
                 by = _digits.shift(random, under[mask > _digits.INK], 110, 180)
             media[frame] = _digits.blend(under, mask, by)
-        return Item(id, split, source, media, 25.0, motion)
+        return Item(id, split, {"digit": source, "photograph": camera.region}, media, 25.0, motion)

@@ -52,4 +52,4 @@ class PennFudan(PublishedBoxes):
                 raise LossyBenchError(f"{note}: states no bounding box")
             size = _SIZE.search(text)
             stated = (int(size[1]), int(size[2])) if size else None
-            yield Entry(image.name, image, "", image.name, boxes=tuple(boxes), size=stated)
+            yield Entry(image.name, image, "", {}, boxes=tuple(boxes), size=stated)

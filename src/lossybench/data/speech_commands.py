@@ -14,7 +14,7 @@ from lossybench.data.download import remotes
 
 
 class SpeechCommands(PublishedAudio):
-    """105,829 clips of 35 words, mostly of one second. The group is the speaker. Background noise is left out."""
+    """105,829 clips of 35 words, mostly of one second. Groups are speakers. Background noise is left out."""
 
     name = "speech_commands"
     classes: ClassVar[list[str]] = [
@@ -47,4 +47,4 @@ class SpeechCommands(PublishedAudio):
             for file in sorted((base / word).glob("*.wav")):
                 id = f"{word}/{file.name}"
                 speaker = file.stem.partition("_nohash_")[0]
-                yield Entry(id, file, split_of.get(id, "train"), speaker, label)
+                yield Entry(id, file, split_of.get(id, "train"), {"speaker": speaker}, label)

@@ -58,7 +58,7 @@ class SpokenWords(Dataset):
                 random = np.random.default_rng([seed, SPLITS.index(split), index, 1])
                 media = self._record(random, audio_io.resample(word, _espeak.RATE, self.sample_rate))
                 voice = request[0].split("+")[1]
-                yield Item(f"{self.name}/{split}/{index:06d}", split, voice, media, self.sample_rate, label)
+                yield Item(f"{self.name}/{split}/{index:06d}", split, {"voice": voice}, media, self.sample_rate, label)
 
     def _plan(self, seed: int, split: str, index: int) -> tuple[int, _espeak.Request]:
         block, place = divmod(index, len(_WORDS))

@@ -14,11 +14,11 @@ from lossybench.data._published_videos import PublishedVideos
 from lossybench.data.download import remotes
 
 _ADDRESS = "https://www.crcv.ucf.edu/data/UCF101"
-_GROUP = re.compile(r"^v_(.+_g\d+)_c\d+.*$")
+_VIDEO = re.compile(r"^v_(.+_g\d+)_c\d+.*$")
 
 
 class Ucf101(PublishedVideos):
-    """13,320 clips of 320 x 240 at 25 frames/s in three published splits. The group is the video they were cut from."""
+    """13,320 clips of 320 x 240 at 25 frames/s in three published splits. Groups are the videos they were cut from."""
 
     name = "ucf101"
     classes: ClassVar[list[str]] = [
@@ -68,5 +68,5 @@ class Ucf101(PublishedVideos):
                 if line.strip():
                     clip = line.split()[0]
                     title, _, file = clip.partition("/")
-                    group = _GROUP.sub(r"\1", file)
-                    yield Entry(clip, videos / clip, split, group, self.classes.index(title))
+                    video = _VIDEO.sub(r"\1", file)
+                    yield Entry(clip, videos / clip, split, {"video": video}, self.classes.index(title))

@@ -49,7 +49,7 @@ class Voc2007(PublishedBoxes):
         for split in ("train", "val", "test"):
             for name in one(base, f"ImageSets/Main/{split}.txt", self.name).read_text().split():
                 boxes, size = self._boxes(base / "Annotations" / f"{name}.xml")
-                yield Entry(name, base / "JPEGImages" / f"{name}.jpg", split, name, boxes=boxes, size=size)
+                yield Entry(name, base / "JPEGImages" / f"{name}.jpg", split, {}, boxes=boxes, size=size)
 
     def _boxes(self, note: Path) -> tuple[tuple[Box, ...], tuple[int, int] | None]:
         """The boxes of an annotation, and the width and height of its picture where it states them."""

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lossybench import artifacts, codecs, data
 from lossybench.conditions import ORIGINAL
-from lossybench.data.dataset import Finding, Item, Look, lacking
+from lossybench.data.dataset import FACTOR, Finding, Item, Look, lacking
 from lossybench.errors import LossyBenchError, naming, visible
 from lossybench.pictures import Scale
 from lossybench.sources import check
@@ -52,9 +52,9 @@ def fetch(
 
     Raises:
         LossyBenchError: when the files are not those of the index, before or after they were read; for an item that
-            cannot be read (unless `on_error: skip`); for two items of one id; and for a split, or a class in the train
-            or test split, that is left without items, and for fewer test items than looks ask for. No table is
-            published then.
+            cannot be read (unless `on_error: skip`); for two items of one id; for an item whose groups are of other
+            factors than the first item's; for a split, or a class in the train or test split, that is left without
+            items; and for fewer test items than looks ask for. No table is published then.
     """
     dataset = data.get(adapter, options)
     description = dataset.describe(seed)
@@ -78,10 +78,17 @@ def fetch(
         def rows() -> Iterator[dict[str, Any]]:
             original = codecs.get(ORIGINAL)
             seen: set[str] = set()
+            factors: list[str] | None = None
             for item in dataset.items_of(of_look, seed, left_out) if of_look else dataset.items(seed, left_out):
                 if item.id in seen:
                     raise LossyBenchError(f"data set {adapter!r}: two items share the id {item.id!r}")
                 seen.add(item.id)
+                factors = list(item.groups) if factors is None else factors
+                if list(item.groups) != factors or not all(map(FACTOR.fullmatch, factors)):
+                    raise LossyBenchError(
+                        f"data set {adapter!r}: item {item.id!r}: has the groups {dict(item.groups)}, and the first "
+                        f"item {factors}; all need the same factors, called by a to z, digits and _, a letter first"
+                    )
                 try:
                     with naming(f"item {visible(item.id)}"):
                         if scaled:
@@ -117,5 +124,5 @@ def _told(left_out: list[Finding]) -> str:
 
 
 def _row(item: Item, payload: bytes) -> dict[str, Any]:
-    row = {name: getattr(item, name) for name in ("id", "split", "group", "sampling_rate", "label")}
+    row = {name: getattr(item, name) for name in ("id", "split", "groups", "sampling_rate", "label")}
     return {**row, "media": payload, "shape": list(item.media.shape), "boxes": [vars(box) for box in item.boxes]}

@@ -41,7 +41,7 @@ def measured(
     found: dict[float, list[dict[str, Any]]] = {level: [] for level in levels}
     with tqdm(total=len(files) * len(levels), desc=codec, unit="item", mininterval=2) as bar:
         for file in files:
-            media, rate = folder.read(Entry(file.name, file, "", file.name))
+            media, rate = folder.read(Entry(file.name, file, "", {}))
             for level in levels:
                 with naming(file):
                     encoded = coder.encode(media, level, rate)
