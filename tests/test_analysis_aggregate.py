@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lossybench.analysis import tables
+from lossybench.analysis.outcomes import read_task
 from lossybench.artifacts import (
     CLASSIFICATION_OUTCOMES,
     COMPRESSED,
@@ -35,7 +36,10 @@ class Study:
         meta = {"task": "toy", "medium": "image", "kind": kind, "classes": ["a", "b", "c"]}
         meta["compressed_before"] = ["JPEG"]
         split = [*[(name, "test") for name in self.ids], ("other", "train")]
-        rows = (self.row(DATA, id=name, split=part, label=i % 3, boxes=[]) for i, (name, part) in enumerate(split))
+        rows = (
+            self.row(DATA, id=name, split=part, label=i % 3, groups={}, boxes=[])
+            for i, (name, part) in enumerate(split)
+        )
         write_table(self.data, DATA, rows, meta)
         self.compressed = []
         for codec, levels in LEVELS.items():
@@ -179,7 +183,7 @@ def test_the_margin_by_which_a_reference_has_to_be_above_chance_is_the_loss_that
 def test_one_class_is_no_task_that_a_model_could_fail_at(tmp_path):
     study = Study(tmp_path)
     study.labels = np.zeros(400, int)
-    rows = (study.row(DATA, id=name, split="test", label=0, boxes=[]) for name in study.ids)
+    rows = (study.row(DATA, id=name, split="test", label=0, groups={}, boxes=[]) for name in study.ids)
     write_table(study.data, DATA, rows, read_meta(study.data) | {"classes": ["a"]})
     limits = study.model(dict.fromkeys(wrong(), 0.0)).summary()["limits"]
     assert set(limits["verdict"]) == {"no reference"} and (limits["chance"] == 1).all()
@@ -225,6 +229,28 @@ def test_refusals_name_the_file(tmp_path):
     study = Study(tmp_path / "seed", n=20).model(wrong()).model(wrong(), seed=1, levels={"original": [0.0]})
     with pytest.raises(LossyBenchError, match=r"original/1/jpeg\.parquet is missing"):
         study.summary()
+
+
+def test_groups_of_the_test_items_are_numbered_factor_by_factor(tmp_path):
+    study = Study(tmp_path, n=0)
+
+    def test_set(groups):
+        made = [(f"i{n}", "train" if n % 3 == 0 else "test", of) for n, of in enumerate(groups)]
+        rows = [study.row(DATA, id=id, split=split, label=0, groups=of, boxes=[]) for id, split, of in made]
+        write_table(study.data, DATA, rows, read_meta(study.data))
+        return read_task([study.data])
+
+    found = test_set([{"voice": f"v{n % 5}", "room": "ab"[n % 2]} for n in range(30)])
+    assert list(found.groups) == ["voice", "room"] and len(found.ids) == 20
+    for factor, of in (("voice", 5), ("room", 2)):
+        numbers = [int(id[1:]) % of for id in found.ids]
+        codes = found.groups[factor]
+        assert sorted(set(codes)) == list(range(of)) and len(codes) == 20
+        same = np.equal.outer(codes, codes)
+        assert (same == np.equal.outer(numbers, numbers)).all()
+    assert test_set([{}] * 6).groups == {}
+    with pytest.raises(LossyBenchError, match=r"data\.parquet: its items differ in what they may share"):
+        test_set([{"voice": "a"}] * 4 + [{}])
 
 
 def test_classification_needs_no_torch():

@@ -48,6 +48,7 @@ tasks:
       matched: [{codec: jpeg, levels: [5], archs: [resnet], seeds: [0]}]
       adversarial: {epsilon: 8/255, steps: 2, archs: [resnet], seeds: [0]}
     training: {minimum: 0.5}
+    looks: [100, 200]
     attack:
       archs: [resnet]
       regimes: {original: {items: 3}}

@@ -38,12 +38,12 @@ def test_same_seed_same_bytes_and_lossless(name, items, tmp_path):
     rows = list(artifacts.iter_rows(tmp_path / "0.parquet"))
     original = codecs.get("original")
     for row, item in zip(rows, items[name], strict=True):
-        assert all(row[key] == getattr(item, key) for key in ("id", "split", "label", "sampling_rate"))
+        assert all(row[key] == getattr(item, key) for key in ("id", "split", "groups", "label", "sampling_rate"))
         assert np.array_equal(original.decode(row["media"], tuple(row["shape"]), row["sampling_rate"]), item.media)
     meta = artifacts.read_meta(tmp_path / "0.parquet")
     described = data.describe(name, SMALL[name])
     assert (meta["medium"], meta["kind"], meta["classes"]) == (described.medium, described.kind, described.classes)
-    assert set(meta["card"]) == {"title", "source", "licence", "citation", "prior_compression"}
+    assert set(meta["card"]) == {"title", "source", "licence", "citation", "prior_compression", "groups"}
 
 
 @pytest.mark.parametrize("name", SMALL)

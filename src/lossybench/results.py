@@ -92,7 +92,10 @@ class Results:
         return self._frame("compressed", columns, {"task": task, **chosen})
 
     def items(self, task: str, columns: list[str] | None = None) -> pd.DataFrame:
-        """The items of a `task` in all splits (artifacts.DATA), without their media; `columns` as in `outcomes`."""
+        """The items of a `task` in all splits (artifacts.DATA), without their media; `columns` as in `outcomes`.
+
+        `groups` holds a dictionary for each item: factor -> name of the group.
+        """
         return self._frame("data", columns, {"task": task})
 
     def _frame(self, kind: str, names: list[str] | None, chosen: dict[str, str | float]) -> pd.DataFrame:

@@ -297,8 +297,10 @@ def shared_groups(entries: Sequence[Entry]) -> list[Finding]:
             ]
         elif shared := [name for name, splits in splits_of.items() if "test" in splits and len(splits) > 1]:
             tested = sum("test" in splits for splits in splits_of.values())
-            text = f"{len(shared)} of {tested} groups in test, such as {shared[0]!r}, are in train or val too, so that "
-            text += f"test items share their {factor} with training items; limits hold for known ones"
+            text = (
+                f"has {len(shared)} of its {tested} groups in test, such as {shared[0]!r}, in train or val too: test "
+            )
+            text += f"items share their {factor} with training items, and results say little of a new one"
             findings.append(Finding("factor in two splits", "warning", factor, text))
     return findings
 

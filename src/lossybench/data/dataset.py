@@ -10,6 +10,7 @@ import collections
 import dataclasses
 import os
 import re
+import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
@@ -139,6 +140,18 @@ def lacking(
                 if not counts.get((split, label))
             ]
     return findings
+
+
+def sharing(sizes: Mapping[str, collections.Counter[str]]) -> str:
+    """How many groups of each factor there are, and of how many items each, in words; "" without factors.
+
+    sizes: for each factor, the number of items of each of its groups, of which there has to be one.
+    """
+    told = []
+    for factor, items in sizes.items():
+        least, median, most = min(items.values()), statistics.median(items.values()), max(items.values())
+        told.append(f"{len(items)} of {factor} with {least} to {most} items each (median {median:g})")
+    return "; ".join(told)
 
 
 def suffix_of(path: Path) -> str:

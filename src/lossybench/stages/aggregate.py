@@ -85,11 +85,21 @@ def aggregate(
 
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
     about = read_meta(data[0])
-    meta |= {"compressed_before": about.get("compressed_before", []), "card": about.get("card", {})}
+    meta |= {"compressed_before": about.get("compressed_before", []), "card": _card(data)}
     meta |= {"existing": inputs.existing_archs(outcomes)}
     meta |= {"settings": settings, "attack": read_meta(attacks[0]).get("settings") if attacks else None}
     for name, content in rows.items():
         tables.write(out, name, content, meta)
+
+
+def _card(data: list[Path]) -> dict[str, str]:
+    """The card of the items. What it says of those that were read, it says of each look where there are several."""
+    first, *further = cards = [read_meta(path).get("card", {}) for path in data]
+    read = [key for key in ("groups", "left_out") if further and any(key in card for card in cards)]
+    return first | {
+        key: "; ".join(f"look {look}: {card[key]}" for look, card in enumerate(cards, start=1) if key in card)
+        for key in read
+    }
 
 
 class _Measured(NamedTuple):

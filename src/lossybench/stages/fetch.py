@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lossybench import artifacts, codecs, data
 from lossybench.conditions import ORIGINAL
-from lossybench.data.dataset import FACTOR, Finding, Item, Look, lacking
+from lossybench.data.dataset import FACTOR, Finding, Item, Look, lacking, sharing
 from lossybench.errors import LossyBenchError, naming, visible
 from lossybench.pictures import Scale
 from lossybench.sources import check
@@ -61,6 +61,7 @@ def fetch(
     scaled = Scale(**scale) if scale else None
     left_out: list[Finding] = []
     counts: collections.Counter[tuple[str, int]] = collections.Counter()
+    groups: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)  # of the test split
     of_look, splits = Look(*look) if look else None, description.counts or {}
     if of_look:
         splits = ({} if of_look.start else splits) | {"test": of_look.stop - of_look.start}
@@ -100,17 +101,20 @@ def fetch(
                     left_out.append(Finding("item that cannot be stored", dataset.fault, item.id, str(error), True))
                     continue
                 counts[item.split, item.label] += 1
+                if item.split == "test":
+                    for factor, name in item.groups.items():
+                        groups[factor][name] += 1
                 progress.update()
                 yield _row(item, payload)
+            # Only now is known what the card says of all items.
+            known = {"groups": sharing(groups), "left_out": _told(left_out)}
+            meta["card"] = {**description.card, **{key: text for key, text in known.items() if text}}
 
         artifacts.write_table(aside, artifacts.DATA, rows(), meta)
         for finding in lacking(description.kind, description.classes, counts, splits):
             where = f"data set {adapter!r}{f', the first {of_look.stop:,} test items' if of_look else ''}"
             raise LossyBenchError(f"{where}: {finding}{f'; {_told(left_out)}' * bool(left_out)}")
         if left_out:
-            # Only now is their number known. Parquet keeps metadata with the schema, so the file is written again.
-            meta["card"] = {**description.card, "left_out": _told(left_out)}
-            artifacts.write_table(aside, artifacts.DATA, artifacts.iter_rows(aside), meta)
             _log.warning("data set %r: left out: %s", adapter, meta["card"]["left_out"])
         unchanged()
 
