@@ -64,7 +64,7 @@ def read_task(data: list[Path]) -> TestSet:
         raise LossyBenchError(f"{_named(data)}: item {twice[0]!r} is in the split test twice; fetch the data again")
     names = pd.DataFrame(test["groups"].to_pylist(maps_as_pydicts="strict"))  # a column for each factor
     if names.isna().to_numpy().any():
-        raise LossyBenchError(f"{_named(data)}: items differ in what they may share; delete it and run again")
+        raise LossyBenchError(f"{_named(data)}: its items differ in what they may share; delete it and run again")
     groups = {str(factor): pd.factorize(names[factor])[0] for factor in names}
     return TestSet(meta["task"], meta["medium"], meta["kind"], meta["classes"], ids, labels, groups, first)
 
