@@ -98,7 +98,7 @@ class Study:
 
     def summary(self):
         out = self.folder / "summary"
-        aggregate(self.data, self.compressed, self.outcomes, SETTINGS, out)
+        aggregate([self.data], self.compressed, self.outcomes, SETTINGS, out)
         return {name: read_table(out / f"{name}.parquet").to_pandas() for name in tables.SCHEMAS}
 
 
@@ -248,6 +248,36 @@ def test_same_seed_same_bytes(tmp_path):
     assert set(first) == {f"{name}.{kind}" for name in tables.SCHEMAS for kind in ("parquet", "csv")}
 
 
+def looked(path: Path, first: set[str]) -> list[Path]:
+    """The table in two: the rows of the `first` items, and the others, as two looks leave them."""
+    table, meta = read_table(path), read_meta(path)
+    parts = [path.with_name(f"look{look}_{path.name}") for look in (1, 2)]
+    for part in parts:
+        chosen = [row for row in table.to_pylist() if (row["id"] in first) == (part == parts[0])]
+        card = {"title": "toy", "groups": f"{len(chosen)} of them"}
+        write_table(part, table.schema, chosen, meta | {"card": card} if path.name == "data.parquet" else meta)
+    return parts
+
+
+@pytest.mark.parametrize("kind", ["classification", "detection"])
+def test_tables_of_two_looks_count_as_one(tmp_path, kind):
+    study = Study(tmp_path, n=60, kind=kind)
+    study.model(wrong(), seed=0).model(wrong(jpeg10=0.2), seed=1)
+    whole = study.summary()
+    first = {*study.ids[:25], "other"}
+    parts = [[part for path in paths for part in looked(path, first)] for paths in (study.compressed, study.outcomes)]
+    data = looked(study.data, first)
+    aggregate(data, *parts, SETTINGS, tmp_path / "looks")
+    for name, table in whole.items():
+        assert read_table(tmp_path / f"looks/{name}.parquet").to_pandas().equals(table), name
+    card = read_meta(tmp_path / "looks/limits.parquet")["card"]
+    assert card == {"title": "toy", "groups": "look 1: 26 of them; look 2: 35 of them"}
+    with pytest.raises(LossyBenchError, match=r"look2_data\.parquet: item 'item25' is in the split test twice"):
+        aggregate([*data, data[1]], *parts, SETTINGS, tmp_path / "twice")
+    with pytest.raises(LossyBenchError, match=r"look1_original\.parquet: level 0 holds 25 items \(lacks 'item25'\)"):
+        aggregate(data, parts[0], parts[1][::2], SETTINGS, tmp_path / "lacking")
+
+
 def test_refusals_name_the_file(tmp_path):
     def refused(folder, match, **how):
         study = Study(tmp_path / folder, n=20)
@@ -274,7 +304,7 @@ def test_groups_of_the_test_items_are_numbered_factor_by_factor(tmp_path):
         made = [(f"i{n}", "train" if n % 3 == 0 else "test", of) for n, of in enumerate(groups)]
         rows = [study.row(DATA, id=id, split=split, label=0, groups=of, boxes=[]) for id, split, of in made]
         write_table(study.data, DATA, rows, read_meta(study.data))
-        return read_task(study.data)
+        return read_task([study.data])
 
     found = test_set([{"voice": f"v{n % 5}", "room": "ab"[n % 2]} for n in range(30)])
     assert list(found.groups) == ["voice", "room"] and len(found.ids) == 20

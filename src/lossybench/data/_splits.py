@@ -1,4 +1,4 @@
-"""Splits for data that come without: made from a seed, stratified by class, and with no group in two splits."""
+"""Splits for data that come without, stratified by class and with no group in two splits, and the order of looks."""
 
 from __future__ import annotations
 
@@ -37,3 +37,16 @@ def assign(labels: Sequence[int], groups: Sequence[str], fractions: dict[str, fl
         for index in members[group]:
             found[index] = splits[chosen]
     return found
+
+
+def in_looks(groups: Sequence[str], seed: int) -> list[int]:
+    """The indices of the items in the order in which looks take them, given each item's group.
+
+    Groups are in an order drawn from the seed, and the items of a group together, in a drawn order too. So each look
+    brings groups that no look before had, all but the one that its end cuts through, and the spread of a mean over
+    groups falls with the number of items. Classes are as balanced as in any order that is drawn.
+    """
+    random = np.random.default_rng([seed, len(groups)])
+    place = {group: rank for rank, group in enumerate(random.permutation(sorted(set(groups))).tolist())}
+    within = random.permutation(len(groups)).tolist()
+    return sorted(range(len(groups)), key=lambda index: (place[groups[index]], within[index]))

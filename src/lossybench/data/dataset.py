@@ -13,7 +13,7 @@ import re
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -107,6 +107,17 @@ class Description:
     counts: dict[str, int] | None
     sampling_rate: float = 0.0
     compressed_before: tuple[str, ...] = ()
+
+
+class Look(NamedTuple):
+    """The test items that a look adds: in the order of looks those from number `start` up to `stop`, counted from 0.
+
+    The items of train and val come with the first look, whose `start` is 0. most: the test items of the largest look.
+    """
+
+    start: int
+    stop: int
+    most: int = 0
 
 
 def lacking(
@@ -256,3 +267,17 @@ class Dataset(Settings, abc.ABC):
         left_out: a finding for each thing that is left out, whatever the reason, is appended to this list.
         Raises LossyBenchError for an item that cannot be read.
         """
+
+    def items_of(self, look: Look, seed: int, left_out: list[Finding]) -> Iterator[Item]:
+        """The items of a look, in the order of `items`, whose arguments and errors these are too.
+
+        The looks of a data set that generates its items, which is what this method is for, are in the order of their
+        indices. The options train, val and test say how many there are, and a shorter split is the start of a longer.
+        """
+        others = {"train": 0, "val": 0} if look.start else {}
+        before = look.start
+        for item in self.model_copy(update={**others, "test": look.stop}).items(seed, left_out):
+            if before:  # an item may depend on those before it, so that it has to be made anyway
+                before -= 1
+            else:
+                yield item
