@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from lossybench.analysis.intervals import Estimate, of_share_samples, trials_of_mean
 from lossybench.analysis.sampling import Sampling, Units
 
 PRIMARY = "map50"
@@ -159,17 +160,41 @@ def names(present: np.ndarray, classes: list[str]) -> list[tuple[str, str]]:
     return [(kind, name) for name in ("", *(classes[k] for k in present)) for kind in KINDS]
 
 
-def measure(frames: Frames, matches: Matches, threshold: float, sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
-    """Values (metrics,) and their bootstrap samples (metrics, units, resamples), in the order of `names`.
+def measure(
+    frames: Frames, matches: Matches, threshold: float, sampling: Sampling
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Values (metrics,), their bootstrap samples (metrics, units, resamples) and trials (metrics,), as in `names`.
 
     matches: of `frames`. Precision, recall, F1 and accuracy, which is TP/(TP + FP + FN), are taken at IoU 0.5 of the
     detections with score >= threshold. Overall they are of all boxes together (micro); mAP and mAP50 are means over
-    classes.
+    classes. Trials are the boxes that a metric is a share of, of which mAP is not more certain either.
     """
-    values = weighted(matches, threshold, np.ones((sampling.n, 1), np.float32))[:, 0]
+    ones = np.ones((sampling.n, 1), np.float32)
+    values = weighted(matches, threshold, ones)[:, 0]
     values[:2] = coco_map(frames)
     samples = [weighted(matches.by(unit), threshold, unit.weights) for unit in sampling.units]
-    return values, np.stack(samples, axis=1)
+
+    truths = matches.truths.sum(axis=1).astype(float)
+    of_class = values.reshape(-1, len(KINDS))
+    trials = []
+    for place, k in enumerate((None, *matches.classes)):
+        hits, found = (float(one[0]) for one in _counts(matches, threshold, ones, k))
+        true = truths.sum() if k is None else truths[place - 1]
+        precise = [trials_of_mean(of_class[1:, at], truths) if k is None else true for at in (0, 1)]
+        f1 = of_class[place, KINDS.index("f1")]
+        trials += [*precise, found, true, (true + found) / (2 - f1), true + found - hits]
+    return values, np.stack(samples, axis=1), np.maximum(trials, 1e-9)
+
+
+def estimates(values: np.ndarray, samples: np.ndarray, trials: np.ndarray, sampling: Sampling) -> list[Estimate]:
+    """All metrics of models that differ in their seeds, in the order of `names`.
+
+    values: (seeds, metrics). samples: (seeds, metrics, units, resamples). trials: (seeds, metrics).
+    """
+    return [
+        of_share_samples(values[:, at], samples[:, at], float(trials[:, at].mean()), sampling)
+        for at in range(values.shape[1])
+    ]
 
 
 def coco_map(frames: Frames) -> tuple[float, float]:
