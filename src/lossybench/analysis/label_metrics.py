@@ -80,7 +80,7 @@ def _mean(
     ratios = of_models.mean(axis=0)[known] / seen
     mean = float((ratios * seen).sum() / seen.sum())
     bend = 1.0 if kind == "f1" else 0.0  # a ratio is (1 + bend) share / (1 + bend share)
-    shares, typical = (each / (1 + bend - bend * each) for each in (ratios, mean))
+    shares, typical = ratios / (1 + bend - bend * ratios), mean / (1 + bend - bend * mean)
     sizes = counts.mean(axis=0)[known] / seen * (1 + bend - bend * ratios)
     leant = lean(shares, sizes, typical)
 

@@ -155,14 +155,10 @@ def _detector(
                 blind[seed] = box_metrics.coco_map(box_metrics.unseen(frames, sampling.seed))[1]
             measured.append(box_metrics.measure(frames, matches, thresholds[seed], sampling))
         names = box_metrics.names(matches.classes, task.classes)
-        values, samples, trials = (np.stack(each) for each in zip(*measured, strict=True))
         seeds, at = tuple(by_seed), names.index((box_metrics.PRIMARY, ""))
-        found = {
-            seed: box_metrics.estimates(values[chosen], samples[chosen], trials[chosen], sampling)
-            for seed, chosen in _choices(seeds).items()
-        }
-        # The arrays are copied, so that the samples of the other metrics can go.
-        primary = Primary(seeds, values[:, at].copy(), samples[:, at].copy(), None)
+        found = {seed: box_metrics.estimates(measured[chosen], sampling) for seed, chosen in _choices(seeds).items()}
+        values = np.array([one.values[at] for one in measured])
+        primary = Primary(seeds, values, np.stack([one.primary for one in measured]), None)
         guessing = np.array(list(blind.values()))
         yield condition, _Measured(names, found, primary, guessing, _support(frames.true_labels, task))
 
