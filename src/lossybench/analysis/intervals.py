@@ -22,6 +22,12 @@ Score = Callable[[float, float], tuple[float, float]]  # (effective items, quant
 # up to 7 % acceptable at the margin instead of 5; taking off nothing makes intervals twice as wide for nothing.
 EXPLAINED = 0.5
 FURTHEST = 6.0  # standard deviations that a correction for skewness may add up to
+# So many items of the mean over classes are added to a class before its variance is taken. With none, a class of one
+# item would have no variance at all; with many, classes could not differ.
+LEAN = 4.0
+# The mean over resamples exceeds an estimate by its bias, and the largest of noisy precisions, of which average
+# precision is made, is biased more than twice as much on items as on resamples of them.
+BIAS = 2.0
 LEAST_TAIL = 10  # resamples beyond a bootstrap bound; a bound further out is extrapolated by the normal law
 
 
@@ -73,6 +79,22 @@ def share(hits: np.ndarray, sampling: Sampling) -> Estimate:
 
     seed_error = math.sqrt(seed_variance(hits.astype(float)))
     return _of_means(of_items, value * (1 - value), score, len(hits), seed_error, sampling, (0.0, 1.0))
+
+
+def of_influence(
+    values: np.ndarray, influence: np.ndarray, spread: float, score: Score, sampling: Sampling
+) -> Estimate:
+    """A share that is nearly a mean over items: their influences, the derivatives by their weights, add up.
+
+    values: (seeds,). influence: (seeds, n). spread: the variance of one item of one model, at least; influences that
+    vary less are stretched to it. score: the score interval.
+    """
+    seeds, n = influence.shape
+    seed_error = math.sqrt(seed_variance(values[:, None] + n * influence))
+    raw = n * float((influence**2).sum(axis=1).mean())
+    stretch = math.sqrt(spread / raw) if raw > 0 else 1.0
+    of_items = values.mean() + n * stretch * influence.mean(axis=0)
+    return _of_means(of_items, spread, score, seeds, seed_error, sampling, (0.0, 1.0))
 
 
 def paired(before: np.ndarray, after: np.ndarray, sampling: Sampling, same_models: bool = True) -> Estimate:
@@ -331,6 +353,55 @@ def _influence(unit: Units, samples: np.ndarray) -> np.ndarray:
     """
     deviations = np.nan_to_num(samples - np.nanmean(samples))
     return (unit.weights - unit.weights.mean(axis=1, keepdims=True)) @ deviations
+
+
+def of_share_samples(values: np.ndarray, samples: np.ndarray, trials: float, sampling: Sampling) -> Estimate:
+    """An estimate of a metric between 0 and 1 that is no mean over items, such as mAP, by the bootstrap's variance.
+
+    Quantiles of resamples are too narrow beside 0 and 1, and where classes have few objects. So the bounds are those of
+    the score interval with as many items as give the variance, of items or of groups, but never more than `trials`,
+    and reach further on the side to which resamples show the estimate to be biased.
+
+    values, samples: as in `of_samples`. trials: the number of items whose share is not more certain than the metric of
+    one model.
+    """
+    value, one = float(values.mean()), sampling.units[0]
+    over_seeds = samples.mean(axis=0)
+    variances = np.nanvar(over_seeds, axis=-1)
+    of_one = float(np.nanvar(samples[:, 0], axis=-1).mean())
+    share_left = float(np.clip(variances[0] / of_one, 1 / len(values), 1)) if of_one > 0 else 1.0
+    most = trials / share_left
+    variances = np.maximum(variances, value * (1 - value) / most)
+    bias = BIAS * (float(np.nanmean(over_seeds[0])) - value)
+    ratios = variances / variances[0] if variances[0] > 0 else np.ones(len(variances))
+    widest = int(np.argmax(ratios))
+
+    def bounds(tail: float) -> tuple[float, float]:
+        found = []
+        for unit, variance in zip(sampling.units, variances, strict=True):
+            z = float(norm.ppf(1 - tail) if unit is one else student.ppf(1 - tail, unit.count - 1))
+            found.append(wilson(value, value * (1 - value) / variance if variance > 0 else most, z))
+        lows, highs = zip(*found, strict=True)
+        return min(lows) - max(bias, 0.0), max(highs) - min(bias, 0.0)
+
+    seed_error = math.sqrt(seed_variance_of_samples(values, samples[:, 0]))
+    return _estimate(
+        value, bounds, sampling.units[widest].factor, float(ratios[widest]), math.sqrt(variances[widest]), len(values),
+        seed_error, sampling, (0.0, 1.0)
+    )  # fmt: skip
+
+
+def lean(shares: np.ndarray, sizes: np.ndarray, typical: float) -> np.ndarray:
+    """The `shares` of classes, drawn towards the `typical` one, the more the smaller their `sizes` (items)."""
+    return (sizes * shares + LEAN * typical) / (sizes + LEAN)
+
+
+def trials_of_mean(shares: np.ndarray, sizes: np.ndarray) -> float:
+    """The number of items whose share varies as the mean of the `shares` of classes of `sizes` independent items."""
+    mean, classes = float(shares.mean()), len(shares)
+    leant = lean(shares, sizes, mean)
+    variance = float((leant * (1 - leant) / sizes).sum()) / classes**2
+    return mean * (1 - mean) / variance if variance > 0 else classes**2 / float((1 / sizes).sum())
 
 
 def tails(samples: np.ndarray, tail: float) -> tuple[float, float]:

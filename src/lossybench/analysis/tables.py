@@ -42,6 +42,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("class", _TEXT),  # a class's name, or "" for overall: label_metrics.py and box_metrics.py say what that is
         *_shares("value", "low", "high"),
         ("n", _WHOLE, "items"),  # items are what is resampled: for video, clips
+        ("support", _WHOLE, "items; true objects in detection"),  # of the class; of all classes together for overall
     ),
     "conditions": columns(
         ("codec", _TEXT),

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from lossybench.analysis import box_metrics, comparisons, intervals, label_metrics, robustness, tables
+from lossybench.analysis import box_metrics, comparisons, label_metrics, robustness, tables
 from lossybench.analysis import outcomes as inputs
 from lossybench.analysis.comparisons import BEST, OWN, Primary, Reference
+from lossybench.analysis.intervals import Estimate
 from lossybench.analysis.outcomes import Row, TestSet, Trained
 from lossybench.analysis.sampling import Sampling
 from lossybench.artifacts import read_meta
@@ -20,6 +21,7 @@ from lossybench.conditions import ORIGINAL, REFERENCE, Condition
 from lossybench.errors import LossyBenchError
 
 ALL_SEEDS = -1
+RARE = 10  # a class with fewer test items, or true objects, is named as rare: its figures say little
 
 
 def aggregate(
@@ -65,16 +67,13 @@ def aggregate(
     for model, of_codec in tqdm(inputs.outcome_files(outcomes, task).items(), "aggregate", unit="model"):
         results[model] = {}
         for condition, one in measured(of_codec, conditions, task, sampling):
-            of_metrics = list(_metric_rows(comparisons.where(model, conditions[condition]), one, task, sampling))
-            rows["metrics"] += of_metrics
-            at = one.names.index((metric, ""))
-            # The arrays are copied, so that the samples of the other metrics can go.
-            values, samples = one.values[:, at].copy(), one.samples[:, at].copy()
-            results[model][condition] = primary = Primary(one.seeds, values, samples, one.right)
+            rows["metrics"] += _metric_rows(comparisons.where(model, conditions[condition]), one, sampling)
+            results[model][condition] = one.primary
+            support = one.support
             if condition == REFERENCE:
-                (row,) = (row for row in of_metrics if (row["seed"], row["metric"], row["class"]) == overall)
-                bounds = row["low"], row["high"]
-                references[model] = comparisons.reference(model, primary, *bounds, one.chance, sampling)
+                bounds = one.found[ALL_SEEDS][one.names.index((metric, ""))].interval
+                low, high = bounds.low, bounds.high
+                references[model] = comparisons.reference(model, one.primary, low, high, one.chance, sampling)
         rows["bd"] += comparisons.bd_rows(model, results[model], conditions)
     best = comparisons.best_reference(references)
     for model, of_condition in results.items():
@@ -97,6 +96,7 @@ def aggregate(
     about = read_meta(data[0])
     meta |= {"compressed_before": about.get("compressed_before", []), "card": _card(data)}
     meta |= {"existing": inputs.existing_archs(outcomes)}
+    meta |= {"rare": {name: count for name, count in support.items() if name and count < RARE}}
     meta |= {"groups": sampling.groups, "few": sampling.few}
     meta |= {"settings": settings, "attack": read_meta(attacks[0]).get("settings") if attacks else None}
     for name, content in rows.items():
@@ -116,16 +116,16 @@ def _card(data: list[Path]) -> dict[str, str]:
 class _Measured(NamedTuple):
     """All metrics of one model at one condition.
 
-    names: the (metric, class) of each value. values: (seeds, metrics). samples: (seeds, metrics, units, resamples).
-    right: bool (seeds, n), None in detection. chance: (seeds,), the primary metric without seeing the originals.
+    names: the (metric, class) of each. found: of each seed and of ALL_SEEDS, what the metrics are. primary: the primary
+    one. chance: (seeds,), the primary metric without seeing the originals. support: of each class and of "", the test
+    items, or true objects in detection.
     """
 
-    seeds: tuple[int, ...]
     names: list[tuple[str, str]]
-    values: np.ndarray
-    samples: np.ndarray
-    right: np.ndarray | None
+    found: dict[int, list[Estimate]]
+    primary: Primary
     chance: np.ndarray
+    support: dict[str, int]
 
 
 def _classifier(
@@ -133,12 +133,20 @@ def _classifier(
 ) -> Iterator[tuple[Condition, _Measured]]:
     """All conditions of one classification model."""
     names = label_metrics.names(task.labels, task.classes)
+    drawn = [unit.total(np.ones(sampling.n)) for unit in sampling.units]
     for condition, by_seed in _loaded(of_codec, conditions, task, inputs.read_classification):
-        predictions = np.stack(list(by_seed.values()))
-        values, samples = zip(*(label_metrics.measure(task.labels, one, sampling) for one in predictions), strict=True)
+        seeds, predictions = tuple(by_seed), np.stack(list(by_seed.values()))
+        found = {
+            seed: label_metrics.estimates(task.labels, predictions[chosen], sampling)
+            for seed, chosen in _choices(seeds).items()
+        }
         right = predictions == task.labels
-        guessing = np.full(len(by_seed), chance(task.labels, len(task.classes)))
-        yield condition, _Measured(tuple(by_seed), names, np.stack(values), np.stack(samples), right, guessing)
+        samples = [
+            [unit.total(one) / total for unit, total in zip(sampling.units, drawn, strict=True)] for one in right
+        ]
+        primary = Primary(seeds, right.mean(axis=1), np.array(samples), right)
+        guessing = np.full(len(seeds), chance(task.labels, len(task.classes)))
+        yield condition, _Measured(names, found, primary, guessing, _support(task.labels, task))
 
 
 def _detector(
@@ -159,9 +167,23 @@ def _detector(
                 blind[seed] = box_metrics.coco_map(box_metrics.unseen(frames, sampling.seed))[1]
             measured.append(box_metrics.measure(frames, matches, thresholds[seed], sampling))
         names = box_metrics.names(matches.classes, task.classes)
-        values, samples = zip(*measured, strict=True)
+        seeds, at = tuple(by_seed), names.index((box_metrics.PRIMARY, ""))
+        found = {seed: box_metrics.estimates(measured[chosen], sampling) for seed, chosen in _choices(seeds).items()}
+        values = np.array([one.values[at] for one in measured])
+        primary = Primary(seeds, values, np.stack([one.primary for one in measured]), None)
         guessing = np.array(list(blind.values()))
-        yield condition, _Measured(tuple(by_seed), names, np.stack(values), np.stack(samples), None, guessing)
+        yield condition, _Measured(names, found, primary, guessing, _support(frames.true_labels, task))
+
+
+def _choices(seeds: tuple[int, ...]) -> dict[int, slice]:
+    """The places of each seed, and of ALL_SEEDS."""
+    return {seed: slice(place, place + 1) for place, seed in enumerate(seeds)} | {ALL_SEEDS: slice(None)}
+
+
+def _support(labels: np.ndarray, task: TestSet) -> dict[str, int]:
+    """How often each class, and "" for any, is among the `labels` (n,)."""
+    counts = np.bincount(labels, minlength=len(task.classes)).tolist()
+    return {"": len(labels), **dict(zip(task.classes, counts, strict=True))}
 
 
 def _loaded(
@@ -181,16 +203,10 @@ def _loaded(
             yield Condition(codec, level), {seed: of_level[level] for seed, of_level in read_seeds.items()}
 
 
-def _metric_rows(where: Row, measured: _Measured, task: TestSet, sampling: Sampling) -> Iterator[Row]:
+def _metric_rows(where: Row, measured: _Measured, sampling: Sampling) -> Iterator[Row]:
     """Rows of the table `metrics` of one model at one condition: of each seed, then of all. where: their columns."""
-    seeds, names, values, samples, right, _ = measured
-    each = [(seed, slice(place, place + 1)) for place, seed in enumerate(seeds)]
-    for seed, chosen in (*each, (ALL_SEEDS, slice(None))):
-        for at, (metric, name) in enumerate(names):
-            if (metric, task.kind) == ("accuracy", "classification"):
-                assert right is not None
-                found = intervals.share(right[chosen], sampling)
-            else:
-                found = intervals.of_samples(values[chosen, at], samples[chosen, at], sampling, limits=(0.0, 1.0))
-            row = {"seed": seed, "metric": metric, "class": name, "value": found.value, "n": sampling.n}
-            yield where | row | {"low": found.interval.low, "high": found.interval.high}
+    for seed, found in measured.found.items():
+        for (metric, name), one in zip(measured.names, found, strict=True):
+            row = {"seed": seed, "metric": metric, "class": name, "value": one.value, "n": sampling.n}
+            bounds = {"low": one.interval.low, "high": one.interval.high}
+            yield where | row | bounds | {"support": measured.support[name]}
