@@ -270,7 +270,8 @@ class Study:
 
     def analysis_settings(self) -> dict[str, Any]:
         """The settings of the config that aggregate needs."""
-        return {"deltas": self.config.deltas, "bootstrap": self.config.bootstrap, "seed": self.config.seed}
+        names = ("deltas", "defence_margin", "bootstrap", "seed")
+        return {name: getattr(self.config, name) for name in names}
 
 
 def _check_place(root: Path) -> None:

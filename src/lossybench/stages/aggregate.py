@@ -38,8 +38,8 @@ def aggregate(
         data: the table that fetch made
         compressed: all test parts, one for each codec and level; they say which conditions the study has
         outcomes: all tables that evaluate made: of every model one for each codec, `original` always among them
-        settings: deltas (points), bootstrap (number of resamples), seed, and alpha, the error of one-sided bounds, 0.05
-            when left out
+        settings: deltas and defence_margin (points), bootstrap (number of resamples), seed, and alpha, the error of
+            one-sided bounds, 0.05 when left out
         out: the folder to write
         attacks: all tables that attack made
 
@@ -89,13 +89,13 @@ def aggregate(
     rows["transfer"] += comparisons.transfer_rows(of_primary)
     rows["recovery"] += comparisons.recovery_rows(results, conditions, sampling)
     strengths = {condition: row["strength"] for condition, row in conditions.items()}
-    rows["attacks"], rows["gates"] = robustness.attack_rows(attacks, strengths, len(task.classes), task.kind, settings)
+    rows["attacks"], rows["gates"], attacked = robustness.attack_rows(attacks, strengths, task, settings)
 
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
     about = read_meta(data)
     meta |= {"compressed_before": about.get("compressed_before", []), "card": about.get("card", {})}
     meta |= {"existing": inputs.existing_archs(outcomes)}
-    meta |= {"groups": sampling.groups, "few": sampling.few}
+    meta |= {"groups": sampling.groups, "few": sampling.few, "attacked": attacked}
     meta |= {"settings": settings, "attack": read_meta(attacks[0]).get("settings") if attacks else None}
     for name, content in rows.items():
         tables.write(out, name, content, meta)
