@@ -250,6 +250,13 @@ class StudyConfig(Settings):
     deltas: list[Annotated[float, Field(ge=0.001, lt=100)]] = Field(
         default=[1, 2, 5], min_length=1, description="Acceptable losses, in percentage points."
     )
+    defence_margin: float = Field(
+        default=10,
+        gt=0,
+        lt=100,
+        description="Points: a smaller gain under attack is no defence, and checks must see an attack that is this much"
+        " poorer.",
+    )
     bootstrap: int = Field(default=1000, ge=100, le=100_000, description="Bootstrap resamples behind each interval.")
     tasks: dict[Name, TaskConfig] = Field(min_length=1, description="Task name to task.")
     cluster: ClusterConfig = Field(

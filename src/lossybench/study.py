@@ -320,7 +320,8 @@ class Study:
         error level, `alpha`, this one judges.
         """
         config = self.config
-        settings: dict[str, Any] = {"deltas": config.deltas, "bootstrap": config.bootstrap, "seed": config.seed}
+        names = ("deltas", "defence_margin", "bootstrap", "seed")
+        settings: dict[str, Any] = {name: getattr(config, name) for name in names}
         if planned := self.task(task).looks:
             look = self.looks(task)[-1]
             settings |= {"look": look, "looks": planned, "alpha": looks.level(planned, look)}

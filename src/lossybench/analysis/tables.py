@@ -162,7 +162,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("main", _FLAG),  # at the main attack's own budget
         ("n", _WHOLE, "items; true objects in detection"),  # all that were attacked, also those wrong when clean
         *_shares("clean", "clean_after"),  # accuracy on clean items, without the codec and behind it
-        # The intervals of attacks are score intervals; in detection items are resampled with all their objects.
+        # The intervals of attacks are score intervals, of items and groups for this model; objects go by their items.
         *_interval("robust_before"),  # on adversarial items, without the codec
         *_interval("robust_after"),  # on adversarial items behind the codec
         *_interval("tasr_before"),  # of items with label != target; null when untargeted
@@ -175,13 +175,14 @@ SCHEMAS: dict[str, pa.Schema] = {
         *_shares("map_before", "map_after"),  # the same on adversarial items
         ("unreliable", _FLAG),  # a gate failed on this row: its robust accuracy is an upper bound
         ("reason", _TEXT),  # the gates that failed; "" when reliable
+        ("unchecked", _TEXT),  # the gates that had too few items to see whether this attack is poor; "" for none
     ),
     "gates": columns(
         *_MODEL,
         ("seed", _WHOLE, ""),
         *_CONDITION[:2],
         ("gate", _TEXT),
-        ("status", _TEXT),  # pass, fail, not applicable
+        ("status", _TEXT),  # pass; fail; too few items, where a poor attack might have gone unseen; not applicable
         ("figure", _REAL, "as its note says"),  # the worst over the rows compared; null when not applicable
         ("note", _TEXT),
     ),

@@ -12,7 +12,7 @@ import pandas as pd
 from lossybench.artifacts import publish
 from lossybench.conditions import ORIGINAL
 from lossybench.errors import visible
-from lossybench.reporting.attack_page import defences
+from lossybench.reporting.attack_page import STATUSES, defences, scope
 from lossybench.reporting.summary import (
     METRIC_TITLES,
     NO_REFERENCE,
@@ -402,8 +402,8 @@ def _attack_text(tables: Summary) -> str:
     lines = [
         f"**Under attack** ({_size(tables)}; the worst case per item over all attacks tried). Robust"
         f" {METRIC_TITLES[tables.primary]} without a codec: {_listed(left or ['not tested'])}. What a codec in front of"
-        f" the model buys (points{what}, 95 % interval), at the level that helps most against the attacker who ignores"
-        " it, which flatters it:",
+        f" the model buys (points{what}, 95 % interval, of {scope(tables)}), at the level that helps most against the"
+        " attacker who ignores it, which flatters it:",
         "",
         *(f"- {says}" for says in _defences(tables)),
     ]
@@ -426,8 +426,7 @@ def _size(tables: Summary) -> str:
 
 def _reliability_text(tables: Summary) -> str:
     counts = tables.gates["status"].value_counts()
-    words = {"pass": "passed", "fail": "failed", "not applicable": "not applicable"}
-    listed = [f"{counts[status]} {word}" for status, word in words.items() if status in counts]
+    listed = [f"{counts[status]} {words}" for status, words in STATUSES.items() if status in counts]
     text = f"Checks of the attacks: {_listed(listed)}." if listed else "No checks of the attacks were made."
     failed = where(tables.gates, status="fail")
     if failed.empty:

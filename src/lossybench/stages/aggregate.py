@@ -18,10 +18,10 @@ from lossybench.analysis.sampling import Sampling
 from lossybench.artifacts import read_meta
 from lossybench.chance import chance
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition
+from lossybench.enough import FEWEST_OF_CLASS
 from lossybench.errors import LossyBenchError
 
 ALL_SEEDS = -1
-RARE = 10  # a class with fewer test items, or true objects, is named as rare: its figures say little
 
 
 def aggregate(
@@ -41,9 +41,9 @@ def aggregate(
         compressed: all test parts, one for each codec, level and look; they say which conditions the study has
         outcomes: all tables that evaluate made: of every model one for each codec and look, `original` always among
             the codecs
-        settings: deltas (points), bootstrap (number of resamples) and seed; and where the task is tested look by look,
-            look (the number of this one), looks (the test items of each that is planned) and alpha (the one-sided error
-            level of this one, 0.05 without looks)
+        settings: deltas and defence_margin (points), bootstrap (number of resamples) and seed; and where the task is
+            tested look by look, look (the number of this one), looks (the test items of each that is planned) and alpha
+            (the one-sided error level of this one, 0.05 without looks)
         out: the folder to write
         attacks: all tables that attack made
 
@@ -90,14 +90,14 @@ def aggregate(
     rows["transfer"] += comparisons.transfer_rows(of_primary)
     rows["recovery"] += comparisons.recovery_rows(results, conditions, sampling)
     strengths = {condition: row["strength"] for condition, row in conditions.items()}
-    rows["attacks"], rows["gates"] = robustness.attack_rows(attacks, strengths, len(task.classes), task.kind, settings)
+    rows["attacks"], rows["gates"], attacked = robustness.attack_rows(attacks, strengths, task, settings)
 
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
     about = read_meta(data[0])
     meta |= {"compressed_before": about.get("compressed_before", []), "card": _card(data)}
     meta |= {"existing": inputs.existing_archs(outcomes)}
-    meta |= {"rare": {name: count for name, count in support.items() if name and count < RARE}}
-    meta |= {"groups": sampling.groups, "few": sampling.few}
+    meta |= {"rare": {name: count for name, count in support.items() if name and count < FEWEST_OF_CLASS}}
+    meta |= {"groups": sampling.groups, "few": sampling.few, "attacked": attacked}
     meta |= {"settings": settings, "attack": read_meta(attacks[0]).get("settings") if attacks else None}
     for name, content in rows.items():
         tables.write(out, name, content, meta)
