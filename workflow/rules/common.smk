@@ -127,7 +127,7 @@ def figures(task):
         about.kind,
         bool(config.attack),
         bool(config.regimes.matched),
-        bool(config.regimes.mixed),
+        bool(config.regimes.mixed or config.regimes.adversarial),
         bool(config.attack and len(config.attack.regimes) > 1),
     )
 

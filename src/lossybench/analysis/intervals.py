@@ -195,6 +195,26 @@ def _estimate(
     return Estimate(value, interval, units, effect, error, seeds, seed_error)
 
 
+def p_value(estimate: Estimate, sampling: Sampling) -> float:
+    """Whether an estimate differs from 0, two-sided: the error at which an interval that is symmetric ends at 0.
+
+    Items or groups and seeds add up as in the intervals of all estimates, each with its own t quantile.
+    """
+    unit = next((unit for unit in sampling.units if unit.factor == estimate.units), sampling.units[0])
+
+    def beyond(exponent: float) -> float:
+        """How far the interval reaches beyond 0 if each of its tails has the error e^exponent."""
+        tail = math.exp(exponent)
+        of_units = float(student.isf(tail, max(unit.count - 1, 1))) * estimate.error
+        of_seeds = float(student.isf(tail, estimate.seeds - 1)) * estimate.seed_error if estimate.seed_error else 0.0
+        return math.hypot(of_units, of_seeds) - abs(estimate.value)
+
+    least, most = math.log(1e-300), math.log(0.5)
+    if estimate.value == 0 or beyond(least) < 0:
+        return float(estimate.value == 0)
+    return 2 * math.exp(brentq(beyond, least, most, xtol=1e-9))
+
+
 @dataclasses.dataclass(frozen=True)
 class _Clusters:
     """The groups of one factor: what their sums say of the variance of a mean over items.

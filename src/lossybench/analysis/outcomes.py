@@ -79,13 +79,15 @@ def _read(paths: Iterable[Path], columns: list[str] | None = None, whole: Iterab
     return pa.concat_tables(tables)
 
 
-def read_conditions(compressed: list[Path], task: TestSet) -> dict[Condition, Row]:
-    """Rows of the table `conditions`: the original first, then codec by codec from the mildest level on.
+def read_conditions(compressed: list[Path], task: TestSet) -> tuple[dict[Condition, Row], dict[Condition, np.ndarray]]:
+    """Rows of the table `conditions`: the original first, then codec by codec from the mildest level on. And the rates
+    (n,) of each condition, in the order of the task's items.
 
     compressed: tables of artifacts.COMPRESSED, one for each condition and look. Raises LossyBenchError for other items
     than the task's and when the original is missing.
     """
     found: dict[Condition, Row] = {}
+    rates: dict[Condition, np.ndarray] = {}
     by_codec: dict[str, codecs.Codec] = {}
     paths: dict[Condition, list[Path]] = defaultdict(list)
     for path in compressed:
@@ -97,6 +99,7 @@ def read_conditions(compressed: list[Path], task: TestSet) -> dict[Condition, Ro
         columns = ["id", "payload_bits", "overhead_bits", "raw_bits", "rate", *MEASURES, "encoder"]
         table = _read(of_looks, columns).to_pandas()
         check_items(of_looks, table["id"].tolist(), task, "this file")
+        rates[condition] = table.set_index("id")["rate"].loc[task.ids].to_numpy()
         payload, overhead, raw = (table[name].sum() for name in ("payload_bits", "overhead_bits", "raw_bits"))
         found[condition] = {
             "codec": condition[0],
@@ -120,7 +123,7 @@ def read_conditions(compressed: list[Path], task: TestSet) -> dict[Condition, Ro
         levels = by_codec[name].by_strength([level for other, level in found if other == name])
         for strength, level in enumerate(levels, start=1):
             ordered[Condition(name, level)] = found[Condition(name, level)] | {"strength": strength}
-    return ordered
+    return ordered, rates
 
 
 def _mean_fidelity(values: pd.Series) -> float | None:

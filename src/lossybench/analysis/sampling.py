@@ -34,6 +34,10 @@ class Units:
         """The resampled totals, (resamples,), of a quantity of the items (n,)."""
         return np.bincount(self.index, of_items, minlength=self.count) @ self.weights
 
+    def mean(self, of_items: np.ndarray) -> np.ndarray:
+        """The resampled means, (resamples,), of a quantity of the items (n,)."""
+        return self.total(of_items) / self.total(np.ones(len(of_items)))
+
     @classmethod
     def draw(cls, factor: str, index: np.ndarray, resamples: int, seed: int) -> Units:
         """Draw one unit less than there are, with replacement, `resamples` times, by `seed`.

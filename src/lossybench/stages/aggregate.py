@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from lossybench.analysis import box_metrics, comparisons, label_metrics, robustness, tables
+from lossybench.analysis import box_metrics, comparisons, equal_rate, label_metrics, robustness, tables
 from lossybench.analysis import outcomes as inputs
 from lossybench.analysis.comparisons import BEST, OWN, Primary, Reference
 from lossybench.analysis.intervals import Estimate
@@ -52,10 +52,11 @@ def aggregate(
             data's test split, and for models that lack an outcome.
     """
     task = inputs.read_task(data)
-    conditions = inputs.read_conditions(compressed, task)
+    conditions, of_items = inputs.read_conditions(compressed, task)
     how = (settings["bootstrap"], settings["seed"], settings.get("alpha", 0.05))
     codecs = {condition.codec for condition in conditions} - {ORIGINAL}
     sampling = Sampling.draw(len(task.ids), task.groups, *how, family=max(len(codecs), 1))
+    rates = {one: np.stack([unit.mean(each) for unit in sampling.units]) for one, each in of_items.items()}
     classifies = task.kind == "classification"
     metric, measured = (label_metrics.PRIMARY, _classifier) if classifies else (box_metrics.PRIMARY, _detector)
     overall = (ALL_SEEDS, metric, "")
@@ -74,7 +75,7 @@ def aggregate(
                 bounds = one.found[ALL_SEEDS][one.names.index((metric, ""))].interval
                 low, high = bounds.low, bounds.high
                 references[model] = comparisons.reference(model, one.primary, low, high, one.chance, sampling)
-        rows["bd"] += comparisons.bd_rows(model, results[model], conditions)
+        rows["bd"] += equal_rate.bd_rows(model, results[model], conditions, rates, sampling)
     best = comparisons.best_reference(references)
     for model, of_condition in results.items():
         for baseline, of_baseline in ((OWN, references[model]), (BEST, best)):
