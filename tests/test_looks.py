@@ -23,6 +23,7 @@ from lossybench import artifacts
 from lossybench.analysis import looks, tables
 from lossybench.conditions import REFERENCE, Condition, Model
 from lossybench.data import _splits
+from lossybench.data.dataset import SPLITS, lacking
 from lossybench.errors import LossyBenchError
 from lossybench.layout import Layout
 from lossybench.results import Results
@@ -171,21 +172,30 @@ def test_too_few_items_for_the_largest_look_are_told_at_fetch(tmp_path, pictures
         fetch("image_folder", "task", tmp_path / "data.parquet", {"path": str(pictures)}, look=(0, 10, 70))
 
 
-def test_a_first_look_without_a_class_is_told(tmp_path):
+def test_a_look_may_lack_classes_of_the_test_split_and_only_of_that(tmp_path):
     options = GENERATED["digits"] | {"test": 30}
-    with pytest.raises(LossyBenchError, match=r"the first 4 test items: class '\d': has no items in 'test'"):
-        fetch("digits", "task", tmp_path / "data.parquet", options, look=(0, 4, 30))
+    fetch("digits", "task", tmp_path / "data.parquet", options, look=(0, 4, 30))
+    assert len(rows(tmp_path / "data.parquet")) == 4
+    counts = {("train", 0): 1, ("train", 1): 1, ("val", 0): 1, ("test", 0): 1}
+    assert lacking("classification", ["a", "b"], counts, SPLITS, looked=True) == []
+    (found,) = lacking("classification", ["a", "b"], counts, SPLITS)
+    assert str(found).startswith("class 'b': has no items in 'test'")
+    (found,) = lacking("classification", ["a", "b", "c"], counts, SPLITS, looked=True)
+    assert str(found).startswith("class 'c': has no items in 'train'")
 
 
-@pytest.mark.parametrize(("groups", "cut"), [(40, 100), (200, 50)])
+@pytest.mark.parametrize(("groups", "cut"), [(40, 100), (200, 50), (400, 100)])
 def test_the_order_of_looks_favours_no_class(groups, cut):
-    """Over many seeds the first look has its share of each class, and of large groups as of small ones."""
+    """Over many seeds the first look has its share of each class, and nearer to it than in an order drawn blindly."""
     random = np.random.default_rng(0)
     of_group = random.integers(0, groups, 400)
     labels = (of_group % 4 == 0).astype(int)
-    shares = [labels[_splits.in_looks([str(one) for one in of_group], seed)[:cut]].mean() for seed in range(300)]
-    error = np.std(shares) / math.sqrt(len(shares))
-    assert np.mean(shares) == pytest.approx(labels.mean(), abs=3 * error)
+    named = [str(one) for one in of_group]
+    shares = [labels[_splits.in_looks(labels.tolist(), named, seed)[:cut]].mean() for seed in range(300)]
+    blind = [labels[_splits.in_looks([0] * 400, named, seed)[:cut]].mean() for seed in range(300)]
+    for found in (shares, blind):
+        assert np.mean(found) == pytest.approx(labels.mean(), abs=3 * np.std(found) / math.sqrt(len(found)))
+    assert np.std(shares) < 0.7 * np.std(blind)
 
 
 # The study: what is made of a look, and what its analysis is told.

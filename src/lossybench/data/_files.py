@@ -157,7 +157,7 @@ class FileDataset(Dataset):
             raise LossyBenchError(
                 f"data set {self.name!r}: key 'looks' asks for {look.most:,} test items, and there are {len(tested):,}"
             )
-        order = _splits.in_looks([entry.whole for entry in tested], seed)
+        order = _splits.in_looks([entry.label for entry in tested], [entry.whole for entry in tested], seed)
         entries = [] if look.start else [entry for entry in found.entries if entry.split != "test"]
         entries += [tested[index] for index in order[look.start : look.stop]]
         yield from self._read(found._replace(entries=entries), left_out)

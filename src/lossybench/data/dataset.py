@@ -121,11 +121,12 @@ class Look(NamedTuple):
 
 
 def lacking(
-    kind: str, classes: list[str], counts: Mapping[tuple[str, int], int], splits: Iterable[str]
+    kind: str, classes: list[str], counts: Mapping[tuple[str, int], int], splits: Iterable[str], looked: bool = False
 ) -> list[Finding]:
     """An error for each split that must have items and has none, and for each class missing in the train or test split.
 
-    counts: the number of items of each split and label. splits: those that there are, or were meant to be.
+    counts: the number of items of each split and label. splits: those that there are, or were meant to be. looked: the
+    test items are those of a look alone, which may lack classes that the split has.
     """
     present, findings = {split for (split, _), count in counts.items() if count}, []
     hint = "add files or groups, or make the splits yourself"
@@ -133,7 +134,7 @@ def lacking(
     for split in wanted:
         if split not in present:
             findings.append(Finding("empty split", "error", f"split {split!r}", f"has no items; {hint}"))
-        elif kind == "classification" and split != "val" and "train" in wanted:
+        elif kind == "classification" and split != "val" and "train" in wanted and (split == "train" or not looked):
             findings += [
                 Finding("class missing in a split", "error", f"class {title!r}", f"has no items in {split!r}; {hint}")
                 for label, title in enumerate(classes)

@@ -54,7 +54,8 @@ def fetch(
         LossyBenchError: when the files are not those of the index, before or after they were read; for an item that
             cannot be read (unless `on_error: skip`); for two items of one id; for an item whose groups are of other
             factors than the first item's; for a split, or a class in the train or test split, that is left without
-            items; and for fewer test items than looks ask for. No table is published then.
+            items, though a look may lack classes; and for fewer test items than looks ask for. No table is published
+            then.
     """
     dataset = data.get(adapter, options)
     description = dataset.describe(seed)
@@ -111,9 +112,8 @@ def fetch(
             meta["card"] = {**description.card, **{key: text for key, text in known.items() if text}}
 
         artifacts.write_table(aside, artifacts.DATA, rows(), meta)
-        for finding in lacking(description.kind, description.classes, counts, splits):
-            where = f"data set {adapter!r}{f', the first {of_look.stop:,} test items' if of_look else ''}"
-            raise LossyBenchError(f"{where}: {finding}{f'; {_told(left_out)}' * bool(left_out)}")
+        for finding in lacking(description.kind, description.classes, counts, splits, looked=bool(of_look)):
+            raise LossyBenchError(f"data set {adapter!r}: {finding}{f'; {_told(left_out)}' * bool(left_out)}")
         if left_out:
             _log.warning("data set %r: left out: %s", adapter, meta["card"]["left_out"])
         unchanged()
