@@ -565,10 +565,10 @@ def test_items_that_share_a_voice_count_for_less(tmp_path):
 
 def test_items_of_few_groups_are_named(tmp_path):
     write_table(tmp_path / "original.parquet", ATTACKS, rows(beats(40)), META)
-    for per_voice, few in ((50, ("voice", 2)), (4, None)):
+    for per_voice, groups, few in ((50, {"voice": 2}, ("voice", 2)), (4, {"voice": 25}, None), (1, {}, None)):
         task = split_of(voice=[i // per_voice for i in range(400)])
         found = attack_rows([tmp_path / "original.parquet"], STRENGTHS, task, SETTINGS)[2]
-        assert found == {"items": 100, "groups": {"voice": 100 // per_voice}, "few": few}
+        assert found == {"items": 100, "groups": groups, "few": few}
 
 
 def test_refuses_attacked_items_that_are_not_tested(tmp_path):
