@@ -647,7 +647,7 @@ def test_a_gain_that_is_no_more_than_guessing_is_no_defence(tmp_path: Path) -> N
     edit(summary, "attacks", guesses)
     text = advise(summary)
     assert (
-        "trained on originals. No defence: less than 10 points more is right than by chance when the attacker" in text
+        "trained on originals. No defence: less than 10 points beyond chance are right when the attacker" in text
     )
     edit(summary, "attacks", lambda row: row | {"robust_after_high": 0.2})
     assert "Too few items to say whether more is right than by chance when the attacker goes through" in advise(summary)
@@ -678,7 +678,7 @@ def defend(summary: Path, oblivious: float, worst: float, unreliable: bool = Fal
 
 def test_what_is_left_of_a_defence_follows_from_the_intervals(tmp_path: Path) -> None:
     summary = Synthetic("classification", "audio").write(tmp_path / "words")
-    nothing = "trained on originals. No defence: a gain of less than 10 points is left when the attacker goes through"
+    nothing = "trained on originals. No defence: less than 10 points of a gain are left when the attacker goes through"
     assert nothing in defend(summary, 0.3, 0.01)
     unsure = "trained on originals. Too few items to say whether a gain is left when the attacker goes through"
     assert unsure in defend(summary, 0.3, 0.01, sure=0.1)  # an interval that holds 0 and the margin shows nothing
@@ -723,8 +723,8 @@ def test_the_page_on_attacks_says_what_the_tables_hold(tmp_path: Path) -> None:
     assert regimes[0][1] == "no codec" and regimes[0][2].count("/") == 2
     holes = cells_of(page, "Where compression opens holes")
     assert all(re.match(r"[+−]\d+\.\d \[", row[5]) for row in holes)
-    checks = {row[0]: row[1:4] + row[5:] for row in cells_of(page, "What not to rely on")}
-    assert checks["converged"] == ["3", "3", "0", "resnet_small (original), MP3 64 kb/s, 32 kb/s, 16 kb/s"]
+    checks = {row[0]: row[1:5] + row[6:] for row in cells_of(page, "What not to rely on")}
+    assert checks["converged"] == ["3", "3", "0", "0", "resnet_small (original), MP3 64 kb/s, 32 kb/s, 16 kb/s"]
     assert "SNR ≥ 30 dB" in page and "T1" in page
     one = Synthetic("classification", "audio").write(tmp_path / "one")
     attack_page.write([one], tmp_path / "one.html")

@@ -113,7 +113,8 @@ class Units:
     """The units that each attack of a table attacked, and how sure a share of them is.
 
     item: int (n,), the item of each unit, from 0 on: items are units, and in detection the true objects of items are.
-    groups: factor -> int (n,), the group of each unit, from 0 on. alpha: as of `Sampling`.
+    groups: factor -> int (n,), the group of each unit, from 0 on, of the factors that some items share. alpha: as of
+    `Sampling`.
     """
 
     item: np.ndarray
@@ -192,8 +193,9 @@ class Attacked:
         place = pd.Index(task.ids).get_indexer(ids)
         if (place < 0).any():
             raise LossyBenchError(f"{path}: item {ids[int(place.argmin())]} is not in the test split; attack again")
-        of_units = {factor: index[place][item] for factor, index in task.groups.items()}
-        units = Units(item, of_units, settings.get("alpha", 0.05))
+        of_items = {factor: index[place] for factor, index in task.groups.items()}
+        shared = {factor: index[item] for factor, index in of_items.items() if len(np.unique(index)) < len(ids)}
+        units = Units(item, shared, settings.get("alpha", 0.05))
         return cls(groups, units, main, settings["defence_margin"] / 100, None if classifies else _by_key(table))
 
     def at(self, level: float) -> Groups:

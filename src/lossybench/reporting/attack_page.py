@@ -113,9 +113,9 @@ def defence(oblivious: pd.Series, worst: pd.Series | None, chance: float, margin
     if last["gain_high"] < 0:
         verdict = f"the codec does harm: an attacker who {does} it gets further than without it"
     elif last["gain_high"] < margin:
-        verdict = f"no defence: a gain of {least} is left {against}"
+        verdict = f"no defence: {least} of a gain are left {against}, if any"
     elif high < margin:
-        verdict = f"no defence: {least} more is right than by chance {against}"
+        verdict = f"no defence: {least} beyond chance are right {against}, if any"
     elif low <= 0:
         what = "more is right than by chance" if last["gain_low"] > 0 else "a gain is left"
         return f"too few items to say whether {what} {against}"
