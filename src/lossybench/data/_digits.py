@@ -166,10 +166,9 @@ def background(random: np.random.Generator, split: str, height: int, width: int,
 def _outline(random: np.random.Generator, radius: float) -> np.ndarray:
     """The corners (n, 2) of an ellipse, a rectangle or an irregular polygon around (0, 0), turned at random."""
     kind, slimness, turn = random.random(3)
-    if kind < 0.4:
-        angles, radii = np.linspace(0, 2 * np.pi, 24, endpoint=False), np.ones(24)
-    elif kind < 0.7:
-        angles, radii = np.pi * np.array([0.25, 0.75, 1.25, 1.75]), np.ones(4)
+    if kind < 0.7:
+        corners = 24 if kind < 0.4 else 4
+        angles, radii = 2 * np.pi * (np.arange(corners) + 0.5) / corners, np.ones(corners)
     else:
         corners = int(random.integers(5, 10))
         angles = 2 * np.pi * (np.arange(corners) + random.random(corners)) / corners

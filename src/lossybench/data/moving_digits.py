@@ -58,7 +58,7 @@ class MovingDigits(_digits.DigitDataset):
     def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:
         motion, _ = _digits.label_and_number(seed, split, index, len(_MOTIONS))
         source, ink = _digits.digit(seed, split, index % 10, index // 10)
-        camera = _digits.Camera(random, split, self.size, self.frames, contrast=0.7)
+        camera = _digits.Camera(random, split, self.size, self.frames, contrast=0.5)
 
         path = list(_MOTIONS.values())[motion](random.uniform(0, 2 * np.pi))
         # Sizes overlap, and starting places spread so wide that a digit may be cut at the edge of the frame, because

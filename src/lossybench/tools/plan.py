@@ -41,7 +41,7 @@ START = {
     "aggregate": 4.0,
     "report": 4.0,
 }
-FETCH = {"image": 0.001, "audio": 0.002, "video": 0.01}  # for an item
+FETCH = {"image": 0.004, "audio": 0.004, "video": 0.02}  # for an item
 ENCODE = {  # for an item
     "image": {"original": 0.001, "jpeg": 0.0003, "webp": 0.0005, "jpeg2000": 0.002, "h264": 0.0015, "hevc": 0.005},
     "audio": {"original": 0.001, "mp3": 0.006, "opus": 0.01},
