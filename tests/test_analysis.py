@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 from scipy.interpolate import Akima1DInterpolator
-from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 from statsmodels.stats.contingency_tables import mcnemar
 
 from lossybench.analysis import intervals
-from lossybench.analysis import label_metrics as classification
 from lossybench.analysis.comparisons import BEST, Primary, best_reference, paired, reference, to_baseline
 from lossybench.analysis.intervals import Estimate, Interval, of_samples, seed_variance, share, tails, tango, wilson
 from lossybench.analysis.rate_curves import bjontegaard_delta
@@ -95,26 +93,6 @@ def test_extreme_tails_of_few_resamples_are_those_of_the_normal_law():
         low, high = tails(samples, tail)
         assert (low, high) == pytest.approx((1 + 2 * stats.norm.ppf(tail), 1 - 2 * stats.norm.ppf(tail)), rel=0.15)
     assert tails(samples, 0.05) == tuple(np.quantile(samples, (0.05, 0.95)))
-
-
-def test_classification_metrics_equal_sklearn_and_resamples_equal_sklearn_on_drawn_items():
-    rng = np.random.default_rng(3)
-    labels = rng.choice([0, 1, 2, 4], 120)  # class 3 has no test item
-    predictions = np.where(rng.random(120) < 0.6, labels, rng.integers(0, 5, 120))
-    sampling = draw(120, 5)
-    values, samples = classification.measure(labels, predictions, sampling)
-    names = classification.names(labels, list("abcde"))
-    assert ("recall", "d") not in names
-    drawn = [np.repeat(np.arange(120), sampling.units[0].weights[:, r].astype(int)) for r in range(5)]
-    for at, got in [(np.arange(120), values), *zip(drawn, samples[:, 0].T, strict=True)]:
-        y, p = labels[at], predictions[at]
-        of = dict(zip(names, got, strict=True))
-        assert of["accuracy", ""] == pytest.approx(accuracy_score(y, p))
-        for metric, score in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
-            present = np.unique(labels)
-            assert of[metric, ""] == pytest.approx(score(y, p, labels=present, average="macro", zero_division=0))
-            each = score(y, p, labels=present, average=None, zero_division=0)
-            assert [of[metric, name] for name in "abce"] == pytest.approx(each)
 
 
 def primary(right: np.ndarray, sampling: Sampling) -> Primary:

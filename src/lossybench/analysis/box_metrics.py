@@ -18,8 +18,7 @@ from lossybench.analysis.sampling import Sampling, Units
 PRIMARY = "map50"
 KINDS = ("map", "map50", "precision", "recall", "f1", "accuracy")
 
-# COCO's thresholds, in float64. The defaults of torchmetrics are float32 and differ between processors in the last bit,
-# which decides whether recall "reaches" a threshold that it equals. So torchmetrics is given these.
+# COCO's thresholds, in float64: the last bit decides whether recall "reaches" a threshold that it equals.
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_THRESHOLDS = np.linspace(0, 1, 101)
 MAX_DETECTIONS = 100  # of a class in a frame, as in COCO
@@ -179,14 +178,13 @@ class Measured:
     primary: np.ndarray
 
 
-def measure(frames: Frames, matches: Matches, threshold: float, sampling: Sampling) -> Measured:
-    """Measure one model at one condition. matches: of `frames`.
+def measure(matches: Matches, threshold: float, sampling: Sampling) -> Measured:
+    """Measure one model at one condition.
 
     Precision, recall, F1 and accuracy, which is TP/(TP + FP + FN), are taken at IoU 0.5 of the detections with score >=
     threshold. Overall they are of all boxes together (micro); mAP and mAP50 are means over classes.
     """
-    values = weighted(matches, threshold, np.ones((sampling.n, 1), np.float32))[:, 0]
-    values[:2] = coco_map(frames)
+    values = weighted(matches, threshold, np.ones((sampling.n, 1)))[:, 0]
     by_unit = [(matches.by(unit), unit.weights) for unit in sampling.units]
     few = [weighted(one, threshold, weights[:, :VARIANCE_RESAMPLES]) for one, weights in by_unit]
     primary = [map50(one, weights) for one, weights in by_unit]
@@ -225,26 +223,10 @@ def estimates(measured: Sequence[Measured], sampling: Sampling) -> list[Estimate
     ]
 
 
-def coco_map(frames: Frames) -> tuple[float, float]:
-    """mAP@[.5:.95] and mAP@0.5 over all classes, by torchmetrics."""
-    import torch  # seconds to import, and classification needs none of it
-    from torchmetrics.detection import MeanAveragePrecision
-
-    def split(values: np.ndarray, of: np.ndarray) -> tuple[torch.Tensor, ...]:
-        return torch.from_numpy(values).split(np.bincount(of, minlength=len(frames.item)).tolist())
-
-    metric = MeanAveragePrecision(
-        backend="faster_coco_eval", iou_thresholds=IOU_THRESHOLDS.tolist(), rec_thresholds=RECALL_THRESHOLDS.tolist()
-    )
-    metric.warn_on_many_detections = False
-    found = zip(*(split(each, frames.frame) for each in (frames.boxes, frames.labels, frames.scores)), strict=True)
-    truth = zip(*(split(each, frames.true_frame) for each in (frames.true_boxes, frames.true_labels)), strict=True)
-    metric.update(
-        [{"boxes": boxes, "labels": labels, "scores": scores} for boxes, labels, scores in found],
-        [{"boxes": boxes, "labels": labels} for boxes, labels in truth],
-    )
-    result = metric.compute()
-    return float(result["map"]), float(result["map_50"])
+def plain_map50(frames: Frames) -> float:
+    """mAP50 of all items, each counted once."""
+    items = int(frames.item.max()) + 1
+    return float(map50(match(frames, items), np.ones((items, 1)))[0])
 
 
 def unseen(frames: Frames, seed: int) -> Frames:
@@ -268,7 +250,7 @@ def unseen(frames: Frames, seed: int) -> Frames:
 def weighted(matches: Matches, threshold: float, weights: np.ndarray) -> np.ndarray:
     """All metrics, (metrics, resamples), of the detections with score >= threshold.
 
-    weights: float32 (items, resamples), how often each item counts, in whole numbers.
+    weights: float (items, resamples), how often each item counts, in whole numbers.
     """
     truths = matches.truths @ weights
     thresholds = range(len(IOU_THRESHOLDS))
@@ -284,7 +266,7 @@ def weighted(matches: Matches, threshold: float, weights: np.ndarray) -> np.ndar
 
 
 def map50(matches: Matches, weights: np.ndarray) -> np.ndarray:
-    """mAP50, (resamples,), as `weighted` says."""
+    """mAP50, (resamples,). weights: as in `weighted`."""
     truths = matches.truths @ weights
     of_class = [_average_precision(matches, k, weights, truths[i], (0,))[0] for i, k in enumerate(matches.classes)]
     return _mean_defined(np.stack(of_class))

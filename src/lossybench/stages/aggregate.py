@@ -165,8 +165,8 @@ def _detector(
             matches = box_metrics.match(frames, len(task.ids))
             if seed not in thresholds:
                 thresholds[seed] = box_metrics.best_threshold(matches)
-                blind[seed] = box_metrics.coco_map(box_metrics.unseen(frames, sampling.seed))[1]
-            measured.append(box_metrics.measure(frames, matches, thresholds[seed], sampling))
+                blind[seed] = box_metrics.plain_map50(box_metrics.unseen(frames, sampling.seed))
+            measured.append(box_metrics.measure(matches, thresholds[seed], sampling))
         names = box_metrics.names(matches.classes, task.classes)
         seeds, at = tuple(by_seed), names.index((box_metrics.PRIMARY, ""))
         found = {seed: box_metrics.estimates(measured[chosen], sampling) for seed, chosen in _choices(seeds).items()}
