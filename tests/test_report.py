@@ -154,11 +154,12 @@ class Synthetic:
             for other in self.codecs[: self.codecs.index(codec)] if codec != "original" else []:
                 refused = codec == "hevc"
                 self.tables["bd"].append(
-                    dict(arch=arch, regime=regime, codec_a=other, codec_b=codec, rate_unit="bpp")
+                    dict(arch=arch, regime=regime, codec_a=other, codec_b=codec, rate_unit="bpp", seeds=2, ahead="")
                     | (
                         dict(status="the curves do not overlap")
                         if refused
-                        else dict(status="ok", bd_rate=-12.5 - len(codec), bd_metric=1.4)
+                        else dict(status="ok", bd_rate=-12.5 - len(codec), bd_rate_low=-25.0, bd_rate_high=-5.0)
+                        | dict(bd_metric=1.4, bd_metric_low=0.5, bd_metric_high=2.3, p=0.001, p_holm=0.006, ahead=codec)
                     )
                 )
 
@@ -646,9 +647,7 @@ def test_a_gain_that_is_no_more_than_guessing_is_no_defence(tmp_path: Path) -> N
 
     edit(summary, "attacks", guesses)
     text = advise(summary)
-    assert (
-        "trained on originals. No defence: less than 10 points beyond chance are right when the attacker" in text
-    )
+    assert "trained on originals. No defence: less than 10 points beyond chance are right when the attacker" in text
     edit(summary, "attacks", lambda row: row | {"robust_after_high": 0.2})
     assert "Too few items to say whether more is right than by chance when the attacker goes through" in advise(summary)
     edit(summary, "attacks", lambda row: row | {"robust_after": 0.14, "robust_after_low": 0.101})
@@ -768,24 +767,57 @@ def test_several_attacked_seeds_are_averaged(tmp_path: Path) -> None:
     assert (both["unreliable"] == once["unreliable"]).all()
 
 
+def test_a_codec_is_ahead_only_where_the_table_says_so(tmp_path: Path) -> None:
+    summary = Synthetic("classification", "audio").write(tmp_path / "words")
+    gap = "by +1.4 [+0.5, +2.3] points, 16.5 [5.0, 25.0] % less rate"
+    assert f"- {ARCHS[0]} (these 2 models): Opus is ahead: of MP3 {gap}." in advise(summary)
+    # The same deltas, but with more uncertainty.
+    wide = {"bd_metric_low": -0.1, "bd_rate_high": 3.0, "p": 0.07, "p_holm": 0.07, "ahead": ""}
+    edit(summary, "bd", lambda row: row | wide)
+    text = advise(summary)
+    gap = "(+1.4 [−0.1, +2.3] points, 16.5 [−3.0, 25.0] % less rate)"
+    assert f"- {ARCHS[0]} (these 2 models): Not told apart: Opus and MP3 {gap}." in text
+    assert "is ahead:" not in text and "comes out ahead" not in text
+
+
 def test_a_refused_comparison_gives_its_reason_and_no_winner(tmp_path: Path) -> None:
     summary = Synthetic("classification", "audio").write(tmp_path / "words")
-    assert f"- {ARCHS[0]}: Opus comes out ahead most often; against MP3 +1.4 points, 16.5 % less rate." in advise(
-        summary
-    )
-    edit(summary, "bd", lambda row: row | {"bd_rate": None, "bd_metric": None, "status": "the rates do not overlap"})
+    none = dict.fromkeys(("bd_rate", "bd_metric", "bd_rate_low", "bd_metric_low", "p", "p_holm"))
+    edit(summary, "bd", lambda row: row | none | {"ahead": "", "status": "the rates do not overlap"})
     text = advise(summary)
-    assert f"- {ARCHS[0]}: no two codecs could be compared (the rates do not overlap)." in text
-    assert "ahead" not in text
+    assert "Not compared: Opus and MP3 (the rates do not overlap)." in text
+    assert "is ahead:" not in text and "comes out ahead" not in text
 
 
 def test_the_better_codec_is_named_whichever_side_of_the_table_it_stands_on(tmp_path: Path) -> None:
     summary = Synthetic("classification", "audio").write(tmp_path / "words")
-    # Opus over MP3 needs a quarter more rate; so MP3 over Opus needs a fifth less.
-    edit(summary, "bd", lambda row: row | {"bd_rate": 25.0, "bd_metric": -3.0})
-    assert f"- {ARCHS[0]}: MP3 comes out ahead most often; against Opus +3.0 points, 20.0 % less rate." in advise(
-        summary
+    # Opus over MP3 needs a quarter more rate, between nothing and twice; so MP3 over Opus needs a fifth less.
+    rate = {"bd_rate": 25.0, "bd_rate_low": 0.0, "bd_rate_high": 100.0}
+    metric = {"bd_metric": -3.0, "bd_metric_low": -4.5, "bd_metric_high": -1.0}
+    edit(summary, "bd", lambda row: row | rate | metric | {"ahead": "mp3"})
+    assert "MP3 is ahead: of Opus by +3.0 [+1.0, +4.5] points, 20.0 [0.0, 50.0] % less rate." in advise(summary)
+
+
+def test_a_codec_comes_out_ahead_of_all_others_only_if_it_is_ahead_of_each(tmp_path: Path) -> None:
+    summary = Synthetic("classification", "image").write(tmp_path / "pictures")
+    assert "comes out ahead" not in advise(summary)  # HEVC could not be compared
+    shown = {
+        "bd_metric": 2.0,
+        "bd_metric_low": 1.0,
+        "bd_metric_high": 3.0,
+        "p": 0.001,
+        "p_holm": 0.004,
+        "ahead": "hevc",
+    }
+    edit(summary, "bd", lambda row: row | (shown if "hevc" in (row["codec_a"], row["codec_b"]) else {}))
+    text = advise(summary)
+    assert "HEVC comes out ahead of all others: of H.264 by" in text
+    assert "WebP is ahead: of JPEG by" in text
+    edit(
+        summary, "bd", lambda row: row | ({"ahead": ""} if (row["codec_a"], row["codec_b"]) == ("jpeg", "hevc") else {})
     )
+    text = advise(summary)
+    assert "HEVC is ahead: of" in text and "comes out ahead" not in text and "HEVC and JPEG (+2.0" in text
 
 
 def test_every_number_in_the_text_stands_in_the_tables(digits: Path) -> None:
