@@ -322,3 +322,21 @@ def test_groups_of_the_test_items_are_numbered_factor_by_factor(tmp_path):
 def test_classification_needs_no_torch():
     code = "import sys, lossybench.stages.aggregate; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_codec_that_gets_more_items_wrong_at_equal_rate_is_behind(tmp_path, monkeypatch, seeds):
+    levels = [5.0, 10.0, 20.0, 40.0, 60.0, 90.0]
+    monkeypatch.setitem(LEVELS, "jpeg", levels)
+    monkeypatch.setitem(LEVELS, "webp", levels)
+    study = Study(tmp_path)
+    of_jpeg = dict(zip(levels, (0.5, 0.3, 0.2, 0.1, 0.06, 0.05), strict=True))
+    shares = {("original", 0.0): 0.05} | {("jpeg", level): share for level, share in of_jpeg.items()}
+    shares |= {("webp", level): share + 0.05 for level, share in of_jpeg.items()}
+    for seed in range(seeds):
+        study.model(shares, seed=seed)
+    (row,) = study.summary()["bd"].to_dict("records")
+    assert (row["codec_a"], row["codec_b"], row["seeds"], row["status"]) == ("jpeg", "webp", seeds, "ok")
+    assert row["bd_metric"] == pytest.approx(-5) and row["bd_metric_low"] < -5 < row["bd_metric_high"] < 0
+    assert row["bd_rate_low"] > 0 and row["p_holm"] == row["p"] < 1e-4 and row["ahead"] == "jpeg"
+    assert (row["rate_low"], row["rate_high"]) == pytest.approx((1.5, 10))

@@ -95,9 +95,8 @@ def _estimate(
             reasons.append(f"no interval of {name}: undefined for one of the seeds alone")
             return None
         variance = intervals.seed_variance_of_samples(found[2], found[3].reshape(seeds, -1))
-    of_seeds = np.broadcast_to(samples, (seeds, *samples.shape))
-    estimate = intervals.of_samples(np.full(seeds, value), of_seeds, sampling, seed_variance=variance)
-    if not estimate.error:
+    estimate = intervals.of_spread(value, samples, seeds, variance, sampling)
+    if estimate.error < 1e-12:  # rounding
         reasons.append(f"no interval of {name}: the same in all resamples")
         return None
     return estimate

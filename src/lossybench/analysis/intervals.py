@@ -195,6 +195,30 @@ def _estimate(
     return Estimate(value, interval, units, effect, error, seeds, seed_error)
 
 
+def of_spread(value: float, samples: np.ndarray, seeds: int, seed_variance: float, sampling: Sampling) -> Estimate:
+    """An estimate that is about normal, by the standard deviation of its bootstrap samples and t quantiles.
+
+    samples: (units, resamples), NaN where a resample leaves the estimate undefined. seeds: the number of models.
+    seed_variance: that they give the estimate. Where the estimate bends as some samples fall, as a curve's inverse does
+    on a plateau, these spread as the estimate does but not about the truth, and their quantiles cover too much.
+    """
+    deviations = np.nanstd(samples, axis=1)
+    widest = int(np.argmax(deviations))
+
+    def bounds(tail: float) -> tuple[float, float]:
+        reach = max(
+            float(student.isf(tail, max(unit.count - 1, 1))) * deviation
+            for unit, deviation in zip(sampling.units, deviations, strict=True)
+        )
+        return value - reach, value + reach
+
+    effect = float((deviations[widest] / deviations[0]) ** 2) if deviations[0] > 0 else 1.0
+    return _estimate(
+        value, bounds, sampling.units[widest].factor, effect, float(deviations[widest]), seeds,
+        math.sqrt(seed_variance), sampling, (-math.inf, math.inf)
+    )  # fmt: skip
+
+
 def p_value(estimate: Estimate, sampling: Sampling) -> float:
     """Whether an estimate differs from 0, two-sided: the error at which an interval that is symmetric ends at 0.
 

@@ -465,7 +465,7 @@ def _ranking(tables: Summary, rows: pd.DataFrame) -> Iterator[str]:
     compared = rows[rows["p"].notna()]
     for codec in sorted(set(compared["ahead"]) - {""}):
         turned = where(compared, ahead=codec, codec_a=codec).rename(columns=_TURNED)
-        gaps, ratios = ([name for name in turned if name.startswith(start)] for start in ("bd_metric", "bd_rate"))
+        gaps, ratios = ([f"{name}{end}" for end in ("", "_low", "_high")] for name in ("bd_metric", "bd_rate"))
         turned[gaps] = -turned[gaps]
         turned[ratios] = 100 * (1 / (1 + turned[ratios] / 100) - 1)
         beaten = pd.concat([where(compared, ahead=codec, codec_b=codec), turned]).sort_values("codec_a")
