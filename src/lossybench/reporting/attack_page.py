@@ -200,8 +200,8 @@ def _introduction() -> str:
         "Gain: robust accuracy behind the codec minus that of the same model without it, in points, with a 95 % "
         "interval, on the same items. Only a gain that is left in the column “worst” is a defence.",
         "A gain is left where its interval lies above 0. “No defence” is said where it ends below the margin that "
-        "stands beside the words, and “harm” where it ends below 0. Elsewhere there are too few items to say, which is no "
-        "finding either way.",
+        "stands beside the words, and “harm” where it ends below 0. Elsewhere there are too few items to say, which is "
+        "no finding either way.",
         "Cost: the accuracy that the codec takes away from clean items. It is no success of an attacker.",
         "Opens: the items that are right when attacked but wrong after the codec, beyond those that the codec breaks "
         "when clean. Triggered: the same share where that was what the attacker wanted.",
