@@ -647,9 +647,13 @@ def test_a_gain_that_is_no_more_than_guessing_is_no_defence(tmp_path: Path) -> N
 
     edit(summary, "attacks", guesses)
     text = advise(summary)
-    assert "trained on originals. No defence: less than 10 points beyond chance are right when the attacker" in text
+    assert (
+        "trained on originals. No defence: a gain, but less than 10 points more are right than by chance when" in text
+    )
     edit(summary, "attacks", lambda row: row | {"robust_after_high": 0.2})
-    assert "Too few items to say whether more is right than by chance when the attacker goes through" in advise(summary)
+    assert "A gain, but too few items to say whether more is right than by chance when the attacker goes" in advise(
+        summary
+    )
     edit(summary, "attacks", lambda row: row | {"robust_after": 0.14, "robust_after_low": 0.101})
     assert "trained on originals. The gain holds when the attacker goes through the codec: MP3" in advise(summary)
 
@@ -677,7 +681,7 @@ def defend(summary: Path, oblivious: float, worst: float, unreliable: bool = Fal
 
 def test_what_is_left_of_a_defence_follows_from_the_intervals(tmp_path: Path) -> None:
     summary = Synthetic("classification", "audio").write(tmp_path / "words")
-    nothing = "trained on originals. No defence: less than 10 points of a gain are left when the attacker goes through"
+    nothing = "trained on originals. No defence: less than 10 points are gained when the attacker goes through"
     assert nothing in defend(summary, 0.3, 0.01)
     unsure = "trained on originals. Too few items to say whether a gain is left when the attacker goes through"
     assert unsure in defend(summary, 0.3, 0.01, sure=0.1)  # an interval that holds 0 and the margin shows nothing

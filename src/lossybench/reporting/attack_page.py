@@ -72,7 +72,12 @@ GOALS = {
 
 
 # The results of a check in the table `gates`, and in words.
-STATUSES = {"pass": "passed", "fail": "failed", "too few items": "too few items", "not applicable": "not applicable"}
+STATUSES = {
+    "pass": "passed",
+    "fail": "failed",
+    "too few items": "with too few items",
+    "not applicable": "not applicable",
+}
 MODEL = ["arch", "regime"]
 AT = [*MODEL, "codec", "level"]
 
@@ -95,9 +100,10 @@ def write(summaries: list[Path], out: Path) -> None:
 def defence(oblivious: pd.Series, worst: pd.Series | None, chance: float, margin: float) -> str:
     """What is left of a codec's defence, judged by 95 % intervals.
 
-    What is left is the smaller of two: the gain, and how much more is right than by chance. It helps if the lower ends
-    of both lie above 0, and is no defence if the upper end of one lies below the margin. Each end is beyond the truth
-    in 2.5 % of studies, so that of codecs which leave as much as the margin at most 5 % are called no defence.
+    It helps if the gain is shown to be above 0, and what is right to be above chance. It is no defence if the gain is
+    shown to be below the margin, or if there is one, but less than the margin more is shown to be right than by chance.
+    Each end of an interval is beyond the truth in 2.5 % of studies, so that of codecs which leave as much as the margin
+    at most 5 % are called no defence.
 
     oblivious, worst: the rows of `worst` for the attacker who ignores the codec and for everything that was tried;
     worst is None where no attack went through the codec. chance: the robust accuracy of a model behind a codec that
@@ -107,18 +113,18 @@ def defence(oblivious: pd.Series, worst: pd.Series | None, chance: float, margin
     last = oblivious if worst is None else worst
     if pd.isna(last["gain"]):
         return "nothing to compare with: the model without a codec was not attacked"
-    low, high = (min(last[f"gain_{end}"], last[f"robust_after_{end}"] - chance) for end in ("low", "high"))
     does = "ignores" if worst is None else "goes through"
     against, least = f"when the attacker {does} the codec", f"less than {100 * margin:g} points"
     if last["gain_high"] < 0:
         verdict = f"the codec does harm: an attacker who {does} it gets further than without it"
     elif last["gain_high"] < margin:
-        verdict = f"no defence: {least} of a gain are left {against}, if any"
-    elif high < margin:
-        verdict = f"no defence: {least} beyond chance are right {against}, if any"
-    elif low <= 0:
-        what = "more is right than by chance" if last["gain_low"] > 0 else "a gain is left"
-        return f"too few items to say whether {what} {against}"
+        verdict = f"no defence: {least} are gained {against}"
+    elif last["gain_low"] <= 0:
+        return f"too few items to say whether a gain is left {against}"
+    elif last["robust_after_high"] < chance + margin:
+        verdict = f"no defence: a gain, but {least} more are right than by chance {against}"
+    elif last["robust_after_low"] <= chance:
+        verdict = f"a gain, but too few items to say whether more is right than by chance {against}"
     elif worst is None:
         verdict = "a gain against an attacker who ignores the codec; one who goes through it was not tried"
     elif worst["gain"] < oblivious["gain"]:
@@ -193,9 +199,9 @@ def _introduction() -> str:
         "codec, “worst” the worst case over everything that was tried.",
         "Gain: robust accuracy behind the codec minus that of the same model without it, in points, with a 95 % "
         "interval, on the same items. Only a gain that is left in the column “worst” is a defence.",
-        "A gain is left where the interval lies above 0. “No defence” is said where it ends below the margin, which "
-        "stands beside it, and “harm” where it ends below 0. Elsewhere there are too few items to say, which is no "
-        "finding either way.",
+        "A gain is left where its interval lies above 0. “No defence” is said where it ends below the margin that "
+        "stands beside the words, and “harm” where it ends below 0. Elsewhere there are too few items to say, which is "
+        "no finding either way.",
         "Cost: the accuracy that the codec takes away from clean items. It is no success of an attacker.",
         "Opens: the items that are right when attacked but wrong after the codec, beyond those that the codec breaks "
         "when clean. Triggered: the same share where that was what the attacker wanted.",

@@ -619,8 +619,8 @@ def _attack_text(tables: Summary) -> str:
     lines = [
         f"**Under attack** ({_size(tables)}; the worst case per item over all attacks tried). Robust"
         f" {METRIC_TITLES[tables.primary]} without a codec: {_listed(left or ['not tested'])}. What a codec in front of"
-        f" the model buys (points{what}, 95 % interval, of {scope(tables)}), at the level that helps most against the"
-        " attacker who ignores it, which flatters it:",
+        f" the model buys (points{what}; the 95 % intervals speak of {scope(tables)}), at the level that helps most"
+        " against the attacker who ignores it, which flatters it:",
         "",
         *(f"- {says}" for says in _defences(tables)),
     ]
