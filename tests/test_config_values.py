@@ -44,7 +44,7 @@ tasks:
     models: {resnet: {epochs: 1}}
     seeds: [0, 1]
     regimes:
-      mixed: {codecs: [jpeg], levels: {jpeg: [50]}}
+      mixed: {codecs: [jpeg], levels: {jpeg: [50]}, archs: [resnet], seeds: [0]}
       matched: [{codec: jpeg, levels: [5], archs: [resnet], seeds: [0]}]
       adversarial: {epsilon: 8/255, steps: 2, archs: [resnet], seeds: [0]}
     training: {minimum: 0.5}
