@@ -7,7 +7,7 @@ from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_sc
 from statsmodels.stats.proportion import proportion_confint
 
 from lossybench.analysis import label_metrics
-from lossybench.analysis.intervals import of_share_samples, trials_of_mean
+from lossybench.analysis.intervals import of_share_samples, stretch_of_mean
 from lossybench.analysis.sampling import Sampling
 
 NAMES = list("abcde")
@@ -50,7 +50,7 @@ def test_values_equal_sklearn(seeds):
 
 
 def test_standard_errors_are_those_of_derivatives_by_the_items_weights():
-    """The infinitesimal jackknife, with scikit-learn's weighted metrics and numerical derivatives; classes are large."""
+    """The infinitesimal jackknife, with scikit-learn's weighted metrics and numerical derivatives."""
     n = 2000
     labels, (predictions,) = items(n)
     step, errors = 1e-3, {}
@@ -120,21 +120,23 @@ def test_groups_and_seeds_widen_the_intervals():
         assert width(grouped, (kind, "")) > 1.5 * width(lone, (kind, ""))
 
 
-def test_the_mean_of_equal_shares_has_the_trials_of_all_items_together():
-    assert trials_of_mean(np.full(4, 0.8), np.full(4, 25.0)) == pytest.approx(100)
-    assert trials_of_mean(np.ones(3), np.array([10.0, 10.0, 5.0])) == pytest.approx(9 / 0.4)
-    # Large classes that differ: the mean of 0.5 and 1 varies as the first alone does.
-    assert trials_of_mean(np.array([0.5, 1.0]), np.full(2, 1e6)) == pytest.approx(0.75 * 0.25 / (0.25 / 1e6 / 4), 1e-3)
+def test_small_classes_lean_on_the_others():
+    assert stretch_of_mean(np.full(4, 0.8), np.array([1.0, 2, 50, 1000])) == pytest.approx(1)
+    # A class of one item, right, among classes with 0.8: it is taken for 0.84, as five items with 0.2 wrong are.
+    shares, sizes = np.array([1.0, 0.75, 0.65]), np.array([1.0, 1e9, 1e9])
+    assert stretch_of_mean(shares, sizes) > 1e6
+    assert stretch_of_mean(np.array([0.5, 1.0]), np.full(2, 1e6)) == pytest.approx(1, abs=1e-4)  # large ones do not
+    assert stretch_of_mean(np.ones(3), np.ones(3)) == 1
 
 
 def test_an_interval_by_the_bootstraps_variance_is_wilsons_where_the_metric_is_a_share():
     right = np.random.default_rng(1).random(300) < 0.9
     sampling = Sampling.draw(300, {}, 4000, 0)
     samples = (sampling.units[0].total(right.astype(float)) / 299)[None, None]
-    one = of_share_samples(right.mean(keepdims=True), samples, 300.0, sampling)
+    one = of_share_samples(right.mean(keepdims=True), samples, 300.0, 1.0, sampling)
     wanted = proportion_confint(right.sum(), 300, method="wilson")
     assert (one.interval.low, one.interval.high) == pytest.approx(wanted, abs=0.004)
-    certain = of_share_samples(np.ones(1), np.ones((1, 1, 50)), 8.0, Sampling.draw(300, {}, 50, 0))
+    certain = of_share_samples(np.ones(1), np.ones((1, 1, 50)), 8.0, 1.0, Sampling.draw(300, {}, 50, 0))
     assert certain.interval.low == pytest.approx(proportion_confint(8, 8, method="wilson")[0])
     assert certain.interval.high == 1
 

@@ -26,7 +26,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lossybench.analysis import box_metrics, intervals, label_metrics
+from lossybench.analysis import box_metrics, label_metrics
 from lossybench.analysis.box_metrics import Matches
 from lossybench.analysis.sampling import Sampling
 
@@ -182,7 +182,11 @@ class Scenes:
         self.kind = kind
         self.of_class = rng.normal(0, 0.5, CLASSES)
         n = 60_000
-        self.truth = float(box_metrics.map50(self.draw(rng, n, n // 20), np.ones((n, 1)))[0])
+        matches = self.draw(rng, n, n // 20)
+        self.threshold = box_metrics.best_threshold(matches)
+        values = box_metrics.weighted(matches, self.threshold, np.ones((n, 1)))[:, 0]
+        names = box_metrics.names(matches.classes, [str(k) for k in range(CLASSES)])
+        self.truth = dict(zip(names, values.tolist(), strict=True))
 
     def draw(self, rng: np.random.Generator, n: int, groups: int) -> Matches:
         kind = self.kind
@@ -206,18 +210,21 @@ class Scenes:
         return Matches(of[order], labels[order], score[order], hit[order], truths[kept], np.flatnonzero(kept))
 
     def cases(self, rng: np.random.Generator, old: bool) -> Iterator[Case]:
-        """One test set's interval of mAP50. old: whether the bootstrap as it was is wanted as well."""
+        """One test set's intervals. old: whether the bootstrap as it was is wanted as well."""
         kind = self.kind
         matches = self.draw(rng, kind.n, kind.groups)
         groups = {"video": np.arange(kind.n) * kind.groups // kind.n} if kind.groups else {}
         sampling = Sampling.draw(kind.n, groups, RESAMPLES, int(rng.integers(1 << 30)))
-        values = box_metrics.weighted(matches, 0.0, np.ones((kind.n, 1)))[:, 0]
-        at = box_metrics.KINDS.index("map50")
-        trials = box_metrics.trials(matches, 0.0, values)[at]
-        samples = np.stack([box_metrics.map50(matches.by(unit), unit.weights) for unit in sampling.units])
-        one = intervals.of_share_samples(values[at, None], samples[None], trials, sampling).interval
-        before = tuple(np.nanquantile(samples[0], (0.025, 0.975))) if old else None
-        yield "mAP50", self.truth, (one.low, one.high), before
+        measured = box_metrics.measure(matches, self.threshold, sampling)
+        names = box_metrics.names(matches.classes, [str(k) for k in range(CLASSES)])
+        for at, ((metric, name), one) in enumerate(
+            zip(names, box_metrics.estimates([measured], sampling), strict=True)
+        ):
+            samples = measured.samples[at, 0]
+            before = tuple(np.nanquantile(samples, (0.025, 0.975))) if old else None
+            if metric != "map":  # hits at higher IoU are not drawn
+                label = f"{metric} by class" if name else metric
+                yield label, self.truth[metric, name], (one.interval.low, one.interval.high), before
 
 
 def coverage(

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from lossybench.analysis.intervals import Estimate, of_share_samples, trials_of_mean
+from lossybench.analysis.intervals import Estimate, of_share_samples, stretch_of_mean
 from lossybench.analysis.sampling import Sampling, Units
 
 PRIMARY = "map50"
@@ -167,13 +167,13 @@ def names(present: np.ndarray, classes: list[str]) -> list[tuple[str, str]]:
 class Measured:
     """All metrics of one model at one condition, in the order of `names`.
 
-    values: (metrics,). trials: (metrics,), the boxes that a metric is a share of; mAP is not more certain than so many
-    yes or no. samples: (metrics, units, resamples), of the first VARIANCE_RESAMPLES. primary: (units, resamples), of
-    all, the samples of mAP50.
+    values: (metrics,). trials, stretches: (metrics,), as `intervals.of_share_samples` takes them. samples: (metrics,
+    units, resamples), of the first VARIANCE_RESAMPLES. primary: (units, resamples), of all, the samples of mAP50.
     """
 
     values: np.ndarray
     trials: np.ndarray
+    stretches: np.ndarray
     samples: np.ndarray
     primary: np.ndarray
 
@@ -188,35 +188,38 @@ def measure(matches: Matches, threshold: float, sampling: Sampling) -> Measured:
     by_unit = [(matches.by(unit), unit.weights) for unit in sampling.units]
     few = [weighted(one, threshold, weights[:, :VARIANCE_RESAMPLES]) for one, weights in by_unit]
     primary = [map50(one, weights) for one, weights in by_unit]
-    return Measured(values, trials(matches, threshold, values), np.stack(few, axis=1), np.stack(primary))
+    return Measured(values, *_trials(matches, threshold, values), np.stack(few, axis=1), np.stack(primary))
 
 
-def trials(matches: Matches, threshold: float, values: np.ndarray) -> np.ndarray:
-    """The trials (metrics,) of `Measured`. values: (metrics,)."""
-    truths, found = matches.truths.sum(axis=1).astype(float), matches.score >= threshold
+def _trials(matches: Matches, threshold: float, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The trials and stretches of `Measured`: the boxes that a metric is a share of. values: (metrics,)."""
+    truths, accepted = matches.truths.sum(axis=1).astype(float), matches.score >= threshold
     of_class = values.reshape(-1, len(KINDS))
-    rows = [trials_of_mean(of_class[1:, KINDS.index(kind)], truths) for kind in ("map", "map50")]
+    trials, stretches = [], np.ones(len(values))
     for place, k in enumerate((None, *matches.classes)):
-        kept = found if k is None else found & (matches.label == k)
-        count, hits = float(kept.sum()), float(matches.hit[kept, 0].sum())
+        kept = accepted if k is None else accepted & (matches.label == k)
+        found, hits = float(kept.sum()), float(matches.hit[kept, 0].sum())
         true = truths.sum() if k is None else truths[place - 1]
-        rows += [] if k is None else [true, true]
+        of_map = len(truths) ** 2 / (1 / truths).sum() if k is None else true
         # F1 is 2J/(1 + J), where J is the accuracy: the trials that give it the variance of J, carried over.
-        rows += [max(count, 1.0), true, (true + count) / (2 - of_class[place, KINDS.index("f1")]), true + count - hits]
-    return np.array(rows)
+        of_f1 = (true + found) / (2 - of_class[place, KINDS.index("f1")])
+        trials += [of_map, of_map, max(found, 1.0), true, of_f1, true + found - hits]
+    for at in (KINDS.index("map"), KINDS.index("map50")):
+        stretches[at] = stretch_of_mean(of_class[1:, at], truths)
+    return np.array(trials), stretches
 
 
 def estimates(measured: Sequence[Measured], sampling: Sampling) -> list[Estimate]:
     """All metrics of models that differ in their seeds, in the order of `names`."""
-    values, trials, samples = (
-        np.stack([getattr(one, name) for one in measured]) for name in ("values", "trials", "samples")
+    values, trials, stretches, samples, primary = (
+        np.stack([getattr(one, field.name) for one in measured]) for field in dataclasses.fields(Measured)
     )
-    primary = np.stack([one.primary for one in measured])
     return [
         of_share_samples(
             values[:, at],
             primary if at == KINDS.index(PRIMARY) else samples[:, at],
             float(trials[:, at].mean()),
+            float(stretches[:, at].mean()),
             sampling,
         )
         for at in range(values.shape[1])

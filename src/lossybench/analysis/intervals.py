@@ -399,34 +399,33 @@ def _influence(unit: Units, samples: np.ndarray) -> np.ndarray:
     return (unit.weights - unit.weights.mean(axis=1, keepdims=True)) @ deviations
 
 
-def of_share_samples(values: np.ndarray, samples: np.ndarray, trials: float, sampling: Sampling) -> Estimate:
+def of_share_samples(
+    values: np.ndarray, samples: np.ndarray, trials: float, stretch: float, sampling: Sampling
+) -> Estimate:
     """An estimate of a metric between 0 and 1 that is no mean over items, such as mAP, by the bootstrap's variance.
 
     Quantiles of resamples are too narrow beside 0 and 1, and where classes have few objects. So the bounds are those of
-    the score interval with as many items as give the variance, of items or of groups, but never more than `trials`,
-    and reach further on the side to which resamples show the estimate to be biased.
+    the score interval with as many items as give the variance, of items or of groups. They reach further on the side to
+    which resamples show the estimate to be biased.
 
-    values, samples: as in `of_samples`. trials: the number of items whose share is not more certain than the metric of
-    one model.
+    values, samples: as in `of_samples`. trials: the number of items that the score interval takes where all resamples
+    are alike. stretch: what the variance is multiplied with.
     """
-    value, one = float(values.mean()), sampling.units[0]
+    value = float(values.mean())
     over_seeds = samples.mean(axis=0)
-    variances = np.nanvar(over_seeds, axis=-1)
-    of_one = float(np.nanvar(samples[:, 0], axis=-1).mean())
-    share_left = float(np.clip(variances[0] / of_one, 1 / len(values), 1)) if of_one > 0 else 1.0
-    most = trials / share_left
-    variances = np.maximum(variances, value * (1 - value) / most)
-    bias = BIAS * (float(np.nanmean(over_seeds[0])) - value)
+    variances = stretch * np.nanvar(over_seeds, axis=-1)
+    biases = BIAS * (np.nanmean(over_seeds, axis=-1) - value)
     ratios = variances / variances[0] if variances[0] > 0 else np.ones(len(variances))
     widest = int(np.argmax(ratios))
 
     def bounds(tail: float) -> tuple[float, float]:
         found = []
-        for unit, variance in zip(sampling.units, variances, strict=True):
-            z = float(norm.ppf(1 - tail) if unit is one else student.ppf(1 - tail, unit.count - 1))
-            found.append(wilson(value, value * (1 - value) / variance if variance > 0 else most, z))
+        for unit, variance, bias in zip(sampling.units, variances, biases, strict=True):
+            z = float(student.ppf(1 - tail, unit.count - 1) if unit.factor else norm.ppf(1 - tail))
+            low, high = wilson(value, value * (1 - value) / variance if variance > 0 else trials, z)
+            found.append((low - max(bias, 0.0), high - min(bias, 0.0)))
         lows, highs = zip(*found, strict=True)
-        return min(lows) - max(bias, 0.0), max(highs) - min(bias, 0.0)
+        return min(lows), max(highs)
 
     seed_error = math.sqrt(seed_variance_of_samples(values, samples[:, 0]))
     return _estimate(
@@ -440,12 +439,14 @@ def lean(shares: np.ndarray, sizes: np.ndarray, typical: float) -> np.ndarray:
     return (sizes * shares + LEAN * typical) / (sizes + LEAN)
 
 
-def trials_of_mean(shares: np.ndarray, sizes: np.ndarray) -> float:
-    """The number of items whose share varies as the mean of the `shares` of classes of `sizes` independent items."""
-    mean, classes = float(shares.mean()), len(shares)
-    leant = lean(shares, sizes, mean)
-    variance = float((leant * (1 - leant) / sizes).sum()) / classes**2
-    return mean * (1 - mean) / variance if variance > 0 else classes**2 / float((1 / sizes).sum())
+def stretch_of_mean(shares: np.ndarray, sizes: np.ndarray) -> float:
+    """How much larger the variance of the mean of the `shares` of classes is once small classes lean on the others.
+
+    sizes: the items of each class.
+    """
+    leant = lean(shares, sizes, float(shares.mean()))
+    plain = float((shares * (1 - shares) / sizes).sum())
+    return float((leant * (1 - leant) / sizes).sum()) / plain if plain > 0 else 1.0
 
 
 def tails(samples: np.ndarray, tail: float) -> tuple[float, float]:

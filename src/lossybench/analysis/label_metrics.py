@@ -99,13 +99,13 @@ def _mean(
         trials = float(shown**2 / (weights**2 / sizes).sum())
     below = above = 0.0
     if classes > 1:
-        # Errors of ratios that do not grow less with more classes. Precision is too high, and F1 too low or too high,
-        # according to whether the sizes of the classes are fixed or drawn, and a class without test items left out.
-        # Second order of a Taylor series; the interval reaches that much further.
+        # What does not grow less with more classes, to the second order of a Taylor series: precision is too high where
+        # the sizes of the classes are the same in all test sets, and F1 too low where they are drawn. The interval
+        # reaches that much further, because nobody says how the classes came to their sizes.
         if kind == "precision":
             below = float((weights * recall[known] * variances).sum())
         elif kind == "f1":
-            below = above = float((weights * 2 / (1 + leant) ** 3 * variances).sum())
+            above = float((weights * 2 / (1 + leant) ** 3 * variances).sum())
 
     def score(effective: float, z: float) -> tuple[float, float]:
         low, high = ((1 + bend) * each / (1 + bend * each) for each in wilson(typical, trials * effective / n, z))
