@@ -28,7 +28,7 @@ from lossybench.analysis.sampling import Sampling
 from lossybench.conditions import REFERENCE, Condition
 
 LEVELS = np.linspace(-3, 0.6, 7)  # log rates
-ALIKE = 0.02  # points between the curves of identical codecs at other levels
+ALIKE = 0.05  # points between the curves of identical codecs at other levels
 TOGETHER = 0.8  # the share of an item's luck that is the same at all levels of all codecs
 
 

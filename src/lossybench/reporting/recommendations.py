@@ -55,12 +55,14 @@ def headline(summaries: list[Path]) -> str:
     summaries: a folder of tables per task. Raises LossyBenchError naming a table that is missing.
     """
     tasks = [Summary(folder) for folder in summaries]
-    lines: list[tuple[str, ...]] = [_HEADER]
-    lines += [(*cells[:-1], f"{cells[-1]}{', most economical' * best}") for cells, best in _headline_rows(tasks)]
+    rows = list(_headline_rows(tasks))
+    lines = [_HEADER, *((*cells[:-1], f"{cells[-1]}{', most economical' * best}") for cells, best in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     text = [f"Strongest acceptable compression for {_which(tasks)}, worst of the architectures:", "", *text]
-    text += ["", f"{_PICKED} {_TWO_NUMBERS}"]
+    notes = [_PICKED] * any(best for _, best in rows)
+    notes += [_TWO_NUMBERS] * any(cells[-1].endswith(_SETTLES) for cells, _ in rows)
+    text += ["", " ".join(notes)] * bool(notes)
     for tables in tasks:
         text += ["", f"{tables.task}: {NO_REFERENCE}. {_no_reference_text(tables)}"] * bool(_unshown(tables))
         if not tables.worst.empty:
@@ -90,7 +92,7 @@ def write_html(summaries: list[Path], out: Path) -> None:
         notes.append(f"No reference: {_NO_REFERENCE}")
     notes += [f"{tables.task}: {_few_text(tables)}" for tables in tasks if tables.few]
     notes += [f"{tables.task}: {_rare_text(tables)}" for tables in tasks if tables.rare]
-    notes += [_BASELINES, f"{_JOINTLY} {_TWO_NUMBERS} {_DESIGN_EFFECT}"]
+    notes += [_baselines(tasks), f"{_JOINTLY} {_TWO_NUMBERS} {_DESIGN_EFFECT}"]
     with publish(out) as aside:
         said = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
         aside.write_text(_PAGE.format(notes=said, columns=columns, body="\n".join(body)))
@@ -99,13 +101,14 @@ def write_html(summaries: list[Path], out: Path) -> None:
 def _all_limits(tables: Summary) -> pd.DataFrame:
     """The rows of `limits`, model by model and first against the model itself.
 
-    The best model trained on originals is its own baseline either way, and stands there once.
+    Models trained on originals come first, matched ones last. The best of those trained on originals is its own
+    baseline either way, and stands there once.
     """
-    limits, best = tables.limits, tables.best["reference_arch"]
+    limits, best, regimes = tables.limits, tables.best["reference_arch"], list(REGIME_TITLES)
     twice = (limits["baseline"] == BEST) & (limits["regime"] == ORIGINAL) & (limits["arch"] == best)
-    models = limits.groupby(["arch", "regime"], sort=False).ngroup()
-    ordered = limits.assign(model=models, foreign=limits["baseline"] == BEST)[~twice]
-    return ordered.sort_values(["model", "foreign"], kind="stable")
+    order = [regimes.index(regime) if regime in regimes else len(regimes) for regime in limits["regime"]]
+    ordered = limits.assign(order=order, foreign=limits["baseline"] == BEST)[~twice]
+    return ordered.sort_values(["arch", "order", "regime", "foreign"], kind="stable")
 
 
 def _limit_cells(tables: Summary, row: pd.Series) -> list[str]:
@@ -148,12 +151,6 @@ _NO_REFERENCE = (
     " class, in detection the mAP of the model's own boxes laid over other items."
 )
 
-_BASELINES = (
-    "Losses are against what the same model has on originals: this is what the codec costs that model. Where models"
-    " trained on something else are compared, losses are against the best model trained on originals, on originals:"
-    " this is what is given up by whoever switches model and codec."
-)
-
 _JOINTLY = (
     "A limit holds for its codec. The level for all codecs at once holds together with that of every other codec of the"
     " task (Bonferroni), so that one may be picked from them."
@@ -163,6 +160,8 @@ _PICKED = (
     "The level of the most economical codec holds for all codecs of its task at once, so that picking the cheapest is"
     " allowed for."
 )
+
+_SETTLES = "in all would likely settle it"
 
 _TWO_NUMBERS = (
     "Of two numbers that would likely settle a level (90 % power), the smaller is enough if nothing is lost, the larger"
@@ -216,7 +215,7 @@ def _overview(tasks: list[Summary]) -> str:
         " architecture. In bold is the lowest measured rate among the levels that hold for all codecs of the task at"
         " once, so that picking the cheapest is allowed for. Each other limit holds by itself. Beside each"
         " limit stand what the worst architecture reaches on originals, with its 95 % interval, and what chance"
-        " reaches; and whether the limit is of these trained models or holds when such models are trained anew.",
+        " reaches; and whether the limit is of these trained models or of training anew.",
         "",
         f"| {' | '.join(_HEADER)} |",
         "|---" * len(_HEADER) + "|",
@@ -242,11 +241,24 @@ def _headline_rows(tasks: list[Summary]) -> Iterator[tuple[tuple[str, ...], bool
 
 def _which(tasks: list[Summary]) -> str:
     """The models that recommendations are about: those of the regime `original`."""
+    return " and for ".join(_plain(tasks))
+
+
+def _plain(tasks: list[Summary]) -> list[str]:
+    """The kinds of models of the regime `original`."""
     existing = any(tables.existing for tables in tasks)
     trained = any(set(where(tables.limits, regime=ORIGINAL)["arch"]) - set(tables.existing) for tables in tasks)
     texts = ["models trained on originals"] * trained
     texts += ["existing models as they came, whatever they were trained on"] * existing
-    return " and for ".join(texts)
+    return texts
+
+
+def _baselines(tasks: list[Summary]) -> str:
+    return (
+        "Losses are against what the same model has on originals: this is what the codec costs that model. Where models"
+        " or trainings are compared, losses are against what the best has on originals, of"
+        f" {' and '.join(_plain(tasks))}: this is what is given up by whoever switches model and codec."
+    )
 
 
 def _most_economical(tables: Summary) -> pd.Series | None:
@@ -274,7 +286,14 @@ def _verdict(tables: Summary, row: pd.Series, alone: pd.Series) -> str:
         return tables.says(row["verdict"]) + further
     if row["verdict"] == NO_REFERENCE:
         return f"{NO_REFERENCE}: {row['arch']} is not shown to be more than {row['delta']:g} points above chance"
-    return f"{row['verdict']}: {_stop(tables, row)}"
+    return _not_shown(tables, row)
+
+
+def _not_shown(tables: Summary, row: pd.Series) -> str:
+    """An inconclusive or unacceptable limit with its reason: "inconclusive at QF 90: too close to 2 points to tell"."""
+    if row["verdict"] == "inconclusive":
+        return f"inconclusive at {tables.label(row['codec'], row['stopped_at'])}: {_lacking(row)}"
+    return f"unacceptable: {_stop(tables, row)}"
 
 
 def _stop(tables: Summary, row: pd.Series) -> str:
@@ -293,7 +312,7 @@ def _lacking(row: pd.Series) -> str:
         return f"too close to {row['delta']:g} points to tell"
     if row["missing"] == NO_NUMBER:
         return "no practical number of items, groups or seeds would settle it"
-    return f"{needed(row)} in all would likely settle it"
+    return f"{needed(row)} {_SETTLES}"
 
 
 # One task.
@@ -402,6 +421,9 @@ def _limit_text(tables: Summary) -> str:
     rest = accepted if best is None else accepted[accepted["codec"] != best["codec"]]
     others = [f"{tables.title(row['codec'])} {_short_limit(tables, row)}" for _, row in rest.iterrows()]
     says += [f"The limits of the others, each by itself: {'; '.join(others)}."] * bool(others and best is not None)
+    if best is not None and (rest["rate"] < best["rate"]).any():
+        lower = _listed(map(tables.title, rest.loc[rest["rate"] < best["rate"], "codec"]))
+        says.append(f"The lower rates of {lower} are not shown for {together}: they may not be picked for being low.")
     says += [f"Shown {cost}{_for_few(tables)}: {'; '.join(others)}."] * bool(others and best is None)
     lost = where(limits, verdict="unacceptable").iterrows()
     listed = [f"{tables.title(row['codec'])} ({_stop(tables, row)}, {row['arch']})" for _, row in lost]
@@ -512,7 +534,7 @@ def _training_text(tables: Summary) -> str:
         row = where(tables.differences, baseline=BEST, codec=ORIGINAL, arch=arch, regime=regime).iloc[0]
         lost = f"{percent(row['value'])}, {points(row['difference'])} {interval(row['low'], row['high'])}"
         holds = tables.models(arch=arch, regime=regime, baseline=BEST)
-        each.append(f"{arch} {tables.training(arch, regime)} {lost} ({holds})")
+        each.append(f"{arch} {tables.training(arch, regime)}: {lost} ({holds})")
     words = _listed(REGIME_TITLES[regime].removeprefix("trained ") for regime in others)
     regimes = [ORIGINAL, *others]
     lines = [
@@ -551,7 +573,7 @@ def _short_limit(tables: Summary, row: pd.Series) -> str:
     if row["verdict"] in ACCEPTED:
         level, rate, _ = _level_cells(row)
         return f"{level}, {rate}"
-    return f"{row['verdict']}: {_stop(tables, row)}" if row["verdict"] == "inconclusive" else str(row["verdict"])
+    return NO_REFERENCE if row["verdict"] == NO_REFERENCE else _not_shown(tables, row)
 
 
 def _precision_text(tables: Summary) -> str:
@@ -670,7 +692,7 @@ def _method(tasks: list[Summary]) -> str:
         " hold for models that are trained in the same way. Where several architectures are meant, it is the models of"
         " each.",
         f"*No reference*: {_NO_REFERENCE}",
-        _BASELINES,
+        _baselines(tasks),
         "Items are compared in pairs: the same item with and without compression.",
         "Levels are tested from the mildest to the strongest, stopping at the first that is not acceptable, so that no"
         " further correction is due within a codec. A codec's limit holds for all architectures at that level of"
