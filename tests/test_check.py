@@ -221,7 +221,7 @@ def test_groups_and_classes_of_which_the_test_split_has_few_are_named(tmp_path, 
         ("rare class", "class 'b'"): "has 9 items in test",
         ("factor in two splits", "site"): "has 1 of its 20 groups in test",
     }
-    told = "19 of speaker with 2 to 4 items each (median 2); 20 of site with 2 to 2 items each (median 2)"
+    told = "19 of speaker with 2 to 4 items each (median 2); 20 of site with 2 items each"
     assert f"groups in test: {told}" in said
     assert {one["factor"]: one["count"] for one in written["groups"] if one["group"] in ("s18", "site3")} == {
         "speaker": 4,

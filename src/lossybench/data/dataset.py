@@ -139,7 +139,8 @@ def sharing(sizes: Mapping[str, collections.Counter[str]]) -> str:
     told = []
     for factor, items in sizes.items():
         least, median, most = min(items.values()), statistics.median(items.values()), max(items.values())
-        told.append(f"{len(items)} of {factor} with {least} to {most} items each (median {median:g})")
+        each = f"{least} to {most} items each (median {median:g})" if least < most else f"{most} items each"
+        told.append(f"{len(items)} of {factor} with {each}")
     return "; ".join(told)
 
 
