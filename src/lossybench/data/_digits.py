@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import abc
 import functools
+import math
 from collections.abc import Iterator
 from importlib import resources
 from typing import ClassVar
@@ -185,16 +186,19 @@ def _fill(random: np.random.Generator, split: str, rows: int, columns: int) -> n
     regions = _regions(split)
     region = regions[random.integers(len(regions))]
     x, y, shrink, turn, mirror, *colour = random.random(11)
-    cos, sin = (1.0 + 0.6 * shrink) * np.array([np.cos(2 * np.pi * turn), np.sin(2 * np.pi * turn)])
+    cos, sin = ((1.0 + 0.6 * shrink) * of(2 * math.pi * turn) for of in (math.cos, math.sin))
     flip = 1.0 if mirror < 0.5 else -1.0
-    back = np.array([[cos * flip, -sin, x * region.shape[1]], [sin * flip, cos, y * region.shape[0]]])
-    back[:, 2] -= back[:, :2] @ (columns / 2, rows / 2)
+    onto_x = x * region.shape[1] - (cos * flip * columns - sin * rows) / 2
+    onto_y = y * region.shape[0] - (sin * flip * columns + cos * rows) / 2
+    back = np.array([[cos * flip, -sin, onto_x], [sin * flip, cos, onto_y]])
     crop = cv2.warpAffine(
         region, back, (columns, rows), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101
     )
-    gain = 0.8 + 0.4 * np.array(colour[:3])
-    offset = 30 * (np.array(colour[3:]) - 0.5)
-    return cv2.transform(crop, np.column_stack([np.diag(gain), offset]))
+    tint = np.zeros((3, 4))  # a gain for each channel, and an offset
+    for channel in range(3):
+        tint[channel, channel] = 0.8 + 0.4 * colour[channel]
+        tint[channel, 3] = 30 * (colour[3 + channel] - 0.5)
+    return cv2.transform(crop, tint)
 
 
 def resize_ink(ink: np.ndarray, extent: float) -> np.ndarray:
