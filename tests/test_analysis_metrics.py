@@ -7,7 +7,7 @@ from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_sc
 from statsmodels.stats.proportion import proportion_confint
 
 from lossybench.analysis import label_metrics
-from lossybench.analysis.intervals import of_share_samples, stretch_of_mean
+from lossybench.analysis.intervals import of_share_samples, trials_of_mean
 from lossybench.analysis.sampling import Sampling
 
 NAMES = list("abcde")
@@ -120,23 +120,27 @@ def test_groups_and_seeds_widen_the_intervals():
         assert width(grouped, (kind, "")) > 1.5 * width(lone, (kind, ""))
 
 
-def test_small_classes_lean_on_the_others():
-    assert stretch_of_mean(np.full(4, 0.8), np.array([1.0, 2, 50, 1000])) == pytest.approx(1)
-    # A class of one item, right, among classes with 0.8: it is taken for 0.84, as five items with 0.2 wrong are.
-    shares, sizes = np.array([1.0, 0.75, 0.65]), np.array([1.0, 1e9, 1e9])
-    assert stretch_of_mean(shares, sizes) > 1e6
-    assert stretch_of_mean(np.array([0.5, 1.0]), np.full(2, 1e6)) == pytest.approx(1, abs=1e-4)  # large ones do not
-    assert stretch_of_mean(np.ones(3), np.ones(3)) == 1
+def test_a_mean_over_classes_has_the_trials_that_its_variance_tells():
+    assert trials_of_mean(np.full(4, 0.8), np.full(4, 25.0), 1.0) == pytest.approx((100, 1))
+    assert trials_of_mean(np.ones(3), np.array([10.0, 10.0, 5.0]), 0.0) == pytest.approx((9 / 0.4, 1))
+    # Large classes that differ: the mean of 0.5 and 1 varies as the first alone does.
+    trials, _ = trials_of_mean(np.array([0.5, 1.0]), np.full(2, 1e6), 1.0)
+    assert trials == pytest.approx(0.75 * 0.25 / (0.25 / 1e6 / 4), rel=1e-3)
+    # A class of one item, right, among large ones with 0.75 is taken as five items would be, one of which is so.
+    trials, _ = trials_of_mean(np.array([1.0, 0.625, 0.625]), np.array([1.0, 1e9, 1e9]), 1.0)
+    assert trials == pytest.approx(9 * 0.75 * 0.25 / (0.8 * 0.2), rel=1e-6)
+    # Half the variance of yes and no: each item counts for two.
+    assert trials_of_mean(np.full(4, 0.8), np.full(4, 25.0), 0.16 / 200) == pytest.approx((200, 2))
 
 
 def test_an_interval_by_the_bootstraps_variance_is_wilsons_where_the_metric_is_a_share():
     right = np.random.default_rng(1).random(300) < 0.9
     sampling = Sampling.draw(300, {}, 4000, 0)
     samples = (sampling.units[0].total(right.astype(float)) / 299)[None, None]
-    one = of_share_samples(right.mean(keepdims=True), samples, 300.0, 1.0, sampling)
+    one = of_share_samples(right.mean(keepdims=True), samples, 300.0, sampling)
     wanted = proportion_confint(right.sum(), 300, method="wilson")
     assert (one.interval.low, one.interval.high) == pytest.approx(wanted, abs=0.004)
-    certain = of_share_samples(np.ones(1), np.ones((1, 1, 50)), 8.0, 1.0, Sampling.draw(300, {}, 50, 0))
+    certain = of_share_samples(np.ones(1), np.ones((1, 1, 50)), 8.0, Sampling.draw(300, {}, 50, 0))
     assert certain.interval.low == pytest.approx(proportion_confint(8, 8, method="wilson")[0])
     assert certain.interval.high == 1
 

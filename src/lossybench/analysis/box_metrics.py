@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from lossybench.analysis.intervals import Estimate, of_share_samples, stretch_of_mean
+from lossybench.analysis.intervals import Estimate, of_share_samples, trials_of_mean
 from lossybench.analysis.sampling import Sampling, Units
 
 PRIMARY = "map50"
@@ -167,13 +167,12 @@ def names(present: np.ndarray, classes: list[str]) -> list[tuple[str, str]]:
 class Measured:
     """All metrics of one model at one condition, in the order of `names`.
 
-    values: (metrics,). trials, stretches: (metrics,), as `intervals.of_share_samples` takes them. samples: (metrics,
-    units, resamples), of the first VARIANCE_RESAMPLES. primary: (units, resamples), of all, the samples of mAP50.
+    values: (metrics,). trials: (metrics,), as `intervals.of_share_samples` takes them. samples: (metrics, units,
+    resamples), of the first VARIANCE_RESAMPLES. primary: (units, resamples), of all, the samples of mAP50.
     """
 
     values: np.ndarray
     trials: np.ndarray
-    stretches: np.ndarray
     samples: np.ndarray
     primary: np.ndarray
 
@@ -187,31 +186,31 @@ def measure(matches: Matches, threshold: float, sampling: Sampling) -> Measured:
     values = weighted(matches, threshold, np.ones((sampling.n, 1)))[:, 0]
     by_unit = [(matches.by(unit), unit.weights) for unit in sampling.units]
     few = [weighted(one, threshold, weights[:, :VARIANCE_RESAMPLES]) for one, weights in by_unit]
-    primary = [map50(one, weights) for one, weights in by_unit]
-    return Measured(values, *_trials(matches, threshold, values), np.stack(few, axis=1), np.stack(primary))
+    samples, primary = np.stack(few, axis=1), np.stack([map50(one, weights) for one, weights in by_unit])
+    return Measured(values, _trials(matches, threshold, values, np.nanvar(samples[:, 0], axis=1)), samples, primary)
 
 
-def _trials(matches: Matches, threshold: float, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The trials and stretches of `Measured`: the boxes that a metric is a share of. values: (metrics,)."""
+def _trials(matches: Matches, threshold: float, values: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """The trials (metrics,) of `Measured`: the boxes that a metric is a share of. values, variances: (metrics,)."""
     truths, accepted = matches.truths.sum(axis=1).astype(float), matches.score >= threshold
     of_class = values.reshape(-1, len(KINDS))
-    trials, stretches = [], np.ones(len(values))
+    trials = np.zeros(of_class.shape)
     for place, k in enumerate((None, *matches.classes)):
         kept = accepted if k is None else accepted & (matches.label == k)
         found, hits = float(kept.sum()), float(matches.hit[kept, 0].sum())
         true = truths.sum() if k is None else truths[place - 1]
-        of_map = len(truths) ** 2 / (1 / truths).sum() if k is None else true
         # F1 is 2J/(1 + J), where J is the accuracy: the trials that give it the variance of J, carried over.
         of_f1 = (true + found) / (2 - of_class[place, KINDS.index("f1")])
-        trials += [of_map, of_map, max(found, 1.0), true, of_f1, true + found - hits]
+        trials[place] = (true, true, max(found, 1e-9), true, of_f1, true + found - hits)
     for at in (KINDS.index("map"), KINDS.index("map50")):
-        stretches[at] = stretch_of_mean(of_class[1:, at], truths)
-    return np.array(trials), stretches
+        trials[0, at], each = trials_of_mean(of_class[1:, at], truths, float(variances[at]))
+        trials[1:, at] *= each
+    return trials.ravel()
 
 
 def estimates(measured: Sequence[Measured], sampling: Sampling) -> list[Estimate]:
     """All metrics of models that differ in their seeds, in the order of `names`."""
-    values, trials, stretches, samples, primary = (
+    values, trials, samples, primary = (
         np.stack([getattr(one, field.name) for one in measured]) for field in dataclasses.fields(Measured)
     )
     return [
@@ -219,7 +218,6 @@ def estimates(measured: Sequence[Measured], sampling: Sampling) -> list[Estimate
             values[:, at],
             primary if at == KINDS.index(PRIMARY) else samples[:, at],
             float(trials[:, at].mean()),
-            float(stretches[:, at].mean()),
             sampling,
         )
         for at in range(values.shape[1])

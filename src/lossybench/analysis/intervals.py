@@ -399,30 +399,32 @@ def _influence(unit: Units, samples: np.ndarray) -> np.ndarray:
     return (unit.weights - unit.weights.mean(axis=1, keepdims=True)) @ deviations
 
 
-def of_share_samples(
-    values: np.ndarray, samples: np.ndarray, trials: float, stretch: float, sampling: Sampling
-) -> Estimate:
+def of_share_samples(values: np.ndarray, samples: np.ndarray, trials: float, sampling: Sampling) -> Estimate:
     """An estimate of a metric between 0 and 1 that is no mean over items, such as mAP, by the bootstrap's variance.
 
     Quantiles of resamples are too narrow beside 0 and 1, and where classes have few objects. So the bounds are those of
-    the score interval with as many items as give the variance, of items or of groups. They reach further on the side to
-    which resamples show the estimate to be biased.
+    the score interval with as many items as give the variance, of items or of groups, but never more than `trials`.
+    They reach further on the side to which resamples show the estimate to be biased.
 
-    values, samples: as in `of_samples`. trials: the number of items that the score interval takes where all resamples
-    are alike. stretch: what the variance is multiplied with.
+    values, samples: as in `of_samples`. trials: the number of items whose share is as uncertain as the metric of one
+    model is at least.
     """
     value = float(values.mean())
     over_seeds = samples.mean(axis=0)
-    variances = stretch * np.nanvar(over_seeds, axis=-1)
+    drawn, of_one = np.nanvar(over_seeds, axis=-1), float(np.nanvar(samples[:, 0], axis=-1).mean())
+    # The mean over seeds varies less than one model does, by at most their number.
+    most = trials / min(max(drawn[0] / of_one, 1 / len(values)), 1.0) if of_one > 0 else trials
+    variances = np.maximum(drawn, value * (1 - value) / most)
+    effective = value * (1 - value) / variances if 0 < value < 1 else np.full(len(variances), most)
     biases = BIAS * (np.nanmean(over_seeds, axis=-1) - value)
     ratios = variances / variances[0] if variances[0] > 0 else np.ones(len(variances))
     widest = int(np.argmax(ratios))
 
     def bounds(tail: float) -> tuple[float, float]:
         found = []
-        for unit, variance, bias in zip(sampling.units, variances, biases, strict=True):
+        for unit, items, bias in zip(sampling.units, effective, biases, strict=True):
             z = float(student.ppf(1 - tail, unit.count - 1) if unit.factor else norm.ppf(1 - tail))
-            low, high = wilson(value, value * (1 - value) / variance if variance > 0 else trials, z)
+            low, high = wilson(value, items, z)
             found.append((low - max(bias, 0.0), high - min(bias, 0.0)))
         lows, highs = zip(*found, strict=True)
         return min(lows), max(highs)
@@ -439,14 +441,20 @@ def lean(shares: np.ndarray, sizes: np.ndarray, typical: float) -> np.ndarray:
     return (sizes * shares + LEAN * typical) / (sizes + LEAN)
 
 
-def stretch_of_mean(shares: np.ndarray, sizes: np.ndarray) -> float:
-    """How much larger the variance of the mean of the `shares` of classes is once small classes lean on the others.
+def trials_of_mean(shares: np.ndarray, sizes: np.ndarray, variance: float) -> tuple[float, float]:
+    """How many items have a share as uncertain as the mean over classes of their `shares`; small ones lean on others.
 
-    sizes: the items of each class.
+    sizes: the items of each class. variance: of the mean, by resamples, which see no uncertainty in small classes.
+    Returns the number, and how many items each item of a class counts for: 1, or more where the variance is less than
+    if each were right or wrong at random. That is so of a mean over IoU thresholds.
     """
-    leant = lean(shares, sizes, float(shares.mean()))
-    plain = float((shares * (1 - shares) / sizes).sum())
-    return float((leant * (1 - leant) / sizes).sum()) / plain if plain > 0 else 1.0
+    mean, classes = float(shares.mean()), len(shares)
+    leant = lean(shares, sizes, mean)
+    plain, of_leant = (float((each * (1 - each) / sizes).sum()) / classes**2 for each in (shares, leant))
+    if plain <= 0:  # so is the other, and the shares are all 0 or all 1, or the classes as one
+        return classes**2 / float((1 / sizes).sum()), 1.0
+    each = plain / variance if 0 < variance < plain else 1.0
+    return each * mean * (1 - mean) / of_leant, each
 
 
 def tails(samples: np.ndarray, tail: float) -> tuple[float, float]:
