@@ -199,8 +199,8 @@ def of_spread(value: float, samples: np.ndarray, seeds: int, seed_variance: floa
     """An estimate that is about normal, by the standard deviation of its bootstrap samples and t quantiles.
 
     samples: (units, resamples), NaN where a resample leaves the estimate undefined. seeds: the number of models.
-    seed_variance: that they give the estimate. Where the estimate bends as some samples fall, as a curve's inverse does
-    on a plateau, these spread as the estimate does but not about the truth, and their quantiles cover too much.
+    seed_variance: that they give the estimate. Percentiles of the samples would cover less for a BD-metric of few items
+    (94 % for 100 of them), and more for a BD-rate of curves that saturate (97 %).
     """
     deviations = np.nanstd(samples, axis=1)
     widest = int(np.argmax(deviations))
