@@ -81,9 +81,11 @@ class Synthetic:
 
     def write(self, folder: Path) -> Path:
         """Write all tables; columns left out are null."""
+        meta = {"attacked": {"items": N, "groups": {}, "few": None}} | self.meta
+        meta["settings"] = {"defence_margin": 10} | self.meta.get("settings", {})
         for name, rows in self.tables.items():
             columns = tables.SCHEMAS[name].names
-            tables.write(folder, name, [{c: row.get(c) for c in columns} for row in rows], self.meta)
+            tables.write(folder, name, [{c: row.get(c) for c in columns} for row in rows], meta)
         return folder
 
     def levels(self, codec: str) -> list[tuple[int, float]]:
@@ -161,11 +163,12 @@ class Synthetic:
             for other in self.codecs[: self.codecs.index(codec)] if codec != "original" else []:
                 refused = codec == "hevc"
                 self.tables["bd"].append(
-                    dict(arch=arch, regime=regime, codec_a=other, codec_b=codec, rate_unit="bpp")
+                    dict(arch=arch, regime=regime, codec_a=other, codec_b=codec, rate_unit="bpp", seeds=2, ahead="")
                     | (
                         dict(status="the curves do not overlap")
                         if refused
-                        else dict(status="ok", bd_rate=-12.5 - len(codec), bd_metric=1.4)
+                        else dict(status="ok", bd_rate=-12.5 - len(codec), bd_rate_low=-25.0, bd_rate_high=-5.0)
+                        | dict(bd_metric=1.4, bd_metric_low=0.5, bd_metric_high=2.3, p=0.001, p_holm=0.006, ahead=codec)
                     )
                 )
 
@@ -292,7 +295,7 @@ class Synthetic:
         if self.kind == "detection":
             row |= dict(map_clean=clean, map_clean_after=clean_after, map_before=before, map_after=after)
         doubtful = codec == self.codecs[0] and tier in ("T3", "T4")
-        row |= dict(unreliable=doubtful, reason="failed: converged" if doubtful else "")
+        row |= dict(unreliable=doubtful, reason="failed: converged" if doubtful else "", unchecked="")
         self.tables["attacks"].append(row)
 
 
@@ -855,12 +858,18 @@ def test_a_gain_that_is_no_more_than_guessing_is_no_defence(tmp_path: Path) -> N
 
     def guesses(row: dict[str, Any]) -> dict[str, Any]:
         gained = {"gain": 0.11, "gain_low": 0.08, "gain_high": 0.14}
-        return row | gained | {"robust_after": 0.11, "robust_after_low": 0.08, "unreliable": False, "reason": ""}
+        return (
+            row
+            | gained
+            | {"robust_after": 0.11, "unreliable": False, "reason": ""}
+            | {"robust_after_low": 0.08, "robust_after_high": 0.14}
+        )
 
     edit(summary, "attacks", guesses)
     text = advise(summary)
-    assert "trained on originals. A gain, but no more is shown to be right than by chance: no defence: MP3" in text
-    assert "when the attacker goes through" not in text
+    assert "trained on originals. No defence: less than 10 points beyond chance are right when the attacker" in text
+    edit(summary, "attacks", lambda row: row | {"robust_after_high": 0.2})
+    assert "Too few items to say whether more is right than by chance when the attacker goes through" in advise(summary)
     edit(summary, "attacks", lambda row: row | {"robust_after": 0.14, "robust_after_low": 0.101})
     assert "trained on originals. The gain holds when the attacker goes through the codec: MP3" in advise(summary)
 
@@ -889,12 +898,15 @@ def defend(summary: Path, oblivious: float, worst: float, unreliable: bool = Fal
 
 def test_what_is_left_of_a_defence_follows_from_the_intervals(tmp_path: Path) -> None:
     summary = Synthetic("classification", "audio").write(tmp_path / "words")
-    assert "trained on originals. The gain vanishes when the attacker goes through" in defend(summary, 0.3, 0.01)
-    assert "trained on originals. Too few items to say whether the gain is left" in defend(summary, 0.3, 0.2, sure=0.25)
+    nothing = "trained on originals. No defence: less than 10 points of a gain are left when the attacker goes through"
+    assert nothing in defend(summary, 0.3, 0.01)
+    unsure = "trained on originals. Too few items to say whether a gain is left when the attacker goes through"
+    assert unsure in defend(summary, 0.3, 0.01, sure=0.1)  # an interval that holds 0 and the margin shows nothing
+    assert unsure in defend(summary, 0.3, 0.2, sure=0.25)
+    assert unsure in defend(summary, 0.01, 0.01, sure=0.1)
     assert "trained on originals. Part of the gain is left" in defend(summary, 0.3, 0.1)
     assert "+30.0 [+28.0, +32.0] oblivious, +10.0 [+8.0, +12.0] worst" in advise(summary)
     assert "trained on originals. The codec does harm" in defend(summary, 0.3, -0.1)
-    assert "trained on originals. No gain is shown" in defend(summary, 0.01, 0.01)
     assert "UNRELIABLE" not in advise(summary)
     text = defend(summary, 0.3, 0.1, unreliable=True)
     assert "trained on originals. UNRELIABLE, a check failed: part of the gain is left" in text
@@ -931,8 +943,8 @@ def test_the_page_on_attacks_says_what_the_tables_hold(tmp_path: Path) -> None:
     assert regimes[0][1] == "no codec" and regimes[0][2].count("/") == 2
     holes = cells_of(page, "Where compression opens holes")
     assert all(re.match(r"[+−]\d+\.\d \[", row[5]) for row in holes)
-    checks = {row[0]: row[1:4] + row[5:] for row in cells_of(page, "What not to rely on")}
-    assert checks["converged"] == ["3", "3", "0", "resnet_small (original), MP3 64 kb/s, 32 kb/s, 16 kb/s"]
+    checks = {row[0]: row[1:5] + row[6:] for row in cells_of(page, "What not to rely on")}
+    assert checks["converged"] == ["3", "3", "0", "0", "resnet_small (original), MP3 64 kb/s, 32 kb/s, 16 kb/s"]
     assert "SNR ≥ 30 dB" in page and "T1" in page
     one = Synthetic("classification", "audio").write(tmp_path / "one")
     attack_page.write([one], tmp_path / "one.html")
@@ -976,24 +988,57 @@ def test_several_attacked_seeds_are_averaged(tmp_path: Path) -> None:
     assert (both["unreliable"] == once["unreliable"]).all()
 
 
+def test_a_codec_is_ahead_only_where_the_table_says_so(tmp_path: Path) -> None:
+    summary = Synthetic("classification", "audio").write(tmp_path / "words")
+    gap = "by +1.4 [+0.5, +2.3] points, 16.5 [5.0, 25.0] % less rate"
+    assert f"- {ARCHS[0]} (these 2 models): Opus is ahead: of MP3 {gap}." in advise(summary)
+    # The same deltas, but with more uncertainty.
+    wide = {"bd_metric_low": -0.1, "bd_rate_high": 3.0, "p": 0.07, "p_holm": 0.07, "ahead": ""}
+    edit(summary, "bd", lambda row: row | wide)
+    text = advise(summary)
+    gap = "(+1.4 [−0.1, +2.3] points, 16.5 [−3.0, 25.0] % less rate)"
+    assert f"- {ARCHS[0]} (these 2 models): Not told apart: Opus and MP3 {gap}." in text
+    assert "is ahead:" not in text and "comes out ahead" not in text
+
+
 def test_a_refused_comparison_gives_its_reason_and_no_winner(tmp_path: Path) -> None:
     summary = Synthetic("classification", "audio").write(tmp_path / "words")
-    assert f"- {ARCHS[0]}: Opus comes out ahead most often; against MP3 +1.4 points, 16.5 % less rate." in advise(
-        summary
-    )
-    edit(summary, "bd", lambda row: row | {"bd_rate": None, "bd_metric": None, "status": "the rates do not overlap"})
+    none = dict.fromkeys(("bd_rate", "bd_metric", "bd_rate_low", "bd_metric_low", "p", "p_holm"))
+    edit(summary, "bd", lambda row: row | none | {"ahead": "", "status": "the rates do not overlap"})
     text = advise(summary)
-    assert f"- {ARCHS[0]}: no two codecs could be compared (the rates do not overlap)." in text
-    assert "ahead" not in text
+    assert "Not compared: Opus and MP3 (the rates do not overlap)." in text
+    assert "is ahead:" not in text and "comes out ahead" not in text
 
 
 def test_the_better_codec_is_named_whichever_side_of_the_table_it_stands_on(tmp_path: Path) -> None:
     summary = Synthetic("classification", "audio").write(tmp_path / "words")
-    # Opus over MP3 needs a quarter more rate; so MP3 over Opus needs a fifth less.
-    edit(summary, "bd", lambda row: row | {"bd_rate": 25.0, "bd_metric": -3.0})
-    assert f"- {ARCHS[0]}: MP3 comes out ahead most often; against Opus +3.0 points, 20.0 % less rate." in advise(
-        summary
+    # Opus over MP3 needs a quarter more rate, between nothing and twice; so MP3 over Opus needs a fifth less.
+    rate = {"bd_rate": 25.0, "bd_rate_low": 0.0, "bd_rate_high": 100.0}
+    metric = {"bd_metric": -3.0, "bd_metric_low": -4.5, "bd_metric_high": -1.0}
+    edit(summary, "bd", lambda row: row | rate | metric | {"ahead": "mp3"})
+    assert "MP3 is ahead: of Opus by +3.0 [+1.0, +4.5] points, 20.0 [0.0, 50.0] % less rate." in advise(summary)
+
+
+def test_a_codec_comes_out_ahead_of_all_others_only_if_it_is_ahead_of_each(tmp_path: Path) -> None:
+    summary = Synthetic("classification", "image").write(tmp_path / "pictures")
+    assert "comes out ahead" not in advise(summary)  # HEVC could not be compared
+    shown = {
+        "bd_metric": 2.0,
+        "bd_metric_low": 1.0,
+        "bd_metric_high": 3.0,
+        "p": 0.001,
+        "p_holm": 0.004,
+        "ahead": "hevc",
+    }
+    edit(summary, "bd", lambda row: row | (shown if "hevc" in (row["codec_a"], row["codec_b"]) else {}))
+    text = advise(summary)
+    assert "HEVC comes out ahead of all others: of H.264 by" in text
+    assert "WebP is ahead: of JPEG by" in text
+    edit(
+        summary, "bd", lambda row: row | ({"ahead": ""} if (row["codec_a"], row["codec_b"]) == ("jpeg", "hevc") else {})
     )
+    text = advise(summary)
+    assert "HEVC is ahead: of" in text and "comes out ahead" not in text and "HEVC and JPEG (+2.0" in text
 
 
 def test_every_number_in_the_text_stands_in_the_tables(digits: Path) -> None:

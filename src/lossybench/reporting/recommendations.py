@@ -13,7 +13,7 @@ import pandas as pd
 from lossybench.artifacts import publish
 from lossybench.conditions import ORIGINAL
 from lossybench.errors import visible
-from lossybench.reporting.attack_page import defences
+from lossybench.reporting.attack_page import STATUSES, defences, scope
 from lossybench.reporting.summary import (
     ACCEPTED,
     BEST,
@@ -461,41 +461,65 @@ def _items(tables: Summary) -> int:
 
 
 def _equal_rate_text(tables: Summary) -> str:
-    """The codec that wins most of its Bjontegaard comparisons, for each architecture."""
+    """Which codecs are shown to be ahead of which at equal rate, for each architecture trained on originals."""
     rows = where(tables.bd, regime=ORIGINAL)
     if rows.empty:
         return ""
-    lines = []
-    for arch in tables.archs:
-        here = where(rows, arch=arch)
-        if not here.empty and not tables.has_reference(arch, ORIGINAL):
+    metric = METRIC_TITLES[tables.primary]
+    lines = [
+        f"**Which codec at equal rate{_for_few(tables)}.** A codec is ahead of another where it is shown to have more"
+        f" {metric} at equal rate, corrected for the number of pairs. Given are points of {metric} at equal rate, and"
+        f" rate at equal {metric}, each with its 95 % interval: Bjontegaard averages over what both codecs reach.",
+        "",
+    ]
+    for arch in rows["arch"].unique():
+        if not tables.has_reference(arch, ORIGINAL):
             lines.append(f"- {arch}: {NO_REFERENCE}, so that no codec can come out ahead.")
             continue
-        # Each pair from both sides, so that every codec is `codec_b`. A ratio of rates inverts; a gap changes sign.
-        swapped = here.rename(columns={"codec_a": "codec_b", "codec_b": "codec_a"})
-        inverse = 100 * (1 / (1 + swapped["bd_rate"] / 100) - 1)
-        both = pd.concat([here, swapped.assign(bd_metric=-swapped["bd_metric"], bd_rate=inverse)])
-        both = both.dropna(subset="bd_metric").sort_values(["codec_b", "codec_a"])
-        if both.empty:
-            lines.append(f"- {arch}: no two codecs could be compared ({'; '.join(sorted(set(here['status'])))}).")
-            continue
-        wins = (both["bd_metric"] > 0).groupby(both["codec_b"]).sum()
-        best = str(wins.idxmax())
-        gaps = [f"{tables.title(row['codec_a'])} {_gap(row)}" for _, row in where(both, codec_b=best).iterrows()]
-        lines.append(f"- {arch}: {tables.title(best)} comes out ahead most often; against {'; '.join(gaps)}.")
-    start = (
-        f"**Which codec at equal rate.** Points of {METRIC_TITLES[tables.primary]} at equal rate, and rate at equal"
-        f" {METRIC_TITLES[tables.primary]}: Bjontegaard averages over the rates that both codecs reach. They have no"
-        " intervals, so do not rely on small differences."
-    )
-    return "\n".join([start, "", *lines])
+        holds = tables.models(arch=arch, regime=ORIGINAL, baseline=OWN)
+        lines.append(f"- {arch} ({holds}): {' '.join(_ranking(tables, where(rows, arch=arch)))}")
+    return "\n".join(lines)
+
+
+def _ranking(tables: Summary, rows: pd.DataFrame) -> Iterator[str]:
+    """Sentences on the pairs of codecs of one model. rows: of the table `bd`."""
+    others = len(set(rows["codec_a"]) | set(rows["codec_b"])) - 1
+    compared = rows[rows["p"].notna()]
+    for codec in sorted(set(compared["ahead"]) - {""}):
+        turned = where(compared, ahead=codec, codec_a=codec).rename(columns=_TURNED)
+        gaps, ratios = ([f"{name}{end}" for end in ("", "_low", "_high")] for name in ("bd_metric", "bd_rate"))
+        turned[gaps] = -turned[gaps]
+        turned[ratios] = 100 * (1 / (1 + turned[ratios] / 100) - 1)
+        beaten = pd.concat([where(compared, ahead=codec, codec_b=codec), turned]).sort_values("codec_a")
+        much = "comes out ahead of all others" if len(beaten) == others > 1 else "is ahead"
+        each = [f"of {tables.title(row['codec_a'])} by {_gap(row)}" for _, row in beaten.iterrows()]
+        yield f"{tables.title(codec)} {much}: {'; '.join(each)}."
+    for start, left in (("Not told apart", where(compared, ahead="")), ("Not compared", rows[rows["p"].isna()])):
+        each = [
+            f"{tables.title(row['codec_b'])} and {tables.title(row['codec_a'])}"
+            f" ({row['status'] if pd.isna(row['p']) else _gap(row)})"
+            for _, row in left.iterrows()
+        ]
+        if each:
+            yield f"{start}: {'; '.join(each)}."
+
+
+# How the columns of `bd` are called that are seen from the other codec of the pair.
+_TURNED = {"codec_a": "codec_b", "codec_b": "codec_a", "bd_metric_low": "bd_metric_high"}
+_TURNED |= {"bd_metric_high": "bd_metric_low", "bd_rate_low": "bd_rate_high", "bd_rate_high": "bd_rate_low"}
 
 
 def _gap(row: pd.Series) -> str:
-    metric = f"{points(row['bd_metric'] / 100)} points"
-    if pd.isna(row["bd_rate"]):
-        return metric
-    return f"{metric}, {abs(row['bd_rate']):.1f} % {'less' if row['bd_rate'] < 0 else 'more'} rate"
+    """What codec_b of a row of `bd` has over codec_a: "+1.2 [+0.3, +2.0] points, 12.0 [4.0, 19.0] % less rate"."""
+    low, high = (row[f"bd_metric_{end}"] / 100 for end in ("low", "high"))
+    text = f"{points(row['bd_metric'] / 100)} {interval(low, high)} points"
+    if pd.isna(row["bd_rate_low"]):
+        return text
+    bounds = [row["bd_rate_low"], row["bd_rate_high"]]
+    less = row["bd_rate"] < 0
+    low, high = (-bounds[1], -bounds[0]) if less else bounds
+    low, high = (f"{round(each, 1) + 0.0:.1f}".replace("-", "−") for each in (low, high))
+    return f"{text}, {abs(row['bd_rate']):.1f} [{low}, {high}] % {'less' if less else 'more'} rate"
 
 
 def _training_text(tables: Summary) -> str:
@@ -617,8 +641,8 @@ def _attack_text(tables: Summary) -> str:
     lines = [
         f"**Under attack** ({_size(tables)}; the worst case per item over all attacks tried). Robust"
         f" {METRIC_TITLES[tables.primary]} without a codec: {_listed(left or ['not tested'])}. What a codec in front of"
-        f" the model buys (points{what}, 95 % interval), at the level that helps most against the attacker who ignores"
-        " it, which flatters it:",
+        f" the model buys (points{what}, 95 % interval, of {scope(tables)}), at the level that helps most against the"
+        " attacker who ignores it, which flatters it:",
         "",
         *(f"- {says}" for says in _defences(tables)),
     ]
@@ -641,8 +665,7 @@ def _size(tables: Summary) -> str:
 
 def _reliability_text(tables: Summary) -> str:
     counts = tables.gates["status"].value_counts()
-    words = {"pass": "passed", "fail": "failed", "not applicable": "not applicable"}
-    listed = [f"{counts[status]} {word}" for status, word in words.items() if status in counts]
+    listed = [f"{counts[status]} {words}" for status, words in STATUSES.items() if status in counts]
     text = f"Checks of the attacks: {_listed(listed)}." if listed else "No checks of the attacks were made."
     failed = where(tables.gates, status="fail")
     if failed.empty:

@@ -101,6 +101,16 @@ class Summary:
         return {name: value for name, value in settings.items() if isinstance(value, (int, float, str))}
 
     @property
+    def attacked(self) -> dict[str, Any]:
+        """What was attacked: the number of `items`, of `groups` by factor, and the factor with too `few` groups."""
+        return read_meta(self.folder / "gates.parquet")["attacked"]
+
+    @property
+    def defence_margin(self) -> float:
+        """The least gain under attack that counts as a defence, in (0, 1)."""
+        return float(read_meta(self.folder / "gates.parquet")["settings"]["defence_margin"]) / 100
+
+    @property
     def robust(self) -> tuple[str, str, str]:
         """The columns of `attacks` with the measure on clean items, on clean items behind the codec, under attack."""
         if self.kind == "detection":
@@ -327,15 +337,17 @@ def needed(row: pd.Series) -> str:
 def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     """One row for all seeds of each model, attack and condition of `attacks`.
 
-    A figure becomes its mean over the seeds, an interval the hull of theirs, which errs on the wide side, and a row is
-    unreliable if that of any seed is.
+    A figure becomes its mean over the seeds, and an interval the hull of theirs. The hull is at least as sure of the
+    mean over these models as each interval is of its own model, because the mean lies beyond an end of it only if the
+    true figure of the model that is furthest out does. It says nothing of models with other seeds. A row is unreliable
+    if that of any seed is.
     """
     keys = ["arch", "regime", "codec", "level", "attack", "norm", "epsilon", "goal", "tier", "main"]
 
     def how(column: str) -> Any:
         if column == "unreliable":
             return "any"
-        if column == "reason":
+        if column in ("reason", "unchecked"):
             return lambda each: "; ".join(dict.fromkeys(reason for reason in each if reason))
         return "min" if column.endswith("_low") else "max" if column.endswith("_high") else "mean"
 
