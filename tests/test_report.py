@@ -67,8 +67,7 @@ class Synthetic:
         self.kind, self.medium, self.archs = kind, medium, ARCHS[:archs]
         self.primary = "map50" if kind == "detection" else "accuracy"
         self.codecs, self.attacked = BY_MEDIUM[medium], attacked
-        self.meta = {"settings": {"defence_margin": 10}, "attacked": {"items": N, "groups": {}, "few": None}}
-        self.meta |= meta or {}
+        self.meta = meta or {}
         self.regimes = ["original"] + ["mixed"] * mixed
         self.models = [*itertools.product(self.archs, self.regimes), *[(ARCHS[0], "adversarial")] * adversarial]
         self.rng = np.random.default_rng(7)
@@ -83,9 +82,11 @@ class Synthetic:
 
     def write(self, folder: Path) -> Path:
         """Write all tables; columns left out are null."""
+        meta = {"attacked": {"items": N, "groups": {}, "few": None}} | self.meta
+        meta["settings"] = {"defence_margin": 10} | self.meta.get("settings", {})
         for name, rows in self.tables.items():
             columns = tables.SCHEMAS[name].names
-            tables.write(folder, name, [{c: row.get(c) for c in columns} for row in rows], self.meta)
+            tables.write(folder, name, [{c: row.get(c) for c in columns} for row in rows], meta)
         return folder
 
     def levels(self, codec: str) -> list[tuple[int, float]]:
