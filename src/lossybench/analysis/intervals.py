@@ -369,7 +369,7 @@ def lean(shares: np.ndarray, sizes: np.ndarray, typical: float) -> np.ndarray:
 
 
 def trials_of_mean(shares: np.ndarray, sizes: np.ndarray, variance: float) -> tuple[float, float]:
-    """How many items have a share as uncertain as the mean over classes of their `shares`, small ones leaning on others.
+    """How many items have a share as uncertain as the mean of the classes' `shares`, small ones leaning on the others.
 
     sizes: the items of each class. variance: of the mean, by resamples, which see no uncertainty in small classes.
     Returns the number, and how many items each item of a class counts for: 1, or more where the variance is less than
