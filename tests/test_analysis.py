@@ -1,19 +1,16 @@
-"""Intervals, verdicts and rate curves against published figures, other libraries and simulations."""
+"""Intervals and verdicts against published figures, other libraries and simulations."""
 
 import functools
 import math
 
-import bjontegaard
 import numpy as np
 import pytest
 from scipy import optimize, stats
-from scipy.interpolate import Akima1DInterpolator
 from statsmodels.stats.contingency_tables import mcnemar
 
 from lossybench.analysis import intervals
 from lossybench.analysis.comparisons import BEST, Primary, best_reference, paired, reference, to_baseline
 from lossybench.analysis.intervals import Estimate, Interval, of_samples, seed_variance, share, tails, tango, wilson
-from lossybench.analysis.rate_curves import bjontegaard_delta
 from lossybench.analysis.sampling import Sampling
 from lossybench.analysis.verdicts import Missing, fixed_sequence, missing, verdict
 from lossybench.chance import above_chance, chance, lower_bound
@@ -332,56 +329,3 @@ def test_of_studies_that_follow_the_advice_most_are_settled():
             low, high = tango(*again, advice.high, 1.6448536)
             settled.append(low > -0.02 or high < -0.02)
         assert len(settled) > 200 and np.mean(settled) > 0.75
-
-
-RATES = np.array([0.2, 0.35, 0.6, 1.0, 1.7, 3.0])
-VALUES = np.array([0.55, 0.70, 0.80, 0.86, 0.90, 0.91])
-
-
-def test_bd_of_known_curves():
-    cheaper = bjontegaard_delta(RATES, VALUES, 0.8 * RATES, VALUES)
-    assert cheaper["status"] == "ok"
-    assert cheaper["bd_rate"] == pytest.approx(-20)
-    assert (cheaper["overlap_low"], cheaper["overlap_high"]) == (0.55, 0.91)
-    assert (cheaper["rate_low"], cheaper["rate_high"]) == pytest.approx((0.2, 2.4))
-    better = bjontegaard_delta(RATES[::-1], VALUES[::-1], RATES, VALUES + 0.02)
-    assert better["bd_metric"] == pytest.approx(2) and better["bd_rate"] < 0
-
-
-def test_bd_package_readme_example():
-    # The four-point example of the package's README, doubled to eight points that lie on its own Akima curves.
-    rate_a, psnr_a = [9487.76, 4593.60, 2486.44, 1358.24], [40.037, 38.615, 36.845, 34.851]
-    rate_b, psnr_b = [9787.80, 4469.00, 2451.52, 1356.24], [40.121, 38.651, 36.970, 34.987]
-    packaged = bjontegaard.bd_rate(rate_a, psnr_a, rate_b, psnr_b, method="akima")
-    dense = []
-    for rate, psnr in ((rate_a, psnr_a), (rate_b, psnr_b)):
-        curve = Akima1DInterpolator(psnr[::-1], np.log10(rate[::-1]))
-        points = np.linspace(min(psnr), max(psnr), 8)
-        dense += [10 ** curve(points), points / 100]
-    assert bjontegaard_delta(*dense)["bd_rate"] == pytest.approx(packaged, abs=0.05)
-
-
-def test_bd_pools_dips_and_merges_equal_rates():
-    dip = VALUES.copy()
-    dip[[3, 4]] = dip[[4, 3]]
-    got = bjontegaard_delta(RATES, dip, RATES, dip)
-    assert (got["bd_rate"], got["bd_metric"], got["status"]) == (pytest.approx(0), pytest.approx(0), "ok")
-    twice = bjontegaard_delta(np.append(RATES, RATES[2]), np.append(VALUES, VALUES[2]), RATES, VALUES)
-    assert (twice["bd_rate"], twice["bd_metric"]) == (pytest.approx(0), pytest.approx(0))
-
-
-def test_bd_refuses():
-    apart = bjontegaard_delta(RATES, VALUES, 100 * RATES, VALUES)
-    assert (
-        apart["bd_metric"] is None
-        and apart["bd_rate"] == pytest.approx(9900)
-        and "rates do not overlap" in apart["status"]
-    )
-    above = bjontegaard_delta(RATES, VALUES / 2, RATES, VALUES)
-    assert above["bd_rate"] is None and above["bd_metric"] > 0 and "no metric value" in above["status"]
-    flat = bjontegaard_delta(RATES, VALUES / 100 + 0.9, RATES, VALUES / 100 + 0.9)
-    assert flat["bd_rate"] is None and "too flat" in flat["status"]
-    noise = bjontegaard_delta(RATES, VALUES[::-1].copy(), RATES, VALUES)
-    assert noise["bd_rate"] is None
-    few = bjontegaard_delta(RATES[:5], VALUES[:5], RATES, VALUES)
-    assert few["bd_rate"] is None and few["bd_metric"] is None and "only 5 levels" in few["status"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lossybench.analysis import tables
+from lossybench.analysis.outcomes import read_task
 from lossybench.artifacts import (
     CLASSIFICATION_OUTCOMES,
     COMPRESSED,
@@ -97,7 +98,7 @@ class Study:
 
     def summary(self):
         out = self.folder / "summary"
-        aggregate(self.data, self.compressed, self.outcomes, SETTINGS, out)
+        aggregate([self.data], self.compressed, self.outcomes, SETTINGS, out)
         return {name: read_table(out / f"{name}.parquet").to_pandas() for name in tables.SCHEMAS}
 
 
@@ -139,6 +140,12 @@ def test_classification_study(tmp_path):
     assert conditions["strength"].to_dict() == {("original", 0): 0, ("jpeg", 90): 1, ("jpeg", 50): 2, ("jpeg", 10): 3}
     assert conditions.loc[("original", 0), "psnr"] == np.inf
     metrics = summary["metrics"]
+    assert metrics.groupby("class")["support"].unique().map(list).to_dict() == {
+        "": [400],
+        "a": [134],
+        "b": [133],
+        "c": [133],
+    }
     assert set(metrics["seed"]) == {-1, 0, 1} and metrics.notna().all(axis=None)
     assert ((metrics["low"] <= metrics["value"]) & (metrics["value"] <= metrics["high"])).all()
 
@@ -224,6 +231,18 @@ def test_one_class_is_no_task_that_a_model_could_fail_at(tmp_path):
     assert set(limits["verdict"]) == {"no reference"} and (limits["chance"] == 1).all()
 
 
+def test_rare_classes_are_named_with_their_test_items(tmp_path):
+    """In detection all 9 objects are of class a, and items are 9."""
+    for kind, rare in (
+        ("classification", [["a", 3], ["b", 3], ["c", 3]]),
+        ("detection", [["a", 9], ["b", 0], ["c", 0]]),
+    ):
+        study = Study(tmp_path / kind, n=9, kind=kind)
+        metrics = study.model(wrong()).summary()["metrics"]
+        assert read_meta(tmp_path / kind / "summary" / "metrics.parquet")["rare"] == rare
+        assert metrics.groupby("class")["support"].first().to_dict() == {"": 9} | {name: n for name, n in rare if n}
+
+
 def test_detection_study(tmp_path):
     summary = Study(tmp_path, n=200, kind="detection").model(wrong(jpeg50=0.06)).summary()
     differences = summary["differences"].query("baseline == 'own'").set_index(["codec", "level"])
@@ -247,6 +266,36 @@ def test_same_seed_same_bytes(tmp_path):
     assert set(first) == {f"{name}.{kind}" for name in tables.SCHEMAS for kind in ("parquet", "csv")}
 
 
+def looked(path: Path, first: set[str]) -> list[Path]:
+    """The table in two: the rows of the `first` items, and the others, as two looks leave them."""
+    table, meta = read_table(path), read_meta(path)
+    parts = [path.with_name(f"look{look}_{path.name}") for look in (1, 2)]
+    for part in parts:
+        chosen = [row for row in table.to_pylist() if (row["id"] in first) == (part == parts[0])]
+        card = {"title": "toy", "groups": f"{len(chosen)} of them"}
+        write_table(part, table.schema, chosen, meta | {"card": card} if path.name == "data.parquet" else meta)
+    return parts
+
+
+@pytest.mark.parametrize("kind", ["classification", "detection"])
+def test_tables_of_two_looks_count_as_one(tmp_path, kind):
+    study = Study(tmp_path, n=60, kind=kind)
+    study.model(wrong(), seed=0).model(wrong(jpeg10=0.2), seed=1)
+    whole = study.summary()
+    first = {*study.ids[:25], "other"}
+    parts = [[part for path in paths for part in looked(path, first)] for paths in (study.compressed, study.outcomes)]
+    data = looked(study.data, first)
+    aggregate(data, *parts, SETTINGS, tmp_path / "looks")
+    for name, table in whole.items():
+        assert read_table(tmp_path / f"looks/{name}.parquet").to_pandas().equals(table), name
+    card = read_meta(tmp_path / "looks/limits.parquet")["card"]
+    assert card == {"title": "toy", "groups": "look 1: 26 of them; look 2: 35 of them"}
+    with pytest.raises(LossyBenchError, match=r"look2_data\.parquet: item 'item25' is in the split test twice"):
+        aggregate([*data, data[1]], *parts, SETTINGS, tmp_path / "twice")
+    with pytest.raises(LossyBenchError, match=r"look1_original\.parquet: level 0 holds 25 items \(lacks 'item25'\)"):
+        aggregate(data, parts[0], parts[1][::2], SETTINGS, tmp_path / "lacking")
+
+
 def test_refusals_name_the_file(tmp_path):
     def refused(folder, match, **how):
         study = Study(tmp_path / folder, n=20)
@@ -266,6 +315,46 @@ def test_refusals_name_the_file(tmp_path):
         study.summary()
 
 
+def test_groups_of_the_test_items_are_numbered_factor_by_factor(tmp_path):
+    study = Study(tmp_path, n=0)
+
+    def test_set(groups):
+        made = [(f"i{n}", "train" if n % 3 == 0 else "test", of) for n, of in enumerate(groups)]
+        rows = [study.row(DATA, id=id, split=split, label=0, groups=of, boxes=[]) for id, split, of in made]
+        write_table(study.data, DATA, rows, read_meta(study.data))
+        return read_task([study.data])
+
+    found = test_set([{"voice": f"v{n % 5}", "room": "ab"[n % 2]} for n in range(30)])
+    assert list(found.groups) == ["voice", "room"] and len(found.ids) == 20
+    for factor, of in (("voice", 5), ("room", 2)):
+        numbers = [int(id[1:]) % of for id in found.ids]
+        codes = found.groups[factor]
+        assert sorted(set(codes)) == list(range(of)) and len(codes) == 20
+        same = np.equal.outer(codes, codes)
+        assert (same == np.equal.outer(numbers, numbers)).all()
+    assert test_set([{}] * 6).groups == {}
+    with pytest.raises(LossyBenchError, match=r"data\.parquet: its items differ in what they may share"):
+        test_set([{"voice": "a"}] * 4 + [{}])
+
+
 def test_classification_needs_no_torch():
     code = "import sys, lossybench.stages.aggregate; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_codec_that_gets_more_items_wrong_at_equal_rate_is_behind(tmp_path, monkeypatch, seeds):
+    levels = [5.0, 10.0, 20.0, 40.0, 60.0, 90.0]
+    monkeypatch.setitem(LEVELS, "jpeg", levels)
+    monkeypatch.setitem(LEVELS, "webp", levels)
+    study = Study(tmp_path)
+    of_jpeg = dict(zip(levels, (0.5, 0.3, 0.2, 0.1, 0.06, 0.05), strict=True))
+    shares = {("original", 0.0): 0.05} | {("jpeg", level): share for level, share in of_jpeg.items()}
+    shares |= {("webp", level): share + 0.05 for level, share in of_jpeg.items()}
+    for seed in range(seeds):
+        study.model(shares, seed=seed)
+    (row,) = study.summary()["bd"].to_dict("records")
+    assert (row["codec_a"], row["codec_b"], row["seeds"], row["status"]) == ("jpeg", "webp", seeds, "ok")
+    assert row["bd_metric"] == pytest.approx(-5) and row["bd_metric_low"] < -5 < row["bd_metric_high"] < 0
+    assert row["bd_rate_low"] > 0 and row["p_holm"] == row["p"] < 1e-4 and row["ahead"] == "jpeg"
+    assert (row["rate_low"], row["rate_high"]) == pytest.approx((1.5, 10))

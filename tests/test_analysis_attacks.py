@@ -6,14 +6,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from benchmarks import attacked
+from scipy.stats import norm
 
 from lossybench.analysis import tables
+from lossybench.analysis.outcomes import TestSet
 from lossybench.analysis.robustness import attack_rows
 from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, write_table
 from lossybench.errors import LossyBenchError
 
 STRENGTHS = {("original", 0.0): 0, ("jpeg", 10.0): 1}
-SETTINGS = {"bootstrap": 400, "seed": 0}
+SETTINGS = {"defence_margin": 10}
+META = {"arch": "net", "regime": "original", "seed": 0, "codec": "original"}
+IDS = [f"item{i}" for i in range(400)]
+
+
+def split_of(kind="classification", **groups):
+    """The test split that attacked items are of. groups: factor -> the group of each of IDS."""
+    nothing, index = np.zeros(len(IDS), int), {factor: np.array(of) for factor, of in groups.items()}
+    return TestSet("task", "image", kind, list("abcd"), IDS, nothing, index, Path("data.parquet"))
 
 
 def rows(after, before=None, clean=None, clean_after=None, *, tier="T0", level=0.0, goal="untargeted", **more):
@@ -57,14 +68,14 @@ def beats(count, n=100):
     return [1] * count + [0] * (n - count)
 
 
-def tables_of(folder: Path, bare, jpeg=(), schema=ATTACKS, kind="classification"):
+def tables_of(folder: Path, bare, jpeg=(), schema=ATTACKS, kind="classification", **groups):
     paths = []
     for codec, content in (("jpeg", jpeg), ("original", bare)):
         if content:
             path = folder / f"{codec}.parquet"
-            write_table(path, schema, content, {"arch": "net", "regime": "original", "seed": 0, "codec": codec})
+            write_table(path, schema, content, META | {"codec": codec})
             paths.append(path)
-    attacks, gates = attack_rows(paths, STRENGTHS, classes=4, kind=kind, settings=SETTINGS)
+    attacks, gates, _ = attack_rows(paths, STRENGTHS, split_of(kind, **groups), SETTINGS)
     for found, name in ((attacks, "attacks"), (gates, "gates")):
         assert all(set(row) == set(tables.SCHEMAS[name].names) for row in found)
     return attacks, {(gate["codec"], gate["gate"]): gate for gate in gates}
@@ -223,8 +234,8 @@ def test_adaptive_weaker_than_oblivious_is_unreliable(tmp_path):
 
 
 def test_adaptive_equal_in_number_but_not_per_item_shows_its_violations(tmp_path):
-    jpeg = behind([1, 1, 0, 0]) + behind([0, 1, 1, 0], tier="T3-EoT")
-    _, gates = tables_of(tmp_path, rows([1, 1, 1, 1]), jpeg)
+    jpeg = behind(beats(50)) + behind([0, *beats(50, 99)], tier="T3-EoT")
+    _, gates = tables_of(tmp_path, rows(beats(100)), jpeg)
     gate = gates["jpeg", "adaptive beats oblivious"]
     assert (gate["status"], gate["figure"]) == ("pass", 1)
 
@@ -238,8 +249,9 @@ def test_items_that_stand_in_do_not_hide_a_weak_adaptive_attack(tmp_path):
     assert gates["jpeg", "adaptive beats oblivious"]["status"] == "fail"
     assert marked(attacks, "adaptive") == {("T2", "pgd")}
     through[0]["own"] = True
-    _, gates = tables_of(tmp_path, bare, oblivious + through)
-    assert gates["jpeg", "adaptive beats oblivious"]["status"] == "pass"
+    attacks, gates = tables_of(tmp_path, bare, oblivious + through)
+    assert gates["jpeg", "adaptive beats oblivious"]["status"] == "too few items"
+    assert not marked(attacks, "adaptive")
 
 
 def test_white_box_must_reach_chance_and_doubt_carries_over_to_its_items_behind_a_codec(tmp_path):
@@ -359,10 +371,10 @@ def test_few_items_may_fall_to_the_attack_on_the_scores_alone(tmp_path, alone, s
     assert worst["unreliable"] == (status == "fail")
 
 
-def test_one_item_is_let_pass_however_few_there_are(tmp_path):
+def test_one_item_fails_nothing_however_few_there_are(tmp_path):
     square = rows(beats(9, 10), attack="square", tier="T4", own=[i >= 8 for i in range(10)])
     _, gates = tables_of(tmp_path, rows(beats(8, 10)) + square)
-    assert gates["original", "white-box beats black-box"]["status"] == "pass"
+    assert gates["original", "white-box beats black-box"]["status"] == "too few items"
 
 
 def test_noise_must_beat_less_than_the_attack(tmp_path):
@@ -403,7 +415,11 @@ def test_an_item_without_any_gradient_marks_all_that_follow_it(tmp_path):
     assert (gate["status"], gate["figure"]) == ("fail", pytest.approx(0.2))
     assert marked(attacks, "gradients are not zero", "original") == {("T0", "pgd"), ("T0", "apgd")}
     bare[1]["zero_gradient"] = 0.999
-    assert tables_of(tmp_path, bare)[1]["original", "gradients are not zero"]["status"] == "pass"
+    assert tables_of(tmp_path, bare)[1]["original", "gradients are not zero"]["status"] == "too few items"
+    # None of n shows that less than 10 points are affected if z^2/(n + z^2) is below that, so from 35 items on.
+    for n, status in ((34, "too few items"), (35, "pass")):
+        _, gates = tables_of(tmp_path, rows(beats(n, n), zero_gradient=0.5))
+        assert gates["original", "gradients are not zero"]["status"] == status
     _, gates = tables_of(tmp_path, rows([1]))
     assert gates["original", "gradients are not zero"]["status"] == "not applicable"
 
@@ -417,9 +433,9 @@ def test_refuses_differing_items_and_unknown_levels(tmp_path):
         tables_of(tmp_path, rows([1, 1]) + rows([1, 1, 1], goal="targeted"))
     with pytest.raises(LossyBenchError, match="item item0 has no after"):
         tables_of(tmp_path, rows([None, 1], before=[1, 1]))
-    write_table(tmp_path / "empty.parquet", ATTACKS, [], {"arch": "net", "regime": "original", "seed": 0, "codec": "x"})
+    write_table(tmp_path / "empty.parquet", ATTACKS, [], META)
     with pytest.raises(LossyBenchError, match=r"empty\.parquet: holds nothing"):
-        attack_rows([tmp_path / "empty.parquet"], STRENGTHS, 4, "classification", SETTINGS)
+        attack_rows([tmp_path / "empty.parquet"], STRENGTHS, split_of(), SETTINGS)
 
 
 # Detection.
@@ -476,4 +492,85 @@ def test_a_detectors_gain_has_an_interval_even_if_no_picture_differs(tmp_path):
         tmp_path, bare, pictures([[0, 0]] * 12, level=10.0), schema=DETECTION_ATTACKS, kind="detection"
     )
     row = pick(attacks, codec="jpeg", attack="pgd")
-    assert row["gain"] == 1 and 0.7 < row["gain_low"] < 0.8 and row["gain_high"] == 1
+    z = norm.ppf(0.975)  # Tango's bound when all of n pairs are won, if pictures were single objects
+    assert row["gain"] == 1 and (12 - z**2) / (12 + z**2) < row["gain_low"] < 1 - z**2 / (12 + z**2)
+    assert row["gain_high"] == 1
+
+
+# What too few items show.
+
+
+@pytest.mark.parametrize("n", [12, 24, 40, 100, 400])
+def test_a_codec_that_leaves_the_margin_is_seldom_called_no_defence(n):
+    """At most 5 % of studies, whether the gain or what is right beyond chance is what ends at the margin; and a codec
+    that leaves nothing seldom helps."""
+    for left, wrong in ((0.1, "no defence"), (0.0, "helps")):
+        said = [attacked.verdict(each) for kept in attacked.KEPT for each in attacked.studies(n, left, kept, 100)]
+        assert np.mean([each == wrong for each in said]) <= 0.05
+        if n == 12:
+            assert np.mean([each == "too few" for each in said]) > 0.9
+        if n == 400:
+            assert np.mean([each == {0.1: "helps", 0.0: "no defence"}[left] for each in said]) > 0.9
+
+
+@pytest.mark.parametrize("name", ["white-box reaches chance", "gradients are not zero", *attacked.COMPARED])
+def test_a_check_passes_good_attacks_and_none_that_few_items_cannot_show_to_be_good(name):
+    rng = np.random.default_rng(1)
+
+    def passed(case, n):
+        return np.mean([attacked.checked(name, case, n, rng) == "pass" for _ in range(30)])
+
+    assert passed("healthy", 100) > 0.7 and passed("poorer by 10 points", 12) == passed("poorer by 20 points", 40) == 0
+
+
+@pytest.mark.parametrize("kind", ["items alone", "4 items a voice", "objects of a picture"])
+def test_intervals_of_shares_and_gains_cover(kind):
+    for rates in ((0.3, 0.1), (0.6, 0.2)):
+        assert min(attacked.coverage(kind, 100, *rates, 300)) >= 91  # of 93 to 97, by 300 studies
+
+
+def test_twelve_items_of_which_a_third_is_right_never_reach_chance(tmp_path):
+    _, gates = tables_of(tmp_path, rows(beats(8, 12)))
+    assert gates["original", "white-box reaches chance"]["status"] == "too few items"
+    attacks, gates = tables_of(tmp_path, rows(beats(80)))  # Wilson: 20 % [13, 29], and chance is 25 %
+    assert gates["original", "white-box reaches chance"]["status"] == "pass"
+    assert {row["unchecked"] for row in attacks} == {""}
+
+
+def test_what_is_not_checked_is_named_beside_the_attack_and_its_worst_case(tmp_path):
+    """Of 30 items, 10 points more may fall to the oblivious attack although none of them does."""
+    jpeg = behind(beats(20, 30)) + behind(beats(20, 30), tier="T2")
+    attacks, gates = tables_of(tmp_path, rows(beats(30, 30)), jpeg)
+    assert gates["jpeg", "adaptive beats oblivious"]["status"] == "too few items"
+    assert "adaptive beats oblivious" in pick(attacks, codec="jpeg", attack="pgd", tier="T2")["unchecked"]
+    assert "adaptive beats oblivious" in pick(attacks, codec="jpeg", attack="worst", tier="all")["unchecked"]
+    assert not any(row["unreliable"] for row in attacks)
+    # Where the stronger attack beats far more, 12 items show that it is not the weaker one.
+    jpeg = behind(beats(2, 12)) + behind(beats(12, 12), tier="T2")
+    attacks, gates = tables_of(tmp_path, rows(beats(12, 12)), jpeg)
+    assert gates["jpeg", "adaptive beats oblivious"]["status"] == "pass"
+    # What the bare model's checks could not see holds for its items behind the codec, too.
+    bare = rows(beats(8, 12))
+    oblivious = pick(tables_of(tmp_path, bare, behind(beats(8, 12)))[0], codec="jpeg", attack="worst", tier="T0")
+    assert oblivious["unchecked"] == "on the bare model white-box reaches chance"
+
+
+def test_items_that_share_a_voice_count_for_less(tmp_path):
+    found, voices = [1] * 50 + [0] * 50, [i // 4 for i in range(400)]  # whole voices fall
+    alone = pick(tables_of(tmp_path, rows(found))[0], attack="pgd")
+    shared = pick(tables_of(tmp_path, rows(found), voice=voices)[0], attack="pgd")
+    width = {name: row["robust_after_high"] - row["robust_after_low"] for name, row in (("1", alone), ("4", shared))}
+    assert width["4"] > 1.8 * width["1"]  # 25 independent draws instead of 100
+
+
+def test_items_of_few_groups_are_named(tmp_path):
+    write_table(tmp_path / "original.parquet", ATTACKS, rows(beats(40)), META)
+    for per_voice, groups, few in ((50, {"voice": 2}, ("voice", 2)), (4, {"voice": 25}, None), (1, {}, None)):
+        task = split_of(voice=[i // per_voice for i in range(400)])
+        found = attack_rows([tmp_path / "original.parquet"], STRENGTHS, task, SETTINGS)[2]
+        assert found == {"items": 100, "groups": groups, "few": few}
+
+
+def test_refuses_attacked_items_that_are_not_tested(tmp_path):
+    with pytest.raises(LossyBenchError, match=r"original\.parquet: item item400 is not in the test split"):
+        tables_of(tmp_path, rows(beats(401, 401)))

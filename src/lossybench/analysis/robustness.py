@@ -9,14 +9,20 @@ What is reported is the worst case per item over everything that was tried with 
 1902.06705): the mean over items of the minimum over attacks, in the rows of the attack `worst`. Gain is robust accuracy
 behind the codec minus that of the bare model, on the same items.
 
-In detection the unit is the true object (`attacked_objects`), and the intervals resample items with all their objects.
+In detection the unit is the true object (`attacked_objects`), and the intervals take items for groups of objects.
 
-Several functions share these arguments. here: the attacks on one model at one level. codec: the codec in front of it.
+All intervals are of items, and of groups that items share, for the very model that was attacked: nothing is said of a
+model that is trained anew. A gate fails by what was seen on these items. It passes only if the 95 % interval of what it
+looks for ends below the margin, because few items show nothing of an attack that is poor; otherwise it has too few.
+
+Several functions share these arguments. of: a table of attacks. here: its attacks at one level. codec: the codec in
+front of the model.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -24,10 +30,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from lossybench.analysis import attacked_objects
-from lossybench.analysis.intervals import of_samples, paired, share
+from lossybench.analysis.intervals import Estimate, all_agree, paired, share
+from lossybench.analysis.outcomes import TestSet
 from lossybench.analysis.sampling import Sampling
+from lossybench.analysis.sampling import Units as Drawn
 from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, read_meta, read_table
 from lossybench.conditions import ORIGINAL, Condition, level_text
 from lossybench.errors import LossyBenchError
@@ -74,62 +83,81 @@ class Key(NamedTuple):
 
 
 Groups = dict[Key, pd.DataFrame]
+Bounds = tuple[float, float, float]  # a figure and its 95 % interval
 
 
 @dataclasses.dataclass(frozen=True)
 class Gate:
-    """One gate at one level. failed: the attacks whose rows it makes unreliable. figure: None if not applicable."""
+    """One gate at one level.
+
+    figure: None if not applicable. failed: the attacks whose rows it makes unreliable. unsure: the attacks of which too
+    few items say whether they are good enough.
+    """
 
     name: str
     figure: float | None
     note: str
     failed: Sequence[Key] = ()
+    unsure: Sequence[Key] = ()
 
     @property
     def status(self) -> str:
         """As in the table `gates`."""
-        return "not applicable" if self.figure is None else "fail" if self.failed else "pass"
+        if self.figure is None:
+            return "not applicable"
+        return "fail" if self.failed else "too few items" if self.unsure else "pass"
 
 
 @dataclasses.dataclass(frozen=True)
 class Units:
     """The units that each attack of a table attacked, and how sure a share of them is.
 
-    item: int (n,), the item of each unit. sampling: of the items, with all their units. objects: whether units are the
-    true objects of items; otherwise they are items.
+    item: int (n,), the item of each unit, from 0 on: items are units, and in detection the true objects of items are.
+    groups: factor -> int (n,), the group of each unit, from 0 on, of the factors that some items share. alpha: as of
+    `Sampling`.
     """
 
     item: np.ndarray
-    sampling: Sampling
-    objects: bool = False
+    groups: dict[str, np.ndarray]
+    alpha: float
 
-    def share(self, hits: np.ndarray, among: np.ndarray) -> tuple[float, float, float]:
-        """The share of `hits` in the units `among`, bool (n,) each, and its 95 % interval."""
-        if not self.objects:
-            chosen = np.flatnonzero(among)
-            found = share(hits[None, chosen], self.sampling.of(chosen))
-        else:
-            value = float((hits & among).sum() / among.sum())
-            found = of_samples(np.array([value]), self._samples(hits & among, among), self.sampling, limits=(0, 1))
-        return found.value, found.interval.low, found.interval.high
+    @functools.cached_property
+    def sampling(self) -> Sampling:
+        """Of all units."""
+        return self._sampling(np.arange(len(self.item)))
 
-    def difference(self, before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:
+    def _sampling(self, chosen: np.ndarray) -> Sampling:
+        """Of the units `chosen`, int (m,). Objects are drawn with their items, however few items there are."""
+        index = {name: np.unique(of[chosen], return_inverse=True)[1] for name, of in self.groups.items()}
+        sampling = Sampling.draw(len(chosen), index, 1, 0, self.alpha)  # score intervals need no resamples
+        items, item = np.unique(self.item[chosen], return_inverse=True)
+        if 1 < len(items) < len(chosen):
+            clusters = Drawn.draw("item", item, 1, 0)
+            sampling = dataclasses.replace(sampling, units=(*sampling.units, clusters))
+        return sampling
+
+    def share(self, hits: np.ndarray, among: np.ndarray | None = None) -> Bounds:
+        """The share of `hits` and its 95 % interval, in the units `among` or in all; bool (n,) each."""
+        if among is None:
+            return self._bounds(share(hits[None], self.sampling), self.item, 0.0)
+        return self._bounds(share(hits[None, among], self._sampling(np.flatnonzero(among))), self.item[among], 0.0)
+
+    def difference(self, before: np.ndarray, after: np.ndarray) -> Bounds:
         """The paired difference of two shares, after - before, of bool (n,) each, and its 95 % interval."""
-        if not self.objects:
-            found = paired(before[None], after[None], self.sampling)
-        else:
-            value = float(after.mean() - before.mean())
-            samples = self._samples(after.astype(float) - before, np.ones(len(before)))
-            found = of_samples(np.array([value]), samples, self.sampling, guard=True, limits=(-1, 1))
-        return found.value, found.interval.low, found.interval.high
+        return self._bounds(paired(before[None], after[None], self.sampling), self.item, -1.0)
 
-    def _samples(self, values: np.ndarray, among: np.ndarray) -> np.ndarray:
-        """Resampled means (1, units, resamples) of values (n,) over the units `among`; NaN where there are none."""
-        n = self.sampling.n
-        of_items = [np.bincount(self.item, each, minlength=n) for each in (values, among)]
-        with np.errstate(invalid="ignore"):
-            ratios = [unit.total(of_items[0]) / unit.total(of_items[1]) for unit in self.sampling.units]
-        return np.stack(ratios)[None]
+    def _bounds(self, found: Estimate, item: np.ndarray, least: float) -> Bounds:
+        """An estimate with its interval. item: of its units. least: that it can be.
+
+        Items whose objects all go together say no more than one object each would, and where none of them differs,
+        nothing shows whether they do: the interval then reaches as far as for so many single objects.
+        """
+        low, high = found.interval.low, found.interval.high
+        items = len(np.unique(item))
+        if items < len(item):
+            reach = all_agree(items, float(norm.ppf(1 - self.alpha / 2)))
+            low, high = min(low, max(found.value - reach, least)), max(high, min(found.value + reach, 1.0))
+        return found.value, low, high
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,31 +165,38 @@ class Attacked:
     """One table of attacks.
 
     groups: by attack and condition, indexed by unit. main: the study's main attack at its own budget, untargeted.
-    pictures: in detection the table's own rows, indexed by item; None in classification.
+    margin: in (0, 1), how much poorer an attack may be than a gate passes. pictures: in detection the table's own rows,
+    indexed by item; None in classification.
     """
 
     groups: Groups
     units: Units
     main: Key
+    margin: float
     pictures: Groups | None = None
 
     @classmethod
-    def read(cls, path: Path, kind: str, settings: dict[str, Any]) -> Attacked:
-        """Read the table `path` of artifacts.ATTACKS or, if `kind` is detection, DETECTION_ATTACKS.
+    def read(cls, path: Path, task: TestSet, settings: dict[str, Any]) -> Attacked:
+        """Read the table `path` of artifacts.ATTACKS or, in detection, of DETECTION_ATTACKS.
 
-        settings: bootstrap (number of resamples), seed. The main attack is that of the first row, because tables hold
-        the attacks in the study's order. Raises LossyBenchError for what `_groups` refuses.
+        task: the test items, of which some were attacked. settings: as of `attack_rows`. The main attack is that of the
+        first row, because tables hold the attacks in the study's order. Raises LossyBenchError for what `_groups`
+        refuses and for an item that is no test item.
         """
-        names = (ATTACKS if kind == "classification" else DETECTION_ATTACKS).names
+        classifies = task.kind == "classification"
+        names = (ATTACKS if classifies else DETECTION_ATTACKS).names
         table = read_table(path, [name for name in names if name != "adversarial"]).to_pandas()
-        groups = _groups(table if kind == "classification" else attacked_objects.objects(table), path)
-        how = (settings["bootstrap"], settings["seed"])
+        groups = _groups(table if classifies else attacked_objects.objects(table), path)
         main = Key(*table.iloc[0][list(Key._fields)])._replace(goal="untargeted")
-        if kind == "classification":
-            n = len(_first(groups))
-            return cls(groups, Units(np.arange(n), Sampling.draw(n, {}, *how)), main)
-        item = pd.factorize(_items(_first(groups)))[0]
-        return cls(groups, Units(item, Sampling.draw(item.max() + 1, {}, *how), True), main, _by_key(table))
+        first = _first(groups)
+        item, ids = pd.factorize(first.index if classifies else _items(first))
+        place = pd.Index(task.ids).get_indexer(ids)
+        if (place < 0).any():
+            raise LossyBenchError(f"{path}: item {ids[int(place.argmin())]} is not in the test split; attack again")
+        of_items = {factor: index[place] for factor, index in task.groups.items()}
+        shared = {factor: index[item] for factor, index in of_items.items() if len(np.unique(index)) < len(ids)}
+        units = Units(item, shared, settings.get("alpha", 0.05))
+        return cls(groups, units, main, settings["defence_margin"] / 100, None if classifies else _by_key(table))
 
     def at(self, level: float) -> Groups:
         """The attacks at one level."""
@@ -234,9 +269,9 @@ def summarise(group: pd.DataFrame, bare: pd.DataFrame | None, goal: str, units: 
     right = {name: (group[name] == group["label"]).to_numpy() for name in attacked_objects.CONDITIONS}
     clean, clean_after = float(right["clean"].mean()), float(right["clean_after"].mean())
     row: dict[str, Any] = {"n": n, "clean": clean, "clean_after": clean_after, "cost": clean - clean_after}
-    every, aimed = np.ones(n, bool), ((group["target"] >= 0) & (group["target"] != group["label"])).to_numpy()
+    aimed = ((group["target"] >= 0) & (group["target"] != group["label"])).to_numpy()
     for when in ("before", "after"):
-        row |= _with_interval(f"robust_{when}", units.share(right[when], every))
+        row |= _with_interval(f"robust_{when}", units.share(right[when]))
         hits = (group[when] == group["target"]).to_numpy()
         row |= _with_interval(f"tasr_{when}", units.share(hits, aimed) if aimed.any() else None)
     gain = None if bare is None else units.difference((bare["before"] == bare["label"]).to_numpy(), right["after"])
@@ -288,15 +323,15 @@ def gates(of: Attacked, codec: str, level: float, chance: float) -> list[Gate]:
     """All gates of one model behind one codec at one level. chance: the share of items that guessing has right."""
     here = of.at(level)
     return [
-        _adaptive(here, codec),
-        _reaches_chance(here, codec, of, chance),
-        _no_rise(here),
+        _adaptive(of, here, codec),
+        _reaches_chance(of, here, codec, chance),
+        _no_rise(of, here),
         _within_budget(here),
-        _iterative(here, codec),
-        _black_box(here, codec),
-        _noise(here, codec, of.main),
-        _converged(here, codec),
-        _gradients(here, codec),
+        _iterative(of, here, codec),
+        _black_box(of, here, codec),
+        _noise(of, here, codec),
+        _converged(of, here, codec),
+        _gradients(of, here, codec),
     ]
 
 
@@ -318,48 +353,60 @@ def strongest_tier(keys: list[Key], codec: str) -> str | None:
     return next((tier for tier in reversed(known) if tier in tiers), None)
 
 
-def _compare(name: str, pairs: list[tuple[Key, Key]], here: Groups, absent: str) -> Gate:
-    """A gate that passes when the first attack of each pair beats no fewer items than the second, each with its own.
+def _too_many(of: Attacked, strong: np.ndarray, weak: np.ndarray) -> bool:
+    """Whether a weaker attack may beat so many more units than a stronger one that the margin is reached.
 
-    It marks a first attack that beats fewer. Its figure is the largest number of items that only the second attack of a
-    pair beats. Pairs of which one attack was not run are left out. absent: the note when no pair is left.
+    strong, weak: bool (n,), the units that each beats.
+    """
+    return of.units.difference(strong, weak)[2] >= of.margin
+
+
+def _compare(name: str, pairs: list[tuple[Key, Key]], of: Attacked, here: Groups, absent: str) -> Gate:
+    """A gate that fails when the first attack of some pair beats fewer items than the second, each with its own.
+
+    It passes when no second attack can beat more by the margin. Its figure is the largest number of items that only the
+    second attack of a pair beats. Pairs of which one attack was not run are left out. absent: the note when no pair is
+    left.
     """
     pairs = [pair for pair in pairs if pair[0] in here and pair[1] in here]
     if not pairs:
         return Gate(name, None, absent)
-    failed, notes, worst = [], [], 0
+    failed, unsure, notes, worst = [], [], [], 0
     for strong, weak in pairs:
         a, b = _alone(strong, here), _alone(weak, here)
         worst = max(worst, int((b & ~a).sum()))
         if a.sum() < b.sum():
             failed.append(strong)
             notes.append(f"{strong} alone beats {a.sum()} of {len(a)} items, {weak} beats {b.sum()}")
+        elif _too_many(of, a, b):
+            unsure.append(strong)
     note = "; ".join(notes) or f"figure: most items of one attack that only the weaker one beat, of {len(_first(here))}"
-    return Gate(name, float(worst), note, failed)
+    return Gate(name, float(worst), note, failed, unsure)
 
 
-def _adaptive(here: Groups, codec: str) -> Gate:
+def _adaptive(of: Attacked, here: Groups, codec: str) -> Gate:
     """Who knows the codec can do all that one can who does not, so an attack that then beats fewer items is poor."""
     pairs = [(key, key._replace(tier=OBLIVIOUS)) for key in here if key.tier in ADAPTIVE]
     absent = "no codec, so nothing to adapt to" if codec == ORIGINAL else "no adaptive attack was run"
-    return _compare("adaptive beats oblivious", pairs, here, absent)
+    return _compare("adaptive beats oblivious", pairs, of, here, absent)
 
 
-def _iterative(here: Groups, codec: str) -> Gate:
+def _iterative(of: Attacked, here: Groups, codec: str) -> Gate:
     """Many steps along the gradient must not be worse than one. Behind a codec only attacks through it are compared."""
     pairs = [(key, key._replace(attack=SINGLE_STEP)) for key in _white_box(here, codec)]
-    return _compare("iterative beats single-step", pairs, here, "not both kinds of attack were run")
+    return _compare("iterative beats single-step", pairs, of, here, "not both kinds of attack were run")
 
 
-def _noise(here: Groups, codec: str, main: Key) -> Gate:
+def _noise(of: Attacked, here: Groups, codec: str) -> Gate:
     """Random noise must not beat more items than the main attack in the best-informed tier."""
     tier = strongest_tier(list(here), codec)
-    strong = [key for key in here if (key.attack, key.tier) == (main.attack, tier)]
+    strong = [key for key in here if (key.attack, key.tier) == (of.main.attack, tier)]
     pairs = [(key, other) for key in strong for other in here if other.attack == NOISE and other.aim == key.aim]
-    return _compare("random noise is weaker", pairs, here, "no white-box attack and noise of one budget were run")
+    absent = "no white-box attack and noise of one budget were run"
+    return _compare("random noise is weaker", pairs, of, here, absent)
 
 
-def _black_box(here: Groups, codec: str) -> Gate:
+def _black_box(of: Attacked, here: Groups, codec: str) -> Gate:
     """An attack that does better without gradients shows that the gradients are masked.
 
     Transfer must not beat more items. An attack on the scores gets only the items that all others left right; when it
@@ -369,23 +416,27 @@ def _black_box(here: Groups, codec: str) -> Gate:
     white = _white_box(here, codec)
     transfer = [(key, key._replace(tier=TRANSFER)) for key in white]
     on_scores = [key for key in here if key.tier == SCORES and any(key.aim == other.aim for other in white)]
-    compared = _compare(name, transfer, here, "no black-box attack and white-box one of one budget were run")
+    compared = _compare(name, transfer, of, here, "no black-box attack and white-box one of one budget were run")
     if compared.figure is None and not on_scores:
         return compared
-    failed = list(compared.failed)
+    failed, unsure = list(compared.failed), list(compared.unsure)
     notes = [compared.note] if failed else []
     worst = compared.figure or 0.0
     for key in on_scores:
-        count = int(_alone(key, here).sum())
+        outdone = [other for other in white if other.aim == key.aim]
+        won = _alone(key, here)
+        count = int(won.sum())
         worst = max(worst, float(count))
-        if count > _few(n, BLACK_BOX_ALLOWED):
-            failed += [other for other in white if other.aim == key.aim]
+        if count <= _few(n, BLACK_BOX_ALLOWED):
+            unsure += outdone if _too_many(of, np.zeros(n, bool), won) else []
+        else:
+            failed += outdone
             notes.append(f"{key} beats {count} of {n} items that no other attack of its budget beats")
     note = "; ".join(notes) or f"figure: most items that only a black-box attack beat, of {n}"
-    return Gate(name, worst, note, failed)
+    return Gate(name, worst, note, failed, unsure)
 
 
-def _reaches_chance(here: Groups, codec: str, of: Attacked, chance: float) -> Gate:
+def _reaches_chance(of: Attacked, here: Groups, codec: str, chance: float) -> Gate:
     """A white-box attack that may change enough leaves no more items right than guessing, else its gradients mislead.
 
     Gradients that mislead do so at every budget and for every goal, so all attacks that follow them are marked.
@@ -397,42 +448,52 @@ def _reaches_chance(here: Groups, codec: str, of: Attacked, chance: float) -> Ga
     if not curve:
         return Gate(name, None, "no untargeted white-box attack was run")
     failed: list[Key] = []
+    unsure: list[Key] = []
     notes, worst = [], 0.0
     for key in {key.norm: key for key in curve}.values():  # the largest of each norm
-        right = ~beaten(here[key], key.goal)
-        share, low, _ = of.units.share(right, np.ones(len(right), bool))
-        worst = max(worst, share)
+        right, low, high = of.units.share(~beaten(here[key], key.goal))
+        worst = max(worst, right)
         notes.append(f"{key.norm} {key.epsilon:.4g}")
+        follow = [other for other in _by_gradients(here, codec) if other.norm == key.norm]
         if low > chance:
-            failed += [other for other in _by_gradients(here, codec) if other.norm == key.norm]
+            failed += follow
+        elif high >= chance + of.margin:
+            unsure += follow
     note = (
         f"figure: robust accuracy at the largest budget of {of.main.attack} ({', '.join(notes)}); chance is "
-        f"{chance:.3g}, which its 95 % interval must reach"
+        f"{chance:.3g}; the 95 % interval must not lie above it, and must end within {100 * of.margin:g} points of it"
     )
-    return Gate(name, worst, note, failed)
+    return Gate(name, worst, note, failed, unsure)
 
 
-def _no_rise(here: Groups) -> Gate:
+def _no_rise(of: Attacked, here: Groups) -> Gate:
     """A larger budget contains the smaller one, so an attack that beats fewer items with it searched badly."""
     name = "no rise with budget"
     curves: dict[Key, list[Key]] = {}
     for key in sorted(here, key=lambda key: key.size):
         curves.setdefault(key._replace(epsilon=0), []).append(key)
-    count = {key: int(beaten(one, key.goal).sum()) for key, one in here.items()}
-    rises = {large: count[small] - count[large] for curve in curves.values() for small, large in pairwise(curve)}
-    if not rises:
+    won = {key: beaten(one, key.goal) for key, one in here.items()}
+    smaller = {large: small for curve in curves.values() for small, large in pairwise(curve)}
+    if not smaller:
         return Gate(name, None, "each attack was run with one budget only")
     n = len(_first(here))
+    rises = {large: int(won[small].sum()) - int(won[large].sum()) for large, small in smaller.items()}
     failed = [large for large, rise in rises.items() if rise > _few(n, RISE_ALLOWED)]
+    unsure = [
+        large for large, small in smaller.items() if large not in failed and _too_many(of, won[large], won[small])
+    ]
     note = (
         "figure: largest rise of the share not beaten from one budget to the next larger one; "
         f"{_few(n, RISE_ALLOWED):g} of {n} items are let pass"
     )
-    return Gate(name, max(rises.values()) / n, note, failed)
+    return Gate(name, max(rises.values()) / n, note, failed, unsure)
 
 
 def _within_budget(here: Groups) -> Gate:
-    """The bound must hold for the 8-bit or 16-bit item that the model is really shown."""
+    """The bound must hold for the 8-bit or 16-bit item that the model is really shown.
+
+    That is looked up for every item, so that it needs no certain number of them.
+    """
     ratios: dict[Key, float] = {}
     failed = []
     for key in (key for key in here if key.norm in ("linf", "l2", "snr")):
@@ -453,35 +514,42 @@ def _within_budget(here: Groups) -> Gate:
     return Gate(WITHIN_BUDGET, max(ratios.values()), note, failed)
 
 
-def _converged(here: Groups, codec: str) -> Gate:
+def _converged(of: Attacked, here: Groups, codec: str) -> Gate:
     """Twice the iterations must beat hardly more items; otherwise the usual number is too small for every goal."""
     name = "converged"
-    count = {key: int(_alone(key, here).sum()) for key in _white_box(here, codec)}
-    doubled = {key: key._replace(attack=key.attack + DOUBLED) for key in count}
-    more = {key: count[twice] - count[key] for key, twice in doubled.items() if twice in count}
+    won = {key: _alone(key, here) for key in _white_box(here, codec)}
+    doubled = {key: key._replace(attack=key.attack + DOUBLED) for key in won}
+    more = {key: int(won[twice].sum()) - int(won[key].sum()) for key, twice in doubled.items() if twice in won}
     if not more:
         return Gate(name, None, "no attack was run with doubled iterations too")
     n = len(_first(here))
     short = {key._replace(goal="") for key, extra in more.items() if extra > _few(n, DOUBLING_ALLOWED)}
     failed = [key for key in here if key._replace(goal="") in short]
+    perhaps = {key._replace(goal="") for key in more if _too_many(of, won[key], won[doubled[key]])} - short
+    unsure = [key for key in here if key._replace(goal="") in perhaps]
     note = (
         "figure: share of items that twice the iterations beat more; "
         f"{_few(n, DOUBLING_ALLOWED):g} of {n} items are let pass"
     )
-    return Gate(name, max(more.values()) / n, note, failed)
+    return Gate(name, max(more.values()) / n, note, failed, unsure)
 
 
-def _gradients(here: Groups, codec: str) -> Gate:
+def _gradients(of: Attacked, here: Groups, codec: str) -> Gate:
     """Where the gradient is all zeros an attack has no direction, so all attacks that follow it are marked."""
     name = "gradients are not zero"
-    seen = {key: one["zero_gradient"].dropna() for key, one in here.items()}
-    shares = {key: float((each == 1).mean()) for key, each in seen.items() if len(each)}
+    known = {key: one["zero_gradient"].notna().to_numpy() for key, one in here.items()}
+    shares = {
+        key: of.units.share((here[key]["zero_gradient"] == 1).to_numpy(), among)
+        for key, among in known.items()
+        if among.any()
+    }
     if not shares:
         return Gate(name, None, "no gradient was looked at")
-    blind = {key.tier for key, share in shares.items() if share > 0}
-    failed = [key for key in _by_gradients(here, codec) if key.tier in blind]
+    blind = {key.tier for key, (share, _, _) in shares.items() if share > 0}
+    dim = {key.tier for key, (_, _, high) in shares.items() if high >= of.margin} - blind
+    failed, unsure = ([key for key in _by_gradients(here, codec) if key.tier in tiers] for tiers in (blind, dim))
     note = "figure: share of items whose gradient is all zeros, of the attack with most"
-    return Gate(name, max(shares.values()), note, failed)
+    return Gate(name, max(share for share, _, _ in shares.values()), note, failed, unsure)
 
 
 # The worst case per item.
@@ -501,39 +569,49 @@ def worst_keys(here: Groups, codec: str) -> dict[Key, list[Key]]:
     return found
 
 
-def _worst_doubts(worst: Key, over: list[Key], codec: str, reasons: dict[Key, list[str]]) -> list[str]:
-    """Why the worst case may be worse still: the gates that the best-informed of the attacks `over` failed.
+Doubts = dict[Key, tuple[list[str], list[str]]]  # of each attack the gates that it failed, and the unsure ones
+
+
+def _worst_doubts(worst: Key, over: list[Key], codec: str, doubts: Doubts) -> tuple[list[str], list[str]]:
+    """Why the worst case may be worse still: the gates that the best-informed of the attacks `over` failed, and those
+    that had too few items.
 
     A weaker tier's failure changes nothing, unless its items went beyond the budget, because the worst case holds them.
-    reasons: the failed gates of each attack.
     """
     tier = OBLIVIOUS if worst.tier == OBLIVIOUS else strongest_tier(over, codec)
     if tier is None:
-        return ["no white-box attack was run with this budget"]
-    names = [name for key in over for name in reasons[key] if key.tier == tier or name == WITHIN_BUDGET]
-    return [f"failed: {name}" for name in dict.fromkeys(names)]
+        return ["no white-box attack was run with this budget"], []
+    names = [name for key in over for name in doubts[key][0] if key.tier == tier or WITHIN_BUDGET in name]
+    unsure = [name for key in over for name in doubts[key][1] if key.tier == tier]
+    return list(dict.fromkeys(names)), list(dict.fromkeys(unsure))
 
 
 def attack_rows(
-    paths: Sequence[Path], strengths: dict[Condition, int], classes: int, kind: str, settings: dict[str, Any]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of the tables `attacks` and `gates`.
+    paths: Sequence[Path], strengths: dict[Condition, int], task: TestSet, settings: dict[str, Any]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
+    """Rows of the tables `attacks` and `gates`, and what holds for all of them.
 
-    paths: tables of artifacts.ATTACKS, or of DETECTION_ATTACKS if `kind` is detection. strengths: of the study's
-    conditions. classes: how many the task has. settings: bootstrap (number of resamples), seed. Raises LossyBenchError,
-    naming the file, for what `_groups` refuses, for other items than on the bare model, and for a level that the study
+    The latter are the number of attacked `items`, of `groups` that these share by factor, and the factor with too `few`
+    groups as of `Sampling.few`; {} without attacks.
+
+    paths: tables of artifacts.ATTACKS, or of DETECTION_ATTACKS in detection. strengths: of the study's conditions.
+    settings: defence_margin (points), and alpha as of `Sampling`, 0.05 when left out. Raises LossyBenchError, naming
+    the file, for what `Attacked.read` refuses, for other items than on the bare model, and for a level that the study
     does not have.
     """
     # In detection an object that is not found at all is one more way to be wrong.
-    chance = 1 / (classes + (kind == "detection"))
+    chance = 1 / (len(task.classes) + (task.kind == "detection"))
     tables = []
     for path in paths:
         meta = read_meta(path)
         tables.append((meta["arch"], meta["regime"], int(meta["seed"]), meta["codec"] != ORIGINAL, meta["codec"], path))
-    bare: dict[tuple[str, str, int], dict[Key, tuple[pd.DataFrame, list[str]]]] = {}  # with its doubts
+    bare: dict[tuple[str, str, int], dict[Key, tuple[pd.DataFrame, tuple[list[str], list[str]]]]] = {}
     rows, checks = [], []
+    attacked: dict[str, Any] = {}
     for *model, _, codec, path in sorted(tables):  # the bare model first, because the others are compared with it
-        of = Attacked.read(path, kind, settings)
+        of = Attacked.read(path, task, settings)
+        attacked = {"items": int(of.units.item.max()) + 1}
+        attacked |= {"groups": of.units.sampling.groups, "few": of.units.sampling.few}
         levels = {key.level for key in of.groups}
         for level in levels:
             if Condition(codec, level) not in strengths:
@@ -545,24 +623,32 @@ def attack_rows(
                 where | {"gate": gate.name, "status": gate.status, "figure": gate.figure, "note": gate.note}
                 for gate in checked
             ]
-            reasons = {key: [gate.name for gate in checked if key in gate.failed] for key in here}
-            doubts = {key: [f"failed: {name}" for name in names] for key, names in reasons.items()}
+            doubts = {
+                key: (
+                    [f"failed: {gate.name}" for gate in checked if key in gate.failed],
+                    [gate.name for gate in checked if key in gate.unsure],
+                )
+                for key in here
+            }
             found = {key: (one, of.pictures[key] if of.pictures else None) for key, one in here.items()}
             for key, over in worst_keys(here, codec).items():
-                found[key], doubts[key] = of.worst(over), _worst_doubts(key, over, codec, reasons)
+                found[key], doubts[key] = of.worst(over), _worst_doubts(key, over, codec, doubts)
             for key, (group, pictures) in found.items():
                 same = key._replace(level=0.0)
                 if key.tier != SCORES:  # which has its own on the bare model
                     same = same._replace(tier=ALL if key.attack == WORST else OBLIVIOUS)
-                undefended, doubted = bare.get(tuple(model), {}).get(same, (None, []))
+                undefended, doubted = bare.get(tuple(model), {}).get(same, (None, ([], [])))
                 if undefended is not None and not undefended.index.equals(group.index):
                     raise LossyBenchError(
                         f"{path}: {key} at level {level_text(level)} attacks other items than on the bare model; attack"
                         " both again with the same settings"
                     )
-                why = list(doubts[key])
+                why, unchecked = doubts[key]
                 if key.tier == OBLIVIOUS:  # these items were made on the bare model
-                    why += [f"on the bare model {each}" for each in doubted]
+                    why, unchecked = (
+                        [*own, *(f"on the bare model {each}" for each in theirs)]
+                        for own, theirs in zip(doubts[key], doubted, strict=True)
+                    )
                 rows.append(
                     where
                     | {"strength": strengths[Condition(codec, level)]}
@@ -570,8 +656,8 @@ def attack_rows(
                     | {"main": (key.norm, key.epsilon) == (of.main.norm, of.main.epsilon)}
                     | summarise(group, undefended, key.goal, of.units)
                     | attacked_objects.robust_map(pictures)
-                    | {"unreliable": bool(why), "reason": "; ".join(why)}
+                    | {"unreliable": bool(why), "reason": "; ".join(why), "unchecked": "; ".join(unchecked)}
                 )
             if codec == ORIGINAL:
                 bare[tuple(model)] = {key: (group, doubts[key]) for key, (group, _) in found.items()}
-    return rows, checks
+    return rows, checks, attacked

@@ -142,8 +142,16 @@ SCHEMAS: dict[str, pa.Schema] = {
         *_MODEL,
         ("codec_a", _TEXT),  # the anchor
         ("codec_b", _TEXT),  # better than codec_a where bd_rate is negative and bd_metric positive
+        ("seeds", _WHOLE, "seeds"),  # with three or more the intervals and `ahead` are of models trained anew
         ("bd_rate", _REAL, "%"),  # rate of b over a at equal metric; null when refused
+        ("bd_rate_low", _REAL, "%"),  # up to bd_rate_high: its interval; null when refused
+        ("bd_rate_high", _REAL, "%"),
         ("bd_metric", _REAL, "points"),  # b minus a at equal rate; null when refused
+        ("bd_metric_low", _REAL, "points"),  # up to bd_metric_high: its interval; null when refused
+        ("bd_metric_high", _REAL, "points"),
+        ("p", _REAL, ""),  # of bd_metric being 0, by the spread of the resamples and seeds; null without an interval
+        ("p_holm", _REAL, ""),  # corrected over all pairs of (arch, regime)
+        ("ahead", _TEXT),  # codec_a or codec_b, if it is shown to have more of the metric at equal rate; else ""
         *_shares("overlap_low", "overlap_high"),  # values that both curves reach: what bd_rate averages over
         ("rate_low", _REAL, RATE),  # up to rate_high: rates that both curves span, what bd_metric averages over
         ("rate_high", _REAL, RATE),
@@ -162,7 +170,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("main", _FLAG),  # at the main attack's own budget
         ("n", _WHOLE, "items; true objects in detection"),  # all that were attacked, also those wrong when clean
         *_shares("clean", "clean_after"),  # accuracy on clean items, without the codec and behind it
-        # The intervals of attacks are score intervals; in detection items are resampled with all their objects.
+        # The intervals of attacks are score intervals, of items and groups for this model; objects go by their items.
         *_interval("robust_before"),  # on adversarial items, without the codec
         *_interval("robust_after"),  # on adversarial items behind the codec
         *_interval("tasr_before"),  # of items with label != target; null when untargeted
@@ -175,13 +183,14 @@ SCHEMAS: dict[str, pa.Schema] = {
         *_shares("map_before", "map_after"),  # the same on adversarial items
         ("unreliable", _FLAG),  # a gate failed on this row: its robust accuracy is an upper bound
         ("reason", _TEXT),  # the gates that failed; "" when reliable
+        ("unchecked", _TEXT),  # the gates that had too few items to see whether this attack is poor; "" for none
     ),
     "gates": columns(
         *_MODEL,
         ("seed", _WHOLE, ""),
         *_CONDITION[:2],
         ("gate", _TEXT),
-        ("status", _TEXT),  # pass, fail, not applicable
+        ("status", _TEXT),  # pass; fail; too few items, where a poor attack might have gone unseen; not applicable
         ("figure", _REAL, "as its note says"),  # the worst over the rows compared; null when not applicable
         ("note", _TEXT),
     ),

@@ -71,6 +71,13 @@ GOALS = {
 }
 
 
+# The results of a check in the table `gates`, and in words.
+STATUSES = {
+    "pass": "passed",
+    "fail": "failed",
+    "too few items": "with too few items",
+    "not applicable": "not applicable",
+}
 MODEL = ["arch", "regime"]
 AT = [*MODEL, "codec", "level"]
 
@@ -90,34 +97,45 @@ def write(summaries: list[Path], out: Path) -> None:
         aside.write_text(_PAGE.format(body="\n".join(parts)))
 
 
-def defence(oblivious: pd.Series, worst: pd.Series | None, chance: float) -> str:
-    """What is left of a codec's defence, judged by the intervals of its gains.
+def defence(oblivious: pd.Series, worst: pd.Series | None, chance: float, margin: float) -> str:
+    """What is left of a codec's defence, judged by 95 % intervals.
+
+    It helps if the gain is shown to be above 0, and what is right to be above chance. It is no defence if the gain is
+    shown to be below the margin, or if there is one, but less than the margin more is shown to be right than by chance.
+    Each end of an interval is beyond the truth in 2.5 % of studies, so that of codecs which leave as much as the margin
+    at most 5 % are called no defence.
 
     oblivious, worst: the rows of `worst` for the attacker who ignores the codec and for everything that was tried;
     worst is None where no attack went through the codec. chance: the robust accuracy of a model behind a codec that
-    leaves nothing to see, which gains whatever the attack had taken.
+    leaves nothing to see, which gains whatever the attack had taken. margin: the least gain that counts, in (0, 1).
+    Where checks failed or had too few items, the verdict says so.
     """
     last = oblivious if worst is None else worst
-    if pd.isna(oblivious["gain"]):
-        verdict = "nothing to compare with: the model without a codec was not attacked"
-    elif oblivious["gain_low"] <= 0:
-        verdict = "no gain is shown, even against an attacker who ignores the codec"
-    elif last["gain_low"] > 0 and last["robust_after_low"] <= chance:
-        verdict = "a gain, but no more is shown to be right than by chance: no defence"
+    if pd.isna(last["gain"]):
+        return "nothing to compare with: the model without a codec was not attacked"
+    does = "ignores" if worst is None else "goes through"
+    against, least = f"when the attacker {does} the codec", f"less than {100 * margin:g} points"
+    if last["gain_high"] < 0:
+        verdict = f"the codec does harm: an attacker who {does} it gets further than without it"
+    elif last["gain_high"] < margin:
+        verdict = f"no defence: {least} are gained {against}"
+    elif last["gain_low"] <= 0:
+        return f"too few items to say whether a gain is left {against}"
+    elif last["robust_after_high"] < chance + margin:
+        verdict = f"no defence: a gain, but {least} more are right than by chance {against}"
+    elif last["robust_after_low"] <= chance:
+        verdict = f"a gain, but too few items to say whether more is right than by chance {against}"
     elif worst is None:
         verdict = "a gain against an attacker who ignores the codec; one who goes through it was not tried"
-    elif worst["gain_high"] < 0:
-        verdict = "the codec does harm: an attacker who goes through it gets further than without it"
-    elif worst["gain_low"] <= 0 and worst["gain_high"] < oblivious["gain"]:
-        verdict = "the gain vanishes when the attacker goes through the codec: no defence"
-    elif worst["gain_low"] <= 0:
-        verdict = "too few items to say whether the gain is left when the attacker goes through the codec"
     elif worst["gain"] < oblivious["gain"]:
         verdict = "part of the gain is left when the attacker goes through the codec"
     else:
         verdict = "the gain holds when the attacker goes through the codec"
-    doubtful = oblivious["unreliable"] or (worst is not None and worst["unreliable"])
-    return f"UNRELIABLE, a check failed: {verdict}" if doubtful else verdict
+    rows = [row for row in (oblivious, worst) if row is not None]
+    if any(row["unreliable"] for row in rows):
+        return f"UNRELIABLE, a check failed: {verdict}"
+    unchecked = any(row["unchecked"] for row in rows)
+    return f"UNCHECKED, too few items for some checks: {verdict}" if unchecked else verdict
 
 
 def defences(tables: Summary, arch: str, regime: str) -> list[str]:
@@ -135,12 +153,30 @@ def defences(tables: Summary, arch: str, regime: str) -> list[str]:
         worst = None if through.empty else through.iloc[0]
         case = f"{_condition(tables, *best[['codec', 'level']])} {gain(best)} oblivious, {gain(worst)} worst"
         case += f" (robust {METRIC_TITLES[tables.primary]} {_robust(tables, through)})" * (worst is not None)
-        verdict = defence(best, worst, chance) if known else _NOTHING_TO_DEFEND
+        verdict = defence(best, worst, chance, tables.defence_margin) if known else _NOTHING_TO_DEFEND
         found.setdefault(verdict, []).append(case)
-    return [f"{verdict[0].upper()}{verdict[1:]}: {'; '.join(cases)}." for verdict, cases in found.items()]
+    only = f" (for {_few(tables)})" if tables.attacked["few"] else ""
+    return [f"{verdict[0].upper()}{verdict[1:]}{only}: {'; '.join(cases)}." for verdict, cases in found.items()]
 
 
 _NOTHING_TO_DEFEND = "nothing to defend: the model is not shown to be above chance"
+
+
+def scope(tables: Summary) -> str:
+    """What the intervals of attacks speak of: "other items of these 6 voices, for this very model"."""
+    items = f"other items of {_few(tables)}" if tables.attacked["few"] else "other items like these"
+    seeds = tables.attacks.groupby(MODEL)["seed"].nunique().max()
+    return f"{items}, for {'this very model' if seeds == 1 else f'these {seeds} models'}"
+
+
+def _few(tables: Summary) -> str:
+    """The groups that findings on attacks hold for alone, of which there have to be too few."""
+    factor, count = tables.attacked["few"]
+    return f"these {_counted(count, factor)}"
+
+
+def _counted(count: int, factor: str) -> str:
+    return f"{count} {factor.replace('_', ' ')}{'s' * (count != 1)}"
 
 
 def gain(row: pd.Series | None) -> str:
@@ -163,17 +199,21 @@ def _introduction() -> str:
         "codec, “worst” the worst case over everything that was tried.",
         "Gain: robust accuracy behind the codec minus that of the same model without it, in points, with a 95 % "
         "interval, on the same items. Only a gain that is left in the column “worst” is a defence.",
+        "A gain is left where its interval lies above 0. “No defence” is said where it ends below the margin that "
+        "stands beside the words, and “harm” where it ends below 0. Elsewhere there are too few items to say, which is "
+        "no finding either way.",
         "Cost: the accuracy that the codec takes away from clean items. It is no success of an attacker.",
         "Opens: the items that are right when attacked but wrong after the codec, beyond those that the codec breaks "
         "when clean. Triggered: the same share where that was what the attacker wanted.",
         "TASR (targeted attack success rate): of the items whose class is not the target, the share that is read as "
         "the target.",
         "A codec that leaves nothing to see makes the model guess, and a guess cannot be attacked: that is a gain over "
-        "a model that the attack has all wrong, but no defence. So a gain counts only where more is right than by "
+        "a model that the attack has all wrong, but no defence. So a gain counts only as far as more is right than by "
         "chance, and only for a model that is itself shown to be above chance on originals.",
         "A grey figure with ≤ (a TASR with ≥): a check failed. The attack was poor, so that the figure only bounds "
         "robustness from above: a better attack may find the model less robust. A gain over a model whose own figure "
         "is such a bound compares two bounds.",
+        "UNCHECKED: no check failed, but some had too few items to see an attack that is poorer by the margin.",
         "A figure that passes all checks is still only what these attacks found, and no proof of robustness.",
     ]
     table = _table(["attacker", "what the attacker knows and does"], TIERS.items())
@@ -201,7 +241,12 @@ def _attacked(tables: Summary) -> Iterator[str]:
         for arch, regime, seed in models.itertuples(index=False)
     )
     yield "<h3>What was attacked</h3>"
-    yield _text(f"Models: {listed}. Attacked: {int(rows['n'].max())} {unit}.")
+    counted = [f"{int(rows['n'].max())} {unit}"]
+    counted += [_counted(count, factor) for factor, count in tables.attacked["groups"].items()]
+    yield _text(
+        f"Models: {listed}. Attacked: {', '.join(counted)}. All intervals speak of {scope(tables)}:"
+        " a model that is trained anew, with another seed, may differ by more."
+    )
     yield _table(["attack", "what it does", "budgets", "wants", "tiers"], attacks)
     if tables.attack_settings:
         settings = "; ".join(f"{name} {value}" for name, value in tables.attack_settings.items())
@@ -241,7 +286,7 @@ def _bought(tables: Summary) -> Iterator[str]:
     if tables.kind == "detection":
         yield _text(
             "mAP has no interval here. Gains are in shares of true objects found as their class; their intervals "
-            "resample whole pictures."
+            "take the objects of a picture for a group."
         )
 
 
@@ -348,7 +393,7 @@ def _each(tables: Summary) -> Iterator[str]:
 
 
 def _reliability(tables: Summary) -> Iterator[str]:
-    """All checks with their results, the meaning of a failure and its places."""
+    """All checks with their results, the meaning of a failure and its places, and the figures that are in doubt."""
     body = []
     for name, rows in tables.gates.groupby("gate", sort=False):
         failed: dict[str, list[str]] = {}
@@ -357,24 +402,31 @@ def _reliability(tables: Summary) -> Iterator[str]:
             of = f"{' ('.join(_model(tables, *row[MODEL]))}), {'no codec' if bare else tables.title(row['codec'])}"
             failed.setdefault(of, []).append("" if bare else tables.label(row["codec"], row["level"]))
         places = "; ".join(f"{of} {', '.join(dict.fromkeys(levels))}".strip() for of, levels in failed.items())
-        counts = [(rows["status"] == status).sum() for status in ("pass", "fail", "not applicable")]
+        counts = [(rows["status"] == status).sum() for status in STATUSES]
         body.append([name, *counts, GATES.get(str(name), ""), places])
     yield "<h3>What not to rely on</h3>"
-    yield _text("Every check on every model, codec and level. A failure marks the attacks that it puts in doubt.")
-    yield _table(["check", "passed", "failed", "not applicable", "a failure means", "failed at"], body)
-    bounds = []
-    doubtful = where(tables.worst, unreliable=True)
-    for (arch, regime, tier, reason), rows in doubtful.groupby([*MODEL, "tier", "reason"], sort=False):
-        which = "oblivious" if tier == OBLIVIOUS else "worst"
-        at = zip(rows["codec"], rows["level"], strict=True)
-        conditions = ", ".join(dict.fromkeys(_condition(tables, *each) for each in at))
-        goals = ", ".join(goal for goal in GOALS if goal in set(rows["goal"]))
-        bounds.append([*_model(tables, str(arch), str(regime)), which, reason, conditions, _sizes(tables, rows), goals])
-    if not bounds:
-        yield _text("No figure of the worst case is in doubt.")
-        return
-    yield _text("Figures in doubt, which only bound robustness from above:")
-    yield _table(["model", "trained on", "figure", "why", "where", "budgets", "goals"], bounds)
+    yield _text(
+        "Every check on every model, codec and level. A failure marks the attacks that it puts in doubt. A check is "
+        "passed only where an attack that is poorer by the margin of "
+        f"{100 * tables.defence_margin:g} points would have been seen; otherwise there are too few items for it."
+    )
+    yield _table(["check", *STATUSES.values(), "a failure means", "failed at"], body)
+    for column, about in (
+        ("reason", "Figures in doubt, which only bound robustness from above:"),
+        ("unchecked", "Figures that too few items could not check:"),
+    ):
+        found = []
+        doubtful = tables.worst[tables.worst[column] != ""]
+        for (arch, regime, tier, why), rows in doubtful.groupby([*MODEL, "tier", column], sort=False):
+            which = "oblivious" if tier == OBLIVIOUS else "worst"
+            at = zip(rows["codec"], rows["level"], strict=True)
+            conditions = ", ".join(dict.fromkeys(_condition(tables, *each) for each in at))
+            goals = ", ".join(goal for goal in GOALS if goal in set(rows["goal"]))
+            cells = [*_model(tables, str(arch), str(regime)), which, why, conditions, _sizes(tables, rows), goals]
+            found.append(cells)
+        if found:
+            yield _text(about)
+            yield _table(["model", "trained on", "figure", "why", "where", "budgets", "goals"], found)
 
 
 # The parts of tables.

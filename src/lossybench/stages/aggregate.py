@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from lossybench.analysis import box_metrics, comparisons, label_metrics, robustness, tables
+from lossybench.analysis import box_metrics, comparisons, equal_rate, label_metrics, robustness, tables
 from lossybench.analysis import outcomes as inputs
 from lossybench.analysis.comparisons import BEST, OWN, Primary, Reference
 from lossybench.analysis.intervals import Estimate
@@ -18,14 +18,14 @@ from lossybench.analysis.sampling import Sampling
 from lossybench.artifacts import read_meta
 from lossybench.chance import chance
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition
+from lossybench.enough import FEWEST_OF_CLASS
 from lossybench.errors import LossyBenchError
 
 ALL_SEEDS = -1
-RARE = 10  # a class with fewer test items, or true objects, is named as rare: its figures say little
 
 
 def aggregate(
-    data: Path,
+    data: list[Path],
     compressed: list[Path],
     outcomes: list[Path],
     settings: dict[str, Any],
@@ -37,11 +37,13 @@ def aggregate(
     All tables of `tables.SCHEMAS` are written; those without rows are empty.
 
     Args:
-        data: the table that fetch made
-        compressed: all test parts, one for each codec and level; they say which conditions the study has
-        outcomes: all tables that evaluate made: of every model one for each codec, `original` always among them
-        settings: deltas (points), bootstrap (number of resamples), seed, and alpha, the error of one-sided bounds, 0.05
-            when left out
+        data: the tables that fetch made: of the first look, then of each further one
+        compressed: all test parts, one for each codec, level and look; they say which conditions the study has
+        outcomes: all tables that evaluate made: of every model one for each codec and look, `original` always among
+            the codecs
+        settings: deltas and defence_margin (points), bootstrap (number of resamples) and seed; and where the task is
+            tested look by look, look (the number of this one), looks (the test items of each that is planned) and alpha
+            (the one-sided error level of this one, 0.05 without looks)
         out: the folder to write
         attacks: all tables that attack made
 
@@ -50,10 +52,11 @@ def aggregate(
             data's test split, and for models that lack an outcome.
     """
     task = inputs.read_task(data)
-    conditions = inputs.read_conditions(compressed, task)
+    conditions, of_items = inputs.read_conditions(compressed, task)
     how = (settings["bootstrap"], settings["seed"], settings.get("alpha", 0.05))
     codecs = {condition.codec for condition in conditions} - {ORIGINAL}
     sampling = Sampling.draw(len(task.ids), task.groups, *how, family=max(len(codecs), 1))
+    rates = {one: np.stack([unit.mean(each) for unit in sampling.units]) for one, each in of_items.items()}
     classifies = task.kind == "classification"
     metric, measured = (label_metrics.PRIMARY, _classifier) if classifies else (box_metrics.PRIMARY, _detector)
     overall = (ALL_SEEDS, metric, "")
@@ -72,7 +75,7 @@ def aggregate(
                 bounds = one.found[ALL_SEEDS][one.names.index((metric, ""))].interval
                 low, high = bounds.low, bounds.high
                 references[model] = comparisons.reference(model, one.primary, low, high, one.chance, sampling)
-        rows["bd"] += comparisons.bd_rows(model, results[model], conditions)
+        rows["bd"] += equal_rate.bd_rows(model, results[model], conditions, rates, sampling)
     best = comparisons.best_reference(references)
     for model, of_condition in results.items():
         for baseline, of_baseline in ((OWN, references[model]), (BEST, best)):
@@ -88,17 +91,27 @@ def aggregate(
     rows["transfer"] += comparisons.transfer_rows(of_primary)
     rows["recovery"] += comparisons.recovery_rows(results, conditions, sampling)
     strengths = {condition: row["strength"] for condition, row in conditions.items()}
-    rows["attacks"], rows["gates"] = robustness.attack_rows(attacks, strengths, len(task.classes), task.kind, settings)
+    rows["attacks"], rows["gates"], attacked = robustness.attack_rows(attacks, strengths, task, settings)
 
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
-    about = read_meta(data)
-    meta |= {"compressed_before": about.get("compressed_before", []), "card": about.get("card", {})}
+    about = read_meta(data[0])
+    meta |= {"compressed_before": about.get("compressed_before", []), "card": _card(data)}
     meta |= {"existing": inputs.existing_archs(outcomes)}
-    meta |= {"rare": {name: count for name, count in support.items() if name and count < RARE}}
-    meta |= {"groups": sampling.groups, "few": sampling.few}
+    meta |= {"rare": [(name, count) for name, count in support.items() if name and count < FEWEST_OF_CLASS]}
+    meta |= {"groups": sampling.groups, "few": sampling.few, "attacked": attacked}
     meta |= {"settings": settings, "attack": read_meta(attacks[0]).get("settings") if attacks else None}
     for name, content in rows.items():
         tables.write(out, name, content, meta)
+
+
+def _card(data: list[Path]) -> dict[str, str]:
+    """The card of the items. What it says of those that were read, it says of each look where there are several."""
+    first, *further = cards = [read_meta(path).get("card", {}) for path in data]
+    read = [key for key in ("groups", "left_out") if further and any(key in card for card in cards)]
+    return first | {
+        key: "; ".join(f"look {look}: {card[key]}" for look, card in enumerate(cards, start=1) if key in card)
+        for key in read
+    }
 
 
 class _Measured(NamedTuple):
@@ -117,7 +130,7 @@ class _Measured(NamedTuple):
 
 
 def _classifier(
-    of_codec: dict[str, dict[int, Path]], conditions: dict[Condition, Row], task: TestSet, sampling: Sampling
+    of_codec: dict[str, dict[int, list[Path]]], conditions: dict[Condition, Row], task: TestSet, sampling: Sampling
 ) -> Iterator[tuple[Condition, _Measured]]:
     """All conditions of one classification model."""
     names = label_metrics.names(task.labels, task.classes)
@@ -138,7 +151,7 @@ def _classifier(
 
 
 def _detector(
-    of_codec: dict[str, dict[int, Path]], conditions: dict[Condition, Row], task: TestSet, sampling: Sampling
+    of_codec: dict[str, dict[int, list[Path]]], conditions: dict[Condition, Row], task: TestSet, sampling: Sampling
 ) -> Iterator[tuple[Condition, _Measured]]:
     """All conditions of one detection model; the original comes first and sets each seed's score threshold."""
     thresholds: dict[int, float] = {}
@@ -175,18 +188,18 @@ def _support(labels: np.ndarray, task: TestSet) -> dict[str, int]:
 
 
 def _loaded(
-    of_codec: dict[str, dict[int, Path]],
+    of_codec: dict[str, dict[int, list[Path]]],
     conditions: dict[Condition, Row],
     task: TestSet,
-    read: Callable[[Path, list[float], TestSet], dict[float, Any]],
+    read: Callable[[list[Path], list[float], TestSet], dict[float, Any]],
 ) -> Iterator[tuple[Condition, dict[int, Any]]]:
     """Each condition, the original first, with what `read` made of each seed's outcomes."""
     for codec in sorted(of_codec, key=lambda name: (name != ORIGINAL, name)):
         levels = [level for name, level in conditions if name == codec]
         if not levels:
-            path = next(iter(of_codec[codec].values()))
+            path, *_ = next(iter(of_codec[codec].values()))
             raise LossyBenchError(f"{path}: codec {codec!r} has no compressed test parts; compress it or leave it out")
-        read_seeds = {seed: read(path, levels, task) for seed, path in sorted(of_codec[codec].items())}
+        read_seeds = {seed: read(paths, levels, task) for seed, paths in sorted(of_codec[codec].items())}
         for level in levels:
             yield Condition(codec, level), {seed: of_level[level] for seed, of_level in read_seeds.items()}
 
