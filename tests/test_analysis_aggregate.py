@@ -140,6 +140,12 @@ def test_classification_study(tmp_path):
     assert conditions["strength"].to_dict() == {("original", 0): 0, ("jpeg", 90): 1, ("jpeg", 50): 2, ("jpeg", 10): 3}
     assert conditions.loc[("original", 0), "psnr"] == np.inf
     metrics = summary["metrics"]
+    assert metrics.groupby("class")["support"].unique().map(list).to_dict() == {
+        "": [400],
+        "a": [134],
+        "b": [133],
+        "c": [133],
+    }
     assert set(metrics["seed"]) == {-1, 0, 1} and metrics.notna().all(axis=None)
     assert ((metrics["low"] <= metrics["value"]) & (metrics["value"] <= metrics["high"])).all()
 
@@ -223,6 +229,18 @@ def test_one_class_is_no_task_that_a_model_could_fail_at(tmp_path):
     write_table(study.data, DATA, rows, read_meta(study.data) | {"classes": ["a"]})
     limits = study.model(dict.fromkeys(wrong(), 0.0)).summary()["limits"]
     assert set(limits["verdict"]) == {"no reference"} and (limits["chance"] == 1).all()
+
+
+def test_rare_classes_are_named_with_their_test_items(tmp_path):
+    """In detection all 9 objects are of class a, and items are 9."""
+    for kind, rare in (
+        ("classification", [["a", 3], ["b", 3], ["c", 3]]),
+        ("detection", [["a", 9], ["b", 0], ["c", 0]]),
+    ):
+        study = Study(tmp_path / kind, n=9, kind=kind)
+        metrics = study.model(wrong()).summary()["metrics"]
+        assert read_meta(tmp_path / kind / "summary" / "metrics.parquet")["rare"] == rare
+        assert metrics.groupby("class")["support"].first().to_dict() == {"": 9} | {name: n for name, n in rare if n}
 
 
 def test_detection_study(tmp_path):

@@ -154,6 +154,6 @@ def test_an_interval_by_the_bootstraps_variance_is_wilsons_where_the_metric_is_a
     ],
 )
 def test_intervals_cover(kind):
-    """A small version of tests/benchmarks/coverage.py: of 120 test sets with 95 %, 107 or more in 99.9 % of cases."""
-    for metric, (held, _) in coverage.coverage(kind, 120, old=False, worlds=4).items():
-        assert held >= 107 / 120, metric
+    """A small version of tests/benchmarks/coverage.py: of 80 test sets with 95 %, 70 or more in 99.8 % of cases."""
+    for metric, (held, _) in coverage.coverage(kind, 80, old=False, worlds=4).items():
+        assert held >= 70 / 80, metric

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from lossybench.analysis.intervals import Estimate, of_share_samples, trials_of_mean
 from lossybench.analysis.sampling import Sampling, Units
@@ -185,7 +186,7 @@ def measure(matches: Matches, threshold: float, sampling: Sampling) -> Measured:
     """
     values = weighted(matches, threshold, np.ones((sampling.n, 1)))[:, 0]
     by_unit = [(matches.by(unit), unit.weights) for unit in sampling.units]
-    few = [weighted(one, threshold, weights[:, :VARIANCE_RESAMPLES]) for one, weights in by_unit]
+    few = [weighted(one, threshold, weights[:, :VARIANCE_RESAMPLES].copy()) for one, weights in by_unit]
     samples, primary = np.stack(few, axis=1), np.stack([map50(one, weights) for one, weights in by_unit])
     return Measured(values, _trials(matches, threshold, values, np.nanvar(samples[:, 0], axis=1)), samples, primary)
 
@@ -289,20 +290,32 @@ def _average_precision(
     IOU_THRESHOLDS that are wanted.
     """
     start, stop = np.searchsorted(matches.label, [label, label + 1])
-    hit = matches.hit[start:stop, list(thresholds)]
-    last = np.flatnonzero(hit.any(axis=1)).max(initial=-1) + 1  # precision after the last hit counts nowhere
-    hit, drawn = hit[:last], weights[matches.item[start : start + last]]
-    seen = np.maximum(np.cumsum(drawn, axis=0), 1)
+    hit, item = matches.hit[start:stop, list(thresholds)], matches.item[start:stop]
     result = np.zeros((len(thresholds), weights.shape[1]))
+    hits = np.flatnonzero(hit.any(axis=1))  # recall rises at hits alone, so no other precision is read
+    if len(hits):
+        # The detections are counted from hit to hit, by a sparse product that needs one addition for each.
+        last = hits[-1] + 1
+        parts = (np.ones(last, weights.dtype), (np.searchsorted(hits, np.arange(last)), item[:last]))
+        seen = _accumulate(np.add, csr_matrix(parts, shape=(len(hits), len(weights))) @ weights)
+        np.maximum(seen, 1, out=seen)
+        drawn, hit = weights[item[hits]], hit[hits]
     for t in range(len(thresholds)):
-        rows = np.flatnonzero(hit[:, t])  # recall rises at hits alone, so no other precision is read
+        rows = np.flatnonzero(hit[:, t])
         if not len(rows):
             continue
-        hits = np.cumsum(drawn[rows], axis=0)
-        envelope = np.maximum.accumulate((hits / seen[rows])[::-1], axis=0)[::-1]
-        reached = _thresholds_reached(hits.astype(np.float64) / np.maximum(truths, 1))
+        found = _accumulate(np.add, drawn[rows])
+        envelope = _accumulate(np.maximum, (found / seen[rows])[::-1])[::-1]
+        reached = _thresholds_reached(found.astype(np.float64) / np.maximum(truths, 1))
         result[t] = (envelope * np.diff(reached, axis=0, prepend=0)).sum(axis=0) / len(RECALL_THRESHOLDS)
     return np.where(truths > 0, result, np.nan)
+
+
+def _accumulate(of: np.ufunc, rows: np.ndarray) -> np.ndarray:
+    """As of.accumulate(rows, axis=0), but in place and several times as fast."""
+    for before, row in pairwise(rows):
+        of(before, row, out=row)
+    return rows
 
 
 def _thresholds_reached(recall: np.ndarray) -> np.ndarray:

@@ -97,7 +97,7 @@ def aggregate(
     about = read_meta(data[0])
     meta |= {"compressed_before": about.get("compressed_before", []), "card": _card(data)}
     meta |= {"existing": inputs.existing_archs(outcomes)}
-    meta |= {"rare": {name: count for name, count in support.items() if name and count < FEWEST_OF_CLASS}}
+    meta |= {"rare": [(name, count) for name, count in support.items() if name and count < FEWEST_OF_CLASS]}
     meta |= {"groups": sampling.groups, "few": sampling.few, "attacked": attacked}
     meta |= {"settings": settings, "attack": read_meta(attacks[0]).get("settings") if attacks else None}
     for name, content in rows.items():
