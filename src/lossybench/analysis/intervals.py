@@ -199,8 +199,8 @@ def of_spread(value: float, samples: np.ndarray, seeds: int, seed_variance: floa
     """An estimate that is about normal, by the standard deviation of its bootstrap samples and t quantiles.
 
     samples: (units, resamples), NaN where a resample leaves the estimate undefined. seeds: the number of models.
-    seed_variance: that they give the estimate. Percentiles of the samples would cover less for a BD-metric of few items
-    (94 % for 100 of them), and more for a BD-rate of curves that saturate (97 %).
+    seed_variance: that they give the estimate. The interval ends at 0 where `p_value` says its error, which percentiles
+    of the samples would not.
     """
     deviations = np.nanstd(samples, axis=1)
     widest = int(np.argmax(deviations))
@@ -329,15 +329,16 @@ def seed_variance(of_models: np.ndarray) -> float:
     return max(0.0, float((residuals.mean(axis=1) ** 2).sum() - by_items)) / (seeds * (seeds - 1))
 
 
-def seed_variance_of_samples(values: np.ndarray, samples: np.ndarray) -> float:
+def seed_variance_of_samples(values: np.ndarray, samples: np.ndarray, explained: float = EXPLAINED) -> float:
     """As `seed_variance`, for a metric that is no mean over items.
 
-    values: (seeds,). samples: (seeds, resamples) of the items, the same resamples for all seeds.
+    values: (seeds,). samples: (seeds, resamples) of the items, the same resamples for all seeds. explained: in
+    place of EXPLAINED.
     """
     seeds = len(values)
     if seeds == 1:
         return 0.0
-    by_items = EXPLAINED * float(np.nansum(np.nanvar(samples - samples.mean(axis=0), axis=1)))
+    by_items = explained * float(np.nansum(np.nanvar(samples - samples.mean(axis=0), axis=1)))
     return max(0.0, float(((values - values.mean()) ** 2).sum()) - by_items) / (seeds * (seeds - 1))
 
 
