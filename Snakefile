@@ -80,6 +80,7 @@ shell.prefix(JOB_ENVIRONMENT)
 
 
 wildcard_constraints:
+    look=STUDY.look_pattern,
     task="|".join(STUDY.tasks),
     arch=r"[a-z0-9_]+(/[a-z0-9_]+)?",
     regime=r"[a-z0-9_.]+",

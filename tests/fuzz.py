@@ -404,6 +404,8 @@ def table(case: Case) -> None:
                         strange = [mutated(rng, row["media"]), b"", None]
                     if key == "shape":
                         strange = [[], None, [None], [0], [2**31 - 1] * 4, [1] * 9, [24, 32, 3, 3], [-1, 2, 3]]
+                    if key == "groups":
+                        strange = [None, {}, {"speaker": None}, [("a", "b"), ("a", "c")], {"": "\x1b[2J"}]
                     row[key] = rng.choice(strange)
             content = pa.Table.from_arrays([_column(field, rows, rng) for field in schema], schema=schema)
         pq.write_table(content.replace_schema_metadata({artifacts.META_KEY: text}), path)
@@ -641,8 +643,10 @@ def labels(case: Case) -> None:
     rng = case.random
     for i in range(8):
         case.path(f"images/{i}.png").write_bytes(small_picture(i))
-    rows = [["file", "label", "split", "group"]]
-    rows += [[f"{i}.png", "ab"[i % 2], ("train", "train", "val", "test")[i // 2], f"g{i}"] for i in range(8)]
+    rows = [["file", "label", "split", "group", "site"]]
+    rows += [
+        [f"{i}.png", "ab"[i % 2], ("train", "train", "val", "test")[i // 2], f"g{i}", f"s{i % 3}"] for i in range(8)
+    ]
     for _ in range(rng.choice((1, 1, 2, 4))):
         row = rng.choice(rows)
         how = rng.randrange(5)
@@ -661,6 +665,7 @@ def labels(case: Case) -> None:
         )
     case.path("labels.csv").write_bytes(text)
     options = {"path": str(case.folder / "images"), "labels": str(case.folder / "labels.csv")}
+    options |= rng.choice(({}, {"columns": {"group": ["group", "site"]}}, {"group": "(?P<one>[0-9])?(?P<two>.)"}))
     case.study("image_folder", {**options, "on_error": rng.choice(("stop", "skip"))})
 
 

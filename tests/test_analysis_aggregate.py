@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lossybench.analysis import tables
+from lossybench.analysis.outcomes import read_task
 from lossybench.artifacts import (
     CLASSIFICATION_OUTCOMES,
     COMPRESSED,
@@ -27,15 +28,18 @@ SETTINGS = {"deltas": [1, 2, 5], "bootstrap": 200, "seed": 0}
 class Study:
     """Writes the inputs of `aggregate`; `wrong` says which share of items each condition gets wrong."""
 
-    def __init__(self, folder: Path, n: int = 400, kind: str = "classification") -> None:
-        self.folder, self.kind = folder, kind
+    def __init__(self, folder: Path, n: int = 400, kind: str = "classification", voices: int = 0) -> None:
+        self.folder, self.kind, self.voices = folder, kind, voices
         self.ids = [f"item{i}" for i in range(n)]
         self.labels = np.arange(n) % 3
         self.data = folder / "data.parquet"
         meta = {"task": "toy", "medium": "image", "kind": kind, "classes": ["a", "b", "c"]}
         meta["compressed_before"] = ["JPEG"]
         split = [*[(name, "test") for name in self.ids], ("other", "train")]
-        rows = (self.row(DATA, id=name, split=part, label=i % 3, boxes=[]) for i, (name, part) in enumerate(split))
+        rows = (
+            self.row(DATA, id=name, split=part, label=i % 3, boxes=[], groups=self.groups(i))
+            for i, (name, part) in enumerate(split)
+        )
         write_table(self.data, DATA, rows, meta)
         self.compressed = []
         for codec, levels in LEVELS.items():
@@ -50,6 +54,9 @@ class Study:
                 write_table(path, COMPRESSED, rows, {"codec": codec, "level": level, "options": {}})
                 self.compressed.append(path)
         self.outcomes: list[Path] = []
+
+    def groups(self, item: int) -> dict[str, str]:
+        return {"voice": f"v{item % self.voices}"} if self.voices else {}
 
     @staticmethod
     def row(schema, **values):
@@ -91,7 +98,7 @@ class Study:
 
     def summary(self):
         out = self.folder / "summary"
-        aggregate(self.data, self.compressed, self.outcomes, SETTINGS, out)
+        aggregate([self.data], self.compressed, self.outcomes, SETTINGS, out)
         return {name: read_table(out / f"{name}.parquet").to_pandas() for name in tables.SCHEMAS}
 
 
@@ -105,18 +112,20 @@ def test_classification_study(tmp_path):
         study.model(wrong(), "original", seed).model(wrong(jpeg10=0.2), "mixed", seed)
         study.model(wrong(jpeg10=0.1), "matched_jpeg_10", seed)
     summary = study.summary()
-    differences = summary["differences"].set_index(["regime", "codec", "level"])
+    differences = summary["differences"].query("baseline == 'own'").set_index(["regime", "codec", "level"])
     same = differences.loc["original", "original", 0.0]
     assert (same[["difference", "low", "high", "lower", "upper"]] == 0).all()
     strong = differences.loc["original", "jpeg", 10.0]
     assert strong["difference"] == pytest.approx(-0.35) and strong["p_holm"] < 1e-6 and strong["seeds"] == 2
     assert strong["reference"] == pytest.approx(0.95) and strong["upper"] < -0.3
 
-    verdicts = summary["verdicts"].set_index(["regime", "codec", "level", "delta"])["verdict"].sort_index()
+    verdicts = summary["verdicts"].query("baseline == 'own'")
+    verdicts = verdicts.set_index(["regime", "codec", "level", "delta"])["verdict"].sort_index()
     assert (verdicts["original", "original"] == "acceptable").all()
     assert (verdicts["original", "jpeg", 10.0] == "unacceptable").all()
-    limit = summary["limits"].set_index(["regime", "delta"]).loc[("original", 2.0)]
+    limit = summary["limits"].query("baseline == 'own'").set_index(["regime", "delta"]).loc[("original", 2.0)]
     assert (limit["verdict"], limit["level"], limit["label"], limit["stopped_at"]) == ("acceptable", 50, "QF 50", 10)
+    assert (limit["joint_level"], limit["joint_rate"], limit["seeds"]) == (50, limit["rate"], 2)  # of one codec alone
     assert limit["rate"] == pytest.approx(6.0) and limit["saving"] == pytest.approx(0.94)
     assert limit["reference"] == pytest.approx(0.95)
 
@@ -138,9 +147,9 @@ def test_classification_study(tmp_path):
 def test_a_milder_level_that_fails_ends_the_search(tmp_path):
     study = Study(tmp_path).model(wrong(jpeg90=0.05, jpeg50=0.3, jpeg10=0.05))
     summary = study.summary()
-    limit = summary["limits"].set_index("delta").loc[5.0]
+    limit = summary["limits"].query("baseline == 'own'").set_index("delta").loc[5.0]
     assert (limit["level"], limit["stopped_at"], limit["stopped_verdict"]) == (90, 50, "unacceptable")
-    verdicts = summary["verdicts"].set_index(["codec", "level", "delta"])
+    verdicts = summary["verdicts"].query("baseline == 'own'").set_index(["codec", "level", "delta"])
     assert verdicts.loc[("jpeg", 10.0, 5.0), "verdict"] == "acceptable"
     assert verdicts.loc["jpeg"].xs(5.0, level="delta")["tested"].to_dict() == {90: True, 50: True, 10: False}
 
@@ -148,10 +157,35 @@ def test_a_milder_level_that_fails_ends_the_search(tmp_path):
 @pytest.mark.parametrize("kind", ["classification", "detection"])
 def test_too_few_items_are_inconclusive(tmp_path, kind):
     study = Study(tmp_path, n=40, kind=kind).model(wrong(jpeg10=0.05))
-    limits = study.summary()["limits"].set_index("delta")
+    limits = study.summary()["limits"].query("baseline == 'own'").set_index("delta")
     assert limits["verdict"].to_dict() == {1.0: "inconclusive", 2.0: "inconclusive", 5.0: "inconclusive"}
     assert limits["level"].isna().all() and limits["stopped_at"].eq(90).all()
-    assert limits["items_needed"].to_dict() == {1.0: 268, 2.0: 133, 5.0: 52}
+    assert limits["missing"].eq("items").all() and (limits["needed_low"] > 40).all()
+    # No pair disagrees, so that Tango's bound decides: n has to exceed z^2 (1 - delta) / delta, here with a reserve.
+    assert (limits["needed_high"] >= [538, 267, 106]).all() and (limits["needed_high"] < [1000, 500, 200]).all()
+
+
+@pytest.mark.parametrize("kind", ["classification", "detection"])
+def test_with_fewer_than_twenty_groups_nothing_is_claimed_of_others(tmp_path, kind):
+    """The lost items of jpeg 50 are spread over all voices."""
+    verdicts = {}
+    for voices in (6, 20):
+        study = Study(tmp_path / str(voices), kind=kind, voices=voices).model(wrong())
+        summary = study.summary()
+        verdicts[voices] = set(summary["verdicts"].query("level == 90 and delta == 5")["verdict"])
+        assert set(summary["limits"].query("delta == 5")["verdict"]) == verdicts[voices]
+        meta = read_meta(tmp_path / str(voices) / "summary" / "limits.parquet")
+        assert meta["groups"] == {"voice": voices} and meta["few"] == (["voice", 6] if voices == 6 else None)
+    assert verdicts == {6: {"acceptable here"}, 20: {"acceptable"}}
+
+
+def test_the_limit_of_a_mixed_model_is_also_against_the_best_model_on_originals(tmp_path):
+    """It loses nothing of its own, but has 4 points less than the other on originals."""
+    mixed = dict.fromkeys(wrong(), 0.09)
+    limits = Study(tmp_path, n=2000).model(wrong()).model(mixed, "mixed").summary()["limits"]
+    found = limits.query("regime == 'mixed'").set_index(["baseline", "delta"])
+    assert found.loc[("own", 2.0), "level"] == 10 and found.loc[("best", 2.0), "verdict"] == "unacceptable"
+    assert found.loc[("best", 2.0), "reference"] == pytest.approx(0.95) and found.loc[("own", 2.0), "reference"] < 0.92
 
 
 @pytest.mark.parametrize("kind", ["classification", "detection"])
@@ -162,7 +196,7 @@ def test_a_model_that_answers_at_chance_gets_no_verdict_though_it_loses_nothing(
     assert set(summary["verdicts"]["verdict"]) == {"no reference"} and not summary["verdicts"]["tested"].any()
     limits = summary["limits"]
     assert set(limits["verdict"]) == {"no reference"}
-    assert limits[["level", "label", "rate", "stopped_at", "stopped_verdict", "items_needed"]].isna().all(axis=None)
+    assert limits[["level", "label", "rate", "stopped_at", "stopped_verdict", "needed_low"]].isna().all(axis=None)
     assert limits["chance"].iloc[0] == (0 if kind == "detection" else pytest.approx(1 / 3, abs=0.002))
     assert (limits["above_chance"] < 0.01).all()
     assert limits["reference"].iloc[0] == (0 if kind == "detection" else pytest.approx(0.3))
@@ -171,7 +205,13 @@ def test_a_model_that_answers_at_chance_gets_no_verdict_though_it_loses_nothing(
 
 def test_the_margin_by_which_a_reference_has_to_be_above_chance_is_the_loss_that_it_may_have(tmp_path):
     # 160 of 400 items right, 40 %: the exact lower bound is 35.9 %, and chance 33.5 %.
-    limits = Study(tmp_path).model(dict.fromkeys(wrong(), 0.6)).summary()["limits"].set_index("delta")
+    limits = (
+        Study(tmp_path)
+        .model(dict.fromkeys(wrong(), 0.6))
+        .summary()["limits"]
+        .query("baseline == 'own'")
+        .set_index("delta")
+    )
     assert limits.loc[1.0, "above_chance"] == pytest.approx(0.359 - 0.335, abs=0.001)
     assert limits["verdict"].to_dict() == {1.0: "acceptable", 2.0: "acceptable", 5.0: "no reference"}
 
@@ -179,7 +219,7 @@ def test_the_margin_by_which_a_reference_has_to_be_above_chance_is_the_loss_that
 def test_one_class_is_no_task_that_a_model_could_fail_at(tmp_path):
     study = Study(tmp_path)
     study.labels = np.zeros(400, int)
-    rows = (study.row(DATA, id=name, split="test", label=0, boxes=[]) for name in study.ids)
+    rows = (study.row(DATA, id=name, split="test", label=0, boxes=[], groups={}) for name in study.ids)
     write_table(study.data, DATA, rows, read_meta(study.data) | {"classes": ["a"]})
     limits = study.model(dict.fromkeys(wrong(), 0.0)).summary()["limits"]
     assert set(limits["verdict"]) == {"no reference"} and (limits["chance"] == 1).all()
@@ -187,10 +227,10 @@ def test_one_class_is_no_task_that_a_model_could_fail_at(tmp_path):
 
 def test_detection_study(tmp_path):
     summary = Study(tmp_path, n=200, kind="detection").model(wrong(jpeg50=0.06)).summary()
-    differences = summary["differences"].set_index(["codec", "level"])
+    differences = summary["differences"].query("baseline == 'own'").set_index(["codec", "level"])
     assert differences.loc[("original", 0.0), ["low", "high"]].tolist() == [0, 0]
     assert differences["metric"].eq("map50").all() and differences["p"].isna().all()
-    verdicts = summary["verdicts"].set_index(["codec", "level", "delta"])["verdict"]
+    verdicts = summary["verdicts"].query("baseline == 'own'").set_index(["codec", "level", "delta"])["verdict"]
     assert verdicts["jpeg", 90.0, 2.0] == "acceptable" and verdicts["jpeg", 10.0, 5.0] == "unacceptable"
     metrics = summary["metrics"].set_index(["seed", "codec", "level", "metric", "class"])["value"]
     assert metrics[0, "jpeg", 10.0, "recall", ""] == pytest.approx(0.6)
@@ -206,6 +246,36 @@ def test_same_seed_same_bytes(tmp_path):
     study.summary()
     assert first == {path.name: path.read_bytes() for path in (tmp_path / "summary").iterdir()}
     assert set(first) == {f"{name}.{kind}" for name in tables.SCHEMAS for kind in ("parquet", "csv")}
+
+
+def looked(path: Path, first: set[str]) -> list[Path]:
+    """The table in two: the rows of the `first` items, and the others, as two looks leave them."""
+    table, meta = read_table(path), read_meta(path)
+    parts = [path.with_name(f"look{look}_{path.name}") for look in (1, 2)]
+    for part in parts:
+        chosen = [row for row in table.to_pylist() if (row["id"] in first) == (part == parts[0])]
+        card = {"title": "toy", "groups": f"{len(chosen)} of them"}
+        write_table(part, table.schema, chosen, meta | {"card": card} if path.name == "data.parquet" else meta)
+    return parts
+
+
+@pytest.mark.parametrize("kind", ["classification", "detection"])
+def test_tables_of_two_looks_count_as_one(tmp_path, kind):
+    study = Study(tmp_path, n=60, kind=kind)
+    study.model(wrong(), seed=0).model(wrong(jpeg10=0.2), seed=1)
+    whole = study.summary()
+    first = {*study.ids[:25], "other"}
+    parts = [[part for path in paths for part in looked(path, first)] for paths in (study.compressed, study.outcomes)]
+    data = looked(study.data, first)
+    aggregate(data, *parts, SETTINGS, tmp_path / "looks")
+    for name, table in whole.items():
+        assert read_table(tmp_path / f"looks/{name}.parquet").to_pandas().equals(table), name
+    card = read_meta(tmp_path / "looks/limits.parquet")["card"]
+    assert card == {"title": "toy", "groups": "look 1: 26 of them; look 2: 35 of them"}
+    with pytest.raises(LossyBenchError, match=r"look2_data\.parquet: item 'item25' is in the split test twice"):
+        aggregate([*data, data[1]], *parts, SETTINGS, tmp_path / "twice")
+    with pytest.raises(LossyBenchError, match=r"look1_original\.parquet: level 0 holds 25 items \(lacks 'item25'\)"):
+        aggregate(data, parts[0], parts[1][::2], SETTINGS, tmp_path / "lacking")
 
 
 def test_refusals_name_the_file(tmp_path):
@@ -227,6 +297,46 @@ def test_refusals_name_the_file(tmp_path):
         study.summary()
 
 
+def test_groups_of_the_test_items_are_numbered_factor_by_factor(tmp_path):
+    study = Study(tmp_path, n=0)
+
+    def test_set(groups):
+        made = [(f"i{n}", "train" if n % 3 == 0 else "test", of) for n, of in enumerate(groups)]
+        rows = [study.row(DATA, id=id, split=split, label=0, groups=of, boxes=[]) for id, split, of in made]
+        write_table(study.data, DATA, rows, read_meta(study.data))
+        return read_task([study.data])
+
+    found = test_set([{"voice": f"v{n % 5}", "room": "ab"[n % 2]} for n in range(30)])
+    assert list(found.groups) == ["voice", "room"] and len(found.ids) == 20
+    for factor, of in (("voice", 5), ("room", 2)):
+        numbers = [int(id[1:]) % of for id in found.ids]
+        codes = found.groups[factor]
+        assert sorted(set(codes)) == list(range(of)) and len(codes) == 20
+        same = np.equal.outer(codes, codes)
+        assert (same == np.equal.outer(numbers, numbers)).all()
+    assert test_set([{}] * 6).groups == {}
+    with pytest.raises(LossyBenchError, match=r"data\.parquet: its items differ in what they may share"):
+        test_set([{"voice": "a"}] * 4 + [{}])
+
+
 def test_classification_needs_no_torch():
     code = "import sys, lossybench.stages.aggregate; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_codec_that_gets_more_items_wrong_at_equal_rate_is_behind(tmp_path, monkeypatch, seeds):
+    levels = [5.0, 10.0, 20.0, 40.0, 60.0, 90.0]
+    monkeypatch.setitem(LEVELS, "jpeg", levels)
+    monkeypatch.setitem(LEVELS, "webp", levels)
+    study = Study(tmp_path)
+    of_jpeg = dict(zip(levels, (0.5, 0.3, 0.2, 0.1, 0.06, 0.05), strict=True))
+    shares = {("original", 0.0): 0.05} | {("jpeg", level): share for level, share in of_jpeg.items()}
+    shares |= {("webp", level): share + 0.05 for level, share in of_jpeg.items()}
+    for seed in range(seeds):
+        study.model(shares, seed=seed)
+    (row,) = study.summary()["bd"].to_dict("records")
+    assert (row["codec_a"], row["codec_b"], row["seeds"], row["status"]) == ("jpeg", "webp", seeds, "ok")
+    assert row["bd_metric"] == pytest.approx(-5) and row["bd_metric_low"] < -5 < row["bd_metric_high"] < 0
+    assert row["bd_rate_low"] > 0 and row["p_holm"] == row["p"] < 1e-4 and row["ahead"] == "jpeg"
+    assert (row["rate_low"], row["rate_high"]) == pytest.approx((1.5, 10))

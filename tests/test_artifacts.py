@@ -188,6 +188,8 @@ def test_a_key_that_meta_or_a_row_lacks_is_an_error_that_names_the_table(tmp_pat
         ({"shape": pa.array(["8"])}, "'shape' is of type string"),
         ({"shape": pa.array([[8, 8, 3]], pa.list_(pa.int64()))}, "'shape' is of type list"),
         ({"boxes": pa.array([[{"frame": 1}]])}, "'boxes' is of type list"),
+        ({"groups": pa.array(["p1"])}, "'groups' is of type string"),
+        ({"groups": pa.array([{"p": 1}], pa.map_(pa.string(), pa.int64()))}, "'groups' is of type map"),
         ({"shape": pa.array([None], pa.list_(pa.int32()))}, "'shape' has rows without a value"),
     ],
 )
@@ -209,5 +211,7 @@ def _some(kind):
         return {field.name: _some(field.type) for field in kind}
     if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
         return [_some(kind.value_type)] * (kind.list_size if pa.types.is_fixed_size_list(kind) else 2)
+    if pa.types.is_map(kind):
+        return {key: _some(kind.item_type) for key in "ba"}
     values = {pa.string(): "a", pa.binary(): b"a", pa.bool_(): True}
     return values.get(kind, 1)

@@ -36,7 +36,7 @@ def save(path, image=None, **how):
 def whole(tmp_path):
     """A folder with nothing wrong."""
     root = tmp_path / "whole"
-    for split, count in (("train", 12), ("val", 3), ("test", 5)):
+    for split, count in (("train", 12), ("val", 3), ("test", 10)):
         for title in ("cat", "dog", "eel"):
             for number in range(count):
                 save(root / split / title / f"{split}{number}_{title}.png")
@@ -50,9 +50,9 @@ def kinds(report):
 def test_nothing_is_found_where_nothing_is_wrong(whole):
     report = check.examine("image_folder", {"path": whole}, {})
     assert report.findings == [] and not report.impossible
-    assert {split: report.counts[split, 0] for split in ("train", "val", "test")} == {"train": 12, "val": 3, "test": 5}
-    assert report.raw_bytes == 60 * 40 * 48 * 3 and set(report.sizes) == {(40, 48)}
-    assert report.formats == {".png": 60}
+    assert {split: report.counts[split, 0] for split in ("train", "val", "test")} == {"train": 12, "val": 3, "test": 10}
+    assert report.raw_bytes == 75 * 40 * 48 * 3 and set(report.sizes) == {(40, 48)}
+    assert report.formats == {".png": 75}
 
 
 def fourteen(root):
@@ -160,6 +160,7 @@ def test_faults_of_sound_are_named(tmp_path):
         "wrong extension": "flac.wav",
         "truncated file": "cut.wav",
         "mixed sizes": "sounds",
+        "rare class": "class 'yes'",
     }
     found = kinds(report)
     for kind, item in expected.items():
@@ -197,6 +198,39 @@ def test_labels_and_groups_come_from_a_table(table, tmp_path):
     assert {row["split"] for row in artifacts.iter_rows(tmp_path / "out.parquet")} == {"test"}
 
 
+def test_groups_and_classes_of_which_the_test_split_has_few_are_named(tmp_path, capsys):
+    """19 speakers at 20 sites, and a class of 9 test items; the card says what check says."""
+    lines = ["file,label,split,speaker,site"]
+    for number, split in enumerate(["train"] * 20 + ["val"] * 2 + ["test"] * 40):
+        save(tmp_path / "flat" / f"{number}.png")
+        tested = number - 22
+        speaker = f"s{min(tested // 2, 18) if tested >= 0 else 100 + number}"
+        label = "b" if number % 2 and tested < 18 else "a"
+        lines.append(f"{number}.png,{label},{split},{speaker},site{tested % 20 if tested >= 0 else 0}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    options = {"path": str(tmp_path / "flat"), "labels": str(tmp_path / "labels.csv")}
+    options["columns"] = {"group": ["speaker", "site"]}
+    arguments = ["check", "--adapter", "image_folder", "--options", json.dumps(options), "--out", str(tmp_path / "o")]
+    with pytest.raises(SystemExit) as status:
+        cli.main(arguments)
+    assert status.value.code == 0
+    said, written = capsys.readouterr().out, json.loads((tmp_path / "o").read_text())["image_folder"]
+    few = [one for one in written["findings"] if one["kind"] in ("few groups", "rare class", "factor in two splits")]
+    assert {(one["kind"], one["item"]): one["text"].split(",")[0] for one in few} == {
+        ("few groups", "speaker"): "19 in test",
+        ("rare class", "class 'b'"): "has 9 items in test",
+        ("factor in two splits", "site"): "has 1 of its 20 groups in test",
+    }
+    told = "19 of speaker with 2 to 4 items each (median 2); 20 of site with 2 items each"
+    assert f"groups in test: {told}" in said
+    assert {one["factor"]: one["count"] for one in written["groups"] if one["group"] in ("s18", "site3")} == {
+        "speaker": 4,
+        "site": 2,
+    }
+    fetch("image_folder", "t", tmp_path / "t.parquet", options)
+    assert artifacts.read_meta(tmp_path / "t.parquet")["card"]["groups"] == told
+
+
 def test_numbered_classes_are_in_the_order_of_numbers(table):
     path, options = table
     path.write_text(path.read_text().replace("b", ""))
@@ -229,13 +263,15 @@ def test_a_set_to_test_on_needs_no_other_split(whole, tmp_path):
     assert report.findings == [] and {split for split, _ in report.counts} == {"test"}
     shutil.rmtree(whole / "train")
     shutil.rmtree(whole / "val")
-    assert data.describe("image_folder", {"path": whole}).counts == {"test": 15}
+    assert data.describe("image_folder", {"path": whole}).counts == {"test": 30}
     fetch("image_folder", "t", tmp_path / "t.parquet", {"path": whole}, {"resize": 20, "crop": [16, 20]})
     assert {tuple(row["shape"]) for row in artifacts.iter_rows(tmp_path / "t.parquet")} == {(16, 20, 3)}
 
 
 def test_costs_are_those_of_compressing(whole, tmp_path):
     """A set of 15 items is its own sample: the bytes must be those of the compress stage."""
+    for file in (whole / "test").glob("*/test[5-9]_*.png"):
+        file.unlink()
     options = {"path": whole / "test", "fractions": {"test": 1}}
     report = check.examine("image_folder", options, {"jpeg": ({"chroma": "444"}, [10, 50])})
     assert [cost.label for cost in report.costs] == ["QF 50", "QF 10"]
@@ -257,7 +293,7 @@ def test_a_study_is_checked_by_its_own_codecs(whole, tmp_path, capsys):
     said = capsys.readouterr().out
     assert status.value.code == 0
     assert (
-        "Findings: none" in said and "QF 30" in said and "JPEG2000" not in said and "36 train, 9 val, 15 test" in said
+        "Findings: none" in said and "QF 30" in said and "JPEG2000" not in said and "36 train, 9 val, 30 test" in said
     )
     tasks["animals"]["data"]["path"] = str(tmp_path / "nowhere")
     config.write_text(json.dumps({"tasks": tasks}))
@@ -278,7 +314,7 @@ def test_all_faults_of_coco_annotations_are_listed(tmp_path):
     named = " ".join(finding.item + finding.text for finding in report.findings)
     for name in ("0.png", "1.png", "annotation 7", "annotation 8"):
         assert name in named
-    assert report.impossible and len(report.findings) == 4 and len(report.sizes) == 28
+    assert report.impossible and len(report.findings) == 5 and len(report.sizes) == 28
 
 
 def test_other_adapters_are_checked_by_their_items():

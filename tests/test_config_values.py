@@ -44,10 +44,11 @@ tasks:
     models: {resnet: {epochs: 1}}
     seeds: [0, 1]
     regimes:
-      mixed: {codecs: [jpeg], levels: {jpeg: [50]}}
+      mixed: {codecs: [jpeg], levels: {jpeg: [50]}, archs: [resnet], seeds: [0]}
       matched: [{codec: jpeg, levels: [5], archs: [resnet], seeds: [0]}]
       adversarial: {epsilon: 8/255, steps: 2, archs: [resnet], seeds: [0]}
     training: {minimum: 0.5}
+    looks: [100, 200]
     attack:
       archs: [resnet]
       regimes: {original: {items: 3}}
@@ -145,7 +146,7 @@ def planned(config: Any) -> None:
         json.dumps(study.task(task).data.options)
     paths = [str(path) for path in study.all_compressed("toy", "train") + study.all_outcomes("toy")]
     assert not any("{" in path or "\n" in path or "$" in path.replace(study.config.results, "") for path in paths)
-    json.dumps([study.analysis_settings(), study.requests("train")])
+    json.dumps([study.analysis_settings("toy"), study.requests("train")])
     assert sum(job.seconds for job in plan.costs(study)) > 0
 
 

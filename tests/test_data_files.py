@@ -17,6 +17,7 @@ from PIL import Image
 
 from lossybench import artifacts, codecs, data
 from lossybench.data import _images, _splits, audio_io
+from lossybench.data._files import SHARES
 from lossybench.errors import LossyBenchError
 from lossybench.stages.fetch import fetch
 
@@ -100,6 +101,84 @@ def test_image_folder_keeps_pixels_and_tracks(pictures, tmp_path):
     assert all(len(of) == 1 for of in splits.values())
     counts = data.describe("image_folder", {"path": pictures, "group": r"(\w+/t\d+)_"}).counts
     assert counts == collections.Counter(row["split"] for row in rows)
+
+
+def test_named_parentheses_are_factors_and_splits_keep_the_first_apart(tmp_path):
+    """Ten speakers in three rooms each: no speaker may be in two splits, and every room is in all of them."""
+    for title in ("yes", "no"):
+        for speaker in range(10):
+            for room in "abc":
+                write_image(tmp_path / "in" / title / f"s{speaker}_{room}_{title}.png", picture(4, 4))
+    options = {"path": tmp_path / "in", "group": "(?P<speaker>s[0-9]+)_(?P<room>.)(_)"}
+    rows = build("image_folder", options, tmp_path / "out.parquet")
+    of = {factor: collections.defaultdict(set) for factor in ("speaker", "room")}
+    for row in rows:
+        speaker, room, _ = row["id"].split("/")[1].split("_")
+        assert list(row["groups"].items()) == [("speaker", speaker), ("room", room)]
+        for factor, name in row["groups"].items():
+            of[factor][name].add(row["split"])
+    assert all(len(splits) == 1 for splits in of["speaker"].values()) and len(of["speaker"]) == 10
+    assert all(len(splits) == 3 for splits in of["room"].values()) and len(of["room"]) == 3
+    findings = surveyed(tmp_path / "in", fractions=SHARES, group=options["group"]).findings
+    (shared,) = (finding for finding in findings if finding.kind == "factor in two splits")
+    assert (
+        shared.item == "room"
+        and shared.text.startswith("has 3 of its 3 groups in test")
+        and shared.severity == "warning"
+    )
+    assert not [finding for finding in findings if finding.kind == "group in two splits"]
+    # The other way round it is the rooms, too few of which there are for three splits to have all classes otherwise.
+    rows = build("image_folder", {**options, "group": "_(?P<room>.)_"}, tmp_path / "out.parquet")
+    assert len({(row["groups"]["room"], row["split"]) for row in rows}) == 3
+    # Without the option nothing is known to be shared, and items are dealt one by one.
+    assert {len(row["groups"]) for row in build("image_folder", {"path": tmp_path / "in"}, tmp_path / "o.parquet")} == {
+        0
+    }
+
+
+@pytest.mark.parametrize(
+    ("group", "why"),
+    [
+        ("(?P<Speaker>.)", "factor 'Speaker': name it by a to z"),
+        ("(?P<_s>.)", "factor '_s'"),
+        ("(?P<speaker>x)?(?P<digit>[0-9])", r"option 'group'.* finds no speaker in 'cat/t00_0\.png'"),
+        ("cat()|dog()", "finds no group in 'cat"),
+    ],
+)
+def test_factors_that_cannot_be_are_refused(pictures, group, why):
+    with pytest.raises(LossyBenchError, match=why):
+        data.describe("image_folder", {"path": pictures, "group": group})
+
+
+def test_items_of_other_factors_than_the_first_are_refused(tmp_path, monkeypatch):
+    class Odd(data.Dataset):
+        name, medium, kind = "odd", "image", "classification"
+        shared: tuple[dict[str, str], ...]
+
+        def describe(self, seed):
+            return data.dataset.Description("image", "classification", ["a", "b"], {}, {"test": 2})
+
+        def items(self, seed, left_out):
+            for index, groups in enumerate(self.shared):
+                yield data.dataset.Item(f"i{index}", "test", groups, picture(), label=index)
+
+    def write(*shared):
+        monkeypatch.setattr(data, "get", lambda *_: Odd(shared=shared))
+        fetch("odd", "t", tmp_path / "t.parquet")
+
+    one, turned = {"patient": "1", "camera": "a"}, {"camera": "a", "patient": "1"}
+    for shared, why in (
+        (
+            (one, turned),
+            r"i1': has the groups .'camera': 'a', 'patient': '1'., and the first item .'patient', 'camera'.;",
+        ),
+        ((one, {}), r"i1': has the groups ..,"),
+        (({"Patient": "1"}, {"Patient": "1"}), r"i0': has the groups .'Patient': '1'.,.* called by a to z"),
+    ):
+        with pytest.raises(LossyBenchError, match=f"data set 'odd': item '{why}"):
+            write(*shared)
+        assert not (tmp_path / "t.parquet").exists()
+    write(one, one)
 
 
 def test_given_splits_are_kept_and_val_is_cut_from_train(tmp_path):
@@ -343,6 +422,42 @@ def test_a_table_is_read_in_many_dialects(listed, content):
     found = listed(content)
     assert found.findings == [] and found.classes == ["cat", "dog"]
     assert {entry.id: found.classes[entry.label] for entry in found.entries} == dict(RIGHT)
+
+
+def test_columns_of_groups_are_factors_called_as_they_are(listed, tmp_path):
+    rows = [(*row, f"p{number // 2}", "" if number else "Nord") for number, row in enumerate(RIGHT)]
+    head = ("file", "label", "Patient ID", "site")
+
+    def groups(content, **options):
+        return [dict(entry.groups) for entry in listed(content, **options).entries]
+
+    found = groups(table(rows, head=head), columns={"group": ["patient id", "site"]})
+    # What has no site shares none, and is a group of its own.
+    sites = ["Nord", *NAMES[1:]]
+    assert found == [{"patient_id": f"p{number // 2}", "site": sites[number]} for number in range(8)]
+    assert list(found[0]) == ["patient_id", "site"]
+    found = groups(table(rows, head=head), columns={"group": "site"})
+    assert found == [{"site": name} for name in sites]
+    found = groups(table(rows, head=("file", "label", "Group", "site")))
+    assert found == [{"group": f"p{number // 2}"} for number in range(8)]
+    assert groups(table(rows, head=head)) == [{}] * 8
+    assert groups(table(rows, head=head), group="(?P<folder>[ab])/") == [{"folder": name[0]} for name in NAMES]
+
+    def refuse(why, head, columns):
+        with pytest.raises(LossyBenchError, match=why):
+            listed(table(rows, head=head), columns=columns)
+
+    refuse("column '2nd' cannot name what items share: call it by", ("file", "label", "2nd", "site"), {"group": "2nd"})
+    refuse("column 'Größe' cannot name", ("file", "label", "Größe", "site"), {"group": ["site", "Größe"]})
+    refuse(
+        "columns 'Site' and 'site' of groups are both called 'site'",
+        ("file", "label", "Site", "site"),
+        {"group": ["Site", "site"]},
+    )
+    refuse("both called 'site'", head, {"group": ["site", "site"]})
+    refuse("no column 'room' for the group; known", head, {"group": ["site", "room"]})
+    refuse("'columns': group: give the name of one column or more", head, {"group": []})
+    refuse("'columns': label: give the name of one column", head, {"label": ["label"]})
 
 
 def test_files_are_found_by_other_spellings(listed, tmp_path):

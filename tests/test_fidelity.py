@@ -1,5 +1,6 @@
 """Fidelity measures against scikit-image and closed forms."""
 
+import itertools
 import math
 
 import numpy as np
@@ -27,6 +28,60 @@ def test_pictures_agree_with_scikit_image(sigma):
     assert measured["psnr"] == pytest.approx(peak_signal_noise_ratio(PHOTO, other), abs=1e-3)
     assert measured["ssim"] == pytest.approx(structural_similarity(PHOTO, other, channel_axis=2))
     assert measured["snr"] is None and measured["spectral_distance"] is None
+
+
+# The smallest, odd ones, and those at and beside the borders of the parts in which SSIM is computed, for 128 windows
+# of 7 pixels.
+SIDES = (7, 8, 13, 128, 133, 134, 135, 141, 262, 263)
+
+
+@pytest.mark.parametrize("size", [*itertools.pairwise(SIDES), *itertools.pairwise(SIDES[::-1]), (7, 7), (400, 7)])
+@pytest.mark.parametrize("damage", ["noise", "blocks", "inverted", "black", "dark flat"])
+def test_ssim_is_that_of_scikit_image_at_every_size(size, damage):
+    photo = data.astronaut()[: size[0], -size[1] :]
+    if damage == "dark flat":  # where windows have no variance, rounding would weigh most
+        photo = np.full_like(photo, 3)
+        other = photo + (NOISE.random(photo.shape) < 0.02).astype(np.uint8)
+    else:
+        blocks = photo[::8, ::8].repeat(8, axis=0).repeat(8, axis=1)[: size[0], : size[1]]
+        changed = {"noise": noisy(photo, 12), "blocks": blocks, "inverted": 255 - photo, "black": 0 * photo}
+        other = changed[damage]
+    expected = structural_similarity(photo, other, channel_axis=2, data_range=255)
+    assert fidelity.ssim(photo, other) == pytest.approx(expected, abs=1e-7)
+    assert fidelity.ssim(other, photo) == fidelity.ssim(photo, other)
+    assert fidelity.ssim(photo, photo) == 1
+
+
+@given(st.integers(7, 24), st.integers(7, 24), st.integers(0, 2**32 - 1))
+def test_ssim_is_that_of_scikit_image_on_extreme_pixels(height, width, seed):
+    random = np.random.default_rng(seed)
+    pair = random.choice(np.array([0, 1, 254, 255], np.uint8), (2, height, width, 3))
+    assert fidelity.ssim(*pair) == pytest.approx(structural_similarity(*pair, channel_axis=2), abs=1e-6)
+
+
+def test_ssim_of_a_clip_is_the_mean_over_every_fourth_frame():
+    clip = np.stack([data.astronaut()[row : row + 33, 200:245] for row in range(9)])
+    damaged = np.stack([noisy(frame, 4 * number) for number, frame in enumerate(clip)])
+    one_by_one = [structural_similarity(clip[i], damaged[i], channel_axis=2) for i in (0, 4, 8)]
+    assert fidelity.ssim(clip, damaged) == pytest.approx(np.mean(one_by_one), abs=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (5, 7, 3), (1500, 1999, 3), (3, 47, 65, 3)])
+def test_psnr_is_exact(shape):
+    before = NOISE.integers(0, 256, shape).astype(np.uint8)
+    for after in (255 - before, before ^ 1, before // 128 * 255):
+        squared = int(np.sum((before.astype(np.int64) - after) ** 2))
+        assert fidelity.psnr(before, after) == 10 * math.log10(255**2 / (squared / before.size))
+    black = np.zeros(shape, np.uint8)
+    assert fidelity.psnr(black, black + np.uint8(255)) == 0
+
+
+def test_parts_of_larger_pictures_are_measured_as_they_are():
+    """Views, whose rows do not follow each other in memory."""
+    photo, other = data.astronaut()[::2, 30:-11], noisy(data.astronaut(), 9)[::2, 30:-11]
+    expected = fidelity.measure(photo.copy(), other.copy(), "image")
+    assert fidelity.measure(photo, other, "image") == expected
+    assert fidelity.measure(photo[::-1, ::-1], other[::-1, ::-1], "image")["psnr"] == expected["psnr"]
 
 
 def test_psnr_of_a_constant_offset_is_known():

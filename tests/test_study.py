@@ -80,6 +80,18 @@ def test_regimes_say_what_they_train_on():
     assert loaded.tested_codecs(matched) == ["original", "jpeg"]
 
 
+def test_mixed_models_are_of_all_architectures_and_seeds_or_of_those_named():
+    many = {"tasks__digits__models": {"resnet": {}, "patch_transformer": {}}, "tasks__digits__seeds": [0, 1]}
+
+    def mixed(**named):
+        loaded = Study(_changed(**many, tasks__digits__attack=None, tasks__digits__regimes={"mixed": named}))
+        return {(model.arch, model.seed) for model in loaded.models("digits") if model.regime == "mixed"}
+
+    assert mixed() == {("resnet", 0), ("resnet", 1), ("patch_transformer", 0), ("patch_transformer", 1)}
+    assert mixed(seeds=[1]) == {("resnet", 1), ("patch_transformer", 1)}
+    assert mixed(archs=["patch_transformer"], seeds=[0]) == {("patch_transformer", 0)}
+
+
 def test_only_models_of_originals_must_reach_the_minimum():
     loaded = Study(_changed(tasks__digits__training={"minimum": 0.9}))
     assert loaded.training_settings(Model("digits", "resnet", "original", 0))["minimum"] == 0.9
@@ -185,6 +197,7 @@ def test_attacked_levels_are_the_middle_two_and_the_strongest():
             r"regimes\.mixed\.codec: unknown key; did you mean 'codecs'",
         ),
         ({"tasks__digits__regimes__mixed__codecs": ["opus"]}, r"'opus' is not in this task; known: hevc, jpeg"),
+        ({"tasks__digits__regimes__mixed__seeds": [7]}, r"regimes\.mixed\.seeds: '7' is not in this task"),
         ({"tasks__digits__models__rasnet": {}}, r"tasks\.digits\.models\.rasnet: .*did you mean 'resnet'"),
         ({"tasks__digits__training__epoch": 3}, r"unknown training setting 'epoch'; did you mean 'epochs'"),
         ({"tasks__digits__attack__epsilon": 3}, r"unknown attack setting 'epsilon'"),

@@ -230,16 +230,17 @@ def write_table(
 ) -> int:
     """Stream `rows`, dictionaries with the schema's keys, into a Parquet file atomically, and return their number.
 
-    path: of the file. meta: what holds for all rows. Raises whatever `rows` raise, and then writes nothing.
+    path: of the file. meta: what holds for all rows; it is written after them, so that `rows` may add to it. Raises
+    whatever `rows` raise, and then writes nothing.
     """
-    with_meta = schema.with_metadata({META_KEY: json.dumps(meta or {}, sort_keys=True).encode()})
     count = 0
     # Payloads are compressed already, so zstd only helps the other columns. Checksums tell of damage within a page.
     how = {"compression": "zstd", "write_statistics": False, "write_page_checksum": True}
-    with publish(path) as aside, pq.ParquetWriter(aside, with_meta, **how) as writer:
+    with publish(path) as aside, pq.ParquetWriter(aside, schema, **how) as writer:
         for group in _groups(rows):
-            writer.write_table(pa.Table.from_pylist(group, schema=with_meta))
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
             count += len(group)
+        writer.add_key_value_metadata({META_KEY: json.dumps(meta or {}, sort_keys=True).encode()})
     return count
 
 
@@ -295,7 +296,7 @@ def read_meta(path: Path | str) -> dict[str, Any]:
     Raises LossyBenchError for a missing or damaged file too, and for `meta` that is none of ours.
     """
     with _open(path) as file:
-        meta = json.loads((file.schema_arrow.metadata or {}).get(META_KEY, b"{}"))
+        meta = json.loads((file.metadata.metadata or {}).get(META_KEY, b"{}"))
         if not isinstance(meta, dict):
             raise ValueError(f"its meta is a {type(meta).__name__}, not a dictionary")
         for key, kind in _META_TYPES.items():

@@ -30,7 +30,7 @@ COMMANDS = {name: f"stages.{name}:{name}" for name in STAGES} | {
     "contact-sheet": "stages.report:contact_sheet",
     "recommend": "stages.report:recommend",
     "headline": "tools.listings:headline",
-    **{name: f"tools.{name}:{name}" for name in ("plan", "check", "rates", "speed")},
+    **{name: f"tools.{name}:{name}" for name in ("plan", "check", "more", "rates", "speed")},
     **{name: f"tools.listings:{name}" for name in ("schema", "datasets", "codecs")},
 }
 

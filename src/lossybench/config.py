@@ -7,6 +7,7 @@ The settings of training, of models that exist already and of attacks are checke
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -95,6 +96,8 @@ class Mixed(Settings):
     levels: dict[str, list[float]] = Field(
         default={}, description="Levels to draw from, per codec; all of the codec's when left out."
     )
+    archs: list[str] | None = Field(default=None, description="Architectures; all of the task's when left out.")
+    seeds: list[Seed] | None = Field(default=None, description="Seeds; all of the task's when left out.")
 
 
 class Matched(Settings):
@@ -186,6 +189,22 @@ class TaskConfig(Settings):
         default={}, description="Training settings; `minimum` is the clean validation metric below which the run fails."
     )
     attack: AttackConfig | None = Field(default=None, description="Adversarial attacks; none when left out.")
+    looks: list[Annotated[int, Field(ge=1, le=MOST)]] = Field(
+        default=[],
+        description="How many test items are tested on first, and how many at each further look, which "
+        "`lossybench more` takes while rows are undecided: [1000, 2000, 4000]. All at once when left out.",
+    )
+
+    @field_validator("looks")
+    @classmethod
+    def _growing(cls, looks: list[int]) -> list[int]:
+        steps = [10 * n >= 11 * before for before, n in itertools.pairwise(looks)]
+        if looks and (not all(steps) or len(looks) == 1 or 10 * looks[0] < looks[-1]):
+            raise ValueError(
+                "give two or more numbers of test items, each larger than the one before by a tenth or more, the first "
+                "at least a tenth of the last"
+            )
+        return looks
 
     @property
     def trained(self) -> list[str]:
@@ -300,10 +319,17 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
             f"{where}.data: no items in split 'train', which training {trained[0]} needs; add some, or give models "
             "that exist already (checkpoint)"
         )
+    if task.looks and described.counts is not None and task.looks[-1] > (there := described.counts.get("test", 0)):
+        raise LossyBenchError(
+            f"{where}.looks: the largest takes {task.looks[-1]:,} test items, and the data have {there:,}; make the "
+            "split test larger, or the looks smaller"
+        )
     mixed = task.regimes.mixed
     if mixed:
         _among(f"{where}.regimes.mixed.codecs", mixed.codecs or [], task.codecs)
         _levels_among(f"{where}.regimes.mixed.levels", mixed.levels, task.codecs)
+        _among(f"{where}.regimes.mixed.archs", mixed.archs or [], trained)
+        _among(f"{where}.regimes.mixed.seeds", mixed.seeds or [], task.seeds)
     for matched in task.regimes.matched:
         _among(f"{where}.regimes.matched.codec", [matched.codec], task.codecs)
         _levels_among(f"{where}.regimes.matched.levels", {matched.codec: matched.levels or []}, task.codecs)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 from lossybench.conditions import Condition, Model
+from lossybench.errors import LossyBenchError
 from lossybench.models import HISTORY, INFO, WEIGHTS
 
 Part = Literal["train", "test"]  # "train" holds the splits train and val
@@ -32,11 +34,49 @@ class Layout:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
 
-    def tables(self, kind: str) -> dict[tuple[str, ...], Path]:
-        """The tables of a kind that are there, by the parts of their paths. Hidden ones are still being written."""
-        root = self.root / kind
-        found = sorted(root.glob("/".join("*" * len(TABLES[kind])) + ".parquet"))
-        return {path.relative_to(root).with_suffix("").parts: path for path in found if path.name[0] != "."}
+    def tables(self, kind: str) -> list[tuple[tuple[str, ...], Path]]:
+        """The tables of a kind that are there, each after the parts of its path, the same in every look that was taken.
+
+        Hidden ones are still being written. Raises LossyBenchError as `looks` does.
+        """
+        taken, found = self.looks(), []
+        for look in range(1, 1 + max((look for look, _ in taken.values()), default=1)):
+            root = self.at(look).root / kind
+            for path in sorted(root.glob("/".join("*" * len(TABLES[kind])) + ".parquet")):
+                parts = path.relative_to(root).with_suffix("").parts
+                if path.name[0] != "." and look <= taken.get(parts[0], (1, []))[0]:
+                    found.append((parts, path))
+        return sorted(found, key=lambda pair: pair[0])
+
+    def at(self, look: int | str) -> Layout:
+        """The places of what is made of the test items that a look adds: a folder of its own from the second look on.
+
+        look: its number, from 1 on, or a wildcard that stands for "" or for "/look2" and so on.
+        """
+        if isinstance(look, str):
+            return Layout(f"{self.root}{look}")
+        return Layout(self.root / f"look{look}") if look > 1 else self
+
+    @property
+    def state(self) -> Path:
+        """What `lossybench more` has decided: {task: {look: the present one, looks: those planned}}."""
+        return self.root / "looks.json"
+
+    def looks(self) -> dict[str, tuple[int, list[int]]]:
+        """For each task that has gone beyond its first look, the present look and the looks that were planned.
+
+        Raises LossyBenchError for a file that `lossybench more` has not written.
+        """
+        try:
+            stored = json.loads(self.state.read_bytes())
+            return {task: (int(of["look"]), list(map(int, of["looks"]))) for task, of in stored.items()}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise LossyBenchError(
+                f"{self.state}: is not as `lossybench more` writes it ({error}); restore it, or delete it and all "
+                f"folders look* beside it"
+            ) from None
 
     def tasks_of(self, paths: Iterable[Path]) -> str:
         """A regular expression for the task in a path, which matches in these `paths` of a kind of table alone.

@@ -41,7 +41,7 @@ class Results:
     @property
     def tasks(self) -> list[str]:
         """The names of the tasks that have any table, in order."""
-        return sorted({parts[0] for kind in TABLES for parts in self.layout.tables(kind)})
+        return sorted({parts[0] for kind in TABLES for parts, _ in self.layout.tables(kind)})
 
     conditions = _table("conditions", "Rate, ratio and mean fidelity of each codec and level.")
     metrics = _table("metrics", "Every metric of each model at each condition; seed -1 is the mean over seeds.")
@@ -92,7 +92,10 @@ class Results:
         return self._frame("compressed", columns, {"task": task, **chosen})
 
     def items(self, task: str, columns: list[str] | None = None) -> pd.DataFrame:
-        """The items of a `task` in all splits (artifacts.DATA), without their media; `columns` as in `outcomes`."""
+        """The items of a `task` in all splits (artifacts.DATA), without their media; `columns` as in `outcomes`.
+
+        `groups` holds a dictionary for each item: factor -> name of the group.
+        """
         return self._frame("data", columns, {"task": task})
 
     def _frame(self, kind: str, names: list[str] | None, chosen: dict[str, str | float]) -> pd.DataFrame:
@@ -102,13 +105,13 @@ class Results:
             if key not in keys:
                 raise LossyBenchError(f"{kind} cannot be chosen by {key!r}; {nearest(key, keys)}")
             wanted = value if isinstance(value, str) else level_text(value)
-            known = {parts[keys.index(key)] for parts in files}
-            files = {parts: path for parts, path in files.items() if fnmatchcase(parts[keys.index(key)], wanted)}
+            known = {parts[keys.index(key)] for parts, _ in files}
+            files = [file for file in files if fnmatchcase(file[0][keys.index(key)], wanted)]
             if not files:
                 hint = nearest(wanted, known) if known else "nothing is there yet"
                 raise LossyBenchError(f"{self.folder / kind}: no {key} {wanted!r}; {hint}")
         tables = []
-        for parts, path in files.items():
+        for parts, path in files:
             table = read_table(path, names, without=("media", "payload", "adversarial"))
             for at, (key, text) in enumerate(zip(keys, parts, strict=True)):
                 if key in _KEYS.names:

@@ -15,6 +15,7 @@ from typing import Any
 
 from lossybench import codecs, data, sources, yaml_files
 from lossybench import config as sections
+from lossybench.analysis import looks
 from lossybench.attacks.attack_settings import AttackSettings
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition, Model, Regime
 from lossybench.config import GPU_STAGES, MEMORY, MINUTES, Stage, TaskConfig, at
@@ -43,8 +44,20 @@ class Study:
                 _check_apart(self.layout.root, name, data.get(of.adapter, of.options))
                 self.seen[name] = look(of.adapter, of.options, self.config.seed, *places)
             self.codecs[name] = sections.check_task(name, task, self.description(name))
+        self._present = self._looks_taken()
         for name in self.tasks:
             self._check_attacked(name)
+
+    def _looks_taken(self) -> dict[str, int]:
+        """The number of the present look of each task that has gone beyond its first."""
+        taken = {task: of for task, of in self.layout.looks().items() if task in self.config.tasks}
+        for task, (look, planned) in taken.items():
+            if self.task(task).looks != planned or not 1 <= look <= len(planned):
+                raise LossyBenchError(
+                    f"tasks.{task}.looks: must stay {planned}, of which {self.layout.state} has taken {look}, because "
+                    "bounds hold for the looks that were planned; restore them, or name another results folder"
+                )
+        return {task: look for task, (look, _) in taken.items()}
 
     def _check_attacked(self, task: str) -> None:
         trained = self.models(task)
@@ -89,9 +102,13 @@ class Study:
     def models(self, task: str) -> list[Model]:
         """Every model of a task, those that exist already included."""
         config = self.task(task)
-        trained, regimes = config.trained, [ORIGINAL, "mixed"] if config.regimes.mixed else [ORIGINAL]
+        trained = config.trained
         found = self.existing(task)
-        found += [Model(task, *rest) for rest in itertools.product(trained, regimes, config.seeds)]
+        found += [Model(task, arch, ORIGINAL, seed) for arch, seed in itertools.product(trained, config.seeds)]
+        mixed = config.regimes.mixed
+        if mixed:
+            archs, seeds = mixed.archs or trained, mixed.seeds or config.seeds
+            found += [Model(task, arch, "mixed", seed) for arch, seed in itertools.product(archs, seeds)]
         adversarial = config.regimes.adversarial
         if adversarial:
             archs, seeds = adversarial.archs or trained[:1], adversarial.seeds or config.seeds[:1]
@@ -161,18 +178,44 @@ class Study:
         middle = (len(levels) - 1) // 2
         return list(dict.fromkeys([*levels[middle : middle + 2], levels[-1]]))
 
+    def looks(self, task: str) -> range:
+        """The numbers of a task's looks up to the present one: 1 alone where the whole test split is tested at once."""
+        return range(1, self._present.get(task, 1) + 1)
+
+    @property
+    def look_pattern(self) -> str:
+        """A regular expression for "", and for "/look2" and so on before the paths of tasks that are at that look."""
+        further = [f"/look{look}(?=/[a-z]+/{task}[./])" for task in self.tasks for look in self.looks(task)[1:]]
+        return f"(?:{'|'.join(further)})?"  # Snakemake takes an empty expression for none
+
+    def added(self, task: str, look: int) -> list[int]:
+        """The first test item that a look adds, the one after its last, and how many the largest look takes.
+
+        Empty where the whole test split is tested at once.
+        """
+        planned = self.task(task).looks
+        return [*[0, *planned][look - 1 : look + 1], planned[-1]] if planned else []
+
     # All files of a stage.
 
-    def all_compressed(self, task: str, part: Part) -> list[Path]:
-        """The compressed media of a part: of every condition for `test`, of those that some model needs for `train`."""
+    def all_data(self, task: str) -> list[Path]:
+        """The tables of a task's items: of the first look, then what each further one adds."""
+        return [self.layout.at(look).data(task) for look in self.looks(task)]
+
+    def all_compressed(self, task: str, part: Part, look: int = 1) -> list[Path]:
+        """The compressed media of a part: of every condition for `test`, of those that some model needs for `train`.
+
+        look: the one that the items of `test` come with; those of `train` come with the first.
+        """
         conditions = self.conditions(task)
         if part == "train":
             conditions = [c for model in self.models(task) for c in self.training_conditions(model)]
-        return [self.layout.compressed(task, c, part) for c in dict.fromkeys(conditions)]
+        return [self.layout.at(look).compressed(task, c, part) for c in dict.fromkeys(conditions)]
 
-    def all_outcomes(self, task: str) -> list[Path]:
-        """The outcomes of every model of a task on every codec that it is tested on."""
-        return [self.layout.outcomes(m, codec) for m in self.models(task) for codec in self.tested_codecs(m)]
+    def all_outcomes(self, task: str, look: int = 1) -> list[Path]:
+        """The outcomes of every model of a task on every codec that it is tested on, for the items of a look."""
+        layout = self.layout.at(look)
+        return [layout.outcomes(m, codec) for m in self.models(task) for codec in self.tested_codecs(m)]
 
     def all_attacks(self, task: str) -> list[Path]:
         """The attacks on every attacked model of a task through every attacked codec."""
@@ -183,8 +226,10 @@ class Study:
         found = []
         for task in self.tasks:
             if codec in self.codecs[task]:
-                found += [self.layout.compressed(task, Condition(codec, lv), "test") for lv in self.levels(task, codec)]
-                found += [self.layout.outcomes(m, codec) for m in self.models(task) if codec in self.tested_codecs(m)]
+                tested = [m for m in self.models(task) if codec in self.tested_codecs(m)]
+                for layout in map(self.layout.at, self.looks(task)):
+                    found += [layout.compressed(task, Condition(codec, lv), "test") for lv in self.levels(task, codec)]
+                    found += [layout.outcomes(m, codec) for m in tested]
                 if codec in self.attacked_codecs(task):
                     found += [self.layout.attacks(m, codec) for m in self.attacked(task)]
         return found
@@ -268,10 +313,19 @@ class Study:
             asked["slurm_partition"] = cluster.gpu_partition or cluster.partition
         return {name: value for name, value in asked.items() if value is not None}
 
-    def analysis_settings(self) -> dict[str, Any]:
-        """The settings of the config that aggregate needs."""
+    def analysis_settings(self, task: str) -> dict[str, Any]:
+        """The settings of the config that aggregate needs for a task.
+
+        Where the task is tested look by look, they say which look this is, which were planned, and at what one-sided
+        error level, `alpha`, this one judges.
+        """
+        config = self.config
         names = ("deltas", "defence_margin", "bootstrap", "seed")
-        return {name: getattr(self.config, name) for name in names}
+        settings: dict[str, Any] = {name: getattr(config, name) for name in names}
+        if planned := self.task(task).looks:
+            look = self.looks(task)[-1]
+            settings |= {"look": look, "looks": planned, "alpha": looks.level(planned, look)}
+        return settings
 
 
 def _check_place(root: Path) -> None:

@@ -1,15 +1,15 @@
 """Aggregate: a task's outcomes into metrics with intervals, paired differences, limits and attack tables.
 
-Inputs: every outcome, bitstream table and attack table of the task. Outputs: summary/{task}/*.parquet and *.csv.
+Inputs: every outcome, bitstream table and attack table of the task, of all looks. Outputs: summary/{task}/*.parquet and *.csv.
 Why apart from the report: delta or a statistic can change without anything being compressed or trained again.
 """
 
 
 rule aggregate:
     input:
-        data=LAYOUT.data("{task}"),
-        compressed=lambda w: STUDY.all_compressed(w.task, "test"),
-        outcomes=lambda w: STUDY.all_outcomes(w.task),
+        data=lambda w: STUDY.all_data(w.task),
+        compressed=lambda w: all_tested(STUDY.all_compressed, w.task, "test"),
+        outcomes=lambda w: all_tested(STUDY.all_outcomes, w.task),
         attacks=lambda w: STUDY.all_attacks(w.task),
     output:
         [
@@ -30,7 +30,7 @@ rule aggregate:
         attacks=lambda w, input: (
             ["--attacks", *input.attacks] if input.attacks else []
         ),
-        settings=json.dumps(STUDY.analysis_settings()),
+        settings=lambda w: json.dumps(STUDY.analysis_settings(w.task)),
         code=lambda w: code("aggregate", *codec_code(*STUDY.codecs[w.task])),
     message:
         "Aggregating {wildcards.task}"

@@ -6,8 +6,9 @@ import re
 from lossybench.analysis.tables import SCHEMAS
 from lossybench.reporting.names import figure_names
 
-# The paths of one job's files, with its wildcards.
+# The paths of one job's files, with its wildcards. The look is "" for the first.
 MODEL = Model("{task}", "{arch}", "{regime}", "{seed}")
+OF_LOOK = LAYOUT.at("{look}")
 
 
 def model_of(wildcards):
@@ -49,11 +50,25 @@ def codec_code(*names):
     return [f"lossybench.codecs.{name}" for name in names]
 
 
-def test_parts(wildcards, levels):
-    """Test parts of a codec at these levels."""
+def test_parts(wildcards, levels, layout=LAYOUT):
+    """Test parts of a codec at these levels, by default of the first look."""
     return [
-        LAYOUT.compressed(wildcards.task, Condition(wildcards.codec, level), "test")
+        layout.compressed(wildcards.task, Condition(wildcards.codec, level), "test")
         for level in levels
+    ]
+
+
+def added_by_look(wildcards):
+    """The arguments of fetch that say which test items a look adds."""
+    look = int(wildcards.look.removeprefix("/look") or 1)
+    added = STUDY.added(wildcards.task, look)
+    return ["--look", *added] if added else []
+
+
+def all_tested(files, task, *part):
+    """Files of a task in all its looks: what a method of the study says of each."""
+    return [
+        path for look in STUDY.looks(task) for path in files(task, *part, look=look)
     ]
 
 
@@ -112,7 +127,7 @@ def figures(task):
         about.kind,
         bool(config.attack),
         bool(config.regimes.matched),
-        bool(config.regimes.mixed),
+        bool(config.regimes.mixed or config.regimes.adversarial),
         bool(config.attack and len(config.attack.regimes) > 1),
     )
 
@@ -121,12 +136,13 @@ def artifacts(tasks):
     """All that later stages read: one that has gone is made again, even where what was made from it is still there."""
     found = []
     for task in tasks:
-        found += [LAYOUT.data(task), LAYOUT.preflight(task, "json")]
-        for part in ("test", "train"):
-            found += STUDY.all_compressed(task, part)
+        found += [*STUDY.all_data(task), LAYOUT.preflight(task, "json")]
+        found += STUDY.all_compressed(task, "train")
+        found += all_tested(STUDY.all_compressed, task, "test")
         for model in STUDY.models(task):
             found += LAYOUT.model_files(model)
-        found += [*STUDY.all_outcomes(task), *STUDY.all_attacks(task)]
+        found += all_tested(STUDY.all_outcomes, task)
+        found += STUDY.all_attacks(task)
         found += [LAYOUT.summary(task, name) for name in SCHEMAS]
     return found
 

@@ -1,22 +1,22 @@
 """Compress: a split through one codec at one level.
 
-Inputs: data/{task}.parquet; preflight/{task}.cleared is waited for.
-Output: compressed/{task}/{codec}/{level}/{part}.parquet (artifacts.COMPRESSED).
+Inputs: {look}/data/{task}.parquet; preflight/{task}.cleared is waited for.
+Output: {look}/compressed/{task}/{codec}/{level}/{part}.parquet (artifacts.COMPRESSED).
 Why by level and part: adding a level or a regime compresses nothing a second time. Needs no torch.
 """
 
 
 rule compress:
     input:
-        data=LAYOUT.data("{task}"),
+        data=OF_LOOK.data("{task}"),
         # It is waited for where it is missing, and its age never counts (preflight.smk says why).
         cleared=ancient(LAYOUT.preflight("{task}", "cleared")),
     output:
-        LAYOUT.compressed("{task}", Condition("{codec}", "{level}"), "{part}"),
+        OF_LOOK.compressed("{task}", Condition("{codec}", "{level}"), "{part}"),
     log:
-        LAYOUT.log("compress", "{task}", "{codec}", "{level}", "{part}"),
+        OF_LOOK.log("compress", "{task}", "{codec}", "{level}", "{part}"),
     benchmark:
-        LAYOUT.benchmark("compress", "{task}", "{codec}", "{level}", "{part}")
+        OF_LOOK.benchmark("compress", "{task}", "{codec}", "{level}", "{part}")
     wildcard_constraints:
         task=LAYOUT.tasks_of(
             [

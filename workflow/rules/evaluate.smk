@@ -1,7 +1,7 @@
 """Evaluate: one model on all levels of one codec, item by item.
 
-Inputs: a model, the codec's test parts, truth from data/{task}.parquet.
-Output: outcomes/{task}/{arch}/{regime}/{seed}/{codec}.parquet (artifacts.*_OUTCOMES).
+Inputs: a model, the codec's test parts, truth from {look}/data/{task}.parquet.
+Output: {look}/outcomes/{task}/{arch}/{regime}/{seed}/{codec}.parquet (artifacts.*_OUTCOMES).
 Why by codec: a job that imports torch costs seconds before it does anything, and a codec is what gets rerun.
 """
 
@@ -9,14 +9,16 @@ Why by codec: a job that imports torch costs seconds before it does anything, an
 rule evaluate:
     input:
         model=LAYOUT.model_files(MODEL),
-        data=LAYOUT.data("{task}"),
-        compressed=lambda w: test_parts(w, STUDY.levels(w.task, w.codec)),
+        data=OF_LOOK.data("{task}"),
+        compressed=lambda w: test_parts(
+            w, STUDY.levels(w.task, w.codec), LAYOUT.at(w.look)
+        ),
     output:
-        LAYOUT.outcomes(MODEL, "{codec}"),
+        OF_LOOK.outcomes(MODEL, "{codec}"),
     log:
-        LAYOUT.log("evaluate", *MODEL, "{codec}"),
+        OF_LOOK.log("evaluate", *MODEL, "{codec}"),
     benchmark:
-        LAYOUT.benchmark("evaluate", *MODEL, "{codec}")
+        OF_LOOK.benchmark("evaluate", *MODEL, "{codec}")
     wildcard_constraints:
         task=LAYOUT.tasks_of(
             [path for task in STUDY.tasks for path in STUDY.all_outcomes(task)]

@@ -1,18 +1,18 @@
 """Fetch: a task's items, read or generated, into one lossless table.
 
 Inputs: the user's media or installed packages. The media are in no `input`, since their content decides, not their
-times: `sources` is one hash of them (lossybench.sources). Output: data/{task}.parquet (artifacts.DATA).
-Why one job: every later stage reads this table alone, so that splits are fixed once.
+times: `sources` is one hash of them (lossybench.sources). Output: {look}/data/{task}.parquet (artifacts.DATA).
+Why one job a look: every later stage reads these tables alone, so that splits and the order of looks are fixed once.
 """
 
 
 rule fetch:
     output:
-        LAYOUT.data("{task}"),
+        OF_LOOK.data("{task}"),
     log:
-        LAYOUT.log("fetch", "{task}"),
+        OF_LOOK.log("fetch", "{task}"),
     benchmark:
-        LAYOUT.benchmark("fetch", "{task}")
+        OF_LOOK.benchmark("fetch", "{task}")
     priority: 100
     conda:
         "../../envs/lossybench.yaml"
@@ -25,6 +25,7 @@ rule fetch:
         seed=STUDY.config.seed,
         sources=lambda w: STUDY.seen[w.task].digest,
         index=lambda w: LAYOUT.index(w.task),
+        look=added_by_look,
         code=lambda w: code(
             "fetch",
             f"lossybench.data.{STUDY.task(w.task).data.adapter}",
@@ -35,4 +36,4 @@ rule fetch:
     shell:
         "exec python -m lossybench fetch --adapter {params.adapter:q} --task {wildcards.task:q} --seed {params.seed:q}"
         " --options {params.options:q} --scale {params.scale:q} --sources={params.sources:q} --index {params.index:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " {params.look:q} --out {output:q} > {log:q} 2>&1"

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lossybench.analysis.box_metrics import Frames, coco_map
+from lossybench.analysis.box_metrics import Frames, plain_map50
 from lossybench.artifacts import ATTACKS
 from lossybench.reading import read
 
@@ -53,7 +53,7 @@ def robust_map(rows: pd.DataFrame | None) -> dict[str, float | None]:
     names = {name: f"map_{name}" for name in CONDITIONS}
     if rows is None or not rows["truth"].map(len).sum():
         return dict.fromkeys(names.values(), None if rows is None else float("nan"))
-    return {named: coco_map(_frames(rows["truth"].tolist(), rows[name].tolist()))[1] for name, named in names.items()}
+    return {named: plain_map50(_frames(rows["truth"].tolist(), rows[name].tolist())) for name, named in names.items()}
 
 
 def _frames(truth: Sequence[Sequence[Mapping[str, Any]]], found: Sequence[Sequence[Mapping[str, Any]]]) -> Frames:

@@ -7,20 +7,24 @@ only weighs the items. All values equal COCO's on a data set in which each item 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 
+from lossybench.analysis.intervals import Estimate, of_share_samples, trials_of_mean
 from lossybench.analysis.sampling import Sampling, Units
 
 PRIMARY = "map50"
 KINDS = ("map", "map50", "precision", "recall", "f1", "accuracy")
 
-# COCO's thresholds, in float64. The defaults of torchmetrics are float32 and differ between processors in the last bit,
-# which decides whether recall "reaches" a threshold that it equals. So torchmetrics is given these.
+# COCO's thresholds, in float64: the last bit decides whether recall "reaches" a threshold that it equals.
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_THRESHOLDS = np.linspace(0, 1, 101)
 MAX_DETECTIONS = 100  # of a class in a frame, as in COCO
+# So many resamples tell the standard error of a metric within 5 %. Of the primary metric all are kept, because other
+# figures are made of them.
+VARIANCE_RESAMPLES = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,39 +163,71 @@ def names(present: np.ndarray, classes: list[str]) -> list[tuple[str, str]]:
     return [(kind, name) for name in ("", *(classes[k] for k in present)) for kind in KINDS]
 
 
-def measure(frames: Frames, matches: Matches, threshold: float, sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
-    """Values (metrics,) and their bootstrap samples (metrics, units, resamples), in the order of `names`.
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """All metrics of one model at one condition, in the order of `names`.
 
-    matches: of `frames`. Precision, recall, F1 and accuracy, which is TP/(TP + FP + FN), are taken at IoU 0.5 of the
-    detections with score >= threshold. Overall they are of all boxes together (micro); mAP and mAP50 are means over
-    classes.
+    values: (metrics,). trials: (metrics,), as `intervals.of_share_samples` takes them. samples: (metrics, units,
+    resamples), of the first VARIANCE_RESAMPLES. primary: (units, resamples), of all, the samples of mAP50.
     """
-    values = weighted(matches, threshold, np.ones((sampling.n, 1), np.float32))[:, 0]
-    values[:2] = coco_map(frames)
-    samples = [weighted(matches.by(unit), threshold, unit.weights) for unit in sampling.units]
-    return values, np.stack(samples, axis=1)
+
+    values: np.ndarray
+    trials: np.ndarray
+    samples: np.ndarray
+    primary: np.ndarray
 
 
-def coco_map(frames: Frames) -> tuple[float, float]:
-    """mAP@[.5:.95] and mAP@0.5 over all classes, by torchmetrics."""
-    import torch  # seconds to import, and classification needs none of it
-    from torchmetrics.detection import MeanAveragePrecision
+def measure(matches: Matches, threshold: float, sampling: Sampling) -> Measured:
+    """Measure one model at one condition.
 
-    def split(values: np.ndarray, of: np.ndarray) -> tuple[torch.Tensor, ...]:
-        return torch.from_numpy(values).split(np.bincount(of, minlength=len(frames.item)).tolist())
+    Precision, recall, F1 and accuracy, which is TP/(TP + FP + FN), are taken at IoU 0.5 of the detections with score >=
+    threshold. Overall they are of all boxes together (micro); mAP and mAP50 are means over classes.
+    """
+    values = weighted(matches, threshold, np.ones((sampling.n, 1)))[:, 0]
+    by_unit = [(matches.by(unit), unit.weights) for unit in sampling.units]
+    few = [weighted(one, threshold, weights[:, :VARIANCE_RESAMPLES]) for one, weights in by_unit]
+    samples, primary = np.stack(few, axis=1), np.stack([map50(one, weights) for one, weights in by_unit])
+    return Measured(values, _trials(matches, threshold, values, np.nanvar(samples[:, 0], axis=1)), samples, primary)
 
-    metric = MeanAveragePrecision(
-        backend="faster_coco_eval", iou_thresholds=IOU_THRESHOLDS.tolist(), rec_thresholds=RECALL_THRESHOLDS.tolist()
+
+def _trials(matches: Matches, threshold: float, values: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """The trials (metrics,) of `Measured`: the boxes that a metric is a share of. values, variances: (metrics,)."""
+    truths, accepted = matches.truths.sum(axis=1).astype(float), matches.score >= threshold
+    of_class = values.reshape(-1, len(KINDS))
+    trials = np.zeros(of_class.shape)
+    for place, k in enumerate((None, *matches.classes)):
+        kept = accepted if k is None else accepted & (matches.label == k)
+        found, hits = float(kept.sum()), float(matches.hit[kept, 0].sum())
+        true = truths.sum() if k is None else truths[place - 1]
+        # F1 is 2J/(1 + J), where J is the accuracy: the trials that give it the variance of J, carried over.
+        of_f1 = (true + found) / (2 - of_class[place, KINDS.index("f1")])
+        trials[place] = (true, true, max(found, 1e-9), true, of_f1, true + found - hits)
+    for at in (KINDS.index("map"), KINDS.index("map50")):
+        trials[0, at], each = trials_of_mean(of_class[1:, at], truths, float(variances[at]))
+        trials[1:, at] *= each
+    return trials.ravel()
+
+
+def estimates(measured: Sequence[Measured], sampling: Sampling) -> list[Estimate]:
+    """All metrics of models that differ in their seeds, in the order of `names`."""
+    values, trials, samples, primary = (
+        np.stack([getattr(one, field.name) for one in measured]) for field in dataclasses.fields(Measured)
     )
-    metric.warn_on_many_detections = False
-    found = zip(*(split(each, frames.frame) for each in (frames.boxes, frames.labels, frames.scores)), strict=True)
-    truth = zip(*(split(each, frames.true_frame) for each in (frames.true_boxes, frames.true_labels)), strict=True)
-    metric.update(
-        [{"boxes": boxes, "labels": labels, "scores": scores} for boxes, labels, scores in found],
-        [{"boxes": boxes, "labels": labels} for boxes, labels in truth],
-    )
-    result = metric.compute()
-    return float(result["map"]), float(result["map_50"])
+    return [
+        of_share_samples(
+            values[:, at],
+            primary if at == KINDS.index(PRIMARY) else samples[:, at],
+            float(trials[:, at].mean()),
+            sampling,
+        )
+        for at in range(values.shape[1])
+    ]
+
+
+def plain_map50(frames: Frames) -> float:
+    """mAP50 of all items, each counted once."""
+    items = int(frames.item.max()) + 1
+    return float(map50(match(frames, items), np.ones((items, 1)))[0])
 
 
 def unseen(frames: Frames, seed: int) -> Frames:
@@ -215,16 +251,26 @@ def unseen(frames: Frames, seed: int) -> Frames:
 def weighted(matches: Matches, threshold: float, weights: np.ndarray) -> np.ndarray:
     """All metrics, (metrics, resamples), of the detections with score >= threshold.
 
-    weights: float32 (items, resamples), how often each item counts, in whole numbers.
+    weights: float (items, resamples), how often each item counts, in whole numbers.
     """
     truths = matches.truths @ weights
-    precision = np.stack([_average_precision(matches, k, weights, truths[i]) for i, k in enumerate(matches.classes)])
+    thresholds = range(len(IOU_THRESHOLDS))
+    precision = np.stack(
+        [_average_precision(matches, k, weights, truths[i], thresholds) for i, k in enumerate(matches.classes)]
+    )
     means = [_mean_defined(precision.mean(axis=1)), _mean_defined(precision[:, 0])]
     rows = [*means, *_ratios(*_counts(matches, threshold, weights), truths.sum(axis=0))]
     for i, k in enumerate(matches.classes):
         counts = _counts(matches, threshold, weights, k)
         rows += [precision[i].mean(axis=0), precision[i, 0], *_ratios(*counts, truths[i])]
     return np.stack(rows)
+
+
+def map50(matches: Matches, weights: np.ndarray) -> np.ndarray:
+    """mAP50, (resamples,). weights: as in `weighted`."""
+    truths = matches.truths @ weights
+    of_class = [_average_precision(matches, k, weights, truths[i], (0,))[0] for i, k in enumerate(matches.classes)]
+    return _mean_defined(np.stack(of_class))
 
 
 def _mean_defined(values: np.ndarray) -> np.ndarray:
@@ -234,18 +280,21 @@ def _mean_defined(values: np.ndarray) -> np.ndarray:
         return np.where(defined, values, 0).sum(axis=0) / defined.sum(axis=0)
 
 
-def _average_precision(matches: Matches, label: int, weights: np.ndarray, truths: np.ndarray) -> np.ndarray:
+def _average_precision(
+    matches: Matches, label: int, weights: np.ndarray, truths: np.ndarray, thresholds: Sequence[int]
+) -> np.ndarray:
     """COCO's 101-point interpolated AP of the class `label`: (thresholds, resamples).
 
-    truths: (resamples,), numbers of true boxes of the class; AP is NaN where there are none.
+    truths: (resamples,), numbers of true boxes of the class; AP is NaN where there are none. thresholds: the places in
+    IOU_THRESHOLDS that are wanted.
     """
     start, stop = np.searchsorted(matches.label, [label, label + 1])
-    hit = matches.hit[start:stop]
+    hit = matches.hit[start:stop, list(thresholds)]
     last = np.flatnonzero(hit.any(axis=1)).max(initial=-1) + 1  # precision after the last hit counts nowhere
     hit, drawn = hit[:last], weights[matches.item[start : start + last]]
     seen = np.maximum(np.cumsum(drawn, axis=0), 1)
-    result = np.zeros((len(IOU_THRESHOLDS), weights.shape[1]))
-    for t in range(len(IOU_THRESHOLDS)):
+    result = np.zeros((len(thresholds), weights.shape[1]))
+    for t in range(len(thresholds)):
         rows = np.flatnonzero(hit[:, t])  # recall rises at hits alone, so no other precision is read
         if not len(rows):
             continue

@@ -1,4 +1,4 @@
-"""Rows of the tables that compare conditions or models: differences, verdicts, limits, transfer, recovery, bd.
+"""Rows of the tables that compare conditions or models: differences, verdicts, limits, transfer, recovery.
 
 Several functions share these arguments. model: architecture and regime. conditions: the rows of the table `conditions`.
 of_condition: one model's primary metric. results: the same of all models. sampling: of the task's items.
@@ -14,17 +14,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import defaultdict
-from itertools import combinations
 
 import numpy as np
-from scipy.stats import t as student
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from lossybench.analysis import intervals
 from lossybench.analysis.intervals import Estimate, Interval
 from lossybench.analysis.outcomes import Row, Trained
-from lossybench.analysis.rate_curves import bjontegaard_delta
 from lossybench.analysis.sampling import FEWEST_SEEDS, Sampling
 from lossybench.analysis.verdicts import ACCEPTED, Missing, fixed_sequence, missing, verdict
 from lossybench.chance import lower_bound
@@ -157,13 +154,7 @@ def _p(before: np.ndarray, after: np.ndarray, estimate: Estimate, sampling: Samp
         lost, won = float((right * (1 - then)).sum()), float(((1 - right) * then).sum())
     few, many = math.ceil(min(lost, won)), math.floor(max(lost, won))
     exact = float(mcnemar([[0, few], [max(few, many), 0]], exact=True).pvalue)
-    error = math.hypot(estimate.error, estimate.seed_error)
-    if error == 0 or (not estimate.units and not estimate.seed_error):
-        return exact
-    freedom = [sampling.groups[estimate.units] - 1] if estimate.units else []
-    freedom += [estimate.seeds - 1] if estimate.seed_error > estimate.error else []
-    tail = student.sf(abs(estimate.value) / error, min(freedom, default=math.inf))
-    return max(exact, float(2 * tail))
+    return max(exact, intervals.p_value(estimate, sampling)) if estimate.units or estimate.seed_error else exact
 
 
 def to_baseline(
@@ -335,25 +326,6 @@ def recovery_rows(results: Results, conditions: dict[Condition, Row], sampling: 
                     "recovered": difference.value / loss if loss >= LEAST_LOSS else None,
                 }
             )
-    return rows
-
-
-def bd_rows(model: Trained, of_condition: dict[Condition, Primary], conditions: dict[Condition, Row]) -> list[Row]:
-    """Rows of the table `bd` of one model: one for each pair of codecs."""
-    curves: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for condition, one in of_condition.items():
-        if condition != REFERENCE:
-            curves[condition[0]].append((conditions[condition]["rate"], one.value))
-    rows = []
-    for a, b in combinations(sorted(curves), 2):
-        (rate_a, value_a), (rate_b, value_b) = np.array(curves[a]).T, np.array(curves[b]).T
-        rows.append(
-            {
-                **{"arch": model[0], "regime": model[1], "codec_a": a, "codec_b": b},
-                **bjontegaard_delta(rate_a, value_a, rate_b, value_b),
-                "rate_unit": conditions[REFERENCE]["rate_unit"],
-            }
-        )
     return rows
 
 

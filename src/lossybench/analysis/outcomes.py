@@ -1,5 +1,6 @@
 """What a study measured, read and checked: its items, its conditions and each model's outcomes.
 
+Where a task is tested look by look, there is a table of each kind for each look, and together they count as one.
 Whatever would silently shrink or unpair a comparison is refused: missing levels, items or seeds, and NaN.
 """
 
@@ -7,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -45,39 +47,59 @@ class TestSet:
     data: Path
 
 
-def read_task(data: Path) -> TestSet:
-    """The test split of the table `data` (artifacts.DATA).
+def read_task(data: list[Path]) -> TestSet:
+    """The test split of the tables `data` (artifacts.DATA): of the first look, then what each further one added.
 
-    Raises LossyBenchError when the split is empty, and when its items are not all of the same factors.
+    Raises LossyBenchError when the split is empty, for an item that is in it twice, and when its items are not all of
+    the same factors.
     """
-    meta = read_meta(data)
-    table = read_table(data, ["id", "split", "label", "groups"])
+    first, *_ = data
+    meta = read_meta(first)
+    table = _read(data, ["id", "split", "label", "groups"])
     test = table.filter(pc.equal(table["split"], "test"))
     if not len(test):
-        raise LossyBenchError(f"{data}: the split test has no items; add some, because models are tested on them")
+        raise LossyBenchError(f"{first}: the split test has no items; add some, because models are tested on them")
     ids, labels = test["id"].to_pylist(), test["label"].to_numpy()
+    if twice := [one for one, count in Counter(ids).items() if count > 1]:
+        raise LossyBenchError(f"{_named(data)}: item {twice[0]!r} is in the split test twice; fetch the data again")
     names = pd.DataFrame(test["groups"].to_pylist(maps_as_pydicts="strict"))  # a column for each factor
     if names.isna().to_numpy().any():
-        raise LossyBenchError(f"{data}: its items differ in what they may share; delete it and run again")
+        raise LossyBenchError(f"{_named(data)}: its items differ in what they may share; delete it and run again")
     groups = {str(factor): pd.factorize(names[factor])[0] for factor in names}
-    return TestSet(meta["task"], meta["medium"], meta["kind"], meta["classes"], ids, labels, groups, data)
+    return TestSet(meta["task"], meta["medium"], meta["kind"], meta["classes"], ids, labels, groups, first)
 
 
-def read_conditions(compressed: list[Path], task: TestSet) -> dict[Condition, Row]:
-    """Rows of the table `conditions`: the original first, then codec by codec from the mildest level on.
+def _read(paths: Iterable[Path], columns: list[str] | None = None, whole: Iterable[str] = ()) -> pa.Table:
+    """The rows of all tables. columns: those wanted; all when left out. whole: those that must hold no NaN."""
+    tables = []
+    for path in paths:
+        tables.append(read_table(path, columns).replace_schema_metadata())
+        for column in whole:
+            _refuse_nan(path, tables[-1], column)
+    return pa.concat_tables(tables)
 
-    compressed: tables of artifacts.COMPRESSED, one for each condition. Raises LossyBenchError for other items than the
-    task's and when the original is missing.
+
+def read_conditions(compressed: list[Path], task: TestSet) -> tuple[dict[Condition, Row], dict[Condition, np.ndarray]]:
+    """Rows of the table `conditions`: the original first, then codec by codec from the mildest level on. And the rates
+    (n,) of each condition, in the order of the task's items.
+
+    compressed: tables of artifacts.COMPRESSED, one for each condition and look. Raises LossyBenchError for other items
+    than the task's and when the original is missing.
     """
     found: dict[Condition, Row] = {}
+    rates: dict[Condition, np.ndarray] = {}
     by_codec: dict[str, codecs.Codec] = {}
+    paths: dict[Condition, list[Path]] = defaultdict(list)
     for path in compressed:
         meta = read_meta(path)
-        condition = Condition(meta["codec"], float(meta["level"]))
-        codec = by_codec.setdefault(meta["codec"], codecs.get(meta["codec"], meta["options"]))
+        paths[Condition(meta["codec"], float(meta["level"]))].append(path)
+        by_codec.setdefault(meta["codec"], codecs.get(meta["codec"], meta["options"]))
+    for condition, of_looks in paths.items():
+        codec = by_codec[condition.codec]
         columns = ["id", "payload_bits", "overhead_bits", "raw_bits", "rate", *MEASURES, "encoder"]
-        table = read_table(path, columns).to_pandas()
-        check_items(path, table["id"].tolist(), task, "this file")
+        table = _read(of_looks, columns).to_pandas()
+        check_items(of_looks, table["id"].tolist(), task, "this file")
+        rates[condition] = table.set_index("id")["rate"].loc[task.ids].to_numpy()
         payload, overhead, raw = (table[name].sum() for name in ("payload_bits", "overhead_bits", "raw_bits"))
         found[condition] = {
             "codec": condition[0],
@@ -101,7 +123,7 @@ def read_conditions(compressed: list[Path], task: TestSet) -> dict[Condition, Ro
         levels = by_codec[name].by_strength([level for other, level in found if other == name])
         for strength, level in enumerate(levels, start=1):
             ordered[Condition(name, level)] = found[Condition(name, level)] | {"strength": strength}
-    return ordered
+    return ordered, rates
 
 
 def _mean_fidelity(values: pd.Series) -> float | None:
@@ -110,18 +132,18 @@ def _mean_fidelity(values: pd.Series) -> float | None:
     return float(finite.mean()) if len(finite) else math.inf if values.notna().any() else None
 
 
-def outcome_files(outcomes: list[Path], task: TestSet) -> dict[Trained, dict[str, dict[int, Path]]]:
-    """The files `outcomes` by model, codec and seed.
+def outcome_files(outcomes: list[Path], task: TestSet) -> dict[Trained, dict[str, dict[int, list[Path]]]]:
+    """The files `outcomes` by model, codec and seed: one for each look.
 
     Raises LossyBenchError for a file of another task, for a model without the original, and for a codec that not all
     seeds of a model have.
     """
-    found: dict[Trained, dict[str, dict[int, Path]]] = defaultdict(lambda: defaultdict(dict))
+    found: dict[Trained, dict[str, dict[int, list[Path]]]] = defaultdict(lambda: defaultdict(dict))
     for path in sorted(outcomes):
         meta = read_meta(path)
         if meta["task"] != task.name:
             raise LossyBenchError(f"{path}: holds outcomes of task {meta['task']!r}; give those of {task.name!r} alone")
-        found[meta["arch"], meta["regime"]][meta["codec"]][int(meta["seed"])] = path
+        found[meta["arch"], meta["regime"]][meta["codec"]].setdefault(int(meta["seed"]), []).append(path)
     if not found:
         raise LossyBenchError(f"{task.name}: no outcomes; evaluate a model first")
     for (arch, regime), of_codec in found.items():
@@ -140,58 +162,55 @@ def existing_archs(outcomes: list[Path]) -> list[str]:
     return sorted({meta["arch"] for meta in map(read_meta, outcomes) if meta["existing"]})
 
 
-def read_classification(path: Path, levels: list[float], task: TestSet) -> dict[float, np.ndarray]:
+def read_classification(paths: list[Path], levels: list[float], task: TestSet) -> dict[float, np.ndarray]:
     """The predictions, int (n,) in the order of the task's items, of each level of one model and codec.
 
-    path: a table of artifacts.CLASSIFICATION_OUTCOMES. levels: those that were compressed. Raises LossyBenchError
-    unless the table holds exactly these levels, each with the task's items and labels, and no NaN.
+    paths: tables of artifacts.CLASSIFICATION_OUTCOMES, one for each look. levels: those that were compressed. Raises
+    LossyBenchError unless the tables hold exactly these levels, each with the task's items and labels, and no NaN.
     """
-    table = read_table(path, ["id", "level", "label", "prediction", "scores"])
-    _refuse_nan(path, table, "scores")
+    table = _read(paths, ["id", "level", "label", "prediction", "scores"], whole=["scores"])
     by_level = {}
-    for level, rows in _by_level(path, table.drop_columns(["scores"]).to_pandas(), levels).items():
-        check_items(path, rows["id"].tolist(), task, f"level {level_text(level)}")
+    for level, rows in _by_level(paths, table.drop_columns(["scores"]).to_pandas(), levels).items():
+        check_items(paths, rows["id"].tolist(), task, f"level {level_text(level)}")
         ordered = rows.set_index("id").loc[task.ids]
         if (ordered["label"].to_numpy() != task.labels).any():
-            raise LossyBenchError(f"{path}: labels differ from those of {task.data}; evaluate again")
+            raise LossyBenchError(f"{_named(paths)}: labels differ from those of {task.data}; evaluate again")
         by_level[level] = ordered["prediction"].to_numpy()
     return by_level
 
 
-def read_detection(path: Path, levels: list[float], task: TestSet) -> dict[float, Frames]:
+def read_detection(paths: list[Path], levels: list[float], task: TestSet) -> dict[float, Frames]:
     """The detections and true boxes of each level of one model and codec.
 
-    path: a table of artifacts.DETECTION_OUTCOMES. levels: those that were compressed. Raises LossyBenchError unless the
-    table holds exactly these levels, each with the task's items and with the same frames and true boxes, and for NaN,
-    boxes of negative size, and a test split without any true box.
+    paths: tables of artifacts.DETECTION_OUTCOMES, one for each look. levels: those that were compressed. Raises
+    LossyBenchError unless the tables hold exactly these levels, each with the task's items and with the same frames and
+    true boxes, and for NaN, boxes of negative size, and a test split without any true box.
     """
-    table = read_table(path)
-    for column in ("scores", "boxes"):
-        _refuse_nan(path, table, column)
+    table = _read(paths, whole=["scores", "boxes"])
     index = pd.DataFrame({name: table[name].to_numpy() for name in ("id", "frame", "level")})
     place = {name: i for i, name in enumerate(task.ids)}
     by_level: dict[float, Frames] = {}
-    for level, rows in _by_level(path, index, levels).items():
-        check_items(path, rows["id"].unique().tolist(), task, f"level {level_text(level)}")
+    for level, rows in _by_level(paths, index, levels).items():
+        check_items(paths, rows["id"].unique().tolist(), task, f"level {level_text(level)}")
         item = rows["id"].map(place).to_numpy()
         order = np.lexsort((rows["frame"].to_numpy(), item))
         frames = _frames(table.take(rows.index.to_numpy()[order]), item[order])
         if (frames.boxes[:, :2] > frames.boxes[:, 2:]).any():
             raise LossyBenchError(
-                f"{path}: level {level_text(level)} has boxes with x1 < x0 or y1 < y0; evaluate again"
+                f"{_named(paths)}: level {level_text(level)} has boxes with x1 < x0 or y1 < y0; evaluate again"
             )
         if not len(frames.true_boxes):
-            raise LossyBenchError(f"{path}: the test split has no true box; add items that have one")
-        check_truth(path, frames, next(iter(by_level.values()), frames))
+            raise LossyBenchError(f"{_named(paths)}: the test split has no true box; add items that have one")
+        check_truth(paths, frames, next(iter(by_level.values()), frames))
         by_level[level] = frames
     return by_level
 
 
-def check_truth(path: Path, frames: Frames, others: Frames) -> None:
-    """Raise LossyBenchError unless `frames`, read from `path`, and `others` have the same frames and true boxes."""
+def check_truth(paths: list[Path], frames: Frames, others: Frames) -> None:
+    """Raise LossyBenchError unless `frames`, read from `paths`, and `others` have the same frames and true boxes."""
     for name in ("item", "true_frame", "true_boxes", "true_labels"):
         if not np.array_equal(getattr(frames, name), getattr(others, name)):
-            raise LossyBenchError(f"{path}: frames or true boxes differ between conditions; evaluate again")
+            raise LossyBenchError(f"{_named(paths)}: frames or true boxes differ between conditions; evaluate again")
 
 
 def _frames(rows: pa.Table, item: np.ndarray) -> Frames:
@@ -206,23 +225,29 @@ def _frames(rows: pa.Table, item: np.ndarray) -> Frames:
     return Frames(item, *found, owner("true_labels"), flat("true_boxes").reshape(-1, 4), flat("true_labels"))
 
 
-def _by_level(path: Path, rows: pd.DataFrame, levels: list[float]) -> dict[float, pd.DataFrame]:
+def _by_level(paths: list[Path], rows: pd.DataFrame, levels: list[float]) -> dict[float, pd.DataFrame]:
     """The rows of each level. Raises LossyBenchError unless they hold exactly these levels."""
     parts = {level: rows[rows["level"] == level] for level in rows["level"].unique().tolist()}
     if wrong := sorted(set(parts) ^ set(levels)):
         what = ", ".join(f"{level_text(one)} ({'missing' if one in levels else 'not compressed'})" for one in wrong)
-        raise LossyBenchError(f"{path}: levels differ from the compressed ones: {what}; evaluate again")
+        raise LossyBenchError(f"{_named(paths)}: levels differ from the compressed ones: {what}; evaluate again")
     return parts
 
 
-def check_items(path: Path, ids: list[str], task: TestSet, what: str) -> None:
-    """Raise LossyBenchError unless `ids` are the task's items, each once. `what` names the part of `path` with them."""
+def _named(paths: list[Path]) -> str:
+    """Tables of all looks in a message."""
+    return " with ".join(map(str, paths))
+
+
+def check_items(paths: list[Path], ids: list[str], task: TestSet, what: str) -> None:
+    """Raise LossyBenchError unless `ids` are the task's items, each once. what: the part of `paths` with them."""
     if len(ids) == len(task.ids) and set(ids) == set(task.ids):
         return
     missing, foreign = sorted(set(task.ids) - set(ids)), sorted(set(ids) - set(task.ids))
     example = f"lacks {missing[0]!r}" if missing else f"has {foreign[0]!r}" if foreign else "holds one twice"
     raise LossyBenchError(
-        f"{path}: {what} holds {len(ids)} items ({example}), the test split of {task.data} {len(task.ids)}; redo it"
+        f"{_named(paths)}: {what} holds {len(ids)} items ({example}), the test split of {task.data} {len(task.ids)}; "
+        "redo it"
     )
 
 

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-# With fewer groups than this nothing is claimed of other groups: t quantiles grow, and the groups' own variance is
-# hardly known (Cameron, Gelbach and Miller 2008, Review of Economics and Statistics 90:414-427, call 20 few).
-FEWEST_GROUPS = 20
+from lossybench.enough import FEWEST_GROUPS
+
 # With fewer models than this nothing is claimed of models that are trained anew.
 FEWEST_SEEDS = 3
 
@@ -34,6 +33,10 @@ class Units:
     def total(self, of_items: np.ndarray) -> np.ndarray:
         """The resampled totals, (resamples,), of a quantity of the items (n,)."""
         return np.bincount(self.index, of_items, minlength=self.count) @ self.weights
+
+    def mean(self, of_items: np.ndarray) -> np.ndarray:
+        """The resampled means, (resamples,), of a quantity of the items (n,)."""
+        return self.total(of_items) / self.total(np.ones(len(of_items)))
 
     @classmethod
     def draw(cls, factor: str, index: np.ndarray, resamples: int, seed: int) -> Units:

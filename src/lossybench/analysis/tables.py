@@ -42,6 +42,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("class", _TEXT),  # a class's name, or "" for overall: label_metrics.py and box_metrics.py say what that is
         *_shares("value", "low", "high"),
         ("n", _WHOLE, "items"),  # items are what is resampled: for video, clips
+        ("support", _WHOLE, "items; true objects in detection"),  # of the class; of all classes together for overall
     ),
     "conditions": columns(
         ("codec", _TEXT),
@@ -141,8 +142,16 @@ SCHEMAS: dict[str, pa.Schema] = {
         *_MODEL,
         ("codec_a", _TEXT),  # the anchor
         ("codec_b", _TEXT),  # better than codec_a where bd_rate is negative and bd_metric positive
+        ("seeds", _WHOLE, "seeds"),  # with three or more the intervals and `ahead` are of models trained anew
         ("bd_rate", _REAL, "%"),  # rate of b over a at equal metric; null when refused
+        ("bd_rate_low", _REAL, "%"),  # up to bd_rate_high: its interval; null when refused
+        ("bd_rate_high", _REAL, "%"),
         ("bd_metric", _REAL, "points"),  # b minus a at equal rate; null when refused
+        ("bd_metric_low", _REAL, "points"),  # up to bd_metric_high: its interval; null when refused
+        ("bd_metric_high", _REAL, "points"),
+        ("p", _REAL, ""),  # of bd_metric being 0, by the spread of the resamples and seeds; null without an interval
+        ("p_holm", _REAL, ""),  # corrected over all pairs of (arch, regime)
+        ("ahead", _TEXT),  # codec_a or codec_b, if it is shown to have more of the metric at equal rate; else ""
         *_shares("overlap_low", "overlap_high"),  # values that both curves reach: what bd_rate averages over
         ("rate_low", _REAL, RATE),  # up to rate_high: rates that both curves span, what bd_metric averages over
         ("rate_high", _REAL, RATE),

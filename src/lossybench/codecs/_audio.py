@@ -77,4 +77,6 @@ def decode_packets(decoder: str, packets: Iterable[bytes], most: int, header: by
             frames.append(frame)
     if not frames:
         raise ValueError("it decodes to nothing")
-    return np.concatenate([frame.to_ndarray()[0] for frame in frames])
+    dtype = frames[0].to_ndarray().dtype
+    # Of the many short frames, to_ndarray would take a tenth of the time of decoding.
+    return np.concatenate([np.frombuffer(bytes(frame.planes[0]), dtype, frame.samples) for frame in frames])

@@ -41,7 +41,8 @@ _TO_RGB[:, 3] = -128 * _TO_RGB[:, 1:3].sum(axis=1)
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    """The floats `values`, any shape, as uint8. They are overwritten: copies would cost as much as the conversion."""
+    return np.clip(np.rint(values, out=values), 0, 255, out=values).astype(np.uint8)
 
 
 def _parts(video: np.ndarray) -> Iterator[np.ndarray]:

@@ -25,6 +25,7 @@ from lossybench.data.dataset import (
     Description,
     Finding,
     Item,
+    Look,
     Severity,
     Source,
     lacking,
@@ -57,6 +58,11 @@ class Entry:
     start: int = 0
     stop: int | None = None
     size: tuple[int, int] | None = None
+
+    @property
+    def whole(self) -> str:
+        """What is kept together in splits and looks: the group of the first factor, or the item where there is none."""
+        return next(iter(self.groups.values()), self.id)
 
 
 class Survey(NamedTuple):
@@ -138,7 +144,25 @@ class FileDataset(Dataset):
                 yield entry, Item(entry.id, entry.split, entry.groups, media, rate, entry.label, entry.boxes)
 
     def items(self, seed: int, left_out: list[Finding]) -> Iterator[Item]:
+        yield from self._read(self.listed(seed), left_out)
+
+    def items_of(self, look: Look, seed: int, left_out: list[Finding]) -> Iterator[Item]:
+        """See Dataset. Looks are of listed items, those included that turn out to be unreadable and are left out.
+
+        Raises LossyBenchError where the largest look takes more test items than there are.
+        """
         found = self.listed(seed)
+        tested = [entry for entry in found.entries if entry.split == "test"]
+        if look.most > len(tested):
+            raise LossyBenchError(
+                f"data set {self.name!r}: key 'looks' asks for {look.most:,} test items, and there are {len(tested):,}"
+            )
+        order = _splits.in_looks([entry.label for entry in tested], [entry.whole for entry in tested], seed)
+        entries = [] if look.start else [entry for entry in found.entries if entry.split != "test"]
+        entries += [tested[index] for index in order[look.start : look.stop]]
+        yield from self._read(found._replace(entries=entries), left_out)
+
+    def _read(self, found: Survey, left_out: list[Finding]) -> Iterator[Item]:
         left_out += [finding for finding in found.findings if finding.left_out]
         for _, item in self.each(found):
             if isinstance(item, Item):
@@ -246,8 +270,7 @@ def split_up(entries: list[Entry], shares: dict[str, float], of_train: dict[str,
         undivided, shares = ("", shares) if given == {""} else ("train", of_train)
         dealt = [entry for entry in entries if entry.split == undivided]
         labels = [max(0, entry.label) for entry in dealt]  # detection has no class of an item: all are one stratum
-        whole = [next(iter(entry.groups.values()), entry.id) for entry in dealt]
-        found = _splits.assign(labels, whole, shares, seed)
+        found = _splits.assign(labels, [entry.whole for entry in dealt], shares, seed)
         entries = [entry for entry in entries if entry.split != undivided]
         entries += [dataclasses.replace(entry, split=to) for entry, to in zip(dealt, found, strict=True)]
     return sorted(entries, key=lambda entry: (SPLITS.index(entry.split), entry.id))
@@ -274,8 +297,10 @@ def shared_groups(entries: Sequence[Entry]) -> list[Finding]:
             ]
         elif shared := [name for name, splits in splits_of.items() if "test" in splits and len(splits) > 1]:
             tested = sum("test" in splits for splits in splits_of.values())
-            text = f"{len(shared)} of {tested} groups in test, such as {shared[0]!r}, are in train or val too, so that "
-            text += f"test items share their {factor} with training items; limits hold for known ones"
+            text = (
+                f"has {len(shared)} of its {tested} groups in test, such as {shared[0]!r}, in train or val too: test "
+            )
+            text += f"items share their {factor} with training items, and results say little of a new one"
             findings.append(Finding("factor in two splits", "warning", factor, text))
     return findings
 

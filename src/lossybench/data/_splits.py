@@ -1,4 +1,4 @@
-"""Splits for data that come without: made from a seed, stratified by class, and with no group in two splits."""
+"""Splits for data that come without, stratified by class and with no group in two splits, and the order of looks."""
 
 from __future__ import annotations
 
@@ -37,3 +37,26 @@ def assign(labels: Sequence[int], groups: Sequence[str], fractions: dict[str, fl
         for index in members[group]:
             found[index] = splits[chosen]
     return found
+
+
+def in_looks(labels: Sequence[int], groups: Sequence[str], seed: int) -> list[int]:
+    """The indices of the items in the order in which looks take them, given each item's label and group.
+
+    The items of a group come together, so that each look brings groups that no look before had, all but the one that
+    its end cuts through, and the spread of a mean over groups falls with the number of items. Groups are in an order
+    drawn from the seed in which those of each class, the one that most of a group's items have, are spread evenly.
+    """
+    random = np.random.default_rng([seed, len(groups)])
+    of_group: dict[str, list[int]] = collections.defaultdict(list)
+    for index in random.permutation(len(groups)).tolist():
+        of_group[groups[index]].append(index)
+    of_class: dict[int, list[str]] = collections.defaultdict(list)
+    for group in random.permutation(sorted(of_group)).tolist():
+        ((label, _),) = collections.Counter(sorted(labels[index] for index in of_group[group])).most_common(1)
+        of_class[label].append(group)
+    places = {
+        group: (rank + random.random()) / len(of_class[label])
+        for label in sorted(of_class)
+        for rank, group in enumerate(of_class[label])
+    }
+    return [index for group in sorted(places, key=places.__getitem__) for index in of_group[group]]

@@ -10,9 +10,10 @@ import collections
 import dataclasses
 import os
 import re
+import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -108,12 +109,24 @@ class Description:
     compressed_before: tuple[str, ...] = ()
 
 
+class Look(NamedTuple):
+    """The test items that a look adds: in the order of looks those from number `start` up to `stop`, counted from 0.
+
+    The items of train and val come with the first look, whose `start` is 0. most: the test items of the largest look.
+    """
+
+    start: int
+    stop: int
+    most: int = 0
+
+
 def lacking(
-    kind: str, classes: list[str], counts: Mapping[tuple[str, int], int], splits: Iterable[str]
+    kind: str, classes: list[str], counts: Mapping[tuple[str, int], int], splits: Iterable[str], looked: bool = False
 ) -> list[Finding]:
     """An error for each split that must have items and has none, and for each class missing in the train or test split.
 
-    counts: the number of items of each split and label. splits: those that there are, or were meant to be.
+    counts: the number of items of each split and label. splits: those that there are, or were meant to be. looked: the
+    test items are those of a look alone, which may lack classes that the split has.
     """
     present, findings = {split for (split, _), count in counts.items() if count}, []
     hint = "add files or groups, or make the splits yourself"
@@ -121,13 +134,26 @@ def lacking(
     for split in wanted:
         if split not in present:
             findings.append(Finding("empty split", "error", f"split {split!r}", f"has no items; {hint}"))
-        elif kind == "classification" and split != "val" and "train" in wanted:
+        elif kind == "classification" and split != "val" and "train" in wanted and (split == "train" or not looked):
             findings += [
                 Finding("class missing in a split", "error", f"class {title!r}", f"has no items in {split!r}; {hint}")
                 for label, title in enumerate(classes)
                 if not counts.get((split, label))
             ]
     return findings
+
+
+def sharing(sizes: Mapping[str, collections.Counter[str]]) -> str:
+    """How many groups of each factor there are, and of how many items each, in words; "" without factors.
+
+    sizes: for each factor, the number of items of each of its groups, of which there has to be one.
+    """
+    told = []
+    for factor, items in sizes.items():
+        least, median, most = min(items.values()), statistics.median(items.values()), max(items.values())
+        each = f"{least} to {most} items each (median {median:g})" if least < most else f"{most} items each"
+        told.append(f"{len(items)} of {factor} with {each}")
+    return "; ".join(told)
 
 
 def suffix_of(path: Path) -> str:
@@ -243,3 +269,17 @@ class Dataset(Settings, abc.ABC):
         left_out: a finding for each thing that is left out, whatever the reason, is appended to this list.
         Raises LossyBenchError for an item that cannot be read.
         """
+
+    def items_of(self, look: Look, seed: int, left_out: list[Finding]) -> Iterator[Item]:
+        """The items of a look, in the order of `items`, whose arguments and errors these are too.
+
+        The looks of a data set that generates its items, which is what this method is for, are in the order of their
+        indices. The options train, val and test say how many there are, and a shorter split is the start of a longer.
+        """
+        others = {"train": 0, "val": 0} if look.start else {}
+        before = look.start
+        for item in self.model_copy(update={**others, "test": look.stop}).items(seed, left_out):
+            if before:  # an item may depend on those before it, so that it has to be made anyway
+                before -= 1
+            else:
+                yield item

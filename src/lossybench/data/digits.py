@@ -1,4 +1,4 @@
-"""Embedded image classification: one handwritten digit over a photograph."""
+"""Embedded image classification: one handwritten digit over a collage of photographs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from lossybench.settings import MOST
 
 
 class Digits(_digits.DigitDataset):
-    """Ten classes, balanced. The group is the MNIST digit; up to 1,500 test items each show another digit."""
+    """Ten classes, balanced. Items share the MNIST digit at most; up to 1,500 test items each show another digit."""
 
     name = "digits"
-    title = "Digits over photographs"
+    title = "Digits over collages of photographs"
     medium = "image"
     kind = "classification"
     train: int = Field(4000, ge=10, le=MOST, description="images to train on; 3,000 different digits, reused beyond")
@@ -27,8 +27,8 @@ class Digits(_digits.DigitDataset):
         source, ink = _digits.digit(seed, split, label, number)
         ink = _digits.resize_ink(ink, self.size * random.uniform(0.5, 0.7))
         height, width = ink.shape
-        photograph, image = _digits.background(random, split, self.size, self.size, contrast=0.3)
+        image = _digits.background(random, split, self.size, self.size, contrast=0.25)
         top, left = (int(random.integers(self.size - side + 1)) for side in (height, width))
         under = image[top : top + height, left : left + width]
         under[:] = _digits.blend(under, ink, _digits.shift(random, under, 80, 130))
-        return Item(id, split, {"digit": source, "photograph": photograph}, image, label=label)
+        return Item(id, split, {"digit": source}, image, label=label)

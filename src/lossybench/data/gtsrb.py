@@ -15,10 +15,9 @@ _ADDRESS = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370
 
 
 class Gtsrb(PublishedImages):
-    """Traffic signs of 15 to 250 pixels, mostly cut out tightly. The group is the track: 30 pictures of one sign.
+    """Traffic signs of 15 to 250 pixels, mostly cut out tightly. Groups are tracks: 30 pictures of one sign.
 
-    The published test images come without tracks. Training images lie in Training/ (the mended archive) or in
-    Final_Training/Images/ (the first one).
+    Training images lie in Training/ (the mended archive) or in Final_Training/Images/ (the first one).
     """
 
     name = "gtsrb"
@@ -47,6 +46,8 @@ class Gtsrb(PublishedImages):
             {_ADDRESS}/GTSRB_Final_Test_Images.zip md5:c7e4e6327067d32654124b0fe9e82185 by torchvision
             {_ADDRESS}/GTSRB_Final_Test_GT.zip md5:fe31e9c9270bbcd7b84b7f21a9d9d9e5 by torchvision
         """),
+        note="the test images are of tracks of 30, too, but are published without them: each counts as a track of its "
+        "own, so that intervals are too narrow",
     )
 
     def entries(self, root: Path) -> Iterator[Entry]:

@@ -1,4 +1,4 @@
-"""Embedded video classification: how a digit moves in the frame while the photograph behind it pans on its own."""
+"""Embedded video classification: how a digit moves in the frame while the collage behind it pans on its own."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _MOTIONS: dict[str, Callable[[float], _Path]] = {
 class MovingDigits(_digits.DigitDataset):
     """Nine motions, balanced. The digit and the panning of the camera tell nothing of the class, and one frame little.
 
-    After Moving MNIST (Srivastava et al., ICML 2015). The group is the MNIST digit.
+    After Moving MNIST (Srivastava et al., ICML 2015). Items share the MNIST digit at most.
     """
 
     name = "moving_digits"
-    title = "Motions of digits over panning photographs"
+    title = "Motions of digits over panning collages of photographs"
     medium = "video"
     kind = "classification"
     classes: ClassVar[list[str]] = list(_MOTIONS)
@@ -58,7 +58,7 @@ class MovingDigits(_digits.DigitDataset):
     def item(self, id: str, seed: int, split: str, index: int, random: np.random.Generator) -> Item:
         motion, _ = _digits.label_and_number(seed, split, index, len(_MOTIONS))
         source, ink = _digits.digit(seed, split, index % 10, index // 10)
-        camera = _digits.Camera(random, split, self.size, self.frames)
+        camera = _digits.Camera(random, split, self.size, self.frames, contrast=0.5)
 
         path = list(_MOTIONS.values())[motion](random.uniform(0, 2 * np.pi))
         # Sizes overlap, and starting places spread so wide that a digit may be cut at the edge of the frame, because
@@ -80,4 +80,4 @@ class MovingDigits(_digits.DigitDataset):
             if by is None:
                 by = _digits.shift(random, under[mask > _digits.INK], 110, 180)
             media[frame] = _digits.blend(under, mask, by)
-        return Item(id, split, {"digit": source, "photograph": camera.region}, media, 25.0, motion)
+        return Item(id, split, {"digit": source}, media, 25.0, motion)

@@ -23,11 +23,17 @@ from lossybench.conditions import ORIGINAL, level_text
 from lossybench.reporting import style
 from lossybench.reporting.names import figure_names
 from lossybench.reporting.summary import (
+    ACCEPTED,
     ALL,
+    BEST,
+    HERE,
     METRIC_TITLES,
+    NO_NUMBER,
     NO_REFERENCE,
     OBLIVIOUS,
+    OWN,
     REGIME_TITLES,
+    TOO_CLOSE,
     VERDICT_SYMBOLS,
     Summary,
     amount,
@@ -35,6 +41,7 @@ from lossybench.reporting.summary import (
     budget_order,
     budgets,
     most_helped,
+    needed,
     number,
     on_originals,
     percent,
@@ -56,7 +63,7 @@ def draw(summary: Path, out: Path) -> list[Path]:
         tables.kind,
         has_attacks=not tables.attacks.empty,
         has_matched=bool((tables.transfer["train"] == "matched").any()),
-        has_mixed=not tables.recovery.empty,
+        has_regimes=len(tables.regimes) > 1,
         has_attacked_regimes=tables.attacks["regime"].nunique() > 1,
     )
     paths = []
@@ -70,7 +77,7 @@ def rate_accuracy(tables: Summary) -> Figure:
     """The primary metric against the measured rate, with a row per regime and a column per architecture."""
     rows = tables.overall(tables.primary)
     figure, axes = _grid(len(tables.regimes), len(tables.archs), 4.4, 3.1, sharex=True, sharey=True)
-    limits = where(tables.limits, delta=tables.delta)
+    limits = where(tables.main_limits, delta=tables.delta)
     ends = []
     for (i, regime), (j, arch) in _product(tables.regimes, tables.archs):
         ax, here = axes[i, j], where(rows, arch=arch, regime=regime)
@@ -80,14 +87,9 @@ def rate_accuracy(tables: Summary) -> Figure:
             curve = where(here, codec=codec).sort_values("rate")
             _curve(ax, codec, curve["rate"], curve)
             ends.append((ax, curve.iloc[0]))
-            passed = curve.merge(limits, on=["arch", "regime", "codec", "level"], suffixes=("", "_limit"))
-            colour = style.codec_look(codec).colour
-            ax.plot(passed["rate"], 100 * passed["value"], "o", ms=10, mfc="none", mec=colour, mew=1.2)
-        ax.set_xscale("log")
+            _ring(ax, curve, limits, style.codec_look(codec).colour)
+        _rate_axis(ax)
         ax.margins(x=0.15)  # room for the names
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
-        ax.xaxis.set_minor_formatter(FuncFormatter(_minor_log))
-        ax.tick_params(axis="x", which="minor", pad=5)  # on one line with the longer major ticks
         if i == len(tables.regimes) - 1:
             ax.set_xlabel(f"measured rate ({tables.conditions['rate_unit'].iloc[0]}, payload only, log scale)")
         if j == 0:
@@ -97,6 +99,7 @@ def rate_accuracy(tables: Summary) -> Figure:
     about = (
         f"{METRIC_TITLES[tables.primary]} against rate, with 95 % intervals\n"
         f"ringed: strongest level shown to cost at most {tables.delta:g} points; named: strongest level tested"
+        f"{_BY_BEST * (len(tables.regimes) > 1)}"
     )
     return _finished(figure, tables, about, _codec_keys(tables, tables.regimes))
 
@@ -156,35 +159,49 @@ def metrics(tables: Summary) -> Figure:
     return _finished(figure, tables, "what is lost by level, mild to strong\nwith 95 % intervals", handles)
 
 
-def recovery(tables: Summary) -> Figure:
-    """What training on a mixture gains at each level, with a panel per codec and a marker per architecture."""
-    rows = tables.recovery.sort_values("strength", kind="stable")
-    columns = 2 if len(tables.codecs) == 4 else min(3, len(tables.codecs))
-    figure, axes = _panels(len(tables.codecs), columns, 3.5, 2.7, sharey=True)
-    for ax, codec in zip(axes, tables.codecs, strict=True):
-        steps = _steps(tables, codec)
-        for a, arch in enumerate(tables.archs):
-            here, look = where(rows[rows["codec"].isin([codec, ORIGINAL])], arch=arch), style.look(a)
-            # Side by side, so that intervals of different architectures do not cover each other.
-            x = steps.places(here) + 0.16 * (a - (len(tables.archs) - 1) / 2)
-            decided = (here["low"] > 0) | (here["high"] < 0)
-            spread = [100 * (here["difference"] - here["low"]), 100 * (here["high"] - here["difference"])]
-            ax.errorbar(x, 100 * here["difference"], spread, fmt="none", ecolor=look.colour, elinewidth=1.3)
-            for which, face in ((decided, look.colour), (~decided, "white")):
-                ax.plot(x[which], 100 * here["difference"][which], look.marker, color=look.colour, mfc=face)
-        ax.axhline(0, color=style.INK, lw=0.9)
-        ax.set_title(tables.title(codec))
-        if ax.get_subplotspec().is_first_col():
-            ax.set_ylabel(f"gain in {METRIC_TITLES[tables.primary]} (points)")
-        steps.axis(ax, last=True)
-    known = {arch: all(tables.has_reference(arch, each) for each in (ORIGINAL, "mixed")) for arch in set(rows["arch"])}
+def regimes(tables: Summary) -> Figure:
+    """The primary metric of models of every regime against the rate, with a row per architecture, a column per codec.
+
+    Lines stand for what the best model trained on originals has there, and for the middle delta below it, so that
+    nothing seems a gain that begins at a loss.
+    """
+    rows = tables.overall(tables.primary)
+    archs = [arch for arch in tables.archs if any(arch == of and regime != ORIGINAL for of, regime in tables.trained)]
+    limits = where(tables.limits, baseline=BEST, delta=tables.delta)
+    best = tables.best["reference"]
+    figure, axes = _grid(len(archs), len(tables.codecs), 2.8, 2.7, sharex=True, sharey=True)
+    for (i, arch), (j, codec) in _product(archs, tables.codecs):
+        ax = axes[i, j]
+        ax.axhline(100 * best, color=style.FAINT, ls=BASELINE, lw=1.2)
+        ax.axhline(100 * best - tables.delta, color=style.INK, lw=0.9)
+        for r, regime in enumerate(tables.regimes):
+            here, look = where(rows, arch=arch, regime=regime), style.look(r)
+            curve = where(here, codec=codec).sort_values("rate")
+            ax.plot(curve["rate"], 100 * curve["value"], look.marker, ls=DASHES[regime], color=look.colour)
+            ax.fill_between(curve["rate"], 100 * curve["low"], 100 * curve["high"], color=look.colour, alpha=0.13, lw=0)
+            _ring(ax, curve, limits, look.colour)
+            at_edge = {"transform": ax.get_yaxis_transform(), "clip_on": False, "color": look.colour, "mfc": "white"}
+            for value in where(here, codec=ORIGINAL)["value"]:  # not at its rate, which is far from the others
+                ax.plot(1, 100 * value, look.marker, **at_edge)
+        if i == 0:
+            ax.set_title(tables.title(codec))
+        if j == 0:
+            ax.set_ylabel(f"{arch}\n{METRIC_TITLES[tables.primary]} (%)")
+        _rate_axis(ax)
+        if i == len(archs) - 1:
+            ax.set_xlabel(f"measured rate ({tables.conditions['rate_unit'].iloc[0]})")
     handles = [
-        _key(arch + f", {NO_REFERENCE}" * (not known[arch]), *style.look(a), ls="")
-        for a, arch in enumerate(tables.archs)
-        if arch in known
+        _key(REGIME_TITLES[regime], *style.look(r), ls=DASHES[regime]) for r, regime in enumerate(tables.regimes)
     ]
-    handles.append(_key("hollow: interval includes 0", style.FAINT, "o", ls="", mfc="white"))
-    about = "gain from training on a mixture of levels instead of originals\nper test level, with 95 % intervals"
+    handles += [
+        _key(f"best on originals: {tables.best_name}", style.FAINT, ls=BASELINE),
+        _key(f"{tables.delta:g} points below", style.INK, lw=0.9),
+        _key("right edge: on originals", style.FAINT, "o", ls="", mfc="white"),
+    ]
+    about = (
+        f"{METRIC_TITLES[tables.primary]} against rate by what models were trained on, with 95 % intervals\n"
+        f"ringed: strongest level shown to give up at most {tables.delta:g} points against the best on originals"
+    )
     return _finished(figure, tables, about, handles)
 
 
@@ -227,16 +244,17 @@ def limits(tables: Summary) -> Figure:
         y, ticks = 0.0, []
         for regime in tables.regimes:
             there = (arch, regime) in tables.trained
-            heading = f"{tables.training(arch, regime)}{':' * there}"
-            ax.text(0.03, y + 0.36, heading, va="center", style="italic")
+            heading = tables.training(arch, regime)
             if there:
+                heading += f"; {tables.models(arch=arch, regime=regime, baseline=OWN if regime == ORIGINAL else BEST)}:"
                 about = f"on originals {on_originals(tables.reference(arch, regime))}"
                 ax.text(0.03, y + 0.76, about, va="center", fontsize=8)
+            ax.text(0.03, y + 0.36, heading, va="center", style="italic")
             y += 1
             for codec in tables.codecs:
                 ticks.append((y + 0.5, tables.title(codec)))
                 for x, delta in enumerate(tables.deltas):
-                    cell = where(tables.limits, arch=arch, regime=regime, codec=codec, delta=delta)
+                    cell = where(tables.main_limits, arch=arch, regime=regime, codec=codec, delta=delta)
                     if not cell.empty:
                         _limit_cell(ax, x, y, cell.iloc[0], tables)
                 y += 1
@@ -248,17 +266,20 @@ def limits(tables: Summary) -> Figure:
         ax.spines[:].set_visible(False)
     words = {
         "acceptable": "acceptable: strongest level shown",
-        "inconclusive": "inconclusive: too few test items",
+        HERE: f"{tables.says(HERE)}: strongest level shown",
+        "inconclusive": "inconclusive, and what would likely settle it",
         "unacceptable": "unacceptable from the mildest level on",
         NO_REFERENCE: "no reference: model not shown to be above chance",
     }
+    shown = {HERE if tables.few else "acceptable", "inconclusive", "unacceptable", *tables.main_limits["verdict"]}
     look: dict[str, Any] = {"ec": style.FAINT, "lw": 0.5}
     handles = [
         Rectangle((0, 0), 1, 1, fc=style.VERDICT_COLOURS[verdict], label=f"{VERDICT_SYMBOLS[verdict]} {text}", **look)
         for verdict, text in words.items()
-        if verdict != NO_REFERENCE or NO_REFERENCE in set(tables.limits["verdict"])
+        if verdict in shown
     ]
     about = f"strongest compression that costs no more {METRIC_TITLES[tables.primary]} than allowed"
+    about += _BY_BEST * (len(tables.regimes) > 1)
     return _finished(figure, tables, about, handles)
 
 
@@ -379,7 +400,7 @@ def attack_regimes(tables: Summary) -> Figure:
     return _finished(figure, tables, f"what training and compression do to robustness\n{about}{note}")
 
 
-_ALL = (limits, rate_accuracy, fidelity_accuracy, metrics, recovery, transfer, attacks, attack_curves, attack_regimes)
+_ALL = (limits, rate_accuracy, fidelity_accuracy, metrics, regimes, transfer, attacks, attack_curves, attack_regimes)
 FIGURES: dict[str, Callable[[Summary], Figure]] = {figure.__name__: figure for figure in _ALL}
 # Of each attacker: the tier of `worst`, the text of the legend, the colour and the marker.
 ATTACKERS = (
@@ -389,6 +410,8 @@ ATTACKERS = (
 BARE_LOOK = style.Look(style.FAINT, "D")
 DASHES = {ORIGINAL: "-", "mixed": "--", "adversarial": ":"}
 BASELINE = (0, (5, 2))  # the dashes of the lines that stand for originals or for the bare model
+# What the limits of figures are against, added to their titles where there are several regimes.
+_BY_BEST = "\nagainst itself on originals; trained on something else: against the best trained on originals"
 
 
 def _attack_setups(rows: pd.DataFrame) -> list[pd.Series]:
@@ -483,12 +506,13 @@ def _attack_keys(tables: Summary, hollow: bool, with_clean: bool = True) -> list
 def _limit_cell(ax: Axes, x: int, y: float, cell: pd.Series, tables: Summary) -> None:
     colour, symbol = style.VERDICT_COLOURS[cell["verdict"]], VERDICT_SYMBOLS[cell["verdict"]]
     ax.add_patch(Rectangle((x + 0.015, y + 0.04), 0.97, 0.92, fc=colour, ec="none"))
-    if cell["verdict"] == "acceptable":
+    if cell["verdict"] in ACCEPTED:
         first = f"{symbol} {cell['label']}"
         second = f"{amount(cell['rate'])} {cell['rate_unit']}, saves {percent(cell['saving'])}"
     elif cell["verdict"] == "inconclusive":
         first = f"{symbol} none shown"
-        second = "" if pd.isna(cell["items_needed"]) else f"needs about {cell['items_needed']:,.0f} items"
+        words = {TOO_CLOSE: f"too close to {cell['delta']:g} pt to tell", NO_NUMBER: "no practical number would do"}
+        second = words.get(cell["missing"]) or needed(cell)
     elif cell["verdict"] == NO_REFERENCE:
         first, second = f"{symbol} {NO_REFERENCE}", f"not {cell['delta']:g} pt above chance"
     else:
@@ -549,6 +573,20 @@ def _curve(ax: Axes, codec: str, x: pd.Series, rows: pd.DataFrame) -> None:
     look = style.codec_look(codec)
     ax.fill_between(x, 100 * rows["low"], 100 * rows["high"], color=look.colour, alpha=0.13, lw=0)
     ax.plot(x, 100 * rows["value"], color=look.colour, marker=look.marker)
+
+
+def _ring(ax: Axes, curve: pd.DataFrame, limits: pd.DataFrame, colour: str) -> None:
+    """Draw a ring around the points of a `curve` that are among the `limits`."""
+    passed = curve.merge(limits, on=["arch", "regime", "codec", "level"], suffixes=("", "_limit"))
+    ax.plot(passed["rate"], 100 * passed["value"], "o", ms=10, mfc="none", mec=colour, mew=1.2)
+
+
+def _rate_axis(ax: Axes) -> None:
+    """Make the rates of the horizontal axis logarithmic, with plain numbers."""
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    ax.xaxis.set_minor_formatter(FuncFormatter(_minor_log))
+    ax.tick_params(axis="x", which="minor", pad=5)  # on one line with the longer major ticks
 
 
 def _name_ends(ax: Axes, ends: list[pd.Series]) -> None:

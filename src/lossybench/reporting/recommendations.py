@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,13 +15,21 @@ from lossybench.conditions import ORIGINAL
 from lossybench.errors import visible
 from lossybench.reporting.attack_page import STATUSES, defences, scope
 from lossybench.reporting.summary import (
+    ACCEPTED,
+    BEST,
     METRIC_TITLES,
+    NO_NUMBER,
     NO_REFERENCE,
+    OWN,
+    REGIME_TITLES,
+    TOO_CLOSE,
     VERDICT_SYMBOLS,
     Summary,
     amount,
     attack_size,
+    counted,
     interval,
+    needed,
     on_originals,
     percent,
     points,
@@ -46,12 +55,14 @@ def headline(summaries: list[Path]) -> str:
     summaries: a folder of tables per task. Raises LossyBenchError naming a table that is missing.
     """
     tasks = [Summary(folder) for folder in summaries]
-    header = ("task", "codec", "may lose", "strongest level", "rate", "saves", "on originals", "verdict")
-    lines: list[tuple[str, ...]] = [header]
-    lines += [(*cells[:-1], f"{cells[-1]}{', most economical' * best}") for cells, best in _headline_rows(tasks)]
+    rows = list(_headline_rows(tasks))
+    lines = [_HEADER, *((*cells[:-1], f"{cells[-1]}{', most economical' * best}") for cells, best in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     text = [f"Strongest acceptable compression for {_which(tasks)}, worst of the architectures:", "", *text]
+    notes = [_PICKED] * any(best for _, best in rows)
+    notes += [_TWO_NUMBERS] * any(cells[-1].endswith(_SETTLES) for cells, _ in rows)
+    text += ["", " ".join(notes)] * bool(notes)
     for tables in tasks:
         text += ["", f"{tables.task}: {NO_REFERENCE}. {_no_reference_text(tables)}"] * bool(_unshown(tables))
         if not tables.worst.empty:
@@ -61,31 +72,70 @@ def headline(summaries: list[Path]) -> str:
 
 
 def write_html(summaries: list[Path], out: Path) -> None:
-    """Write the limits of every task, architecture, regime, codec and margin as one self-contained HTML table.
+    """Write the limits of every task, architecture, regime, baseline, codec and margin as one self-contained table.
 
-    summaries: a folder of tables per task. out: the file. Raises LossyBenchError naming a table that is missing.
+    summaries: a folder of tables per task. out: the file, HTML. Raises LossyBenchError naming a table that is missing.
     """
-    header = ["task", "architecture", "trained on", "on originals", "codec", "may lose (points)", "verdict"]
-    header += ["strongest level", "rate", "raw : payload", "saves", "stopped at"]
+    header = ["task", "architecture", "trained on", "holds for", "against", "which has on originals", "codec"]
+    header += ["may lose (points)", "verdict", "strongest level", "rate", "raw : payload", "saves"]
+    header += ["level for all codecs at once", "stopped at", "test items", "design effect"]
     body = []
     tasks = [Summary(folder) for folder in summaries]
     for tables in tasks:
-        for _, row in tables.limits.iterrows():
-            level, rate, saving = _level_cells(row)
-            ratio = "–" if pd.isna(row["ratio"]) else amount(row["ratio"])
-            model = [row["arch"], tables.trained_on(row["arch"], row["regime"]), on_originals(row)]
-            cells = [tables.task, *model, tables.title(row["codec"])]
-            cells += [f"{row['delta']:g}", f"{VERDICT_SYMBOLS[row['verdict']]} {row['verdict']}"]
-            cells += [level, rate, ratio, saving, _stop(tables, row) or "–"]
-            line = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+        for _, row in _all_limits(tables).iterrows():
+            line = "".join(f"<td>{html.escape(cell)}</td>" for cell in _limit_cells(tables, row))
             body.append(f'<tr class="{row["verdict"].replace(" ", "-")}">{line}</tr>')
     columns = "".join(f"<th>{html.escape(name)}</th>" for name in header)
     twice = "; ".join(f"{tables.task}: {tables.compressed_before}" for tables in tasks if tables.compressed_before)
-    warning = f"<p>Originals that were compressed before: {html.escape(twice)}. {_TWICE}</p>" if twice else ""
+    notes = [f"Originals that were compressed before: {twice}. {_TWICE}"] * bool(twice)
     if any((tables.limits["verdict"] == NO_REFERENCE).any() for tables in tasks):
-        warning += f"<p>No reference: {_NO_REFERENCE}</p>"
+        notes.append(f"No reference: {_NO_REFERENCE}")
+    notes += [f"{tables.task}: {_few_text(tables)}" for tables in tasks if tables.few]
+    notes += [f"{tables.task}: {_rare_text(tables)}" for tables in tasks if tables.rare]
+    notes += [_baselines(tasks), f"{_JOINTLY} {_TWO_NUMBERS} {_DESIGN_EFFECT}"]
     with publish(out) as aside:
-        aside.write_text(_PAGE.format(warning=warning, columns=columns, body="\n".join(body)))
+        said = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+        aside.write_text(_PAGE.format(notes=said, columns=columns, body="\n".join(body)))
+
+
+def _all_limits(tables: Summary) -> pd.DataFrame:
+    """The rows of `limits`, model by model and first against the model itself.
+
+    Models trained on originals come first, matched ones last. The best of those trained on originals is its own
+    baseline either way, and stands there once.
+    """
+    limits, best, regimes = tables.limits, tables.best["reference_arch"], list(REGIME_TITLES)
+    twice = (limits["baseline"] == BEST) & (limits["regime"] == ORIGINAL) & (limits["arch"] == best)
+    order = [regimes.index(regime) if regime in regimes else len(regimes) for regime in limits["regime"]]
+    ordered = limits.assign(order=order, foreign=limits["baseline"] == BEST)[~twice]
+    return ordered.sort_values(["arch", "order", "regime", "foreign"], kind="stable")
+
+
+def _limit_cells(tables: Summary, row: pd.Series) -> list[str]:
+    """The cells of a row of `limits` on the page of all of them."""
+    model = {key: row[key] for key in ("arch", "regime", "baseline")}
+    level, rate, saving = _level_cells(row)
+    ratio = "–" if pd.isna(row["ratio"]) else amount(row["ratio"])
+    jointly = "–" if pd.isna(row["joint_label"]) else row["joint_label"]
+    return [
+        tables.task,
+        row["arch"],
+        tables.trained_on(row["arch"], row["regime"]),
+        tables.models(**model),
+        "itself" if row["baseline"] == OWN else tables.best_name,
+        on_originals(row),
+        tables.title(row["codec"]),
+        f"{row['delta']:g}",
+        f"{VERDICT_SYMBOLS[row['verdict']]} {tables.says(row['verdict'])}",
+        level,
+        rate,
+        ratio,
+        saving,
+        jointly,
+        _stop(tables, row) or "–",
+        f"{_items(tables):,}{_of_groups(tables)}",
+        _design_effect(tables, codec=row["codec"], **model),
+    ]
 
 
 _TWICE = (
@@ -101,17 +151,41 @@ _NO_REFERENCE = (
     " class, in detection the mAP of the model's own boxes laid over other items."
 )
 
+_JOINTLY = (
+    "A limit holds for its codec. The level for all codecs at once holds together with that of every other codec of the"
+    " task (Bonferroni), so that one may be picked from them."
+)
+
+_PICKED = (
+    "The level of the most economical codec holds for all codecs of its task at once, so that picking the cheapest is"
+    " allowed for."
+)
+
+_SETTLES = "in all would likely settle it"
+
+_TWO_NUMBERS = (
+    "Of two numbers that would likely settle a level (90 % power), the smaller is enough if nothing is lost, the larger"
+    " if half of the margin is. Where the loss lies beside the margin there is no such number."
+)
+
+_DESIGN_EFFECT = (
+    "Design effect: how many times larger the variance is, because items share a group, than that of as many"
+    " independent items."
+)
+
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Limits</title><style>
 body {{ font: 14px sans-serif; color: #222 }}
+p {{ max-width: 60em }}
 table {{ border-collapse: collapse }}
 th {{ position: sticky; top: 0; background: #fff; text-align: left }}
 th, td {{ padding: 3px 10px; border-bottom: 1px solid #ddd; white-space: nowrap }}
 .acceptable td {{ background: #BFE0F5 }}
+.acceptable-here td {{ background: #DDEFF9 }}
 .inconclusive td {{ background: #E8E8E8 }}
 .unacceptable td {{ background: #F7CDB5 }}
 .no-reference td {{ background: #F5EBC8 }}
-</style></head><body>{warning}<table><thead><tr>{columns}</tr></thead><tbody>
+</style></head><body>{notes}<table><thead><tr>{columns}</tr></thead><tbody>
 {body}
 </tbody></table></body></html>
 """
@@ -120,16 +194,31 @@ th, td {{ padding: 3px 10px; border-bottom: 1px solid #ddd; white-space: nowrap 
 # The overview.
 
 
+_HEADER = (
+    "task",
+    "codec",
+    "may lose",
+    "strongest acceptable level",
+    "rate",
+    "saves",
+    "on originals",
+    "holds for",
+    "verdict",
+)
+
+
 def _overview(tasks: list[Summary]) -> str:
     lines = [
         "# Recommendations",
         "",
         f"How far each task's media may be compressed for {_which(tasks)}. A level counts only if it is shown for every"
-        " architecture. The codec that gets by with the lowest measured rate is in bold. Beside each limit stands what"
-        " the worst architecture reaches on originals, with its 95 % interval, and what chance reaches.",
+        " architecture. In bold is the lowest measured rate among the levels that hold for all codecs of the task at"
+        " once, so that picking the cheapest is allowed for. Each other limit holds by itself. Beside each"
+        " limit stand what the worst architecture reaches on originals, with its 95 % interval, and what chance"
+        " reaches; and whether the limit is of these trained models or of training anew.",
         "",
-        "| task | codec | may lose | strongest acceptable level | rate | saves | on originals | verdict |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| {' | '.join(_HEADER)} |",
+        "|---" * len(_HEADER) + "|",
     ]
     for cells, best in _headline_rows(tasks):
         lines.append(f"| {' | '.join(f'**{cell}**' if best else cell for cell in cells)} |")
@@ -142,53 +231,88 @@ def _overview(tasks: list[Summary]) -> str:
 def _headline_rows(tasks: list[Summary]) -> Iterator[tuple[tuple[str, ...], bool]]:
     """The cells of each task and codec, and whether it is the most economical acceptable codec of the task."""
     for tables in tasks:
-        limits = worst_limits(tables, ORIGINAL)
-        best = _most_economical(limits)
-        for _, row in limits.iterrows():
-            name = tables.title(row["codec"])
-            cells = (tables.task, name, f"{tables.delta:g} points", *_level_cells(row))
-            yield (*cells, f"{row['arch']} {on_originals(row)}", _verdict(tables, row)), row["codec"] == best
+        best = _most_economical(tables)
+        for _, alone in worst_limits(tables).iterrows():
+            row = best if best is not None and alone["codec"] == best["codec"] else alone
+            level = (tables.task, tables.title(row["codec"]), f"{tables.delta:g} points", *_level_cells(row))
+            holds = tables.models(regime=ORIGINAL, baseline=OWN, codec=row["codec"])
+            yield (*level, f"{row['arch']} {on_originals(row)}", holds, _verdict(tables, row, alone)), row is best
 
 
 def _which(tasks: list[Summary]) -> str:
     """The models that recommendations are about: those of the regime `original`."""
+    return " and for ".join(_plain(tasks))
+
+
+def _plain(tasks: list[Summary]) -> list[str]:
+    """The kinds of models of the regime `original`."""
     existing = any(tables.existing for tables in tasks)
     trained = any(set(where(tables.limits, regime=ORIGINAL)["arch"]) - set(tables.existing) for tables in tasks)
     texts = ["models trained on originals"] * trained
     texts += ["existing models as they came, whatever they were trained on"] * existing
-    return " and for ".join(texts)
+    return texts
 
 
-def _most_economical(limits: pd.DataFrame) -> str | None:
-    rates = where(limits, verdict="acceptable").set_index("codec")["rate"]
-    return None if rates.empty else str(rates.idxmin())
+def _baselines(tasks: list[Summary]) -> str:
+    return (
+        "Losses are against what the same model has on originals: this is what the codec costs that model. Where models"
+        " or trainings are compared, losses are against what the best has on originals, of"
+        f" {' and '.join(_plain(tasks))}: this is what is given up by whoever switches model and codec."
+    )
+
+
+def _most_economical(tables: Summary) -> pd.Series | None:
+    """The row of the codec of lowest rate among those whose limits hold for all codecs at once; None without any."""
+    limits = worst_limits(tables, jointly=True)
+    limits = limits[limits["verdict"].isin(ACCEPTED)]
+    return None if limits.empty else limits.sort_values("rate", kind="stable").iloc[0]
 
 
 def _level_cells(row: pd.Series) -> tuple[str, str, str]:
     """The level, rate and saving of a limit; dashes where no level was shown to be acceptable."""
-    if row["verdict"] != "acceptable":
+    if row["verdict"] not in ACCEPTED:
         return "–", "–", "–"
     return row["label"], f"{amount(row['rate'])} {row['rate_unit']}", percent(row["saving"])
 
 
-def _verdict(tables: Summary, row: pd.Series) -> str:
-    if row["verdict"] == "acceptable":
-        return "acceptable, even the strongest tested" if pd.isna(row["stopped_at"]) else "acceptable"
+def _verdict(tables: Summary, row: pd.Series, alone: pd.Series) -> str:
+    """The verdict of a row of `worst_limits` in words. alone: that of its codec by itself, which may reach further."""
+    if row["verdict"] in ACCEPTED:
+        further = ""
+        if alone["level"] != row["level"]:
+            further = f" ({alone['label']} if {tables.title(row['codec'])} alone is asked about)"
+        elif pd.isna(alone["stopped_at"]):
+            further = ", even the strongest tested"
+        return tables.says(row["verdict"]) + further
     if row["verdict"] == NO_REFERENCE:
         return f"{NO_REFERENCE}: {row['arch']} is not shown to be more than {row['delta']:g} points above chance"
-    return f"{row['verdict']}: {_stop(tables, row)}"
+    return _not_shown(tables, row)
+
+
+def _not_shown(tables: Summary, row: pd.Series) -> str:
+    """An inconclusive or unacceptable limit with its reason: "inconclusive at QF 90: too close to 2 points to tell"."""
+    if row["verdict"] == "inconclusive":
+        return f"inconclusive at {tables.label(row['codec'], row['stopped_at'])}: {_lacking(row)}"
+    return f"unacceptable: {_stop(tables, row)}"
 
 
 def _stop(tables: Summary, row: pd.Series) -> str:
     """The level that the fixed sequence stopped at and why: "QF 5 costs more"; "" when none failed."""
     if pd.isna(row["stopped_at"]):
         return ""
-    level, needed = tables.label(row["codec"], row["stopped_at"]), row["items_needed"]
+    level = tables.label(row["codec"], row["stopped_at"])
     if row["stopped_verdict"] == "unacceptable":
         return f"{level} costs more"
-    return f"{level} undecided" + (
-        "" if pd.isna(needed) else f", about {needed:,.0f} test items would likely settle it"
-    )
+    return f"{level} undecided: {_lacking(row)}"
+
+
+def _lacking(row: pd.Series) -> str:
+    """What would decide the level at which a row of limits stopped, in words."""
+    if row["missing"] == TOO_CLOSE:
+        return f"too close to {row['delta']:g} points to tell"
+    if row["missing"] == NO_NUMBER:
+        return "no practical number of items, groups or seeds would settle it"
+    return f"{needed(row)} {_SETTLES}"
 
 
 # One task.
@@ -197,6 +321,7 @@ def _stop(tables: Summary, row: pd.Series) -> str:
 def _task(tables: Summary) -> str:
     texts = (
         _before_text,
+        _warnings,
         _reference_text,
         _limit_text,
         _equal_rate_text,
@@ -215,6 +340,32 @@ def _before_text(tables: Summary) -> str:
     told = f" ({_as_text(card)})" if card else ""
     before = _as_text(tables.compressed_before)
     return f"**Compressed twice.** The originals were compressed before: {before}{told}."
+
+
+def _warnings(tables: Summary) -> str:
+    """What the test items are too few for; "" for nothing."""
+    warned = [f"**Few groups.** {_few_text(tables)}"] * bool(tables.few)
+    warned += [f"**Rare classes.** {_as_text(_rare_text(tables))}"] * bool(tables.rare)
+    return "\n\n".join(warned)
+
+
+def _few_text(tables: Summary) -> str:
+    """The warning of a task whose test items are of few groups."""
+    return (
+        f"All test items are of {tables.few}, too few to say anything of others: verdicts, limits and intervals hold"
+        f" for {tables.few}."
+    )
+
+
+def _for_few(tables: Summary) -> str:
+    """ " for these 6 speakers"; "" where limits hold for others too."""
+    return f" for {tables.few}" if tables.few else ""
+
+
+def _rare_text(tables: Summary) -> str:
+    """The warning of a task that has classes with few test items."""
+    listed = ", ".join(f"{visible(name)} ({count})" for name, count in tables.rare)
+    return f"Classes with fewer than 10 test items: {listed}. What is said of each of them is hardly more than a guess."
 
 
 def _reference_text(tables: Summary) -> str:
@@ -246,47 +397,63 @@ def _no_reference_text(tables: Summary) -> str:
 
 
 def _limit_text(tables: Summary) -> str:
-    limits = worst_limits(tables, ORIGINAL)
-    metric, best = METRIC_TITLES[tables.primary], _most_economical(limits)
-    says = [f"**No compression is shown to cost at most {tables.delta:g} points of {metric}.**"]
-    if set(limits["verdict"]) == {NO_REFERENCE}:
-        says = ["**No verdict on any codec,** because there is no reference."]
+    limits, best = worst_limits(tables), _most_economical(tables)
+    accepted = limits[limits["verdict"].isin(ACCEPTED)]
+    cost = f"to cost at most {tables.delta:g} points of {METRIC_TITLES[tables.primary]}"
+    together = "both codecs at once" if len(tables.codecs) == 2 else f"all {len(tables.codecs)} codecs at once"
     if best is not None:
-        level, rate, saving = _level_cells(where(limits, codec=best).iloc[0])
+        level, rate, saving = _level_cells(best)
+        title = tables.title(best["codec"])
         says = [
-            f"**{tables.title(best)} at {level}** ({rate}, saves {saving} of the raw bits) is the most economical"
-            f" compression shown to cost at most {tables.delta:g} points of {metric} for {_which([tables])}"
-            f" ({_listed(tables.archs)})."
+            f"**{title} at {level}** ({rate}, saves {saving} of the raw bits) is the most economical compression shown"
+            f" {cost} for {_which([tables])} ({_listed(tables.archs)}){_for_few(tables)}."
         ]
-    for start, verdict in (
-        ("The limits of the others", "acceptable"),
-        ("Not to be used at this margin", "unacceptable"),
-    ):
-        listed = []
-        for _, row in where(limits[limits["codec"] != best], verdict=verdict).iterrows():
-            level, rate, _ = _level_cells(row)
-            why = f"{level}, {rate}" if verdict == "acceptable" else f"({_stop(tables, row)}, {row['arch']})"
-            listed.append(f"{tables.title(row['codec'])} {why}")
-        says += [f"{start}: {'; '.join(listed)}."] * bool(listed)
+        if len(tables.codecs) > 1:
+            says.append(f"This holds for {together}, so that picking the cheapest is allowed for.")
+            alone = where(limits, codec=best["codec"]).iloc[0]["label"]
+            says += [f"If {title} alone is asked about, it is {alone}."] * bool(alone != best["label"])
+    elif set(limits["verdict"]) == {NO_REFERENCE}:
+        says = ["**No verdict on any codec,** because there is no reference."]
+    elif accepted.empty:
+        says = [f"**No compression is shown {cost}{_for_few(tables)}.**"]
+    else:
+        says = [f"**No codec can be picked:** no limit holds for {together}, but each of these does by itself."]
+    rest = accepted if best is None else accepted[accepted["codec"] != best["codec"]]
+    others = [f"{tables.title(row['codec'])} {_short_limit(tables, row)}" for _, row in rest.iterrows()]
+    says += [f"The limits of the others, each by itself: {'; '.join(others)}."] * bool(others and best is not None)
+    if best is not None and (rest["rate"] < best["rate"]).any():
+        lower = _listed(map(tables.title, rest.loc[rest["rate"] < best["rate"], "codec"]))
+        says.append(f"The lower rates of {lower} are not shown for {together}: they may not be picked for being low.")
+    says += [f"Shown {cost}{_for_few(tables)}: {'; '.join(others)}."] * bool(others and best is None)
+    lost = where(limits, verdict="unacceptable").iterrows()
+    listed = [f"{tables.title(row['codec'])} ({_stop(tables, row)}, {row['arch']})" for _, row in lost]
+    says += [f"Not to be used at this margin: {'; '.join(listed)}."] * bool(listed)
     unjudged = where(limits, verdict=NO_REFERENCE)
     if 0 < len(unjudged) < len(limits):
         says.append(f"No verdict, for want of a reference: {_listed(map(tables.title, unjudged['codec']))}.")
-    says.append(_undecided(tables, where(limits, verdict="inconclusive"), "Nothing is shown for"))
-    beyond = where(limits, verdict="acceptable", stopped_verdict="inconclusive")
+    undecided = where(limits, verdict="inconclusive")
+    beyond = where(accepted, stopped_verdict="inconclusive")
+    says.append(_undecided(tables, undecided, "Nothing is shown for"))
     says.append(_undecided(tables, beyond, "Beyond the limits it is undecided for"))
+    if pd.concat([undecided["needed_low"], beyond["needed_low"]]).notna().any():
+        says.append(f"(Of two numbers, the smaller is enough if nothing is lost, the larger if {_half(tables.delta)}.)")
     return " ".join(filter(None, says))
 
 
+def _half(delta: float) -> str:
+    """ "1 point is", "half a point is": half of the margin `delta`, which an undecided level might lose."""
+    return "1 point is" if delta == 2 else f"{delta / 2:g} points are"
+
+
 def _undecided(tables: Summary, rows: pd.DataFrame, start: str) -> str:
-    """A sentence on the codecs that stopped at an inconclusive level, with the items that would settle all of them."""
+    """A sentence on the codecs that stopped at an inconclusive level, and what would settle each of them."""
     if rows.empty:
         return ""
-    stops = zip(rows["codec"], rows["stopped_at"], strict=True)
-    listed = (f"{tables.title(codec)} ({tables.label(codec, level)})" for codec, level in stops)
-    return (
-        f"{start} {_listed(listed)}: the {_items(tables):,} test items are too few, about"
-        f" {rows['items_needed'].max():,.0f} would likely settle {'this' if len(rows) == 1 else 'all of these'}."
+    listed = (
+        f"{tables.title(row['codec'])} ({tables.label(row['codec'], row['stopped_at'])}: {_lacking(row)})"
+        for _, row in rows.iterrows()
     )
+    return f"{start} {'; '.join(listed)}."
 
 
 def _items(tables: Summary) -> int:
@@ -294,94 +461,166 @@ def _items(tables: Summary) -> int:
 
 
 def _equal_rate_text(tables: Summary) -> str:
-    """The codec that wins most of its Bjontegaard comparisons, for each architecture."""
+    """Which codecs are shown to be ahead of which at equal rate, for each architecture trained on originals."""
     rows = where(tables.bd, regime=ORIGINAL)
     if rows.empty:
         return ""
-    lines = []
-    for arch in tables.archs:
-        here = where(rows, arch=arch)
-        if not here.empty and not tables.has_reference(arch, ORIGINAL):
+    metric = METRIC_TITLES[tables.primary]
+    lines = [
+        f"**Which codec at equal rate{_for_few(tables)}.** A codec is ahead of another where it is shown to have more"
+        f" {metric} at equal rate, corrected for the number of pairs. Given are points of {metric} at equal rate, and"
+        f" rate at equal {metric}, each with its 95 % interval: Bjontegaard averages over what both codecs reach.",
+        "",
+    ]
+    for arch in rows["arch"].unique():
+        if not tables.has_reference(arch, ORIGINAL):
             lines.append(f"- {arch}: {NO_REFERENCE}, so that no codec can come out ahead.")
             continue
-        # Each pair from both sides, so that every codec is `codec_b`. A ratio of rates inverts; a gap changes sign.
-        swapped = here.rename(columns={"codec_a": "codec_b", "codec_b": "codec_a"})
-        inverse = 100 * (1 / (1 + swapped["bd_rate"] / 100) - 1)
-        both = pd.concat([here, swapped.assign(bd_metric=-swapped["bd_metric"], bd_rate=inverse)])
-        both = both.dropna(subset="bd_metric").sort_values(["codec_b", "codec_a"])
-        if both.empty:
-            lines.append(f"- {arch}: no two codecs could be compared ({'; '.join(sorted(set(here['status'])))}).")
-            continue
-        wins = (both["bd_metric"] > 0).groupby(both["codec_b"]).sum()
-        best = str(wins.idxmax())
-        gaps = [f"{tables.title(row['codec_a'])} {_gap(row)}" for _, row in where(both, codec_b=best).iterrows()]
-        lines.append(f"- {arch}: {tables.title(best)} comes out ahead most often; against {'; '.join(gaps)}.")
-    start = (
-        f"**Which codec at equal rate.** Points of {METRIC_TITLES[tables.primary]} at equal rate, and rate at equal"
-        f" {METRIC_TITLES[tables.primary]}: Bjontegaard averages over the rates that both codecs reach. They have no"
-        " intervals, so do not rely on small differences."
-    )
-    return "\n".join([start, "", *lines])
-
-
-def _gap(row: pd.Series) -> str:
-    metric = f"{points(row['bd_metric'] / 100)} points"
-    if pd.isna(row["bd_rate"]):
-        return metric
-    return f"{metric}, {abs(row['bd_rate']):.1f} % {'less' if row['bd_rate'] < 0 else 'more'} rate"
-
-
-def _training_text(tables: Summary) -> str:
-    """What training on a mixture of levels costs on originals, from which level on it gains, and the limits it has."""
-    rows = tables.recovery
-    if rows.empty:
-        return ""
-    metric = METRIC_TITLES[tables.primary]
-    before, after = (worst_limits(tables, regime) for regime in (ORIGINAL, "mixed"))
-    lines = [
-        f"**Training on a mixture of levels** instead of originals changes the {metric} on originals by (points, 95 %"
-        f" interval): {', '.join(_gains(tables, where(rows, codec=ORIGINAL)))}. Per codec:",
-        "",
-        "| codec | mildest level with a gain for every architecture | gain at the strongest level, points |"
-        f" limit at {tables.delta:g} points, originals | limit, mixture |",
-        "|---|---|---|---|---|",
-    ]
-    for codec in tables.codecs:
-        here = where(rows, codec=codec)
-        gains = _gains(tables, where(here, strength=here["strength"].max()))
-        shown = (here["low"] > 0).groupby(here["strength"]).all()
-        start = "no level"
-        if shown.any():
-            start = tables.label(codec, where(here, strength=shown.idxmax())["level"].iloc[0])
-        limits = [_short_limit(where(each, codec=codec).iloc[0]) for each in (before, after)]
-        lines.append(f"| {' | '.join([tables.title(codec), start, '; '.join(gains), *limits])} |")
+        holds = tables.models(arch=arch, regime=ORIGINAL, baseline=OWN)
+        lines.append(f"- {arch} ({holds}): {' '.join(_ranking(tables, where(rows, arch=arch)))}")
     return "\n".join(lines)
 
 
-def _gains(tables: Summary, rows: pd.DataFrame) -> list[str]:
-    """The gain of each architecture in rows of `recovery`, with its interval, a missing reference, and where it led."""
-    without = {arch for arch, regime in _unshown(tables) if regime in (ORIGINAL, "mixed")}
-    return [
-        f"{row['arch']}{f' ({NO_REFERENCE})' * (row['arch'] in without)} {points(row['difference'])}"
-        f" {interval(row['low'], row['high'])} to {percent(row['mixed'])}"
-        for _, row in rows.sort_values("arch").iterrows()
+def _ranking(tables: Summary, rows: pd.DataFrame) -> Iterator[str]:
+    """Sentences on the pairs of codecs of one model. rows: of the table `bd`."""
+    others = len(set(rows["codec_a"]) | set(rows["codec_b"])) - 1
+    compared = rows[rows["p"].notna()]
+    for codec in sorted(set(compared["ahead"]) - {""}):
+        turned = where(compared, ahead=codec, codec_a=codec).rename(columns=_TURNED)
+        gaps, ratios = ([f"{name}{end}" for end in ("", "_low", "_high")] for name in ("bd_metric", "bd_rate"))
+        turned[gaps] = -turned[gaps]
+        turned[ratios] = 100 * (1 / (1 + turned[ratios] / 100) - 1)
+        beaten = pd.concat([where(compared, ahead=codec, codec_b=codec), turned]).sort_values("codec_a")
+        much = "comes out ahead of all others" if len(beaten) == others > 1 else "is ahead"
+        each = [f"of {tables.title(row['codec_a'])} by {_gap(row)}" for _, row in beaten.iterrows()]
+        yield f"{tables.title(codec)} {much}: {'; '.join(each)}."
+    for start, left in (("Not told apart", where(compared, ahead="")), ("Not compared", rows[rows["p"].isna()])):
+        each = [
+            f"{tables.title(row['codec_b'])} and {tables.title(row['codec_a'])}"
+            f" ({row['status'] if pd.isna(row['p']) else _gap(row)})"
+            for _, row in left.iterrows()
+        ]
+        if each:
+            yield f"{start}: {'; '.join(each)}."
+
+
+# How the columns of `bd` are called that are seen from the other codec of the pair.
+_TURNED = {"codec_a": "codec_b", "codec_b": "codec_a", "bd_metric_low": "bd_metric_high"}
+_TURNED |= {"bd_metric_high": "bd_metric_low", "bd_rate_low": "bd_rate_high", "bd_rate_high": "bd_rate_low"}
+
+
+def _gap(row: pd.Series) -> str:
+    """What codec_b of a row of `bd` has over codec_a: "+1.2 [+0.3, +2.0] points, 12.0 [4.0, 19.0] % less rate"."""
+    low, high = (row[f"bd_metric_{end}"] / 100 for end in ("low", "high"))
+    text = f"{points(row['bd_metric'] / 100)} {interval(low, high)} points"
+    if pd.isna(row["bd_rate_low"]):
+        return text
+    bounds = [row["bd_rate_low"], row["bd_rate_high"]]
+    less = row["bd_rate"] < 0
+    low, high = (-bounds[1], -bounds[0]) if less else bounds
+    low, high = (f"{round(each, 1) + 0.0:.1f}".replace("-", "−") for each in (low, high))
+    return f"{text}, {abs(row['bd_rate']):.1f} [{low}, {high}] % {'less' if less else 'more'} rate"
+
+
+def _training_text(tables: Summary) -> str:
+    """What models trained on something else than originals give up and gain, each architecture by itself."""
+    others = [regime for regime in tables.regimes if regime != ORIGINAL]
+    if not others:
+        return ""
+    metric = METRIC_TITLES[tables.primary]
+    models = [(arch, regime) for arch in tables.archs for regime in others if (arch, regime) in tables.trained]
+    each = []
+    for arch, regime in models:
+        row = where(tables.differences, baseline=BEST, codec=ORIGINAL, arch=arch, regime=regime).iloc[0]
+        lost = f"{percent(row['value'])}, {points(row['difference'])} {interval(row['low'], row['high'])}"
+        holds = tables.models(arch=arch, regime=regime, baseline=BEST)
+        each.append(f"{arch} {tables.training(arch, regime)}: {lost} ({holds})")
+    words = _listed(REGIME_TITLES[regime].removeprefix("trained ") for regime in others)
+    regimes = [ORIGINAL, *others]
+    lines = [
+        f"**Training {words}.** Here every loss is against the best model trained on originals, on originals:"
+        f" {tables.best_name}, {percent(tables.best['reference'])}. This is what is given up by whoever switches model"
+        f" and codec. The {metric} on originals, and its difference to that (points, 95 % interval):"
+        f" {'; '.join(each)}. Limits at {tables.delta:g} points{_for_few(tables)}:",
+        "",
+        f"| codec | architecture | {' | '.join(REGIME_TITLES[regime] for regime in regimes)} | gain of the mixture from"
+        " | at the strongest level, points |",
+        "|---" * (4 + len(regimes)) + "|",
     ]
+    limits = where(tables.limits, baseline=BEST, delta=tables.delta)
+    for codec, arch in itertools.product(tables.codecs, dict.fromkeys(arch for arch, _ in models)):
+        cells = [tables.title(codec), arch]
+        for regime in regimes:
+            found = where(limits, codec=codec, arch=arch, regime=regime)
+            cells.append("–" if found.empty else _short_limit(tables, found.iloc[0]))
+        lines.append(f"| {' | '.join([*cells, *_gain_cells(tables, codec, arch)])} |")
+    return "\n".join(lines)
 
 
-def _short_limit(row: pd.Series) -> str:
-    return f"{row['label']}, {_level_cells(row)[1]}" if row["verdict"] == "acceptable" else str(row["verdict"])
+def _gain_cells(tables: Summary, codec: str, arch: str) -> tuple[str, str]:
+    """The mildest level at which training on a mixture is shown to gain, and the gain at the strongest one."""
+    rows = where(tables.recovery, codec=codec, arch=arch).sort_values("strength")
+    if rows.empty:
+        return "–", "–"
+    gained, last = rows[rows["low"] > 0], rows.iloc[-1]
+    start = "no level" if gained.empty else tables.label(codec, gained["level"].iloc[0])
+    gain = f"{points(last['difference'])} {interval(last['low'], last['high'])} to {percent(last['mixed'])}"
+    return start, gain
+
+
+def _short_limit(tables: Summary, row: pd.Series) -> str:
+    """A limit in a few words: "QF 10, 0.45 bpp", "unacceptable"."""
+    if row["verdict"] in ACCEPTED:
+        level, rate, _ = _level_cells(row)
+        return f"{level}, {rate}"
+    return NO_REFERENCE if row["verdict"] == NO_REFERENCE else _not_shown(tables, row)
 
 
 def _precision_text(tables: Summary) -> str:
-    rows = where(tables.differences[tables.differences["codec"] != ORIGINAL], regime=ORIGINAL)
+    """How many items, groups and models there are, and how far intervals reach."""
+    rows = _own_losses(tables)
     half = (rows["high"] - rows["low"]) / 2
-    seeds = int(rows["seeds"].max())
     least, most = f"{100 * half.min():.1f}", f"{100 * half.max():.1f}"
     reach = least if least == most else f"{least} to {most}"
-    return (
-        f"**How precise.** {_items(tables):,} test items and {seeds} model{'s' * (seeds > 1)} per architecture; the"
-        f" 95 % intervals of the losses reach {reach} points to either side."
-    )
+    holds = sorted({tables.models(regime=ORIGINAL, baseline=OWN, arch=arch) for arch in rows["arch"]})
+    says = [
+        f"**How precise.** {_items(tables):,} test items{_of_groups(tables)}; per architecture: {' or '.join(holds)}."
+        f" The 95 % intervals of the losses reach {reach} points to either side."
+    ]
+    if not tables.groups:
+        says.append("The data set names nothing that items share, so they are taken as independent.")
+    elif (effect := _design_effect(tables, regime=ORIGINAL, baseline=OWN)) != "–":
+        says.append(f"Design effect of what they share: {effect}.")
+    if tables.alpha != 0.05:
+        says.append(
+            f"The test set may grow look by look: at this look every bound has the error {100 * tables.alpha:.2g} % in"
+            " place of 5 %."
+        )
+    return " ".join(says)
+
+
+def _own_losses(tables: Summary) -> pd.DataFrame:
+    """The differences of models trained on originals to themselves, at all levels of all codecs."""
+    return where(tables.differences[tables.differences["codec"] != ORIGINAL], regime=ORIGINAL, baseline=OWN)
+
+
+def _of_groups(tables: Summary) -> str:
+    """ " of 21 speakers, no two of the same digit": what test items share; "" where the data set names nothing."""
+    shared = {factor: count for factor, count in tables.groups.items() if count < _items(tables)}
+    text = f" of {_listed(counted(count, factor) for factor, count in shared.items())}" if shared else ""
+    alone = [f"the same {factor.replace('_', ' ')}" for factor in tables.groups if factor not in shared]
+    return f"{text}, no two of {' or '.join(alone)}" if alone else text
+
+
+def _design_effect(tables: Summary, **chosen: str) -> str:
+    """The design effects of the chosen `differences`: "1.2 to 3.4 (speaker)"; a dash where no groups count."""
+    if tables.few or all(count == _items(tables) for count in tables.groups.values()):
+        return "–"
+    rows = where(tables.differences[tables.differences["codec"] != ORIGINAL], **chosen)
+    least, most = f"{rows['design_effect'].min():.1f}", f"{rows['design_effect'].max():.1f}"
+    factors = sorted(factor.replace("_", " ") for factor in set(rows["factor"]) if factor)
+    effect = least if least == most else f"{least} to {most}"
+    return f"{effect} ({_listed(factors)})" if factors else effect
 
 
 # Attacks.
@@ -440,20 +679,28 @@ def _reliability_text(tables: Summary) -> str:
 
 def _method(tasks: list[Summary]) -> str:
     margins = sorted({delta for tables in tasks for delta in tables.deltas})
-    seeds = sorted({int(n) for tables in tasks for n in tables.differences["seeds"]})
     notes = [
-        "*Acceptable*: the one-sided 95 % bound of the loss against the same model's result on originals is below the"
-        f" margin ({_listed(f'{delta:g}' for delta in margins)} points). *Unacceptable*: the loss is shown to exceed"
-        " the margin. *Inconclusive*: the test set is too small to say; never read this as acceptable.",
+        "*Acceptable*: the one-sided 95 % bound of the loss is below the margin"
+        f" ({_listed(f'{delta:g}' for delta in margins)} points). *Unacceptable*: the loss is shown to exceed the"
+        " margin. *Inconclusive*: neither is shown; never read this as acceptable.",
+        "*Acceptable for these 6 speakers*: the test items are of so few groups (below 20 speakers, photographs or"
+        " whatever the data set names) that nothing can be said of others. Bounds are then of items within these"
+        " groups, and so is every other verdict of that task. Where there are more groups, bounds are the wider of"
+        " those by items and those by groups, and *acceptable* means for other items and other groups too.",
+        "*This model*, *these 2 models*: what is shown holds for the models that were tested, and another training run"
+        " may lose more. *Training anew (3 seeds)*: from three seeds on, bounds know the scatter between them too, and"
+        " hold for models that are trained in the same way. Where several architectures are meant, it is the models of"
+        " each.",
         f"*No reference*: {_NO_REFERENCE}",
-        "Items are compared in pairs: the same item with and without compression, by the same model"
-        f" (models per architecture: {_listed(map(str, seeds))}).",
+        _baselines(tasks),
+        "Items are compared in pairs: the same item with and without compression.",
         "Levels are tested from the mildest to the strongest, stopping at the first that is not acceptable, so that no"
         " further correction is due within a codec. A codec's limit holds for all architectures at that level of"
-        " confidence; picking the best of several codecs afterwards is not corrected for.",
-        "The number of items that would settle a case assumes that the loss seen is the true one (80 % power).",
+        " confidence. The codec in bold is picked by limits that hold for all codecs of the task at once (Bonferroni).",
+        "*Too close to tell*: the loss seen is between half and one and a half times the margin, so that no number of"
+        f" items is worth naming. {_TWO_NUMBERS}",
+        f"{_DESIGN_EFFECT} Items of a data set that names nothing they share are taken as independent.",
         "Rates are of the payload alone, averaged over the test items; savings are against raw media.",
-        "Limits of models trained on a mixture or adversarially are against those models' own results on originals.",
         "Robust accuracy is the share of attacked items that no attack tried made wrong. *Oblivious*: attacks that"
         " ignore the codec. *Worst*: everything tried. A gain that is left may also mean that the attacks through the"
         " codec were too weak: nothing here proves robustness.",

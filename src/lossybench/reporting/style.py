@@ -32,7 +32,7 @@ _LOOKS = [Look(colour, marker) for colour, marker in zip(_COLOURS, "os^DvP", str
 _CODECS = {"jpeg": 0, "jpeg2000": 1, "webp": 2, "h264": 3, "hevc": 4, "mp3": 0, "opus": 1}
 # A verdict's colour is never without the verdict's symbol or word beside it.
 VERDICT_COLOURS = {"acceptable": "#BFE0F5", "inconclusive": "#E8E8E8", "unacceptable": "#F7CDB5"}
-VERDICT_COLOURS |= {"no reference": "#F5EBC8"}
+VERDICT_COLOURS |= {"acceptable here": "#DDEFF9", "no reference": "#F5EBC8"}
 
 _RC: dict[Any, Any] = {
     **dict.fromkeys(("figure.dpi", "savefig.dpi"), 150),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,16 @@ REGIME_TITLES = {
 }
 AS_IT_CAME = "as it came"  # of a model that existed before the study: what it was trained on is not known here
 NO_REFERENCE = "no reference"
+HERE = "acceptable here"  # for the few groups that the test items are of (`Summary.few`), and for no others
+ACCEPTED = ("acceptable", HERE)
 # From worst to best, so that the worst of several architectures is the smallest.
-VERDICT_ORDER = ("unacceptable", NO_REFERENCE, "inconclusive", "acceptable")
-VERDICT_SYMBOLS = {"acceptable": "✓", "inconclusive": "?", "unacceptable": "✗", NO_REFERENCE: "∅"}
+VERDICT_ORDER = ("unacceptable", NO_REFERENCE, "inconclusive", HERE, "acceptable")
+VERDICT_SYMBOLS = {"acceptable": "✓", HERE: "(✓)", "inconclusive": "?", "unacceptable": "✗", NO_REFERENCE: "∅"}
+# What a loss is measured against: the model's own result on originals, or that of the best model trained on originals.
+OWN, BEST = "own", "best"
+# What an undecided level lacks, from what is had most easily on; any other word is a factor, of which groups are had
+# less easily than items and more easily than seeds.
+ITEMS, SEEDS, NO_NUMBER, TOO_CLOSE = "items", "seeds", "no practical number", "too close"
 WORST = "worst"  # the attack whose rows take, item by item, the worst over all attacks of a budget
 OBLIVIOUS, ALL = "T0", "all"  # the tiers of WORST: attacks that ignore the codec, and everything that was tried
 
@@ -44,8 +53,8 @@ class Summary:
 
     folder: Path
     metrics = _table("metrics")  # over all classes and per class, with intervals
-    differences = _table("differences")  # to the original, paired by item
-    limits = _table("limits")  # the strongest acceptable level per codec and delta
+    differences = _table("differences")  # to either baseline, paired by item
+    limits = _table("limits")  # the strongest acceptable level per baseline, codec and delta
     transfer = _table("transfer")  # train condition against test level
     recovery = _table("recovery")  # what training on a mixture wins back
     bd = _table("bd")  # Bjontegaard differences between codecs
@@ -147,8 +156,65 @@ class Summary:
         return how if self.has_reference(arch, regime) else f"{how}, {NO_REFERENCE}"
 
     def reference(self, arch: str, regime: str) -> pd.Series:
-        """A row of `limits` of this model. Its columns on the reference and chance hold for all codecs and deltas."""
-        return where(self.limits, arch=arch, regime=regime).iloc[0]
+        """A row of `limits` against this model itself: what it reaches on originals, and chance."""
+        return where(self.limits, arch=arch, regime=regime, baseline=OWN).iloc[0]
+
+    @functools.cached_property
+    def best(self) -> pd.Series:
+        """A row of `limits` against the best model trained on originals: what that reaches there, and chance."""
+        return where(self.limits, baseline=BEST).iloc[0]
+
+    @property
+    def best_name(self) -> str:
+        """The best model trained on originals: "resnet trained on originals"."""
+        arch = str(self.best["reference_arch"])
+        return f"{arch} {AS_IT_CAME if self.came(arch, ORIGINAL) else REGIME_TITLES[ORIGINAL]}"
+
+    @functools.cached_property
+    def main_limits(self) -> pd.DataFrame:
+        """The rows of `limits` that reports are about.
+
+        Of models trained on originals they are against the models themselves. Of others they are against the best
+        trained on originals, because a model that is worse on originals would otherwise seem to lose less.
+        """
+        plain = self.limits["regime"] == ORIGINAL
+        return self.limits[(self.limits["baseline"] == OWN) == plain]
+
+    @property
+    def few(self) -> str:
+        """The groups that results hold for alone, "these 6 speakers"; "" where they hold for others too."""
+        factor, count = self.meta.get("few") or ("", 0)
+        return f"these {counted(count, factor)}" if count > 1 else f"this {counted(1, factor)[2:]}" if count else ""
+
+    @property
+    def groups(self) -> dict[str, int]:
+        """The number of groups of test items, for each factor that the data set names."""
+        return self.meta.get("groups", {})
+
+    @property
+    def rare(self) -> list[tuple[str, int]]:
+        """The classes with fewer than 10 test items, and how many they have."""
+        return [(str(name), int(count)) for name, count in self.meta.get("rare", [])]
+
+    @property
+    def alpha(self) -> float:
+        """The error of a one-sided bound: 5 % unless the test items are looked at repeatedly."""
+        return float(self.meta.get("settings", {}).get("alpha", 0.05))
+
+    def says(self, verdict: str) -> str:
+        """A verdict with its scope: "acceptable for these 6 speakers"."""
+        return f"acceptable for {self.few}" if verdict == HERE else verdict
+
+    def models(self, **chosen: str) -> str:
+        """What the intervals of these rows of `differences` speak of: trained models, or training anew.
+
+        chosen: columns and their values. Of several architectures it is what holds for each of them.
+        """
+        rows = where(self.differences, **chosen)
+        count = int(rows["seeds"].min())
+        if rows["seed_error"].notna().all():
+            return f"training anew ({count} seeds)"
+        return "this model" if count == 1 else f"these {count} models"
 
     def has_reference(self, arch: str, regime: str) -> bool:
         """Whether the result on originals is shown to exceed chance by more than the middle delta."""
@@ -219,21 +285,53 @@ def where(rows: pd.DataFrame, **values: object) -> pd.DataFrame:
     return rows
 
 
-def worst_limits(tables: Summary, regime: str) -> pd.DataFrame:
-    """One row of `limits` per codec at the middle delta: that of the architecture with the worst verdict.
+def worst_limits(tables: Summary, jointly: bool = False) -> pd.DataFrame:
+    """One row of `limits` per codec at the middle delta, of models trained on originals: of the worst architecture.
 
-    tables: the task. regime: of the models. Of architectures with equal verdicts it is the one with the mildest limit.
-    What holds for it is shown for every architecture, each at its own 5 %: an intersection-union test, which needs
-    no correction. Where the verdict is inconclusive, `items_needed` is the most that an inconclusive one needs.
+    That is the one with the worst verdict; of those with equal verdicts the one with the mildest limit, and of those
+    with equal limits one that is shown to lose more beyond it. What holds for it is shown for every architecture, each
+    at its own 5 %: an intersection-union test, which needs no correction. What is missing is the most that any
+    architecture undecided at that level lacks.
+
+    tables: the task. jointly: whether limits have to hold for all codecs of the task at once, so that one may be picked
+    from them. A codec that has a limit by itself alone is then inconclusive.
     """
-    rows = where(tables.limits, regime=regime, delta=tables.delta)
+    rows = where(tables.limits, regime=ORIGINAL, baseline=OWN, delta=tables.delta)
+    if jointly:
+        rows = rows.assign(**{key: rows[f"joint_{key}"] for key in ("level", "label", "rate", "saving")})
+        alone = rows["verdict"].isin(ACCEPTED) & rows["level"].isna()
+        rows = rows.assign(verdict=rows["verdict"].mask(alone, "inconclusive"))
     rows = rows.merge(tables.conditions[["codec", "level", "strength"]], on=["codec", "level"], how="left")
-    rows = rows.assign(rank=rows["verdict"].map(VERDICT_ORDER.index))
-    worst = rows.sort_values(["codec", "rank", "strength", "arch"], kind="stable").drop_duplicates("codec")
-    undecided = worst["verdict"] == "inconclusive"
-    most = rows[rows["verdict"] == "inconclusive"].groupby("codec")["items_needed"].max()
-    needed = worst["items_needed"].where(~undecided, worst["codec"].map(most))
-    return worst.assign(items_needed=needed).drop(columns="rank").reset_index(drop=True)
+    stopped = ["unacceptable", "inconclusive"]
+    rows = rows.assign(
+        rank=rows["verdict"].map(VERDICT_ORDER.index),
+        beyond=[stopped.index(one) if one in stopped else len(stopped) for one in rows["stopped_verdict"]],
+    )
+    worst = rows.sort_values(["codec", "rank", "strength", "beyond", "arch"], kind="stable").drop_duplicates("codec")
+    lacks = [_most_missing(rows, row) for _, row in worst.iterrows()]
+    worst[["missing", "needed_low", "needed_high"]] = pd.DataFrame(lacks, index=worst.index)
+    return worst.drop(columns=["rank", "beyond"]).reset_index(drop=True)
+
+
+def _most_missing(rows: pd.DataFrame, worst: pd.Series) -> tuple[str, float, float]:
+    """The columns on what is missing of all architectures that are undecided where the `worst` one stopped.
+
+    rows: of all architectures. Numbers of the same kind are compared; of other kinds, what is had least easily counts.
+    """
+    if worst["stopped_verdict"] != "inconclusive":
+        return "", math.nan, math.nan
+    rows = where(rows, codec=worst["codec"], stopped_at=worst["stopped_at"], stopped_verdict="inconclusive")
+    kinds = {ITEMS: 0, SEEDS: 2, NO_NUMBER: 3, TOO_CLOSE: 4}
+    most = str(max(rows["missing"], key=lambda kind: (kinds.get(kind, 1), kind)))
+    needed = where(rows, missing=most)[["needed_low", "needed_high"]].max()
+    return most, float(needed["needed_low"]), float(needed["needed_high"])
+
+
+def needed(row: pd.Series) -> str:
+    """How many items, groups or seeds in all would likely settle where a row of limits stopped: "301 to 848 seeds"."""
+    low, high = (f"{row[key]:,.0f}" for key in ("needed_low", "needed_high"))
+    what = {ITEMS: "test item", SEEDS: "seed"}.get(row["missing"], row["missing"])
+    return f"{low if low == high else f'{low} to {high}'} {plural(what)}"
 
 
 def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
@@ -301,6 +399,19 @@ def number(value: float) -> str:
 def amount(value: float) -> str:
     """A measured quantity to three digits: 0.610, 14.0, 2,136."""
     return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:#.3g}".rstrip(".")
+
+
+def counted(count: float, what: str) -> str:
+    """A number of things, of which `what` is the name of one: "1 voice", "21 studies", "1,000 speaker ids"."""
+    return f"{count:,.0f} {what.replace('_', ' ') if count == 1 else plural(what)}"
+
+
+def plural(what: str) -> str:
+    """The English plural of a factor or another regular noun, with spaces for _: "speaker ids", "studies"."""
+    name = what.replace("_", " ")
+    if re.search("[^aeiou]y$", name):
+        return f"{name[:-1]}ies"
+    return f"{name}es" if name.endswith(("s", "x", "z", "ch", "sh")) else f"{name}s"
 
 
 def percent(fraction: float) -> str:

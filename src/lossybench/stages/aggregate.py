@@ -9,21 +9,23 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from lossybench.analysis import box_metrics, comparisons, intervals, label_metrics, robustness, tables
+from lossybench.analysis import box_metrics, comparisons, equal_rate, label_metrics, robustness, tables
 from lossybench.analysis import outcomes as inputs
 from lossybench.analysis.comparisons import BEST, OWN, Primary, Reference
+from lossybench.analysis.intervals import Estimate
 from lossybench.analysis.outcomes import Row, TestSet, Trained
 from lossybench.analysis.sampling import Sampling
 from lossybench.artifacts import read_meta
 from lossybench.chance import chance
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition
+from lossybench.enough import FEWEST_OF_CLASS
 from lossybench.errors import LossyBenchError
 
 ALL_SEEDS = -1
 
 
 def aggregate(
-    data: Path,
+    data: list[Path],
     compressed: list[Path],
     outcomes: list[Path],
     settings: dict[str, Any],
@@ -35,11 +37,13 @@ def aggregate(
     All tables of `tables.SCHEMAS` are written; those without rows are empty.
 
     Args:
-        data: the table that fetch made
-        compressed: all test parts, one for each codec and level; they say which conditions the study has
-        outcomes: all tables that evaluate made: of every model one for each codec, `original` always among them
-        settings: deltas and defence_margin (points), bootstrap (number of resamples), seed, and alpha, the error of
-            one-sided bounds, 0.05 when left out
+        data: the tables that fetch made: of the first look, then of each further one
+        compressed: all test parts, one for each codec, level and look; they say which conditions the study has
+        outcomes: all tables that evaluate made: of every model one for each codec and look, `original` always among
+            the codecs
+        settings: deltas and defence_margin (points), bootstrap (number of resamples) and seed; and where the task is
+            tested look by look, look (the number of this one), looks (the test items of each that is planned) and alpha
+            (the one-sided error level of this one, 0.05 without looks)
         out: the folder to write
         attacks: all tables that attack made
 
@@ -48,10 +52,11 @@ def aggregate(
             data's test split, and for models that lack an outcome.
     """
     task = inputs.read_task(data)
-    conditions = inputs.read_conditions(compressed, task)
+    conditions, of_items = inputs.read_conditions(compressed, task)
     how = (settings["bootstrap"], settings["seed"], settings.get("alpha", 0.05))
     codecs = {condition.codec for condition in conditions} - {ORIGINAL}
     sampling = Sampling.draw(len(task.ids), task.groups, *how, family=max(len(codecs), 1))
+    rates = {one: np.stack([unit.mean(each) for unit in sampling.units]) for one, each in of_items.items()}
     classifies = task.kind == "classification"
     metric, measured = (label_metrics.PRIMARY, _classifier) if classifies else (box_metrics.PRIMARY, _detector)
     overall = (ALL_SEEDS, metric, "")
@@ -63,17 +68,14 @@ def aggregate(
     for model, of_codec in tqdm(inputs.outcome_files(outcomes, task).items(), "aggregate", unit="model"):
         results[model] = {}
         for condition, one in measured(of_codec, conditions, task, sampling):
-            of_metrics = list(_metric_rows(comparisons.where(model, conditions[condition]), one, task, sampling))
-            rows["metrics"] += of_metrics
-            at = one.names.index((metric, ""))
-            # The arrays are copied, so that the samples of the other metrics can go.
-            values, samples = one.values[:, at].copy(), one.samples[:, at].copy()
-            results[model][condition] = primary = Primary(one.seeds, values, samples, one.right)
+            rows["metrics"] += _metric_rows(comparisons.where(model, conditions[condition]), one, sampling)
+            results[model][condition] = one.primary
+            support = one.support
             if condition == REFERENCE:
-                (row,) = (row for row in of_metrics if (row["seed"], row["metric"], row["class"]) == overall)
-                bounds = row["low"], row["high"]
-                references[model] = comparisons.reference(model, primary, *bounds, one.chance, sampling)
-        rows["bd"] += comparisons.bd_rows(model, results[model], conditions)
+                bounds = one.found[ALL_SEEDS][one.names.index((metric, ""))].interval
+                low, high = bounds.low, bounds.high
+                references[model] = comparisons.reference(model, one.primary, low, high, one.chance, sampling)
+        rows["bd"] += equal_rate.bd_rows(model, results[model], conditions, rates, sampling)
     best = comparisons.best_reference(references)
     for model, of_condition in results.items():
         for baseline, of_baseline in ((OWN, references[model]), (BEST, best)):
@@ -92,45 +94,64 @@ def aggregate(
     rows["attacks"], rows["gates"], attacked = robustness.attack_rows(attacks, strengths, task, settings)
 
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
-    about = read_meta(data)
-    meta |= {"compressed_before": about.get("compressed_before", []), "card": about.get("card", {})}
+    about = read_meta(data[0])
+    meta |= {"compressed_before": about.get("compressed_before", []), "card": _card(data)}
     meta |= {"existing": inputs.existing_archs(outcomes)}
+    meta |= {"rare": {name: count for name, count in support.items() if name and count < FEWEST_OF_CLASS}}
     meta |= {"groups": sampling.groups, "few": sampling.few, "attacked": attacked}
     meta |= {"settings": settings, "attack": read_meta(attacks[0]).get("settings") if attacks else None}
     for name, content in rows.items():
         tables.write(out, name, content, meta)
 
 
+def _card(data: list[Path]) -> dict[str, str]:
+    """The card of the items. What it says of those that were read, it says of each look where there are several."""
+    first, *further = cards = [read_meta(path).get("card", {}) for path in data]
+    read = [key for key in ("groups", "left_out") if further and any(key in card for card in cards)]
+    return first | {
+        key: "; ".join(f"look {look}: {card[key]}" for look, card in enumerate(cards, start=1) if key in card)
+        for key in read
+    }
+
+
 class _Measured(NamedTuple):
     """All metrics of one model at one condition.
 
-    names: the (metric, class) of each value. values: (seeds, metrics). samples: (seeds, metrics, units, resamples).
-    right: bool (seeds, n), None in detection. chance: (seeds,), the primary metric without seeing the originals.
+    names: the (metric, class) of each. found: of each seed and of ALL_SEEDS, what the metrics are. primary: the primary
+    one. chance: (seeds,), the primary metric without seeing the originals. support: of each class and of "", the test
+    items, or true objects in detection.
     """
 
-    seeds: tuple[int, ...]
     names: list[tuple[str, str]]
-    values: np.ndarray
-    samples: np.ndarray
-    right: np.ndarray | None
+    found: dict[int, list[Estimate]]
+    primary: Primary
     chance: np.ndarray
+    support: dict[str, int]
 
 
 def _classifier(
-    of_codec: dict[str, dict[int, Path]], conditions: dict[Condition, Row], task: TestSet, sampling: Sampling
+    of_codec: dict[str, dict[int, list[Path]]], conditions: dict[Condition, Row], task: TestSet, sampling: Sampling
 ) -> Iterator[tuple[Condition, _Measured]]:
     """All conditions of one classification model."""
     names = label_metrics.names(task.labels, task.classes)
+    drawn = [unit.total(np.ones(sampling.n)) for unit in sampling.units]
     for condition, by_seed in _loaded(of_codec, conditions, task, inputs.read_classification):
-        predictions = np.stack(list(by_seed.values()))
-        values, samples = zip(*(label_metrics.measure(task.labels, one, sampling) for one in predictions), strict=True)
+        seeds, predictions = tuple(by_seed), np.stack(list(by_seed.values()))
+        found = {
+            seed: label_metrics.estimates(task.labels, predictions[chosen], sampling)
+            for seed, chosen in _choices(seeds).items()
+        }
         right = predictions == task.labels
-        guessing = np.full(len(by_seed), chance(task.labels, len(task.classes)))
-        yield condition, _Measured(tuple(by_seed), names, np.stack(values), np.stack(samples), right, guessing)
+        samples = [
+            [unit.total(one) / total for unit, total in zip(sampling.units, drawn, strict=True)] for one in right
+        ]
+        primary = Primary(seeds, right.mean(axis=1), np.array(samples), right)
+        guessing = np.full(len(seeds), chance(task.labels, len(task.classes)))
+        yield condition, _Measured(names, found, primary, guessing, _support(task.labels, task))
 
 
 def _detector(
-    of_codec: dict[str, dict[int, Path]], conditions: dict[Condition, Row], task: TestSet, sampling: Sampling
+    of_codec: dict[str, dict[int, list[Path]]], conditions: dict[Condition, Row], task: TestSet, sampling: Sampling
 ) -> Iterator[tuple[Condition, _Measured]]:
     """All conditions of one detection model; the original comes first and sets each seed's score threshold."""
     thresholds: dict[int, float] = {}
@@ -144,41 +165,49 @@ def _detector(
             matches = box_metrics.match(frames, len(task.ids))
             if seed not in thresholds:
                 thresholds[seed] = box_metrics.best_threshold(matches)
-                blind[seed] = box_metrics.coco_map(box_metrics.unseen(frames, sampling.seed))[1]
-            measured.append(box_metrics.measure(frames, matches, thresholds[seed], sampling))
+                blind[seed] = box_metrics.plain_map50(box_metrics.unseen(frames, sampling.seed))
+            measured.append(box_metrics.measure(matches, thresholds[seed], sampling))
         names = box_metrics.names(matches.classes, task.classes)
-        values, samples = zip(*measured, strict=True)
+        seeds, at = tuple(by_seed), names.index((box_metrics.PRIMARY, ""))
+        found = {seed: box_metrics.estimates(measured[chosen], sampling) for seed, chosen in _choices(seeds).items()}
+        values = np.array([one.values[at] for one in measured])
+        primary = Primary(seeds, values, np.stack([one.primary for one in measured]), None)
         guessing = np.array(list(blind.values()))
-        yield condition, _Measured(tuple(by_seed), names, np.stack(values), np.stack(samples), None, guessing)
+        yield condition, _Measured(names, found, primary, guessing, _support(frames.true_labels, task))
+
+
+def _choices(seeds: tuple[int, ...]) -> dict[int, slice]:
+    """The places of each seed, and of ALL_SEEDS."""
+    return {seed: slice(place, place + 1) for place, seed in enumerate(seeds)} | {ALL_SEEDS: slice(None)}
+
+
+def _support(labels: np.ndarray, task: TestSet) -> dict[str, int]:
+    """How often each class, and "" for any, is among the `labels` (n,)."""
+    counts = np.bincount(labels, minlength=len(task.classes)).tolist()
+    return {"": len(labels), **dict(zip(task.classes, counts, strict=True))}
 
 
 def _loaded(
-    of_codec: dict[str, dict[int, Path]],
+    of_codec: dict[str, dict[int, list[Path]]],
     conditions: dict[Condition, Row],
     task: TestSet,
-    read: Callable[[Path, list[float], TestSet], dict[float, Any]],
+    read: Callable[[list[Path], list[float], TestSet], dict[float, Any]],
 ) -> Iterator[tuple[Condition, dict[int, Any]]]:
     """Each condition, the original first, with what `read` made of each seed's outcomes."""
     for codec in sorted(of_codec, key=lambda name: (name != ORIGINAL, name)):
         levels = [level for name, level in conditions if name == codec]
         if not levels:
-            path = next(iter(of_codec[codec].values()))
+            path, *_ = next(iter(of_codec[codec].values()))
             raise LossyBenchError(f"{path}: codec {codec!r} has no compressed test parts; compress it or leave it out")
-        read_seeds = {seed: read(path, levels, task) for seed, path in sorted(of_codec[codec].items())}
+        read_seeds = {seed: read(paths, levels, task) for seed, paths in sorted(of_codec[codec].items())}
         for level in levels:
             yield Condition(codec, level), {seed: of_level[level] for seed, of_level in read_seeds.items()}
 
 
-def _metric_rows(where: Row, measured: _Measured, task: TestSet, sampling: Sampling) -> Iterator[Row]:
+def _metric_rows(where: Row, measured: _Measured, sampling: Sampling) -> Iterator[Row]:
     """Rows of the table `metrics` of one model at one condition: of each seed, then of all. where: their columns."""
-    seeds, names, values, samples, right, _ = measured
-    each = [(seed, slice(place, place + 1)) for place, seed in enumerate(seeds)]
-    for seed, chosen in (*each, (ALL_SEEDS, slice(None))):
-        for at, (metric, name) in enumerate(names):
-            if (metric, task.kind) == ("accuracy", "classification"):
-                assert right is not None
-                found = intervals.share(right[chosen], sampling)
-            else:
-                found = intervals.of_samples(values[chosen, at], samples[chosen, at], sampling, limits=(0.0, 1.0))
-            row = {"seed": seed, "metric": metric, "class": name, "value": found.value, "n": sampling.n}
-            yield where | row | {"low": found.interval.low, "high": found.interval.high}
+    for seed, found in measured.found.items():
+        for (metric, name), one in zip(measured.names, found, strict=True):
+            row = {"seed": seed, "metric": metric, "class": name, "value": one.value, "n": sampling.n}
+            bounds = {"low": one.interval.low, "high": one.interval.high}
+            yield where | row | bounds | {"support": measured.support[name]}

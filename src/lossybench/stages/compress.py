@@ -34,7 +34,7 @@ def compress(
         level: the codec's strength parameter
         out: the table to write (artifacts.COMPRESSED)
         part: "test" is the split test, with fidelity; "train" is the splits train and val, whose fidelity stays null,
-            because nothing reports it and measuring it costs as much as encoding
+            because nothing reports it
         options: the options of the encoder
 
     Raises:

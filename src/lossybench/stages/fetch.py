@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lossybench import artifacts, codecs, data
 from lossybench.conditions import ORIGINAL
-from lossybench.data.dataset import FACTOR, Finding, Item, lacking
+from lossybench.data.dataset import FACTOR, Finding, Item, Look, lacking, sharing
 from lossybench.errors import LossyBenchError, naming, visible
 from lossybench.pictures import Scale
 from lossybench.sources import check
@@ -30,6 +30,7 @@ def fetch(
     seed: int = 0,
     sources: str = "",
     index: Path | None = None,
+    look: Sequence[int] = (),
 ) -> None:
     """Read or generate a data set into one lossless table.
 
@@ -45,19 +46,27 @@ def fetch(
         seed: the seed of what is generated and of splits
         sources: one hash of the user's files that are read, which is kept with the table
         index: the index of these files
+        look: of the test split the items from the first number up to the second, in the order of looks, and train and
+            val where the first is 0; a third number is how many test items the largest look takes. All items of all
+            splits when left out
 
     Raises:
         LossyBenchError: when the files are not those of the index, before or after they were read; for an item that
             cannot be read (unless `on_error: skip`); for two items of one id; for an item whose groups are of other
-            factors than the first item's; and for a split, or a class in the train or test split, that is left without
-            items. No table is published then.
+            factors than the first item's; for a split, or a class in the train or test split, that is left without
+            items, though a look may lack classes; and for fewer test items than looks ask for. No table is published
+            then.
     """
     dataset = data.get(adapter, options)
     description = dataset.describe(seed)
     scaled = Scale(**scale) if scale else None
     left_out: list[Finding] = []
     counts: collections.Counter[tuple[str, int]] = collections.Counter()
-    total = sum(description.counts.values()) if description.counts else None  # None: only reading tells
+    groups: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)  # of the test split
+    of_look, splits = Look(*look) if look else None, description.counts or {}
+    if of_look:
+        splits = ({} if of_look.start else splits) | {"test": of_look.stop - of_look.start}
+    total = sum(splits.values()) or None  # None: only reading tells
 
     def unchanged() -> None:
         if sources and index and index.exists():
@@ -72,7 +81,7 @@ def fetch(
             original = codecs.get(ORIGINAL)
             seen: set[str] = set()
             factors: list[str] | None = None
-            for item in dataset.items(seed, left_out):
+            for item in dataset.items_of(of_look, seed, left_out) if of_look else dataset.items(seed, left_out):
                 if item.id in seen:
                     raise LossyBenchError(f"data set {adapter!r}: two items share the id {item.id!r}")
                 seen.add(item.id)
@@ -93,16 +102,19 @@ def fetch(
                     left_out.append(Finding("item that cannot be stored", dataset.fault, item.id, str(error), True))
                     continue
                 counts[item.split, item.label] += 1
+                if item.split == "test":
+                    for factor, name in item.groups.items():
+                        groups[factor][name] += 1
                 progress.update()
                 yield _row(item, payload)
+            # Only now is known what the card says of all items.
+            known = {"groups": sharing(groups), "left_out": _told(left_out)}
+            meta["card"] = {**description.card, **{key: text for key, text in known.items() if text}}
 
         artifacts.write_table(aside, artifacts.DATA, rows(), meta)
-        for finding in lacking(description.kind, description.classes, counts, description.counts or ()):
+        for finding in lacking(description.kind, description.classes, counts, splits, looked=bool(of_look)):
             raise LossyBenchError(f"data set {adapter!r}: {finding}{f'; {_told(left_out)}' * bool(left_out)}")
         if left_out:
-            # Only now is their number known. Parquet keeps metadata with the schema, so the file is written again.
-            meta["card"] = {**description.card, "left_out": _told(left_out)}
-            artifacts.write_table(aside, artifacts.DATA, artifacts.iter_rows(aside), meta)
             _log.warning("data set %r: left out: %s", adapter, meta["card"]["left_out"])
         unchanged()
 

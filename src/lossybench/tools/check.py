@@ -26,7 +26,8 @@ from lossybench.codecs.codec import medium_of
 from lossybench.conditions import ORIGINAL
 from lossybench.config import TaskConfig, read
 from lossybench.data._files import Entry, FileDataset, Survey, lossy_coding
-from lossybench.data.dataset import SPLITS, Finding, Item, Severity, lacking
+from lossybench.data.dataset import SPLITS, Finding, Item, Severity, lacking, sharing
+from lossybench.enough import FEWEST_GROUPS, FEWEST_OF_CLASS
 from lossybench.errors import LossyBenchError, naming, visible
 from lossybench.fidelity import measure, rate_of
 from lossybench.models.existing_settings import is_existing
@@ -60,8 +61,9 @@ class Report:
     """What was found in a data set.
 
     sizes: of each item that could be read, (height, width), (samples,) or (frames, height, width). rates: how many
-    items have each sampling rate. boxes: how many each split has of each label; of -1, the items without any. prior:
-    the former compression, in the words of a known data set's card.
+    items have each sampling rate. boxes: how many each split has of each label; of -1, the items without any. groups:
+    for each factor, how many test items each of its groups has. prior: the former compression, in the words of a known
+    data set's card.
     """
 
     title: str
@@ -73,6 +75,7 @@ class Report:
     boxes: collections.Counter[tuple[str, int]] = dataclasses.field(default_factory=collections.Counter)
     sizes: list[tuple[int, ...]] = dataclasses.field(default_factory=list)
     rates: collections.Counter[float] = dataclasses.field(default_factory=collections.Counter)
+    groups: dict[str, collections.Counter[str]] = dataclasses.field(default_factory=dict)
     formats: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     raw_bytes: int = 0
     prior: str = ""
@@ -115,7 +118,8 @@ def examine(
     original, shapes = codecs.get(ORIGINAL), dict[tuple[tuple[int, ...], float], list[str]]()
     sample: list[tuple[np.ndarray, float]] = []
     random = np.random.default_rng(seed)
-    for id, split, label, media, rate in items:
+    for item in items:
+        id, split, label, media, rate = item.id, item.split, item.label, item.media, item.sampling_rate
         if id in ids:
             report.findings.append(Finding("two items of one id", "error", id, "give each item an id of its own"))
         ids.add(id)
@@ -129,6 +133,9 @@ def examine(
             continue
         shapes.setdefault((media.shape, rate), []).append(id)
         report.counts[split, label] += 1
+        if split == "test":
+            for factor, name in item.groups.items():
+                report.groups.setdefault(factor, collections.Counter())[name] += 1
         report.sizes.append(media.shape if report.medium == "audio" else media.shape[:-1])
         report.rates[rate] += 1
         report.raw_bytes += media.nbytes
@@ -143,18 +150,14 @@ def examine(
     if report.kind:  # else nothing could be listed
         missing = lacking(report.kind, report.classes, report.counts, announced)
         report.findings += [finding for finding in missing if finding not in report.findings]
-    report.findings += _same(digests) + _overall(report, unsized)
+    report.findings += _same(digests) + _few(report) + _overall(report, unsized)
     if sample:
         report.costs = _costs(report, sample, shapes, levels)
     report.findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return report
 
 
-# The id, split, label, media and sampling rate of an item.
-Read = tuple[str, str, int, np.ndarray, float]
-
-
-def _opened(dataset: data.Dataset, adapter: str, seed: int) -> tuple[Report, set[str], Iterator[Read]]:
+def _opened(dataset: data.Dataset, adapter: str, seed: int) -> tuple[Report, set[str], Iterator[Item]]:
     """The report as far as a list of the items tells, the splits, and the items, which are still to be read."""
     found = None
     try:
@@ -177,7 +180,7 @@ def _opened(dataset: data.Dataset, adapter: str, seed: int) -> tuple[Report, set
     return report, splits, _made(dataset, seed, report)
 
 
-def _files(dataset: FileDataset, found: Survey, report: Report) -> Iterator[Read]:
+def _files(dataset: FileDataset, found: Survey, report: Report) -> Iterator[Item]:
     """The items that are read from files; a fault of one is a finding, and the check goes on."""
     leaks, lossy = Leaks(), list[str]()
     for entry, item in tqdm(dataset.each(found), "check", len(found.entries), unit="item", mininterval=2):
@@ -193,19 +196,19 @@ def _files(dataset: FileDataset, found: Survey, report: Report) -> Iterator[Read
         leaks.add(properties(entry.path, report.medium), entry.split, entry.label)
         if lossy_coding(entry.path):
             lossy.append(entry.id)
-        yield item.id, item.split, item.label, item.media, item.sampling_rate
+        yield item
     report.findings += leaks.findings(report.classes if report.kind == "classification" else [])
     if lossy:
         text = f"{len(lossy)} of {len(found.entries)} files, such as {lossy[0]}, are in lossy formats: compressed twice"
         report.findings.append(Finding("lossy source", "warning", report.title, text))
 
 
-def _made(dataset: data.Dataset, seed: int, report: Report) -> Iterator[Read]:
+def _made(dataset: data.Dataset, seed: int, report: Report) -> Iterator[Item]:
     """The items that are generated or come with a package."""
     try:
         for item in tqdm(dataset.items(seed, []), desc="check", unit="item", mininterval=2):
             report.count_boxes(item)
-            yield item.id, item.split, item.label, item.media, item.sampling_rate
+            yield item
     except LossyBenchError as error:
         report.findings.append(Finding("unusable", "error", dataset.name, str(error)))
 
@@ -245,6 +248,25 @@ def _same(digests: Mapping[bytes, list[tuple[str, str, int]]]) -> list[Finding]:
                 findings.append(Finding("same content in two splits", "warning", id, text))
             else:
                 findings.append(Finding("same content twice", "warning", id, text))
+    return findings
+
+
+def _few(report: Report) -> list[Finding]:
+    """What is so rare in the test split that results hardly speak of others of its kind."""
+    findings = []
+    for factor, items in report.groups.items():
+        if len(items) < FEWEST_GROUPS:
+            text = (
+                f"{len(items)} in test, fewer than {FEWEST_GROUPS}: limits hold for these alone, not for any {factor}"
+            )
+            findings.append(Finding("few groups", "warning", factor, text))
+    counts, of, what = report.counts, "items", "precision, recall and F1 are"
+    if report.kind == "detection":
+        counts, of, what = report.boxes, "boxes", "average precision is"
+    for label, title in enumerate(report.classes):
+        if 0 < counts["test", label] < FEWEST_OF_CLASS:
+            text = f"has {counts['test', label]} {of} in test, fewer than {FEWEST_OF_CLASS}: its {what} hardly known"
+            findings.append(Finding("rare class", "warning", f"class {title!r}", text))
     return findings
 
 
@@ -365,6 +387,8 @@ def text(report: Report) -> str:
     """The report in words for a terminal."""
     lines = [f"{report.title}: {report.medium} {report.kind}, {len(report.classes)} classes"]
     lines += _items(report)
+    if report.groups:
+        lines.append(f"  groups in test: {sharing(report.groups)}")
     if report.sizes:
         low, high = min(report.sizes), max(report.sizes)
         lines.append(f"  sizes: {_size(low)}" + (f" to {_size(high)}" if low != high else ""))
@@ -447,6 +471,11 @@ def as_json(report: Report) -> dict[str, Any]:
         "boxes": [
             {"split": split, "class": report.classes[label] if label >= 0 else None, "count": count}
             for (split, label), count in sorted(report.boxes.items())
+        ],
+        "groups": [
+            {"factor": factor, "group": name, "count": count}
+            for factor, items in report.groups.items()
+            for name, count in sorted(items.items())
         ],
         "sizes": sorted({tuple(size) for size in report.sizes}),
         "formats": dict(report.formats),

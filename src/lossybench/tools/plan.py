@@ -41,13 +41,13 @@ START = {
     "aggregate": 4.0,
     "report": 4.0,
 }
-FETCH = {"image": 0.001, "audio": 0.002, "video": 0.01}  # for an item
+FETCH = {"image": 0.004, "audio": 0.004, "video": 0.02}  # for an item
 ENCODE = {  # for an item
     "image": {"original": 0.001, "jpeg": 0.0003, "webp": 0.0005, "jpeg2000": 0.002, "h264": 0.0015, "hevc": 0.005},
     "audio": {"original": 0.001, "mp3": 0.006, "opus": 0.01},
     "video": {"original": 0.007, "jpeg": 0.002, "jpeg2000": 0.02, "h264": 0.007, "hevc": 0.012},
 }
-MEASURE = {"image": 0.001, "audio": 0.001, "video": 0.012}  # for the fidelity of an item
+MEASURE = {"image": 0.0001, "audio": 0.0005, "video": 0.0006}  # for the fidelity of an item
 LEARN = {  # for an item and epoch
     ("image", "classification"): 0.001,
     ("image", "detection"): 0.007,
@@ -183,12 +183,12 @@ def jobs(study: Study) -> dict[str, int]:
     """The number of jobs of each rule for a whole study from nothing, as Snakemake counts them."""
     count = collections.Counter(recommend=1, all=1)
     for task in study.tasks:
-        existing, models = len(study.existing(task)), len(study.models(task))
-        compressed = len(study.all_compressed(task, "test")) + len(study.all_compressed(task, "train"))
-        count.update(
-            fetch=1, preflight=1, cleared=1, compress=compressed, adopt=existing, train=models - existing, aggregate=1
-        )
-        count.update(evaluate=len(study.all_outcomes(task)), attack=len(study.all_attacks(task)), contact_sheet=1)
+        existing, models, looks = len(study.existing(task)), len(study.models(task)), len(study.looks(task))
+        compressed = looks * len(study.all_compressed(task, "test")) + len(study.all_compressed(task, "train"))
+        count.update(preflight=1, cleared=1, adopt=existing, train=models - existing, aggregate=1)
+        count.update(fetch=looks, compress=compressed)
+        evaluated = looks * len(study.all_outcomes(task))
+        count.update(evaluate=evaluated, attack=len(study.all_attacks(task)), contact_sheet=1)
         count[f"figures_{task}"] = 1
     return count
 
@@ -202,11 +202,15 @@ def describe(study: Study, cores: int, times: Timings | None = None) -> str:
     lines = []
     for task in study.tasks:
         about = study.description(task)
-        counts = about.counts
-        items = "/".join(str(counts.get(split, 0)) for split in SPLITS) if counts else "number unknown until read"
+        items, planned = "number unknown until read", study.task(task).looks
+        if about.counts:
+            counts = collections.Counter(about.counts)
+            counts["test"] = sum(_tested(study, task))
+            items = "/".join(str(counts[split]) for split in SPLITS)
+        items += f" (train/val/test){f', look {study.looks(task)[-1]} of {len(planned)}' if planned else ''}"
         attacked = f", {len(study.attacked(task))} attacked" if study.attacked(task) else ""
         lines.append(
-            f"  {task}: {about.medium} {about.kind}, items {items} (train/val/test), {len(study.conditions(task))} "
+            f"  {task}: {about.medium} {about.kind}, items {items}, {len(study.conditions(task))} "
             f"conditions, {len(study.models(task))} models{attacked}"
         )
     per_core = "each core" if cores > 1 else "the core"
@@ -311,7 +315,8 @@ def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
     about = study.description(task)
     kind = about.medium, about.kind
     counts = about.counts or {}
-    items = {"train": counts.get("train", 0) + counts.get("val", 0), "test": counts.get("test", 0)}
+    tested = _tested(study, task)
+    items = {"train": [counts.get("train", 0) + counts.get("val", 0)], "test": tested}
     raw = _bytes(_shape(study, task), about.medium)
     scale = raw / _bytes(SHAPES[kind], about.medium)
     encode, stored = ENCODE[about.medium], STORED[about.medium]
@@ -319,17 +324,18 @@ def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
     def coding(codec: str) -> float:
         return encode.get(codec, max(encode.values())) * scale
 
-    everything = sum(items.values())
-    size = everything * (stored[ORIGINAL] * raw + ROW)
-    yield Job("fetch", everything, START["fetch"] + FETCH[about.medium] * scale * everything, size=size)
+    for count in (items["train"][0] + tested[0], *tested[1:]):
+        size = count * (stored[ORIGINAL] * raw + ROW)
+        yield Job("fetch", count, START["fetch"] + FETCH[about.medium] * scale * count, size=size)
     timed = {model.arch: _speed(study, model, raw, times) for model in study.models(task)}
     tried = sum(TIMED * (2 + (arch in study.task(task).trained)) for arch in timed)
     yield Job("preflight", 0, START["preflight"] + tried)
     for part, condition in _conditions(study, task):
         codec = condition.codec
         each = coding(codec) + MEASURE[about.medium] * scale * (part == "test")
-        size = items[part] * (stored.get(codec, max(list(stored.values())[1:])) * raw + ROW)
-        yield Job("compress", items[part], START["compress"] + each * items[part], size=size)
+        for count in items[part]:
+            size = count * (stored.get(codec, max(list(stored.values())[1:])) * raw + ROW)
+            yield Job("compress", count, START["compress"] + each * count, size=size)
     outcome = DETECTED if about.kind == "detection" else ROW
     for model in study.models(task):
         learn, predict, _ = timed[model.arch]
@@ -337,21 +343,22 @@ def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
         passes = rounds = 0
         asked = 0.0
         if model in study.existing(task):
-            asked = min(SAMPLES[0], items["test"]) * predict
+            asked = min(SAMPLES[0], tested[0]) * predict
         else:
             training = _training(study, model)
             # Each step of an attack on a batch costs about as much as learning from it.
             rounds = 1 + (training.adversarial.steps if training.adversarial else 0)
-            passes = items["train"] * training.epochs
+            passes = items["train"][0] * training.epochs
         yield Job("train", passes, START["train"] + asked + learn * passes * rounds, learn * passes * rounds, size)
         for codec in study.tested_codecs(model):
-            passes = items["test"] * len(study.levels(task, codec))
-            learning = predict * passes
-            yield Job("evaluate", passes, START["evaluate"] + learning, learning, passes * outcome)
+            for count in tested:
+                passes = count * len(study.levels(task, codec))
+                learning = predict * passes
+                yield Job("evaluate", passes, START["evaluate"] + learning, learning, passes * outcome)
     for model in study.attacked(task):
         settings = study.attack(model)
         learn, *_ = timed[model.arch]
-        attacked = min(settings.items, items["test"])
+        attacked = min(settings.items, tested[0])
         for codec in study.attacked_codecs(task):
             behind = codec != ORIGINAL
             passes = attacked * (len(study.attacked_levels(task, codec)) if behind else 1)
@@ -363,6 +370,13 @@ def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
     yield Job("aggregate", 0, START["aggregate"], size=SUMMARY)
     yield Job("report", 0, START["report"])  # figures
     yield Job("report", 0, START["report"])  # contact sheet
+
+
+def _tested(study: Study, task: str) -> list[int]:
+    """The number of test items that each look up to the present one adds."""
+    if not study.task(task).looks:
+        return [(study.description(task).counts or {}).get("test", 0)]
+    return [stop - start for start, stop, _ in (study.added(task, look) for look in study.looks(task))]
 
 
 def _conditions(study: Study, task: str) -> Iterator[tuple[Part, Condition]]:
