@@ -922,9 +922,24 @@ def test_what_is_left_of_a_defence_follows_from_the_intervals(tmp_path: Path) ->
     assert "words under attack (SNR ≥ 30 dB)" in terminal and "≤ +10.0 [+8.0, +12.0] worst" in terminal
 
 
-def cells_of(page: str, heading: str) -> list[list[str]]:
-    """The body of the first table below a heading."""
-    body = page.split(f"<h3>{heading}</h3>")[1].split("<tbody>")[1].split("</tbody>")[0]
+def test_what_few_groups_and_few_items_show_of_a_defence_is_named_as_that(tmp_path: Path) -> None:
+    meta = {"attacked": {"items": N, "groups": {"voice": 6}, "few": ["voice", 6]}}
+    summary = Synthetic("classification", "audio", meta=meta).write(tmp_path / "words")
+    assert (
+        "No defence: less than 10 points are gained when the attacker goes through the codec (for these 6 voices):"
+        in (text := defend(summary, 0.3, 0.01))
+    )
+    assert "the 95 % intervals speak of other items of these 6 voices, for this very model" in text
+    edit(summary, "attacks", lambda row: row | {"unchecked": "converged"})
+    assert "UNCHECKED, too few items for some checks: no defence" in advise(summary)
+    attack_page.write([summary], tmp_path / "attacks.html")
+    (why,) = {row[3] for row in cells_of((tmp_path / "attacks.html").read_text(), "What not to rely on", table=1)}
+    assert why == "converged"
+
+
+def cells_of(page: str, heading: str, table: int = 0) -> list[list[str]]:
+    """The body of the first table below a heading, or of a later one."""
+    body = page.split(f"<h3>{heading}</h3>")[1].split("<tbody>")[1 + table].split("</tbody>")[0]
     return [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in body.split("</tr>") if "<td" in row]
 
 

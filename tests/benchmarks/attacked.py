@@ -186,8 +186,8 @@ def main() -> None:
             cells = []
             for n in SIZES:
                 said = Counter(checked(name, case, n, rng) for _ in range(count // 4))
-                passed, failed = (400 * said[status] / count for status in ("pass", "fail"))
-                cells.append(f"{100 - failed:.0f}; {passed:.0f} / {failed:.0f} / {100 - passed - failed:.0f}")
+                passed, failed, few = (400 * said[status] / count for status in ("pass", "fail", "too few items"))
+                cells.append(f"{passed + few:.0f}; {passed:.0f} / {failed:.0f} / {few:.0f}")
             rows.append([name, case, *cells])
     title = "Checks: passed before; passed / failed / too few items"
     table(title, ["check", "the attack is", *(f"{n} items" for n in SIZES)], rows)

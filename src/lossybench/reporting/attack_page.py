@@ -25,6 +25,7 @@ from lossybench.reporting.summary import (
     attack_size,
     budget_order,
     budgets,
+    counted,
     interval,
     most_helped,
     on_originals,
@@ -172,11 +173,7 @@ def scope(tables: Summary) -> str:
 def _few(tables: Summary) -> str:
     """The groups that findings on attacks hold for alone, of which there have to be too few."""
     factor, count = tables.attacked["few"]
-    return f"these {_counted(count, factor)}"
-
-
-def _counted(count: int, factor: str) -> str:
-    return f"{count} {factor.replace('_', ' ')}{'s' * (count != 1)}"
+    return f"these {counted(count, factor)}"
 
 
 def gain(row: pd.Series | None) -> str:
@@ -241,10 +238,10 @@ def _attacked(tables: Summary) -> Iterator[str]:
         for arch, regime, seed in models.itertuples(index=False)
     )
     yield "<h3>What was attacked</h3>"
-    counted = [f"{int(rows['n'].max())} {unit}"]
-    counted += [_counted(count, factor) for factor, count in tables.attacked["groups"].items()]
+    numbers = [f"{int(rows['n'].max())} {unit}"]
+    numbers += [counted(count, factor) for factor, count in tables.attacked["groups"].items()]
     yield _text(
-        f"Models: {listed}. Attacked: {', '.join(counted)}. All intervals speak of {scope(tables)}:"
+        f"Models: {listed}. Attacked: {', '.join(numbers)}. All intervals speak of {scope(tables)}:"
         " a model that is trained anew, with another seed, may differ by more."
     )
     yield _table(["attack", "what it does", "budgets", "wants", "tiers"], attacks)
