@@ -33,6 +33,7 @@ results: results
 seed: 0
 deltas: [1, 2]
 bootstrap: 1000
+defence_margin: 10
 cluster:
   {account: me, partition: cpu, gpu: true, gpu_model: a100, gpu_partition: gpus,
    memory: {train: 4000}, minutes: {train: 9}}
