@@ -644,8 +644,16 @@ def test_verdicts_say_which_groups_and_which_models_they_hold_for(tmp_path: Path
     assert "450 test items; per architecture: training anew (3 seeds)." in text
     assert "The data set names nothing that items share, so they are taken as independent." in text
     assert "<td>training anew (3 seeds)</td>" in page and "this model" not in text
-    assert "all test items are of this one speaker" not in said(2, None, groups={"speaker": 1}, few=["speaker", 1])[0]
     assert "acceptable for this speaker" in said(2, None, groups={"speaker": 1}, few=["speaker", 1])[0]
+
+
+def test_a_claim_for_all_architectures_is_of_training_anew_only_if_each_has_seeds_enough(tmp_path: Path) -> None:
+    summary = Synthetic("classification", "audio", mixed=False).write(tmp_path / "words")
+    seeds = {ARCHS[0]: {"seeds": 3, "seed_error": 0.002}, ARCHS[1]: {"seeds": 1, "seed_error": None}}
+    edit(summary, "differences", lambda row: row | seeds[row["arch"]])
+    text = advise(summary)
+    assert "| this model | " in text and "| training anew" not in text
+    assert "per architecture: this model or training anew (3 seeds)." in text
 
 
 def test_the_design_effect_of_groups_is_told(tmp_path: Path) -> None:
@@ -667,12 +675,15 @@ def test_the_design_effect_of_groups_is_told(tmp_path: Path) -> None:
 
 
 def test_rare_classes_are_warned_of(tmp_path: Path) -> None:
-    rare = [["<b>", 3], ["a_b", 9]]
+    rare = {"a_b": 9, "<b>": 3}
     summary = Synthetic("classification", "audio", meta={"rare": rare}).write(tmp_path / "words")
     recommendations.write_html([summary], tmp_path / "limits.html")
     page = (tmp_path / "limits.html").read_text()
-    assert "words: Classes with fewer than 10 test items: &lt;b&gt; (3), a_b (9)." in page
-    assert r"**Rare classes.** Classes with fewer than 10 test items: \<b\> (3), a\_b (9)." in advise(summary)
+    assert "words: Classes with fewer than 10 test items: &lt;b&gt; (3) and a_b (9)." in page
+    assert r"**Rare classes.** Classes with fewer than 10 test items: \<b\> (3) and a\_b (9)." in advise(summary)
+    rare = {f"class {i}": i % 9 for i in range(60)}
+    many = Synthetic("detection", "image", meta={"rare": rare}).write(tmp_path / "many")
+    assert "10 true objects: class 0 (0), class 18 (0), " in advise(many) and " (1) and 50 more." in advise(many)
     assert "Rare" not in advise(Synthetic("classification", "audio").write(tmp_path / "none"))
 
 

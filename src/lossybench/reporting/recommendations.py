@@ -12,6 +12,7 @@ import pandas as pd
 
 from lossybench.artifacts import publish
 from lossybench.conditions import ORIGINAL
+from lossybench.enough import FEWEST_GROUPS, FEWEST_OF_CLASS
 from lossybench.errors import visible
 from lossybench.reporting.attack_page import STATUSES, defences, scope
 from lossybench.reporting.summary import (
@@ -137,6 +138,8 @@ def _limit_cells(tables: Summary, row: pd.Series) -> list[str]:
         _design_effect(tables, codec=row["codec"], **model),
     ]
 
+
+_MOST_LISTED = 10  # rare classes; the page of a data set of hundreds would show nothing else
 
 _TWICE = (
     "All figures are then of a second compression, of media that have lost something already. On media that were never"
@@ -344,9 +347,9 @@ def _before_text(tables: Summary) -> str:
 
 def _warnings(tables: Summary) -> str:
     """What the test items are too few for; "" for nothing."""
-    warned = [f"**Few groups.** {_few_text(tables)}"] * bool(tables.few)
-    warned += [f"**Rare classes.** {_as_text(_rare_text(tables))}"] * bool(tables.rare)
-    return "\n\n".join(warned)
+    few = f"**Few groups.** {_few_text(tables)}" if tables.few else ""
+    rare = f"**Rare classes.** {_as_text(_rare_text(tables))}" if tables.rare else ""
+    return "\n\n".join(filter(None, (few, rare)))
 
 
 def _few_text(tables: Summary) -> str:
@@ -364,8 +367,14 @@ def _for_few(tables: Summary) -> str:
 
 def _rare_text(tables: Summary) -> str:
     """The warning of a task that has classes with few test items."""
-    listed = ", ".join(f"{visible(name)} ({count})" for name, count in tables.rare)
-    return f"Classes with fewer than 10 test items: {listed}. What is said of each of them is hardly more than a guess."
+    items = "true objects" if tables.kind == "detection" else "test items"
+    rarest = sorted(tables.rare.items(), key=lambda each: each[1])
+    listed = [f"{visible(name)} ({count})" for name, count in rarest[:_MOST_LISTED]]
+    listed += [f"{len(rarest) - _MOST_LISTED} more"] * (len(rarest) > _MOST_LISTED)
+    return (
+        f"Classes with fewer than {FEWEST_OF_CLASS} {items}: {_listed(listed)}. What is said of each of them is hardly"
+        " more than a guess."
+    )
 
 
 def _reference_text(tables: Summary) -> str:
@@ -683,10 +692,10 @@ def _method(tasks: list[Summary]) -> str:
         "*Acceptable*: the one-sided 95 % bound of the loss is below the margin"
         f" ({_listed(f'{delta:g}' for delta in margins)} points). *Unacceptable*: the loss is shown to exceed the"
         " margin. *Inconclusive*: neither is shown; never read this as acceptable.",
-        "*Acceptable for these 6 speakers*: the test items are of so few groups (below 20 speakers, photographs or"
-        " whatever the data set names) that nothing can be said of others. Bounds are then of items within these"
-        " groups, and so is every other verdict of that task. Where there are more groups, bounds are the wider of"
-        " those by items and those by groups, and *acceptable* means for other items and other groups too.",
+        f"*Acceptable for these 6 speakers*: the test items are of so few groups (below {FEWEST_GROUPS} speakers,"
+        " photographs or whatever the data set names) that nothing can be said of others. Bounds are then of items"
+        " within these groups, and so is every other verdict of that task. Where there are more groups, bounds are the"
+        " wider of those by items and those by groups, and *acceptable* means for other items and other groups too.",
         "*This model*, *these 2 models*: what is shown holds for the models that were tested, and another training run"
         " may lose more. *Training anew (3 seeds)*: from three seeds on, bounds know the scatter between them too, and"
         " hold for models that are trained in the same way. Where several architectures are meant, it is the models of"

@@ -192,9 +192,9 @@ class Summary:
         return self.meta.get("groups", {})
 
     @property
-    def rare(self) -> list[tuple[str, int]]:
-        """The classes with fewer than 10 test items, and how many they have."""
-        return [(str(name), int(count)) for name, count in self.meta.get("rare", [])]
+    def rare(self) -> dict[str, int]:
+        """The classes with fewer test items (true objects in detection) than FEWEST_OF_CLASS, and how many."""
+        return self.meta.get("rare", {})
 
     @property
     def alpha(self) -> float:
