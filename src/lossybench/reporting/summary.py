@@ -194,7 +194,7 @@ class Summary:
     @property
     def rare(self) -> dict[str, int]:
         """The classes with fewer test items (true objects in detection) than FEWEST_OF_CLASS, and how many."""
-        return self.meta.get("rare", {})
+        return dict(self.meta.get("rare", []))
 
     @property
     def alpha(self) -> float:
