@@ -675,13 +675,13 @@ def test_the_design_effect_of_groups_is_told(tmp_path: Path) -> None:
 
 
 def test_rare_classes_are_warned_of(tmp_path: Path) -> None:
-    rare = {"a_b": 9, "<b>": 3}
+    rare = [("a_b", 9), ("<b>", 3)]
     summary = Synthetic("classification", "audio", meta={"rare": rare}).write(tmp_path / "words")
     recommendations.write_html([summary], tmp_path / "limits.html")
     page = (tmp_path / "limits.html").read_text()
     assert "words: Classes with fewer than 10 test items: &lt;b&gt; (3) and a_b (9)." in page
     assert r"**Rare classes.** Classes with fewer than 10 test items: \<b\> (3) and a\_b (9)." in advise(summary)
-    rare = {f"class {i}": i % 9 for i in range(60)}
+    rare = [(f"class {i}", i % 9) for i in range(60)]
     many = Synthetic("detection", "image", meta={"rare": rare}).write(tmp_path / "many")
     assert "10 true objects: class 0 (0), class 18 (0), " in advise(many) and " (1) and 50 more." in advise(many)
     assert "Rare" not in advise(Synthetic("classification", "audio").write(tmp_path / "none"))
