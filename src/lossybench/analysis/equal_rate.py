@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from itertools import combinations
 
@@ -19,9 +20,10 @@ from lossybench.conditions import ORIGINAL, REFERENCE, Condition
 # Resamples in which a delta is undefined are left out of its interval. Where they are more than this share there is
 # none, because those that are left have something in common.
 MOST_UNDEFINED = 0.05
-# Less than `intervals.EXPLAINED`: an interval here errs on two sides, of which each has half the error only, and with
-# half of the scatter taken off, 6 to 7 % of pairs of identical codecs would be told apart by three seeds.
-EXPLAINED = 0.25
+# Of the scatter between seeds that the few items explain, what intervals and what p take off. `intervals.EXPLAINED` is
+# for one-sided bounds; further out, less may be taken off. With it, three seeds tell 6 to 7 % of identical pairs apart,
+# and with a quarter still 7 to 8 % of studies of four identical codecs, but with nothing 2 to 3 % of either.
+EXPLAINED, EXPLAINED_BY_P = 0.25, 0.0
 
 
 def bd_rows(
@@ -50,7 +52,7 @@ def bd_rows(
         rows.append(
             {"arch": model[0], "regime": model[1], "codec_a": a, "codec_b": b, "seeds": seeds}
             | _columns(found[0], metric, rate)
-            | {"p": intervals.p_value(metric, sampling) if metric else None, "p_holm": None, "ahead": ""}
+            | {"p": _p(metric, found, seeds, sampling) if metric else None, "p_holm": None, "ahead": ""}
             | {"rate_unit": conditions[REFERENCE]["rate_unit"], "status": "; ".join(reasons) or "ok"}
         )
     tested = [row for row in rows if row["p"] is not None]
@@ -92,17 +94,28 @@ def _estimate(
     if undefined > MOST_UNDEFINED:
         reasons.append(f"no interval of {name}: undefined in {100 * undefined:.0f} % of the resamples")
         return None
-    variance = 0.0
-    if seeds >= FEWEST_SEEDS:
-        if np.isnan(found[2]).any():
-            reasons.append(f"no interval of {name}: undefined for one of the seeds alone")
-            return None
-        variance = intervals.seed_variance_of_samples(found[2], found[3].reshape(seeds, -1), EXPLAINED)
+    if seeds >= FEWEST_SEEDS and np.isnan(found[2]).any():
+        reasons.append(f"no interval of {name}: undefined for one of the seeds alone")
+        return None
+    variance = _seed_variance(found, seeds, EXPLAINED)
     estimate = intervals.of_spread(value, samples, seeds, variance, sampling)
     if estimate.error < 1e-12:  # rounding
         reasons.append(f"no interval of {name}: the same in all resamples")
         return None
     return estimate
+
+
+def _seed_variance(found: list[np.ndarray], seeds: int, explained: float) -> float:
+    """What the seeds add to the variance of a delta; 0 with fewer than FEWEST_SEEDS. found: as in `_estimate`."""
+    if seeds < FEWEST_SEEDS:
+        return 0.0
+    return intervals.seed_variance_of_samples(found[2], found[3].reshape(seeds, -1), explained)
+
+
+def _p(metric: Estimate, found: list[Deltas], seeds: int, sampling: Sampling) -> float:
+    """Whether BD-metric differs from 0. metric: its estimate, of the deltas `found`."""
+    variance = _seed_variance([each.metric for each in found], seeds, EXPLAINED_BY_P)
+    return intervals.p_value(dataclasses.replace(metric, seed_error=math.sqrt(variance)), sampling)
 
 
 def _columns(found: Deltas, metric: Estimate | None, rate: Estimate | None) -> Row:
