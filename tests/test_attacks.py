@@ -22,6 +22,7 @@ from skimage.data import astronaut
 from sklearn.datasets import load_digits
 
 from lossybench import codecs, models
+from lossybench.analysis.outcomes import TestSet
 from lossybench.analysis.robustness import Attacked, gates
 from lossybench.artifacts import COMPRESSED, DATA, read_meta, read_table, write_table
 from lossybench.attacks import surrogates
@@ -445,7 +446,10 @@ def test_square_finds_what_masked_gradients_hide_and_the_gates_tell(
 ) -> None:
     def gates_of(name: str) -> dict[str, str]:
         path = study.attack(**how, out=f"{name}.parquet")
-        of = Attacked.read(path, "classification", {"bootstrap": 100, "seed": 0})
+        data = study.root / "data.parquet"
+        ids = read_table(data, ["id"])["id"].to_pylist()
+        task = TestSet("digits", "image", "classification", list("0123456789"), ids, np.zeros(len(ids), int), {}, data)
+        of = Attacked.read(path, task, {"defence_margin": 10})
         return {gate.name: gate.status for gate in gates(of, "original", 0.0, chance=0.1)}
 
     attacks = {name: [EPSILON] for name in ("pgd_doubled", "fgsm", "square", "noise")}

@@ -423,7 +423,7 @@ def test_depth_is_an_option_and_mixed_depths_are_found(tmp_path):
     assert found["mixed bit depths"].severity == "warning"
     assert {"12 bits in 16", "16-bit image"} < set(found) and not report.impossible
     stated = check.examine("image_folder", options | {"bit_depth": 16}, {})
-    assert {finding.kind for finding in stated.findings} == {"16-bit image"}
+    assert {finding.kind for finding in stated.findings} == {"16-bit image", "rare class"}
     with pytest.raises(LossyBenchError, match="range of bit_depth"):
         fetch("image_folder", "task", tmp_path / "out.parquet", options | {"bit_depth": 12})
     with pytest.raises(LossyBenchError, match="bit_depth"):

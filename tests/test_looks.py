@@ -248,7 +248,8 @@ def test_without_looks_nothing_is_different(tmp_path, monkeypatch):
         assert list(one.looks("digits")) == [1]
         assert one.all_data("digits") == [Path("out/data/digits.parquet")]
     assert plain.added("digits", 1) == []
-    assert plain.analysis_settings("digits") == {"deltas": [2], "bootstrap": 100, "seed": 0}
+    settings = {"deltas": [2], "defence_margin": 10, "bootstrap": 100, "seed": 0}
+    assert plain.analysis_settings("digits") == settings
     assert study.all_outcomes("digits") == plain.all_outcomes("digits")
     assert plan.jobs(study) == plan.jobs(plain)
 
@@ -384,13 +385,13 @@ def test_a_further_look_makes_what_its_items_need_and_nothing_else(first_look, t
         outcomes.append(whole.outcomes(model, condition.codec))
         compress(whole.data("digits"), condition.codec, condition.level, compressed[-1])
         evaluate(Layout(root).model(model), whole.data("digits"), compressed[-1:], outcomes[-1], device="cpu")
-    settings = {"deltas": [2], "bootstrap": 100, "seed": 0}
+    settings = {"deltas": [2], "defence_margin": 10, "bootstrap": 100, "seed": 0}
     aggregate([whole.data("digits")], compressed, outcomes, settings, whole.summary("digits"))
     both = Results(root), Results(tmp_path)
     for frames in ([one.items("digits") for one in both], [one.outcomes("digits") for one in both]):
         assert_equal(*(frame.sort_values([*frame.columns[:1], "id"], kind="stable") for frame in frames))
     assert_equal(*(one.conditions for one in both))
-    bounds = ["low", "high", "lower", "upper"]
+    bounds = ["low", "high", "lower", "upper", "joint"]
     assert_equal(*(one.metrics.drop(columns=bounds[:2]) for one in both))
     assert_equal(*(one.differences.drop(columns=bounds) for one in both))
     assert (both[0].metrics["n"] == 60).all()

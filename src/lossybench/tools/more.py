@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lossybench.analysis.comparisons import OWN
 from lossybench.artifacts import read_meta, read_table, write_json
 from lossybench.conditions import ORIGINAL, level_text
 from lossybench.errors import LossyBenchError
@@ -68,7 +69,7 @@ def _undecided(study: Study, task: str) -> list[str]:
     deltas = sorted(set(study.config.deltas))
     middle, found = deltas[len(deltas) // 2], []
     for row in read_table(path).to_pylist():
-        if row["regime"] == ORIGINAL and row["delta"] == middle:
+        if (row["regime"], row["baseline"], row["delta"]) == (ORIGINAL, OWN, middle):
             at = "" if row["stopped_at"] is None else f" {level_text(row['stopped_at'])}"
             if "inconclusive" in (row["verdict"], row["stopped_verdict"]):
                 found.append(f"{row['arch']} behind {row['codec']}{at}")
