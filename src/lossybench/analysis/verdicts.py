@@ -64,6 +64,12 @@ class Missing:
     high: int | None = None
 
 
+def _round_up(number: int) -> int:
+    """The number, or the next one with only two digits that are not 0: more are not known."""
+    step = 10 ** max(len(str(number)) - 2, 0)
+    return -(-number // step) * step
+
+
 def missing(difference: Estimate, delta: float, sampling: Sampling) -> Missing:
     """What would decide an inconclusive `difference` with a power of 90 %. delta: the margin, a fraction above 0.
 
@@ -100,7 +106,7 @@ def missing(difference: Estimate, delta: float, sampling: Sampling) -> Missing:
         # What is rarer than this is not seen among so many items (Tango's bound when all pairs agree).
         least = z_alpha**2 * (1 - gap) / gap / sampling.n
         ratio = max(difference.error**2 / room, 1.5 * least)
-        numbers.append((seeds, max(math.ceil(unit.count * ratio), unit.count + 1)))
+        numbers.append((seeds, max(_round_up(math.ceil(unit.count * ratio)), unit.count + 1)))
     (few_seeds, low), (most_seeds, high) = numbers
     if most_seeds > difference.seeds:
         return Missing("seeds", few_seeds, most_seeds)

@@ -512,7 +512,7 @@ def _limit_cell(ax: Axes, x: int, y: float, cell: pd.Series, tables: Summary) ->
     elif cell["verdict"] == "inconclusive":
         first = f"{symbol} none shown"
         words = {TOO_CLOSE: f"too close to {cell['delta']:g} pt to tell", NO_NUMBER: "no practical number would do"}
-        second = words.get(cell["missing"]) or needed(cell)
+        second = words.get(cell["missing"]) or needed(cell).replace("test item", "item")
     elif cell["verdict"] == NO_REFERENCE:
         first, second = f"{symbol} {NO_REFERENCE}", f"not {cell['delta']:g} pt above chance"
     else:
