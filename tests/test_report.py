@@ -381,7 +381,7 @@ def test_limits_figure_says_each_verdict_in_words(digits: Path) -> None:
     first = {"acceptable": "✓ {}", "inconclusive": "? none shown", "unacceptable": "✗ none"}
     for row in limits:
         assert first[row["verdict"]].format(row["label"]) in shown
-    assert "1,855 to 7,420 test items" in shown
+    assert "1,855 to 7,420 items" in shown
     for row in every:
         if row["baseline"] == "own":
             low, high = (f"{100 * row[f'reference_{end}']:.1f}" for end in ("low", "high"))
