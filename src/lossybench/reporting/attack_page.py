@@ -32,6 +32,7 @@ from lossybench.reporting.summary import (
     over_seeds,
     percent,
     points,
+    these,
     where,
 )
 
@@ -172,8 +173,7 @@ def scope(tables: Summary) -> str:
 
 def _few(tables: Summary) -> str:
     """The groups that findings on attacks hold for alone, of which there have to be too few."""
-    factor, count = tables.attacked["few"]
-    return f"these {counted(count, factor)}"
+    return these(*tables.attacked["few"])
 
 
 def gain(row: pd.Series | None) -> str:

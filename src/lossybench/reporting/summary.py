@@ -183,8 +183,7 @@ class Summary:
     @property
     def few(self) -> str:
         """The groups that results hold for alone, "these 6 speakers"; "" where they hold for others too."""
-        factor, count = self.meta.get("few") or ("", 0)
-        return f"these {counted(count, factor)}" if count > 1 else f"this {counted(1, factor)[2:]}" if count else ""
+        return these(*self.meta["few"]) if self.meta.get("few") else ""
 
     @property
     def groups(self) -> dict[str, int]:
@@ -399,6 +398,11 @@ def number(value: float) -> str:
 def amount(value: float) -> str:
     """A measured quantity to three digits: 0.610, 14.0, 2,136."""
     return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:#.3g}".rstrip(".")
+
+
+def these(factor: str, count: int) -> str:
+    """The groups of a factor that were tested: "these 6 speakers", "this video"."""
+    return f"these {counted(count, factor)}" if count > 1 else f"this {counted(1, factor)[2:]}"
 
 
 def counted(count: float, what: str) -> str:
