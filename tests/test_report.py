@@ -22,7 +22,7 @@ from lossybench.artifacts import COMPRESSED, DATA, iter_rows, read_meta, read_ta
 from lossybench.errors import LossyBenchError
 from lossybench.reporting import attack_page, contact_sheet, figures, recommendations
 from lossybench.reporting.names import figure_names
-from lossybench.reporting.summary import Summary
+from lossybench.reporting.summary import Summary, these
 from lossybench.stages.compress import compress
 
 CODECS = {
@@ -1231,3 +1231,8 @@ def test_a_tone_is_seen_at_its_frequency_and_level() -> None:
     loudest = levels.mean(axis=1).argmax()
     assert abs(frequencies[loudest] - frequency) < 40
     assert levels.mean(axis=1)[loudest] == pytest.approx(20 * math.log10(amplitude), abs=0.1)
+
+
+def test_groups_are_named_by_their_number() -> None:
+    assert these("speaker", 6) == "these 6 speakers" and these("video", 1) == "this video"
+    assert these("study_site", 2) == "these 2 study sites"
