@@ -57,6 +57,11 @@ class Layout:
             return Layout(f"{self.root}{look}")
         return Layout(self.root / f"look{look}") if look > 1 else self
 
+    @staticmethod
+    def number(look: str) -> int:
+        """The number of a look, of the part of a path that stands for it: 1 for "", 2 for "/look2"."""
+        return int(look.removeprefix("/look") or 1)
+
     @property
     def state(self) -> Path:
         """What `lossybench more` has decided: {task: {look: the present one, looks: those planned}}."""

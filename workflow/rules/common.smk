@@ -60,7 +60,7 @@ def test_parts(wildcards, levels, layout=LAYOUT):
 
 def added_by_look(wildcards):
     """The arguments of fetch that say which test items a look adds."""
-    look = int(wildcards.look.removeprefix("/look") or 1)
+    look = LAYOUT.number(wildcards.look)
     added = STUDY.added(wildcards.task, look)
     return ["--look", *added] if added else []
 
