@@ -187,9 +187,22 @@ class AttackSettings(Settings):
     )
     # A small change is often rounded away by the codec: 10 steps of half the bound beat 10 of a quarter.
     adaptive_step: float = Field(0.5, gt=0, le=MOST, description="size of a step through a codec, in epsilons")
-    queries: int = Field(100, ge=1, le=MOST, description="iterations of attacks without gradients")
     restarts: int = Field(
-        1, ge=1, le=MOST, description="random starts an item; the one that harms the model most is kept"
+        5,
+        ge=0,
+        le=MOST,
+        description="further runs of PGD on the items that nothing beat, each from a new random start, with the margin "
+        "loss and momentum",
+    )
+    queries: int = Field(
+        200, ge=1, le=MOST, description="predictions an item of a search on the scores, which begins at the best item"
+    )
+    calls: int = Field(
+        500,
+        ge=2,
+        le=MOST,
+        description="round trips through the codec, or predictions of the bare model, that one attack may spend on one "
+        "item in one tier",
     )
     levels: Annotated[list[float], Distinct] = Field([], description="levels to attack; empty: all compressed")
     batch_size: int = Field(50, ge=1, le=MOST, description="items crafted at once; the random starts depend on it")

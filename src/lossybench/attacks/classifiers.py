@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from art.estimators.classification import PyTorchClassifier
 from torch import nn
-from torch.nn import functional
 
-from lossybench.attacks.attack_settings import Aim, AttackSettings
-from lossybench.attacks.items import Items, Tried
+from lossybench.attacks.attack_settings import Aim, AttackSettings, Goal
+from lossybench.attacks.items import Crafted, Items, Tried
 from lossybench.attacks.methods import METHODS, Effort
 from lossybench.attacks.preprocessor import CodecPreprocessor
+from lossybench.attacks.random_search import search
 from lossybench.attacks.victim import VictimBase, seed_all
+from lossybench.attacks.watch import Loss, Watch, margins
 from lossybench.models.inputs import Input, fit, spread
+
+
+MOMENTUM = 0.75  # of restarts
 
 
 class ClassificationVictim(VictimBase):
@@ -77,19 +81,71 @@ class ClassificationVictim(VictimBase):
             return wrong & (tried.before == items.truth)
         return wrong.astype(int) + (tried.after == items.targets) if aim.goal == "targeted" else wrong
 
+    @staticmethod
+    def most_harm(goal: Goal) -> float:
+        """2 for an item that is read as its target, else 1 for one that is wrong."""
+        return 2 if goal == "targeted" else 1
+
     def zero_gradient(self, items: Items) -> np.ndarray:
         """(N,): share of zeros in the gradient of the loss at the clean items, as an attacker sees it."""
-        floats, aimed = self.grid.floats(items.integers), self._one_hot(items.truth)
-        gradient = self._estimator(items, "untargeted").loss_gradient(floats, aimed)
+        estimator = self._estimator(self._views("untargeted"), Loss("cross-entropy"), items.integers.shape[1:])
+        gradient = estimator.loss_gradient(self.grid.floats(items.integers), self._one_hot(items.truth))
         return (gradient == 0).reshape(len(gradient), -1).mean(1)
 
-    def craft(self, items: Items, aim: Aim, how: AttackSettings, entropy: tuple[int, ...]) -> np.ndarray:
-        """Adversarial integers (N, ...) for `items`, made for one aim, through the codec where there is one.
+    def judge(self, integers: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Predictions (N,) for the integers (N, ...) behind the (first) codec, and how near they come to being wrong.
 
-        how: the effort. entropy: seeds the random start.
+        truth: classes (N,).
+        """
+        logits = self.scores(self.through[0].decode(integers) if self.through else integers)
+        margin = margins(torch.from_numpy(logits)[:, None], torch.from_numpy(np.asarray(truth, np.int64)))
+        return logits.argmax(1), margin[:, 0].numpy()
+
+    def craft(
+        self,
+        items: Items,
+        aim: Aim,
+        how: AttackSettings,
+        entropy: tuple[int, ...],
+        done: np.ndarray,
+        start: np.ndarray | None = None,
+    ) -> Crafted:
+        """Adversarial items for `items`, made for one aim, through the codec where there is one.
+
+        how: the effort. entropy: seeds random starts. done: bool (N,), items that are beaten already, on which an attack
+        makes one run and no further ones. start: integers (N, ...) where a search on the scores begins.
         """
         method = METHODS[aim.attack]
         seed_all(entropy)
+        watch = self._watch(items, aim, how)
+        watch.ask(self.grid.floats(items.integers))
+        if method.access == "scores":
+            search(watch, items.integers if start is None else start, how.queries, np.random.default_rng(entropy))
+            return Crafted(watch.best, watch.calls)
+        # What is made without regard to a codec shall still be wrong behind one: it goes on where an item is beaten.
+        watch.stop = bool(self.through)
+        self._run(watch, items, aim, how, Loss("trigger" if aim.goal == "trigger" else "cross-entropy"))
+        watch.stop = True
+        margin = Loss("trigger" if aim.goal == "trigger" else "margin", aim.goal == "targeted")
+        for _ in range(how.restarts if method.restarts else 0):
+            left = np.flatnonzero(watch.left & ~done)
+            if not len(left):
+                break
+            watch.rows = left
+            self._run(watch, items, aim, how, margin, MOMENTUM)
+        return Crafted(watch.best, watch.calls)
+
+    def _watch(self, items: Items, aim: Aim, how: AttackSettings) -> Watch:
+        aimed = items.targets if aim.goal == "targeted" else items.truth
+        return Watch(
+            self._views(aim.goal), self.grid, items.integers, aimed, aim.budget, aim.goal, how.calls, self.device
+        )
+
+    def _run(
+        self, watch: Watch, items: Items, aim: Aim, how: AttackSettings, loss: Loss, momentum: float = 0.0
+    ) -> None:
+        """One run of ART's attack on the `rows` of the watch that are left."""
+        method, left = METHODS[aim.attack], watch.rows[watch.left[watch.rows]]
         p = {"linf": np.inf, "l2": 2, "snr": method.p_of_snr}[aim.norm]
         radius = self.grid.radius(aim.norm, aim.epsilon, items.integers)
         if aim.norm == "snr":
@@ -97,54 +153,34 @@ class ClassificationVictim(VictimBase):
             radius = np.maximum(radius, 1e-9)
             if p == np.inf:
                 radius = radius / math.sqrt(items.integers[0].size)
-        parts = [np.arange(len(radius))] if method.arrays or aim.norm != "snr" else np.arange(len(radius))[:, None]
-        found = [self._run(items.at(part), aim, how, p, radius[part]) for part in parts]
-        return self.grid.within(np.concatenate(found), items.integers, aim.norm, aim.epsilon)
-
-    def _run(self, items: Items, aim: Aim, how: AttackSettings, p: float, radius: np.ndarray) -> np.ndarray:
-        method = METHODS[aim.attack]
         steps, step = how.search(method, bool(self.through), self.effort)
-        ball: Any = radius.astype(np.float32).reshape(-1, *[1] * (items.integers.ndim - 1))
-        if len(set(radius.tolist())) == 1:
-            ball = float(radius[0])
-        effort = Effort(p, ball, aim.goal == "targeted", steps, step * ball, how.queries, self.batch_size)
-        aimed = items.targets if aim.goal == "targeted" else items.truth
-        x, y = self.grid.floats(items.integers), self._one_hot(aimed)
-        if method.access == "scores":
-            fold = _Fold(x.shape[1:])
-            attack = method.build(self._estimator(items, aim.goal, fold), effort)
-            return fold.forward(attack.generate(x=fold.there(x), y=y))
-        kind = PyTorchClassifier if method.predicts else _Unlogged
-        return method.build(self._estimator(items, aim.goal, kind=kind), effort).generate(x=x, y=y)
+        together = method.arrays or aim.norm != "snr"
+        for rows in [left] if together else left[:, None]:
+            some, watch.rows = items.at(rows), rows
+            ball: Any = radius[rows].astype(np.float32).reshape(-1, *[1] * (items.integers.ndim - 1))
+            if len(set(radius[rows].tolist())) == 1:
+                ball = float(radius[rows[0]])
+            targeted = aim.goal == "targeted"
+            effort = Effort(p, ball, targeted, steps, step * ball, len(rows), momentum)
+            y = self._one_hot(some.targets if targeted else some.truth)
+            estimator = self._estimator(watch, loss, items.integers.shape[1:])
+            # ART looks for items that are beaten by itself. The watch does that, so to ART none ever is.
+            estimator.answer = 1 - y if targeted else y
+            assert method.build is not None  # which a search on the scores has not
+            watch.ask(method.build(estimator, effort).generate(x=self.grid.floats(some.integers), y=y))
 
     def _one_hot(self, classes: np.ndarray) -> np.ndarray:
         """Classes as ART needs them, since it misreads the integer labels of a two-class problem."""
         return np.eye(self.outputs, dtype=np.float32)[classes]
 
-    def _estimator(
-        self, items: Items, goal: str, fold: _Fold | None = None, kind: type[PyTorchClassifier] = PyTorchClassifier
-    ) -> PyTorchClassifier:
-        network, shape = self.network, items.integers.shape[1:]
-        loss: Any = nn.CrossEntropyLoss()
-        defences = list(self.through)
-        behind: list[nn.Module] = [_Behind(network, one) for one in self.through]
-        if goal == "trigger":
-            network, loss, defences = _Both([network, behind[0]]), _trigger, []
-        elif len(behind) > 1:
-            network, loss, defences = _Expected(behind), nn.NLLLoss(), []
-        elif fold:
-            # Unfolding comes before the codec, but ART would put its preprocessors before the unfolding.
-            network, shape, defences = nn.Sequential(fold, *(behind or [network])), fold.shape, []
-        return kind(
-            network,
-            loss,
-            input_shape=shape,
-            nb_classes=self.outputs,
-            clip_values=self.grid.clip_values,
-            preprocessing_defences=defences or None,
-            preprocessing=None,
-            device_type=self.device_type,
-        )
+    def _views(self, goal: str) -> _Views:
+        """The model behind each of the codecs, if any. Who wants a trigger sees it without a codec first."""
+        bare = [None] if goal == "trigger" or not self.through else []
+        return _Views(self.network, [*bare, *self.through])
+
+    def _estimator(self, network: nn.Module, loss: Loss, shape: tuple[int, ...]) -> _Estimator:
+        bounds = self.grid.clip_values
+        return _Estimator(network, loss, shape, self.outputs, clip_values=bounds, device_type=self.device_type)
 
     def fields(self, items: Items, targeted: bool) -> list[dict[str, Any]]:
         """For each of the items what only artifacts.ATTACKS holds. targeted: whether the goal is."""
@@ -152,11 +188,13 @@ class ClassificationVictim(VictimBase):
         return [{"label": label, "target": target} for label, target in zip(items.truth, targets, strict=True)]
 
 
-class _Unlogged(PyTorchClassifier):
-    """For attacks that predict only to log a success rate, which nobody reads: saves two passes through the codec."""
+class _Estimator(PyTorchClassifier):
+    """ART's, with an `answer` (N, outputs) for whoever asks what the model predicts."""
+
+    answer: np.ndarray
 
     def predict(self, x: np.ndarray, *_: Any, **__: Any) -> np.ndarray:
-        return np.zeros((len(x), self.nb_classes), np.float32)
+        return self.answer
 
 
 class _Frames(nn.Module):
@@ -170,65 +208,13 @@ class _Frames(nn.Module):
         return self.network(x[:, spread(x.shape[1], self.frames)] if x.shape[1] != self.frames else x)
 
 
-class _Behind(nn.Module):
-    """A network behind a codec."""
+class _Views(nn.Module):
+    """A network behind each of some codecs, None for no codec: logits (N, views, K)."""
 
-    def __init__(self, network: nn.Module, through: CodecPreprocessor) -> None:
+    def __init__(self, network: nn.Module, through: Sequence[CodecPreprocessor | None]) -> None:
         super().__init__()
         self.network, self.through = network, through
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.network(self.through.forward(x)[0])
-
-
-class _Expected(nn.ModuleList):
-    """Mean log-probabilities of networks: their negative log-likelihood is the expected cross-entropy.
-
-    This is expectation over transformation (Athalye et al. 2018, arXiv 1707.07397), exact because levels are countable.
-    """
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.stack([functional.log_softmax(network(x), dim=1) for network in self]).mean(0)
-
-
-class _Both(nn.ModuleList):
-    """The logits of two networks, side by side: (N, 2 x classes)."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.cat([network(x) for network in self], dim=1)
-
-
-def _trigger(both: torch.Tensor, one_hot: torch.Tensor) -> torch.Tensor:
-    """A loss on the logits of `_Both`; an item makes it large that is right without the codec and wrong behind it.
-
-    Both halves are logistic in the margin (label's logit minus the best other), so that the one not yet reached leads.
-    """
-    bare, behind = (
-        (logits * one_hot).sum(1) - logits.masked_fill(one_hot > 0, -torch.inf).amax(1)
-        for logits in both.chunk(2, dim=1)
-    )
-    return (functional.logsigmoid(bare) + functional.logsigmoid(-behind)).mean()
-
-
-class _Fold(nn.Module):
-    """`there` makes items (N, channels, height, width), as ART's square attack needs them; as a layer it unfolds them.
-
-    Clips become pictures whose channels are the colours of all frames. Audio becomes a picture of rows of consecutive
-    samples, with zeros at its end: a square is then a run of samples that recurs at equal distances.
-    """
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self.item, size = shape, math.prod(shape)
-        if len(shape) > 1:
-            self.shape: tuple[int, ...] = (math.prod(shape[:-2]), *shape[-2:])
-        else:
-            rows = math.isqrt(size)
-            self.shape = (1, rows, -(-size // rows))
-
-    def there(self, x: np.ndarray) -> np.ndarray:
-        flat = x.reshape(len(x), -1)
-        return np.pad(flat, ((0, 0), (0, math.prod(self.shape) - flat.shape[1]))).reshape(-1, *self.shape)
-
-    def forward(self, x: Any) -> Any:
-        return x.reshape(len(x), -1)[:, : math.prod(self.item)].reshape(-1, *self.item)
+        seen = [x if one is None else one.forward(x)[0] for one in self.through]
+        return torch.stack([self.network(one) for one in seen], dim=1)

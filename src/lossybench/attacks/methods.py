@@ -18,7 +18,7 @@ class Effort:
 
     p: the norm, inf or 2. radius: the bound in that norm, in the model's floats: one number, or an array that
     broadcasts against the items. targeted: whether `y` is what the items shall be read as. steps: iterations. step: the
-    size of one, like `radius`. queries: predictions per item, for attacks without gradients. batch_size: items at once.
+    size of one, like `radius`. batch_size: items at once. momentum: in [0, 1], the factor on the former gradients.
     """
 
     p: float
@@ -26,8 +26,8 @@ class Effort:
     targeted: bool
     steps: int
     step: float | np.ndarray
-    queries: int
     batch_size: int
+    momentum: float = 0.0
 
     @property
     def common(self) -> dict[str, Any]:
@@ -39,20 +39,22 @@ class Effort:
 class Method:
     """One attack.
 
-    build: (ART estimator, effort) -> ART's attack. norm: of a bound that is given as a plain number. p_of_snr: the norm
-    in which a bound on the SNR is kept; inf is the stricter one. arrays: whether the radius may differ between items;
-    if not, such items are attacked one by one. access: what the attacker sees of the model. effort: factor on the
-    number of steps. predicts: whether the search needs predictions too, and not gradients alone. kinds: the kinds of
-    task that it can attack. universal: whether it finds one change for all items at once.
+    build: (ART estimator, effort) -> ART's attack; None for a search that is not ART's. norm: of a bound that is given
+    as a plain number. p_of_snr: the norm in which a bound on the SNR is kept; inf is the stricter one. arrays: whether
+    the radius may differ between items; if not, such items are attacked one by one. access: what the attacker sees of
+    the model. effort: factor on the number of steps. restarts: whether it begins again on what it did not beat. after:
+    the method of which it gets what that did not beat, so that its rows are those of both. kinds: the kinds of task that
+    it can attack. universal: whether it finds one change for all items at once.
     """
 
-    build: Callable[[Any, Effort], Any]
+    build: Callable[[Any, Effort], Any] | None
     norm: Literal["linf", "l2", "share"]
     p_of_snr: float = np.inf
     arrays: bool = False
     access: Literal["gradients", "scores", "nothing"] = "gradients"
     effort: int = 1
-    predicts: bool = False
+    restarts: bool = False
+    after: str | None = None
     kinds: frozenset[str] = frozenset({"classification", "detection"})
     universal: bool = False
 
@@ -74,6 +76,7 @@ def _pgd(estimator: Any, effort: Effort) -> Any:
         estimator,
         **effort.common,
         eps_step=effort.step,
+        decay=effort.momentum or None,
         max_iter=effort.steps,
         num_random_init=0 if ragged or detector else 1,
         verbose=False,
@@ -97,15 +100,6 @@ def _fgsm(estimator: Any, effort: Effort) -> Any:
     return FastGradientMethod(estimator, **effort.common, eps_step=effort.radius)
 
 
-def _square(estimator: Any, effort: Effort) -> Any:
-    """Random search by squares on the scores (Andriushchenko et al. 2020, arXiv 1912.00049)."""
-    from art.attacks.evasion import SquareAttack
-
-    return SquareAttack(
-        estimator, eps=effort.radius, max_iter=effort.queries, batch_size=effort.batch_size, verbose=False
-    )
-
-
 class _Noise:
     """Moves every value by the whole bound, up or down at random. Any attack must do better than this."""
 
@@ -116,14 +110,14 @@ class _Noise:
         return (x + self.radius * np.random.choice(np.array([-1, 1], np.float32), x.shape)).astype(np.float32)
 
 
-CLASSIFICATION = frozenset({"classification"})  # ART has these for classifiers alone
+CLASSIFICATION = frozenset({"classification"})  # ART's APGD, and the search on scores, are for classifiers alone
 METHODS: dict[str, Method] = {
-    "pgd": Method(_pgd, "linf", p_of_snr=2, arrays=True),
-    "pgd_doubled": Method(_pgd, "linf", p_of_snr=2, arrays=True, effort=2),
-    "pgd_l2": Method(_pgd, "l2", p_of_snr=2, arrays=True),
-    "apgd": Method(_apgd, "linf", p_of_snr=2, predicts=True, kinds=CLASSIFICATION),
+    "pgd": Method(_pgd, "linf", p_of_snr=2, arrays=True, restarts=True),
+    "pgd_doubled": Method(_pgd, "linf", p_of_snr=2, arrays=True, effort=2, restarts=True, after="pgd"),
+    "pgd_l2": Method(_pgd, "l2", p_of_snr=2, arrays=True, restarts=True),
+    "apgd": Method(_apgd, "linf", p_of_snr=2, kinds=CLASSIFICATION),
     "fgsm": Method(_fgsm, "linf", arrays=True),
-    "square": Method(_square, "linf", access="scores", predicts=True, kinds=CLASSIFICATION),
+    "square": Method(None, "linf", p_of_snr=2, access="scores", kinds=CLASSIFICATION),
     "noise": Method(lambda _, effort: _Noise(effort), "linf", arrays=True, access="nothing"),
     "patch": Method(_pgd, "share", effort=5, kinds=frozenset({"detection"}), universal=True),
 }

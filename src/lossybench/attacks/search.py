@@ -7,7 +7,8 @@ The tiers, by what the attacker knows:
 * T2, adaptive: through the real codec with the identity as its gradient (`preprocessor.CodecPreprocessor`).
 * T3, adaptive with a better gradient: that of a surrogate of the codec (`surrogates`), while the codec itself still
   runs forward. T3-EoT does not know which of the attacked levels it meets.
-* T4, without gradients: on the scores through the real codec, for the items that all tiers above left unharmed.
+* T4, without gradients: on the scores through the real codec, for the items that all tiers above left unharmed, from
+  the best of their attempts on.
 
 From T2 on a tier reports for each item whichever is worst for the model, its own item or a weaker tier's (worst case
 per example, Carlini et al. 2019, arXiv 1902.06705): an attacker who knows the codec can also submit the T0 item. A row
@@ -37,7 +38,7 @@ from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, Parts, iter_rows, r
 from lossybench.attacks.attack_settings import Aim, AttackSettings, Budget
 from lossybench.attacks.classifiers import ClassificationVictim
 from lossybench.attacks.detectors import DetectionVictim, objects
-from lossybench.attacks.items import Items, Stored, Tried, chosen
+from lossybench.attacks.items import Crafted, Items, Stored, Tried, chosen
 from lossybench.attacks.methods import METHODS
 from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.conditions import ORIGINAL, level_text
@@ -52,7 +53,7 @@ SHARED = ("items", "attacks", "goals", "target_rule", "seed")
 Victim = ClassificationVictim | DetectionVictim
 VICTIMS: dict[str, type[Victim]] = {"classification": ClassificationVictim, "detection": DetectionVictim}
 SCHEMAS = {"classification": ATTACKS, "detection": DETECTION_ATTACKS}
-_EXPECTED = pa.schema([("item", pa.binary())])  # the integers of one item that was made for all levels
+_EXPECTED = pa.schema([("item", pa.binary()), ("calls", pa.int32())])  # the integers of an item made for all levels
 
 Schedule = dict[Aim, list[str]]  # attack -> the tiers in which it is tried, weaker ones first
 
@@ -123,6 +124,11 @@ def _is_main(aim: Aim, how: AttackSettings) -> bool:
     return (aim.attack, aim.norm, aim.epsilon) == how.aims[0][:3]
 
 
+def _entropy(how: AttackSettings, number: int, aim: Aim) -> tuple[int, ...]:
+    """What seeds an attack on the batch of this number: other attacks begin elsewhere."""
+    return how.seed, number, *aim.attack.encode()
+
+
 def _said(batch: Items) -> str:
     return f"attack on the items {batch.ids[0]} to {batch.ids[-1]}"
 
@@ -133,22 +139,25 @@ def expected(anyone: Victim, schedule: Schedule, items: Items, how: AttackSettin
     anyone: the model behind all levels. items, how: what is attacked, and how. kept: holds those of an interrupted job.
     """
 
-    def made(aim: Aim, number: int, batch: Items) -> np.ndarray:
-        def craft() -> Iterator[dict[str, bytes]]:
+    def made(aim: Aim, number: int, batch: Items) -> Crafted:
+        def craft() -> Iterator[dict[str, Any]]:
             with naming(_said(batch)):
-                return iter([{"item": item.tobytes()} for item in anyone.craft(batch, aim, how, (how.seed, number, 0))])
+                crafted = anyone.craft(batch, aim, how, _entropy(how, number, aim), np.ones(len(batch.ids), bool))
+            return ({"item": i.tobytes(), "calls": c} for i, c in zip(crafted.integers, crafted.calls, strict=True))
 
-        rows = kept.rows(f"eot-{'-'.join(map(str, aim))}-{number}", _EXPECTED, craft)
+        rows = list(kept.rows(f"eot-{'-'.join(map(str, aim))}-{number}", _EXPECTED, craft))
         content = b"".join(row["item"] for row in rows)
-        return np.frombuffer(content, items.integers.dtype).reshape(batch.integers.shape)
+        integers = np.frombuffer(content, items.integers.dtype).reshape(batch.integers.shape)
+        return Crafted(integers, np.array([row["calls"] for row in rows], np.int32))
 
-    return {
-        ("T3-EoT", aim): np.concatenate(
-            [made(aim, number, batch) for number, batch in enumerate(items.batches(how.batch_size))]
-        )
-        for aim, tiers in schedule.items()
-        if "T3-EoT" in tiers
-    }
+    stored: Stored = {}
+    for aim, tiers in schedule.items():
+        if "T3-EoT" in tiers:
+            batches = [made(aim, number, batch) for number, batch in enumerate(items.batches(how.batch_size))]
+            stored["T3-EoT", aim] = Crafted(
+                *(np.concatenate([getattr(one, f.name) for one in batches]) for f in dataclasses.fields(Crafted))
+            )
+    return stored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,53 +187,95 @@ class Run:
     def _attacked(self, number: int, batch: Items, schedule: Schedule) -> Iterator[dict[str, Any]]:
         """The rows of one batch, which depend on no other batch."""
         batch = dataclasses.replace(batch, clean_after=self._judge.after(batch.integers))
-        tried_at: dict[Budget, list[Tried]] = defaultdict(list)
+        everything: dict[Budget, list[Tried]] = defaultdict(list)
+        by_tier: dict[tuple[str, Aim], Tried] = {}
         for aim, tiers in schedule.items():
             known: list[Tried] = []
             for tier in tiers:
                 if tier == "T4":
-                    known = tried_at[aim.budget]
-                found = self._try(tier, aim, batch, number, known)
+                    known = everything[aim.budget]
+                thorough = tier == max({"T0", "T2", "T3"}.intersection(tiers), default="")  # the best-informed one
+                found = self._try(tier, aim, batch, number, known, by_tier, thorough)
                 yield from self._rows(tier, aim, batch, found)
+                by_tier[tier, aim] = found
                 # To other tiers and attacks it is an item that they take from elsewhere.
-                known = [*known, dataclasses.replace(found, own=np.zeros_like(found.own))]
+                known = [*known, found.taken()]
                 if aim.goal == "untargeted":
-                    tried_at[aim.budget].append(known[-1])
+                    everything[aim.budget].append(known[-1])
 
-    def _tried(self, integers: np.ndarray, own: bool = True) -> Tried:
-        before = self._judge.predict(integers)
-        after = self._judge.after(integers) if self._judge.through else before
-        return Tried(integers, before, after, np.full(len(before), own))
+    def _tried(self, crafted: Crafted, batch: Items, own: bool = True) -> Tried:
+        before = self._judge.predict(crafted.integers)
+        after, near = self._judge.judge(crafted.integers, batch.truth)
+        return Tried(crafted.integers, before, after, np.full(len(before), own), crafted.calls, near)
 
-    def _try(self, tier: str, aim: Aim, batch: Items, number: int, known: list[Tried]) -> Tried:
-        how = self.victim.how
+    def _try(
+        self,
+        tier: str,
+        aim: Aim,
+        batch: Items,
+        number: int,
+        known: list[Tried],
+        by_tier: Mapping[tuple[str, Aim], Tried],
+        thorough: bool,
+    ) -> Tried:
+        """What a tier makes of a batch. known: what weaker tiers made. by_tier: all that was made so far.
+
+        thorough: whether it begins again on what is not beaten.
+        """
         if (tier, aim) in batch.stored:
-            candidates = [self._tried(batch.stored[tier, aim], own=tier not in ALONE)]
-        elif tier == "T4":
-            return self._without_gradients(aim, batch, number, known)
-        else:
-            candidates = [
-                self._tried(attacker.craft(batch, aim, how, (how.seed, number, restart)))
-                for attacker in self.attackers[tier]
-                for restart in range(how.restarts)
-            ]
+            found = self._tried(batch.stored[tier, aim], batch, own=tier not in ALONE)
+            return found if tier in ALONE else self._worst([found, *known], batch, aim)
+        former = METHODS[aim.attack].after
+        if former and (one := by_tier.get((tier, aim._replace(attack=former)))):
+            # What the other method beat counts as beaten by this one, which tries only the rest.
+            worst = self._worst([dataclasses.replace(one, calls=np.zeros_like(one.calls)), *known], batch, aim)
+            return self._on_rest(worst, tier, aim, batch, number)
+        if tier == "T4":
+            worst = self._worst(known, batch, aim) if known else self._clean(batch)
+            return self._on_rest(worst, tier, aim, batch, number, known)
+        done = self._harmed(known, batch, aim) if thorough else np.ones(len(batch.ids), bool)
+        candidates = [
+            self._tried(attacker.craft(batch, aim, self.victim.how, _entropy(self.victim.how, number, aim), done), batch)
+            for attacker in self.attackers[tier]
+        ]
         return self._worst(candidates if tier in ALONE else [*candidates, *known], batch, aim)
 
-    def _without_gradients(self, aim: Aim, batch: Items, number: int, known: list[Tried]) -> Tried:
-        """The worst of `known`; for items that it left unharmed, what a search on the scores finds."""
-        how, worst = self.victim.how, self._worst(known or [self._tried(batch.integers, own=False)], batch, aim)
-        left = np.flatnonzero(self._judge.harm(worst, batch, aim) == 0)
-        if len(left):
-            found = self._tried(self.attackers["T4"][0].craft(batch.at(left), aim, how, (how.seed, number, 0)))
-            for f in dataclasses.fields(Tried):
-                getattr(worst, f.name)[left] = getattr(found, f.name)
-        return worst
+    def _clean(self, batch: Items) -> Tried:
+        return self._tried(Crafted(batch.integers, np.zeros(len(batch.ids), np.int32)), batch, own=False)
+
+    def _harmed(self, known: list[Tried], batch: Items, aim: Aim) -> np.ndarray:
+        """Which items, bool (N,), some of `known` beats wholly."""
+        beaten = [self._judge.harm(one, batch, aim) >= self._judge.most_harm(aim.goal) for one in known]
+        return np.any(beaten, axis=0) if beaten else np.zeros(len(batch.ids), bool)
+
+    def _on_rest(
+        self, worst: Tried, tier: str, aim: Aim, batch: Items, number: int, known: Sequence[Tried] = ()
+    ) -> Tried:
+        """`worst`, and for items that it does not beat, what one more attack makes of them.
+
+        known: among these is what a search on the scores begins at, item by item the nearest to being wrong.
+        """
+        left = np.flatnonzero(~self._harmed([worst], batch, aim))
+        if not len(left):
+            return worst
+        start = None
+        if known:
+            nearest = np.argmax([one.near for one in known], axis=0)
+            start = np.stack([one.integers for one in known])[nearest, np.arange(len(nearest))][left]
+        how, rest, attacker = self.victim.how, batch.at(left), self.attackers[tier][0]
+        nothing = np.zeros(len(left), bool)
+        found = self._tried(attacker.craft(rest, aim, how, _entropy(how, number, aim), nothing, start), rest)
+        merged = {f.name: getattr(worst, f.name).copy() for f in dataclasses.fields(Tried)}
+        for name, values in merged.items():
+            values[left] = getattr(found, name)
+        return Tried(**merged)
 
     def _worst(self, candidates: list[Tried], items: Items, aim: Aim) -> Tried:
-        """For each item the candidate that harms the model most; the first of equals."""
+        """For each item the candidate that harms the model most; the first of equals. All their calls were spent."""
         choice = np.argmax([self._judge.harm(tried, items, aim) for tried in candidates], axis=0)
         pick = (choice, np.arange(len(choice)))
-        return Tried(*(np.stack([getattr(t, f.name) for t in candidates])[pick] for f in dataclasses.fields(Tried)))
+        found = Tried(*(np.stack([getattr(t, f.name) for t in candidates])[pick] for f in dataclasses.fields(Tried)))
+        return dataclasses.replace(found, calls=np.sum([one.calls for one in candidates], axis=0))
 
     def _rows(self, tier: str, aim: Aim, items: Items, tried: Tried) -> Iterator[dict[str, Any]]:
         how, grid = self.victim.how, self.victim.grid
@@ -254,6 +305,7 @@ class Run:
                 "l2": l2[i],
                 "snr": snr[i],
                 "zero_gradient": zeros[i],
+                "calls": tried.calls[i],
                 "own": bool(tried.own[i]),
                 "adversarial": bitstreams[i],
             }
@@ -302,7 +354,8 @@ def with_stored(items: Items, path: Path, victim: AttackedModel) -> Items:
     lossless, bare, shape = codecs.get(ORIGINAL), victim.behind(), victim.grid.media(items.integers[0]).shape
     place = {name: i for i, name in enumerate(items.ids)}
     targets = items.targets.copy()
-    stored: Stored = defaultdict(lambda: np.empty_like(items.integers))
+    nothing = np.zeros(len(items.ids), np.int32)
+    stored: Stored = defaultdict(lambda: Crafted(np.empty_like(items.integers), nothing))
     for row in iter_rows(path):
         if row["id"] not in place:
             raise LossyBenchError(f"{path}: attacks item {row['id']}, which is not chosen now; make the table again")
@@ -310,7 +363,7 @@ def with_stored(items: Items, path: Path, victim: AttackedModel) -> Items:
             aim = Aim(row["attack"], row["norm"], row["epsilon"], row["goal"])
             with naming(f"{path}: item {row['id']}"):
                 media = lossless.decode(row["adversarial"], shape, items.sampling_rate)
-            stored[row["tier"], aim][place[row["id"]]] = victim.grid.layout(media)
+            stored[row["tier"], aim].integers[place[row["id"]]] = victim.grid.layout(media)
         if row["goal"] == "targeted":
             targets[place[row["id"]]] = bare.target(row)
     return dataclasses.replace(items, targets=targets, stored=dict(stored))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lossybench.attacks.attack_settings import Goal
 from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.integers import Grid
 
@@ -39,6 +40,18 @@ class VictimBase(abc.ABC):
     @abc.abstractmethod
     def predict(self, integers: np.ndarray) -> np.ndarray:
         """What the model predicts (N,) for the integers (N, ...) without the codec."""
+
+    @abc.abstractmethod
+    def judge(self, integers: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What is predicted (N,) for the integers (N, ...) behind the (first) codec, and how near that is to be wrong.
+
+        The latter (N,) is larger, the nearer it is. truth: of the items.
+        """
+
+    @staticmethod
+    @abc.abstractmethod
+    def most_harm(goal: Goal) -> float:
+        """The harm to an item that is beaten wholly."""
 
     def after(self, integers: np.ndarray) -> np.ndarray:
         """What the model predicts (N,) for the integers (N, ...) behind the (first) codec, where there is one."""

@@ -128,7 +128,7 @@ def _identity(attacked: Sequence[AttackedModel], items: Items, levels: list[floa
     chosen = [items.ids, items.truth, items.targets, items.sampling_rate, [str(key) for key in items.stored]]
     said = json.dumps([[model.info for model in attacked], levels, meta, code, chosen], default=np.ndarray.tolist)
     digest = hashlib.blake2b(said.encode())
-    for array in (items.integers, *items.stored.values()):
+    for array in (items.integers, *(made.integers for made in items.stored.values())):
         digest.update(array.tobytes())
     return digest.hexdigest()
 
