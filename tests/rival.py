@@ -87,6 +87,8 @@ class Rival:
                 change *= np.minimum(1, self.radius[at] / np.maximum(self._lengths(change), 1e-30))
             else:
                 change = np.clip(change, -self.radius[at], self.radius[at])
+            clean, limits = self.clean[at].astype(float), np.iinfo(self.clean.dtype)
+            change = np.clip(clean + change, limits.min, limits.max) - clean
         self.score(at, self.rounded(at, change))
 
     def rounded(self, at: np.ndarray, change: np.ndarray) -> np.ndarray:
