@@ -400,8 +400,43 @@ def attack_regimes(tables: Summary) -> Figure:
     return _finished(figure, tables, f"what training and compression do to robustness\n{about}{note}")
 
 
-_ALL = (limits, rate_accuracy, fidelity_accuracy, metrics, regimes, transfer, attacks, attack_curves, attack_regimes)
+def attack_spectra(tables: Summary) -> Figure:
+    """What each codec keeps by frequency, and where the changes of either attacker lie: see `Summary.explained`."""
+    shown = tables.explained
+    figure, axes = _panels(max(1, len(shown)), min(3, max(1, len(shown))), 3.3, 2.7, sharey=True)
+    most = max((one.bands[["oblivious", "adaptive"]].max().max() for one in shown), default=1.0)
+    for index, (ax, one) in enumerate(zip(axes, shown, strict=False)):
+        bands, scale = one.bands, 1000 if one.bands["unit"].iloc[0] == "Hz" else 1
+        edges = np.array([0.0, *bands["upper"]]) / scale
+        ax.stairs(100 * bands["kept"].fillna(0), edges, fill=True, color=KEPT)
+        ax.set(ylim=(0, 104), xlim=(0, edges[-1]))
+        ax.set_xlabel("frequency (kHz)" if scale > 1 else "frequency (cycles/pixel)")
+        beside = ax.twinx()
+        beside.grid(False)
+        beside.set_ylim(0, 104 * most)
+        for (_, _, colour, _), who in zip(ATTACKERS, ("oblivious", "adaptive"), strict=True):
+            beside.stairs(100 * bands[who], edges, color=colour, lw=1.6, baseline=None)
+        ax.set_title(f"{tables.title(one.codec)}, {tables.label(one.codec, one.level)}")
+        first, last = index % 3 == 0, index % 3 == 2 or index == len(shown) - 1
+        if first:
+            ax.set_ylabel("kept of the item (%)")
+        beside.tick_params(labelright=last)
+        if last:
+            beside.set_ylabel("share of the change (%)")
+    for ax in axes[len(shown) :]:
+        ax.set_axis_off()
+        ax.set_title("no untargeted attack was made")
+    about = "where the attacker's change lies, and what the codec keeps there"
+    handles = [Rectangle((0, 0), 1, 1, fc=KEPT, label="what the codec keeps of clean items")]
+    words = ("change of an attacker who ignores the codec", "change of one who goes through it")
+    handles += [_key(text, colour) for text, (_, _, colour, _) in zip(words, ATTACKERS, strict=True)]
+    return _finished(figure, tables, about, handles)
+
+
+_CLASSIC = (limits, rate_accuracy, fidelity_accuracy, metrics, regimes, transfer)
+_ALL = (*_CLASSIC, attacks, attack_curves, attack_spectra, attack_regimes)
 FIGURES: dict[str, Callable[[Summary], Figure]] = {figure.__name__: figure for figure in _ALL}
+KEPT = "#DDDDDD"  # the area of what a codec keeps
 # Of each attacker: the tier of `worst`, the text of the legend, the colour and the marker.
 ATTACKERS = (
     (OBLIVIOUS, "attacker ignores the codec (oblivious)", "#0072B2", "s"),

@@ -7,7 +7,7 @@ import functools
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -43,6 +43,29 @@ def _table(name: str) -> functools.cached_property[pd.DataFrame]:
     return functools.cached_property(lambda summary: read_table(summary.folder / f"{name}.parquet").to_pandas())
 
 
+class Explained(NamedTuple):
+    """What a codec at one level keeps by frequency, and where the changes of either attacker lie.
+
+    bands: of the table `spectra`, one row a band from the lowest frequency on.
+    """
+
+    codec: str
+    level: float
+    bands: pd.DataFrame
+
+    @property
+    def lost(self) -> pd.Series:
+        """Which bands come out of the codec with less than half of what the items have in them."""
+        return self.bands["kept"] < 0.5
+
+    @property
+    def in_lost(self) -> tuple[float, float]:
+        """The shares of the change that lie in the `lost` bands: of the attacker who ignores the codec, and of the one
+        who goes through it, which is NaN where there is none."""
+        oblivious, adaptive = (self.bands.loc[self.lost, who].sum() for who in ("oblivious", "adaptive"))
+        return float(oblivious), float(adaptive) if self.bands["own"].any() else math.nan
+
+
 @dataclasses.dataclass(frozen=True)
 class Summary:
     """The tables and facts of one task.
@@ -59,6 +82,7 @@ class Summary:
     recovery = _table("recovery")  # what training on a mixture wins back
     bd = _table("bd")  # Bjontegaard differences between codecs
     attacks = _table("attacks")  # per codec, level and attack; no rows when nothing was attacked
+    spectra = _table("spectra")  # by frequency: what codecs keep, and where the main attack's changes lie
     gates = _table("gates")  # the checks that the attacks passed or failed
 
     @property
@@ -93,6 +117,20 @@ class Summary:
         """Norm and bound of the first model's main attack. Another model's main attack stands in its `main` rows."""
         first = self.worst[self.worst["main"]].iloc[0]
         return str(first["norm"]), float(first["epsilon"])
+
+    @functools.cached_property
+    def explained(self) -> list[Explained]:
+        """What explains the gains of the first attacked model, of each codec at the level of `most_helped`."""
+        keys, found = ["arch", "regime", "codec", "level"], []
+        how = {name: "mean" for name in ("kept", "oblivious", "adaptive")} | {name: "sum" for name in ("n", "own")}
+        first = self.worst[["arch", "regime"]].iloc[0]
+        chosen = most_helped(where(self.worst, main=True, **first))
+        for model_at in chosen[keys].itertuples(index=False):
+            rows = where(self.spectra, **dict(zip(keys, model_at, strict=True)))
+            if len(rows):
+                bands = rows.groupby(["band", "lower", "upper", "unit"]).agg(how).reset_index()  # over seeds
+                found.append(Explained(model_at.codec, model_at.level, bands))
+        return found
 
     @functools.cached_property
     def attack_settings(self) -> dict[str, Any]:
