@@ -35,6 +35,7 @@ from lossybench.reporting.summary import (
     REGIME_TITLES,
     TOO_CLOSE,
     VERDICT_SYMBOLS,
+    Explained,
     Summary,
     amount,
     attack_size,
@@ -403,34 +404,54 @@ def attack_regimes(tables: Summary) -> Figure:
 def attack_spectra(tables: Summary) -> Figure:
     """What each codec keeps by frequency, and where the changes of either attacker lie: see `Summary.explained`."""
     shown = tables.explained
-    figure, axes = _panels(max(1, len(shown)), min(3, max(1, len(shown))), 3.3, 2.7, sharey=True)
+    across = min(3, max(1, len(shown)))
+    figure, axes = _panels(max(1, len(shown)), across, 3.3, 2.7, sharey=True)
     most = max((one.bands[["oblivious", "adaptive"]].max().max() for one in shown), default=1.0)
     for index, (ax, one) in enumerate(zip(axes, shown, strict=False)):
-        bands, scale = one.bands, 1000 if one.bands["unit"].iloc[0] == "Hz" else 1
-        edges = np.array([0.0, *bands["upper"]]) / scale
-        ax.stairs(100 * bands["kept"].fillna(0), edges, fill=True, color=KEPT)
-        ax.set(ylim=(0, 104), xlim=(0, edges[-1]))
-        ax.set_xlabel("frequency (kHz)" if scale > 1 else "frequency (cycles/pixel)")
-        beside = ax.twinx()
-        beside.grid(False)
-        beside.set_ylim(0, 104 * most)
-        for (_, _, colour, _), who in zip(ATTACKERS, ("oblivious", "adaptive"), strict=True):
-            beside.stairs(100 * bands[who], edges, color=colour, lw=1.6, baseline=None)
+        edges = one.scaled([0.0, *one.bands["upper"]])
+        ax.stairs(100 * one.bands["kept"].fillna(0), edges, fill=True, color=KEPT)
+        ax.set(ylim=(0, 104), xlim=(0, edges[-1]), xlabel=f"frequency ({one.unit})")
         ax.set_title(f"{tables.title(one.codec)}, {tables.label(one.codec, one.level)}")
-        first, last = index % 3 == 0, index % 3 == 2 or index == len(shown) - 1
-        if first:
-            ax.set_ylabel("kept of the item (%)")
-        beside.tick_params(labelright=last)
+        changes = ax.twinx()
+        changes.set_ylim(0, 104 * most)
+        changes.grid(False)
+        for (_, _, colour, _), who in zip(ATTACKERS, ("oblivious", "adaptive"), strict=True):
+            changes.stairs(100 * one.bands[who], edges, color=colour, lw=1.6, baseline=None)
+        _lost(ax, one)
+        last = index % across == across - 1 or index == len(shown) - 1
+        changes.tick_params(right=last, labelright=last)
+        if index % across == 0:
+            ax.set_ylabel("kept of clean items (%)")
         if last:
-            beside.set_ylabel("share of the change (%)")
-    for ax in axes[len(shown) :]:
-        ax.set_axis_off()
-        ax.set_title("no untargeted attack was made")
-    about = "where the attacker's change lies, and what the codec keeps there"
-    handles = [Rectangle((0, 0), 1, 1, fc=KEPT, label="what the codec keeps of clean items")]
-    words = ("change of an attacker who ignores the codec", "change of one who goes through it")
+            changes.set_ylabel("share of the change (%)")
+    about = "where in frequency the attackers' changes lie, and what the codec keeps there\n"
+    if shown:
+        first = tables.worst.iloc[0]
+        size = attack_size(*tables.main_budget, tables.medium)
+        about += f"{first['arch']}, {tables.training(first['arch'], first['regime'])}; {size}; "
+        about += "of each codec the level that gains most if it is ignored"
+    else:
+        axes[0].set_axis_off()
+        about += "nothing to show, because no untargeted attack was made"
+    handles: list[Artist] = [Rectangle((0, 0), 1, 1, fc=KEPT, label="kept of clean items (left scale)")]
+    words = ("change by an attacker who ignores the codec", "by one who goes through it")
     handles += [_key(text, colour) for text, (_, _, colour, _) in zip(words, ATTACKERS, strict=True)]
     return _finished(figure, tables, about, handles)
+
+
+def _lost(ax: Axes, one: Explained) -> None:
+    """Say in a panel how much of either change lies where the codec keeps less than half."""
+    if not one.lost.any():
+        ax.text(0.97, 0.97, "more than half is kept everywhere", transform=ax.transAxes, ha="right", va="top")
+        return
+    if one.above is not None:
+        ax.axvline(one.above, color=style.INK, ls=":", lw=1)
+    ax.text(0.97, 0.97, "where less than half is kept:", transform=ax.transAxes, ha="right", va="top", fontsize=8.5)
+    for line, (share, (_, _, colour, _)) in enumerate(zip(one.in_lost, ATTACKERS, strict=True), start=1):
+        if not math.isnan(share):
+            at = (0.97, 0.97 - 0.085 * line)
+            text = f"{100 * share:.0f} % of the change"
+            ax.text(*at, text, transform=ax.transAxes, ha="right", va="top", fontsize=8.5, color=colour)
 
 
 _CLASSIC = (limits, rate_accuracy, fidelity_accuracy, metrics, regimes, transfer)

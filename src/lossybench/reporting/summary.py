@@ -6,9 +6,11 @@ import dataclasses
 import functools
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from lossybench.artifacts import read_meta, read_table
@@ -57,6 +59,22 @@ class Explained(NamedTuple):
     def lost(self) -> pd.Series:
         """Which bands come out of the codec with less than half of what the items have in them."""
         return self.bands["kept"] < 0.5
+
+    @property
+    def unit(self) -> str:
+        """Of the frequencies in reports."""
+        return "kHz" if self.bands["unit"].iloc[0] == "Hz" else "cycles/pixel"
+
+    def scaled(self, frequencies: Sequence[float] | pd.Series) -> np.ndarray:
+        """Frequencies of the table in the reports' `unit`."""
+        return np.array(frequencies) / (1000 if self.unit == "kHz" else 1)
+
+    @property
+    def above(self) -> float | None:
+        """The frequency in the reports' `unit` above which all bands are `lost` and below which none is, if any."""
+        lost = self.lost.to_numpy()
+        first = int(lost.argmax())
+        return float(self.scaled(self.bands["lower"])[first]) if lost.any() and lost[first:].all() else None
 
     @property
     def in_lost(self) -> tuple[float, float]:
@@ -125,11 +143,11 @@ class Summary:
         how = {name: "mean" for name in ("kept", "oblivious", "adaptive")} | {name: "sum" for name in ("n", "own")}
         first = self.worst[["arch", "regime"]].iloc[0]
         chosen = most_helped(where(self.worst, main=True, **first))
-        for model_at in chosen[keys].itertuples(index=False):
-            rows = where(self.spectra, **dict(zip(keys, model_at, strict=True)))
+        for _, at in chosen[keys].iterrows():
+            rows = where(self.spectra, **at)
             if len(rows):
                 bands = rows.groupby(["band", "lower", "upper", "unit"]).agg(how).reset_index()  # over seeds
-                found.append(Explained(model_at.codec, model_at.level, bands))
+                found.append(Explained(str(at["codec"]), float(at["level"]), bands))
         return found
 
     @functools.cached_property
