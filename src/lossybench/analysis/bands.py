@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student
 
 from lossybench.analysis.outcomes import Row
 from lossybench.analysis.robustness import OBLIVIOUS, WHITE_BOX_ADAPTIVE
 from lossybench.artifacts import read_meta, read_table
 from lossybench.conditions import ORIGINAL
+
+HALF = 0.5  # a band of which a codec keeps less is one that it loses
 
 
 def rows(paths: Sequence[Path]) -> Iterator[Row]:
@@ -25,42 +27,58 @@ def rows(paths: Sequence[Path]) -> Iterator[Row]:
 
     paths: tables of artifacts.ATTACKS or DETECTION_ATTACKS. There are no rows where no untargeted attack was made.
     """
-    oblivious: dict[tuple[Any, ...], np.ndarray] = {}
+    bare: dict[tuple[str, str, int], pd.DataFrame] = {}
     behind = []
     for path in paths:
         meta = read_meta(path)
         model = (meta["arch"], meta["regime"], int(meta["seed"]))
-        table = read_table(path, ["tier", "level", "spectrum", "kept"]).to_pandas()
+        table = read_table(path, ["id", "tier", "level", "spectrum", "kept"]).to_pandas()
         if meta["codec"] == ORIGINAL:
-            oblivious[model] = _measured(table, "spectrum", OBLIVIOUS)
+            bare[model] = table
         else:
             behind += [(*model, meta["codec"], level, here, meta) for level, here in table.groupby("level")]
     for arch, regime, seed, codec, level, here, meta in sorted(behind, key=lambda one: one[:5]):
-        if not len(kept := _measured(here, "kept", OBLIVIOUS)):
+        kept = _measured(here, "kept", OBLIVIOUS)
+        if kept.empty:
             continue
-        ignored = oblivious.get((arch, regime, seed), kept[:0])
         best = next((tier for tier in reversed(WHITE_BOX_ADAPTIVE) if tier in set(here["tier"])), "")
-        through = _measured(here, "spectrum", best)
-        edges, unit = meta["bands"]["edges"], meta["bands"]["unit"]
-        for band, (lower, upper) in enumerate(pairwise([0.0, *edges])):
+        oblivious = _measured(bare[arch, regime, seed], "spectrum", OBLIVIOUS)
+        adaptive = _measured(here, "spectrum", best)
+        where = {"arch": arch, "regime": regime, "seed": seed, "codec": codec, "level": level}
+        moved = dict(zip(("moved", "moved_low", "moved_high"), _moved(kept, oblivious, adaptive), strict=True))
+        for band, (lower, upper) in enumerate(pairwise([0.0, *meta["bands"]["edges"]])):
             yield {
-                **{"arch": arch, "regime": regime, "seed": seed, "codec": codec, "level": level},
-                **{"band": band, "lower": lower, "upper": upper, "unit": unit},
-                "kept": _mean(kept, band),
-                "oblivious": _mean(ignored, band),
-                "adaptive": _mean(through, band),
-                "n": len(kept),
-                "own": len(through),
+                **where,
+                **{"band": band, "lower": lower, "upper": upper, "unit": meta["bands"]["unit"]},
+                **{"kept": _mean(kept, band), "oblivious": _mean(oblivious, band), "adaptive": _mean(adaptive, band)},
+                **moved,
+                **{"n": len(kept), "own": len(adaptive)},
             }
 
 
-def _measured(table: pd.DataFrame, column: str, tier: str) -> np.ndarray:
-    """The values (n, bands) of a `column` in a `tier`, of the n items of which it was measured."""
-    return np.array(table.loc[table["tier"] == tier, column].dropna().tolist())
+def _measured(table: pd.DataFrame, column: str, tier: str) -> pd.DataFrame:
+    """The values of a `column` in a `tier`: a row for each item of which it was measured, a column for each band."""
+    found = table[(table["tier"] == tier) & table[column].notna()]
+    return pd.DataFrame(found[column].tolist(), index=found["id"])
 
 
-def _mean(each: np.ndarray, band: int) -> float | None:
-    """The mean of `each` (n, bands) over the items that have something in a `band`; None if there is no such item."""
-    values = each[:, band] if len(each) else each
+def _mean(each: pd.DataFrame, band: int) -> float | None:
+    """The mean over the items that have something in a band; None if there is no such item."""
+    values = each[band].to_numpy() if len(each) else np.empty(0)
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else None
+
+
+def _moved(kept: pd.DataFrame, oblivious: pd.DataFrame, adaptive: pd.DataFrame) -> Sequence[float | None]:
+    """How much more of the adaptive change lies in bands that the codec loses than of the oblivious, and its interval.
+
+    The interval is Student's of the differences of the same items; None for fewer than two of these.
+    """
+    lost = kept.columns[kept.mean() < HALF]
+    both = oblivious.index.intersection(adaptive.index)
+    if len(both) < 2:
+        return None, None, None
+    difference = (adaptive.loc[both, lost] - oblivious.loc[both, lost]).sum(axis=1)
+    value = float(difference.mean())
+    reach = float(student.ppf(0.975, len(both) - 1) * difference.std() / np.sqrt(len(both)))
+    return value, value - reach, value + reach

@@ -196,6 +196,8 @@ SCHEMAS: dict[str, pa.Schema] = {
         *_shares("kept"),  # of the clean item in this band: what comes out of the codec as it went in; null for nothing
         *_shares("oblivious"),  # of the change, if the attacker ignores the codec: what lies in this band
         *_shares("adaptive"),  # the same if the best-informed attacker goes through it; null without such items
+        *_interval("moved"),  # adaptive - oblivious over all bands of which less than half is kept, paired by item, for
+        # this model; of the condition, and null for fewer than two items
         ("n", _WHOLE, "items"),  # of kept and oblivious
         ("own", _WHOLE, "items"),  # of adaptive: without those that this tier took over from a weaker one
     ),

@@ -83,7 +83,6 @@ STATUSES = {
     "too few items": "with too few items",
     "not applicable": "not applicable",
 }
-MOVED = 0.05  # of a change: a smaller difference of where two attackers' changes lie is not spoken of
 MODEL = ["arch", "regime"]
 AT = [*MODEL, "codec", "level"]
 
@@ -315,16 +314,16 @@ def explanation(tables: Summary, one: Explained) -> str:
         place = f"above {number(one.above)} {one.unit}"
     oblivious, adaptive = one.in_lost
     n, own = (counted(one.bands[count].iloc[0], "item") for count in ("n", "own"))
-    said = (
-        f"{codec} keeps less than half of what clean items have {place}. Of the change by an attacker who ignores it "
-    )
-    said += f"it {100 * oblivious:.0f} % lies there ({n})"
+    said = f"{codec} keeps less than half of what clean items have {place}. Of the change by an attacker who ignores "
+    said += f"the codec {100 * oblivious:.0f} % lies there ({n})"
     if math.isnan(adaptive):
         return f"{said}."
-    said += f", of that by one who goes through it {100 * adaptive:.0f} % ({own})"
-    if abs(adaptive - oblivious) < MOVED:
-        return f"{said}: no great difference."
-    return f"{said}: it has moved {'to what the codec keeps' if adaptive < oblivious else 'there'}."
+    moved = one.bands.iloc[0]
+    said += f", of that by one who goes through it {100 * adaptive:.0f} % ({own}; "
+    said += f"{points(moved['moved'])} points {interval(moved['moved_low'], moved['moved_high'])} on the same items)"
+    if moved["moved_high"] < 0:
+        return f"{said}: it has moved to what the codec keeps."
+    return f"{said}: it has moved there." if moved["moved_low"] > 0 else f"{said}: no move is shown."
 
 
 def _holes(tables: Summary) -> Iterator[str]:

@@ -405,59 +405,58 @@ def attack_spectra(tables: Summary) -> Figure:
     """What each codec keeps by frequency, and where the changes of either attacker lie: see `Summary.explained`."""
     shown = tables.explained
     across = min(3, max(1, len(shown)))
-    figure, axes = _panels(max(1, len(shown)), across, 3.3, 2.7, sharey=True)
+    figure, axes = _panels(max(1, len(shown)), across, 3.3, 2.9, sharey=True)
     most = max((one.bands[["oblivious", "adaptive"]].max().max() for one in shown), default=1.0)
     for index, (ax, one) in enumerate(zip(axes, shown, strict=False)):
         edges = one.scaled([0.0, *one.bands["upper"]])
         ax.stairs(100 * one.bands["kept"].fillna(0), edges, fill=True, color=KEPT)
-        ax.set(ylim=(0, 104), xlim=(0, edges[-1]), xlabel=f"frequency ({one.unit})")
+        ax.set(xlim=(0, edges[-1]), xlabel=f"frequency ({one.unit})")
+        ax.set(ylim=(0, 100 * HEADROOM), yticks=range(0, 101, 20))
         ax.set_title(f"{tables.title(one.codec)}, {tables.label(one.codec, one.level)}")
         changes = ax.twinx()
-        changes.set_ylim(0, 104 * most)
+        ticks = [tick for tick in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(0, 100 * most) if tick <= 100 * most]
+        changes.set(ylim=(0, 100 * most * HEADROOM), yticks=ticks)
         changes.grid(False)
         for (_, _, colour, _), who in zip(ATTACKERS, ("oblivious", "adaptive"), strict=True):
             changes.stairs(100 * one.bands[who], edges, color=colour, lw=1.6, baseline=None)
-        _lost(ax, one)
+        _lost(changes, one)
         last = index % across == across - 1 or index == len(shown) - 1
         changes.tick_params(right=last, labelright=last)
         if index % across == 0:
             ax.set_ylabel("kept of clean items (%)")
         if last:
             changes.set_ylabel("share of the change (%)")
-    about = "where in frequency the attackers' changes lie, and what the codec keeps there\n"
+    about = "where attackers' changes lie, and what the codec keeps there\n"
     if shown:
-        first = tables.worst.iloc[0]
-        size = attack_size(*tables.main_budget, tables.medium)
-        about += f"{first['arch']}, {tables.training(first['arch'], first['regime'])}; {size}; "
+        first, size = tables.worst.iloc[0], attack_size(*tables.main_budget, tables.medium)
+        about += f"{first['arch']}, {tables.training(first['arch'], first['regime'])}; {size}\n"
         about += "of each codec the level that gains most if it is ignored"
     else:
         axes[0].set_axis_off()
         about += "nothing to show, because no untargeted attack was made"
-    handles: list[Artist] = [Rectangle((0, 0), 1, 1, fc=KEPT, label="kept of clean items (left scale)")]
-    words = ("change by an attacker who ignores the codec", "by one who goes through it")
+    handles: list[Artist] = [Rectangle((0, 0), 1, 1, fc=KEPT, label="kept of clean items")]
+    words = ("change, codec ignored", "change, through the codec")
     handles += [_key(text, colour) for text, (_, _, colour, _) in zip(words, ATTACKERS, strict=True)]
     return _finished(figure, tables, about, handles)
 
 
 def _lost(ax: Axes, one: Explained) -> None:
-    """Say in a panel how much of either change lies where the codec keeps less than half."""
-    if not one.lost.any():
-        ax.text(0.97, 0.97, "more than half is kept everywhere", transform=ax.transAxes, ha="right", va="top")
-        return
+    """Say above the curves of a panel how much of either change lies where the codec keeps less than half."""
     if one.above is not None:
-        ax.axvline(one.above, color=style.INK, ls=":", lw=1)
-    ax.text(0.97, 0.97, "where less than half is kept:", transform=ax.transAxes, ha="right", va="top", fontsize=8.5)
-    for line, (share, (_, _, colour, _)) in enumerate(zip(one.in_lost, ATTACKERS, strict=True), start=1):
-        if not math.isnan(share):
-            at = (0.97, 0.97 - 0.085 * line)
-            text = f"{100 * share:.0f} % of the change"
-            ax.text(*at, text, transform=ax.transAxes, ha="right", va="top", fontsize=8.5, color=colour)
+        ax.axvline(one.above, 0, 1 / HEADROOM, color=style.INK, ls=":", lw=1)
+    lines = [("where less than half is kept:" if one.lost.any() else "more than half is kept everywhere", style.INK)]
+    for share, (_, _, colour, _) in zip(one.in_lost if one.lost.any() else (), ATTACKERS, strict=False):
+        lines += [(f"{100 * share:.0f} % of the change", colour)] * (not math.isnan(share))
+    for line, (text, colour) in enumerate(lines):
+        at = (0.98, 0.99 - 0.085 * line)
+        ax.text(*at, text, transform=ax.transAxes, ha="right", va="top", fontsize=8.5, color=colour)
 
 
 _CLASSIC = (limits, rate_accuracy, fidelity_accuracy, metrics, regimes, transfer)
 _ALL = (*_CLASSIC, attacks, attack_curves, attack_spectra, attack_regimes)
 FIGURES: dict[str, Callable[[Summary], Figure]] = {figure.__name__: figure for figure in _ALL}
 KEPT = "#DDDDDD"  # the area of what a codec keeps
+HEADROOM = 1.35  # of panels with three lines of text above their curves
 # Of each attacker: the tier of `worst`, the text of the legend, the colour and the marker.
 ATTACKERS = (
     (OBLIVIOUS, "attacker ignores the codec (oblivious)", "#0072B2", "s"),

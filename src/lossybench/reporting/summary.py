@@ -140,7 +140,8 @@ class Summary:
     def explained(self) -> list[Explained]:
         """What explains the gains of the first attacked model, of each codec at the level of `most_helped`."""
         keys, found = ["arch", "regime", "codec", "level"], []
-        how = {name: "mean" for name in ("kept", "oblivious", "adaptive")} | {name: "sum" for name in ("n", "own")}
+        how = dict.fromkeys(("kept", "oblivious", "adaptive", "moved"), "mean") | dict.fromkeys(("n", "own"), "sum")
+        how |= {"moved_low": "min", "moved_high": "max"}  # the hull, as of `over_seeds`
         first = self.worst[["arch", "regime"]].iloc[0]
         chosen = most_helped(where(self.worst, main=True, **first))
         for _, at in chosen[keys].iterrows():
