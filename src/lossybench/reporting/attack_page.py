@@ -312,18 +312,18 @@ def explanation(tables: Summary, one: Explained) -> str:
     place = f"in {one.lost.sum()} of {len(one.bands)} bands of frequency"
     if one.above is not None:
         place = f"above {number(one.above)} {one.unit}"
-    oblivious, adaptive = one.in_lost
+    oblivious, adaptive = (f"{100 * share:.0f} %" for share in one.in_lost)
     n, own = (counted(one.bands[count].iloc[0], "item") for count in ("n", "own"))
     said = f"{codec} keeps less than half of what clean items have {place}. Of the change by an attacker who ignores "
-    said += f"the codec {100 * oblivious:.0f} % lies there ({n})"
-    if math.isnan(adaptive):
+    said += f"the codec {oblivious} lies there ({n})"
+    moved, low, high = one.bands.iloc[0][["moved", "moved_low", "moved_high"]].astype(float)
+    if math.isnan(moved):
         return f"{said}."
-    moved = one.bands.iloc[0]
-    said += f", of that by one who goes through it {100 * adaptive:.0f} % ({own}; "
-    said += f"{points(moved['moved'])} points {interval(moved['moved_low'], moved['moved_high'])} on the same items)"
-    if moved["moved_high"] < 0:
-        return f"{said}: it has moved to what the codec keeps."
-    return f"{said}: it has moved there." if moved["moved_low"] > 0 else f"{said}: no move is shown."
+    said += f", of that by one who goes through it {adaptive} ({own}; on the same items {points(moved)} points "
+    said += f"{interval(low, high)})"
+    if low <= 0 <= high:
+        return f"{said}: no move is shown."
+    return f"{said}: it has moved {'to what the codec keeps' if high < 0 else 'there'}."
 
 
 def _holes(tables: Summary) -> Iterator[str]:
