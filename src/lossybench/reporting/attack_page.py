@@ -308,7 +308,7 @@ def explanation(tables: Summary, one: Explained) -> str:
     """In words how much of either attacker's change lies where the codec keeps less than half of the items."""
     codec = _condition(tables, one.codec, one.level)
     if not one.lost.any():
-        return f"{codec} keeps more than half of what clean items have at every frequency."
+        return f"{codec} keeps at least half of what clean items have at every frequency."
     place = f"in {one.lost.sum()} of {len(one.bands)} bands of frequency"
     if one.above is not None:
         place = f"above {number(one.above)} {one.unit}"

@@ -444,7 +444,7 @@ def _lost(ax: Axes, one: Explained) -> None:
     """Say above the curves of a panel how much of either change lies where the codec keeps less than half."""
     if one.above is not None:
         ax.axvline(one.above, 0, 1 / HEADROOM, color=style.INK, ls=":", lw=1)
-    lines = [("where less than half is kept:" if one.lost.any() else "more than half is kept everywhere", style.INK)]
+    lines = [("where less than half is kept:" if one.lost.any() else "at least half is kept everywhere", style.INK)]
     for share, (_, _, colour, _) in zip(one.in_lost if one.lost.any() else (), ATTACKERS, strict=False):
         lines += [(f"{100 * share:.0f} % of the change", colour)] * (not math.isnan(share))
     for line, (text, colour) in enumerate(lines):
