@@ -420,12 +420,12 @@ def attack_spectra(tables: Summary) -> Figure:
         for (_, _, colour, _), who in zip(ATTACKERS, ("oblivious", "adaptive"), strict=True):
             changes.stairs(100 * one.bands[who], edges, color=colour, lw=1.6, baseline=None)
         _lost(changes, one)
-        last = index % across == across - 1 or index == len(shown) - 1
-        changes.tick_params(right=last, labelright=last)
+        at_right = index % across == across - 1
+        changes.tick_params(right=at_right, labelright=at_right)
+        if at_right:
+            changes.set_ylabel("share of the change (%)")
         if index % across == 0:
             ax.set_ylabel("kept of clean items (%)")
-        if last:
-            changes.set_ylabel("share of the change (%)")
     about = "where attackers' changes lie, and what the codec keeps there\n"
     if shown:
         first, size = tables.worst.iloc[0], attack_size(*tables.main_budget, tables.medium)
