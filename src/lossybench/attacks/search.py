@@ -265,14 +265,14 @@ class Run:
             }
 
     def _spectra(self, tier: str, items: Items, tried: Tried, change: np.ndarray) -> tuple[list[Any], list[Any]]:
-        """The columns `spectrum` and `kept`. change: of the items, in the model's floats."""
-        medium, grid, clean = self.victim.info["medium"], self.victim.grid, items.integers
+        """The columns `spectrum` and `kept`. change: of each item."""
+        medium = self.victim.info["medium"]
         shares = spectra.shares(change, medium).tolist()
         spectrum = [one if own and not math.isnan(one[0]) else None for one, own in zip(shares, tried.own, strict=True)]
         if tier != "T0" or not self._judge.through:
             return spectrum, [None] * len(shares)
-        decoded = self._judge.through[0].decode(clean)
-        return spectrum, spectra.kept(grid.floats(clean), grid.floats(decoded), medium).tolist()
+        decoded = self._judge.through[0].decode(items.integers)
+        return spectrum, spectra.kept(items.integers, decoded, medium).tolist()
 
 
 def attacked_items(data: Path, victim: AttackedModel) -> Items:

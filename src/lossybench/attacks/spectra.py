@@ -6,11 +6,12 @@ frequencies hold of the energy adds up to the whole. They are gathered into band
 the frequency of a picture's coefficient being the length of its two. No cosine along an axis goes beyond half a cycle;
 only a picture's diagonals do, and they end at 0.71. Their rare last coefficients belong to the last band.
 
-Items are floats (N, ...) in the model's layout, and the `medium` is theirs.
+Items are numbers (N, ...) of any scale in the model's layout, and the `medium` is theirs.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -38,7 +39,7 @@ def edges(medium: Medium, sampling_rate: float) -> dict[str, object]:
 
 def shares(change: np.ndarray, medium: Medium) -> np.ndarray:
     """(N, bands): the share of the energy of each `change` that lies in each band; NaN where nothing was changed."""
-    energy = _energies(change, medium)
+    energy = np.stack([_energies(one, medium) for one in change])
     with np.errstate(invalid="ignore"):
         return energy / energy.sum(1, keepdims=True)
 
@@ -50,19 +51,25 @@ def kept(clean: np.ndarray, decoded: np.ndarray, medium: Medium) -> np.ndarray:
     what comes out is then something else, or nothing. NaN where the item has nothing in a band. decoded: the items
     behind the codec.
     """
-    energy, error = _energies(clean, medium), _energies(decoded - clean, medium)
-    energy[energy <= _NOTHING * energy.sum(1, keepdims=True)] = np.nan
-    return np.clip(1 - error / energy, 0, 1)
+    found = []
+    for before, after in zip(clean, decoded, strict=True):
+        energy, error = _energies(before, medium), _energies(after.astype(np.float64) - before, medium)
+        energy[energy <= _NOTHING * energy.sum()] = np.nan
+        found.append(np.clip(1 - error / energy, 0, 1))
+    return np.stack(found)
 
 
-def _energies(items: np.ndarray, medium: Medium) -> np.ndarray:
-    """(N, bands): the energy of each item in each band."""
+def _energies(item: np.ndarray, medium: Medium) -> np.ndarray:
+    """(bands,): the energy of one item in each band."""
     axes = (-1,) if medium == "audio" else (-2, -1)
-    along = [np.arange(items.shape[axis]) / (2 * items.shape[axis]) for axis in axes]
-    frequency = np.sqrt(sum(one**2 for one in np.meshgrid(*along, indexing="ij")))
-    band = np.minimum(frequency / WIDTH, _count(medium) - 1).astype(int).ravel()
-    energies = np.empty((len(items), _count(medium)))
-    for item, of_bands in zip(items, energies, strict=True):  # one by one, since clips are large
-        power = np.square(dctn(item.astype(np.float64), axes=axes, norm="ortho"))
-        of_bands[:] = np.bincount(band, power.reshape(-1, band.size).sum(0), len(of_bands))
-    return energies
+    power = np.square(dctn(item.astype(np.float64), axes=axes, norm="ortho"))
+    band = _bands(item.shape[axes[0] :], _count(medium))
+    return np.bincount(band, power.reshape(-1, band.size).sum(0), _count(medium))
+
+
+@functools.cache
+def _bands(sides: tuple[int, ...], count: int) -> np.ndarray:
+    """The band, one of `count`, of each coefficient of an item of these sides."""
+    along = np.meshgrid(*(np.arange(side) / (2 * side) for side in sides), indexing="ij")
+    frequency = np.sqrt(sum(np.square(one) for one in along))
+    return np.minimum(frequency / WIDTH, count - 1).astype(int).ravel()
