@@ -44,15 +44,26 @@ def rows(paths: Sequence[Path]) -> Iterator[Row]:
         best = next((tier for tier in reversed(WHITE_BOX_ADAPTIVE) if tier in set(here["tier"])), "")
         oblivious = _measured(bare[arch, regime, seed], "spectrum", OBLIVIOUS)
         adaptive = _measured(here, "spectrum", best)
-        where = {"arch": arch, "regime": regime, "seed": seed, "codec": codec, "level": level}
-        moved = dict(zip(("moved", "moved_low", "moved_high"), _moved(kept, oblivious, adaptive), strict=True))
+        moved, low, high = _moved(kept, oblivious, adaptive)
         for band, (lower, upper) in enumerate(pairwise([0.0, *meta["bands"]["edges"]])):
             yield {
-                **where,
-                **{"band": band, "lower": lower, "upper": upper, "unit": meta["bands"]["unit"]},
-                **{"kept": _mean(kept, band), "oblivious": _mean(oblivious, band), "adaptive": _mean(adaptive, band)},
-                **moved,
-                **{"n": len(kept), "own": len(adaptive)},
+                "arch": arch,
+                "regime": regime,
+                "seed": seed,
+                "codec": codec,
+                "level": level,
+                "band": band,
+                "lower": lower,
+                "upper": upper,
+                "unit": meta["bands"]["unit"],
+                "kept": _mean(kept, band),
+                "oblivious": _mean(oblivious, band),
+                "adaptive": _mean(adaptive, band),
+                "moved": moved,
+                "moved_low": low,
+                "moved_high": high,
+                "n": len(kept),
+                "own": len(adaptive),
             }
 
 
