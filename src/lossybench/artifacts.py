@@ -111,10 +111,10 @@ _ATTACK = [
     ("linf", pa.float32(), "full scale"),  # of the quantised perturbation
     ("l2", pa.float32(), "full scale"),
     ("snr", pa.float32(), "dB"),
-    ("zero_gradient", pa.float32(), "share"),  # of zeros in the loss's gradient at the clean item; null: not looked at
     # Of the untargeted main attack, by bands of frequency (attacks/spectra.py), whose edges the meta holds.
     ("spectrum", pa.list_(pa.float32()), "share"),  # of the change in each band; null: not `own`, or not looked at
     ("kept", pa.list_(pa.float32()), "share"),  # of the clean item in each band behind the codec; of T0 alone
+    ("zero_gradient", pa.float32(), "share"),  # of zeros in the loss's gradient at the clean item; null: not looked at
     ("own", pa.bool_()),  # made by this attack in this tier; false: a weaker tier's item, which did more harm
     ("adversarial", pa.binary()),  # a lossless bitstream; null where not `own`: the weaker tier's row has it
 ]

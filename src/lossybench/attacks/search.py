@@ -257,9 +257,9 @@ class Run:
                 "linf": largest[i],
                 "l2": l2[i],
                 "snr": snr[i],
-                "zero_gradient": zeros[i],
                 "spectrum": spectrum[i],
                 "kept": kept[i],
+                "zero_gradient": zeros[i],
                 "own": bool(tried.own[i]),
                 "adversarial": bitstreams[i],
             }
@@ -271,8 +271,8 @@ class Run:
         spectrum = [one if own and not math.isnan(one[0]) else None for one, own in zip(shares, tried.own, strict=True)]
         if tier != "T0" or not self._judge.through:
             return spectrum, [None] * len(shares)
-        decoded = self._judge.through[0].decode(items.integers)
-        return spectrum, spectra.kept(items.integers, decoded, medium).tolist()
+        kept = [spectra.kept(items.integers, one.decode(items.integers), medium) for one in self._judge.through]
+        return spectrum, np.mean(kept, axis=0).tolist()
 
 
 def attacked_items(data: Path, victim: AttackedModel) -> Items:
