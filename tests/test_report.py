@@ -278,7 +278,17 @@ class Synthetic:
         coarse = np.exp(-5 * place)
         for regime, codec in itertools.product(self.attacked, self.codecs):
             for strength, level in self.levels(codec)[::2]:
-                here = dict(arch=ARCHS[0], regime=regime, seed=0, codec=codec, level=level, unit=unit, n=N, own=N - 9)
+                here = dict(
+                    arch=ARCHS[0],
+                    regime=regime,
+                    seed=0,
+                    codec=codec,
+                    level=level,
+                    unit=unit,
+                    n=N,
+                    defended=N - 5,
+                    own=N - 9,
+                )
                 here |= dict(moved=-0.4, moved_low=-0.45, moved_high=-0.35)
                 kept = np.clip(1.6 - (0.4 + 0.3 * strength) * 2 * place, 0, 1)
                 shares = np.stack([kept, np.full(count, 1 / count), coarse / coarse.sum()], axis=1)
@@ -525,7 +535,7 @@ def test_that_a_change_has_moved_is_said_only_where_it_is_shown(tmp_path: Path) 
     said = explained(summary, kept=lambda row: 0.5 if row["upper"] <= 5000 else 0.49)
     assert said == (
         "Opus 8 kb/s keeps less than half of what clean items have above 5 kHz. Of the change by an attacker who "
-        "ignores the codec 38 % lies there (450 items), of that by one who goes through it 4 % (441 items; on the same "
+        "ignores the codec 38 % lies there (445 items), of that by one who goes through it 4 % (441 items; on the same "
         "items −40.0 points [−45.0, −35.0]): it has moved to what the codec keeps."
     )
     attack_page.write([summary], tmp_path / "attacks.html")
@@ -533,10 +543,15 @@ def test_that_a_change_has_moved_is_said_only_where_it_is_shown(tmp_path: Path) 
     assert explained(summary, moved_high=0.01).endswith("[−45.0, +1.0]): no move is shown.")
     assert explained(summary, moved=0.2, moved_low=0.1, moved_high=0.3).endswith("+30.0]): it has moved there.")
     nobody = explained(summary, adaptive=None, moved=None, moved_low=None, moved_high=None, own=0)
-    assert nobody.endswith("38 % lies there (450 items).")
+    assert nobody.endswith("38 % lies there (445 items).")
     (panel,) = [ax for ax in figures.attack_spectra(Summary(summary)).axes[2:] if len(ax.texts) == 2][-1:]
     assert panel.texts[1].get_text() == "38 % of the change"
-    gap = explained(summary, kept=lambda row: 0.3 if row["band"] in (2, 3) else 0.9)
+    changes = {"defended": 0, "oblivious": None}
+    assert explained(summary, **changes).endswith(
+        "It leaves no item right if it is ignored, so that there is nothing to explain."
+    )
+    assert figures.attack_spectra(Summary(summary))
+    gap = explained(summary, defended=1, oblivious=0.1, kept=lambda row: 0.3 if row["band"] in (2, 3) else 0.9)
     assert "have in 2 of 16 bands of frequency. " in gap
     everywhere = "Opus 8 kb/s keeps at least half of what clean items have at every frequency."
     assert explained(summary, kept=0.5) == everywhere

@@ -19,7 +19,13 @@ from lossybench.attacks import spectra
 from lossybench.codecs.codec import Medium
 
 SHAPES: dict[Medium, tuple[int, ...]] = {"image": (3, 24, 40), "video": (2, 3, 33, 16), "audio": (777,)}
-META = {"arch": "net", "regime": "original", "seed": 0, "bands": {"edges": [0.5, 1.0], "unit": "cycles/pixel"}}
+META = {
+    "arch": "net",
+    "regime": "original",
+    "seed": 0,
+    "kind": "classification",
+    "bands": {"edges": [0.5, 1.0], "unit": "cycles/pixel"},
+}
 
 
 def noise(medium: Medium, items: int = 3, seed: int = 0) -> np.ndarray:
@@ -109,33 +115,35 @@ def test_where_an_item_has_nothing_there_is_nothing_to_keep() -> None:
 # The summary.
 
 
-def item(i: int, tier: str, level: float = 0.0, spectrum: Any = None, kept: Any = None) -> dict[str, Any]:
-    unmeasured = {name: 0 for name in ("label", "target", "clean", "clean_after", "before", "after")}
+def item(i: int, tier: str, level: float = 0.0, spectrum: Any = None, kept: Any = None, after: int = 0) -> Any:
+    """A row of an attack on an item of the class 0."""
+    others = {name: 0 for name in ("label", "target", "clean", "clean_after", "before")} | {"after": after}
     aim = {"attack": "pgd", "norm": "linf", "epsilon": 0.1, "goal": "untargeted", "tier": tier, "level": level}
-    return {"id": f"item{i}", **aim, "own": spectrum is not None, "spectrum": spectrum, "kept": kept, **unmeasured}
+    return {"id": f"item{i}", **aim, "own": spectrum is not None, "spectrum": spectrum, "kept": kept, **others}
 
 
-def summary(folder: Path, behind: list[dict[str, Any]], bare: list[float]) -> list[dict[str, Any]]:
+def summary(folder: Path, behind: list[dict[str, Any]], bare: list[float], **meta: Any) -> list[dict[str, Any]]:
     """Rows of `spectra`. bare: the share of the change of each item on the bare model that lies in the lower band."""
-    alone = [item(i, "T0", spectrum=[low, 1 - low]) for i, low in enumerate(bare)]
+    alone = [item(i, "T0", spectrum=[low, 1 - low], after=1) for i, low in enumerate(bare)]
     alone.append(item(0, "T1", spectrum=[0, 1]))
     for codec, content in (("jpeg", behind), ("original", alone)):
-        write_table(folder / f"{codec}.parquet", ATTACKS, content, META | {"codec": codec})
+        write_table(folder / f"{codec}.parquet", ATTACKS, content, META | {"codec": codec} | meta)
     found = list(bands.rows([folder / "jpeg.parquet", folder / "original.parquet"]))
     assert all(set(row) == set(tables.SCHEMAS["spectra"].names) for row in found)
     return found
 
 
 def test_means_are_of_the_best_informed_tiers_own_items(tmp_path: Path) -> None:
-    bare, through = [0.1, 0.4, 0.3, 0.2], [0.8, 0.6, 0.7]
+    bare, through = [0.1, 0.2, 0.3, 0.4], [0.6, 0.8, 0.7]
     behind = [item(i, "T0", 10.0, kept=[0.9, 0.2 + 0.1 * i]) for i in range(3)]
     behind.append(item(3, "T0", 10.0, kept=[0.5, math.nan]))  # nothing to keep in the upper band
     behind += [item(i, "T2", 10.0, spectrum=[0.0, 1.0]) for i in range(4)]
-    behind += [item(i, "T3", 10.0, spectrum=[low, 1 - low]) for i, low in enumerate(through)]
+    behind += [item(i, "T3", 10.0, spectrum=[low, 1 - low], after=1) for i, low in enumerate(through)]
     behind.append(item(3, "T3", 10.0))  # taken over
     first, second = summary(tmp_path, behind, bare)
     assert (first["lower"], first["upper"], second["lower"], second["upper"]) == (0, 0.5, 0.5, 1)
-    assert (first["n"], first["own"], first["level"], first["unit"]) == (4, 3, 10, "cycles/pixel")
+    assert (first["n"], first["defended"], first["own"]) == (4, 4, 3)
+    assert (first["level"], first["unit"]) == (10, "cycles/pixel")
     assert [first["kept"], second["kept"]] == pytest.approx([0.8, 0.3])
     assert [first["oblivious"], second["oblivious"]] == pytest.approx([0.25, 0.75])
     assert [first["adaptive"], second["adaptive"]] == pytest.approx([0.7, 0.3])
@@ -145,6 +153,21 @@ def test_means_are_of_the_best_informed_tiers_own_items(tmp_path: Path) -> None:
     expected = [np.mean(bare[:3]) - np.mean(through), low, high]
     assert [first[name] for name in ("moved", "moved_low", "moved_high")] == pytest.approx(expected, abs=1e-6)
     assert second["moved"] == first["moved"]
+
+
+@pytest.mark.parametrize("kind", ["classification", "detection"])
+def test_items_that_fall_to_an_attacker_who_ignores_the_codec_say_nothing(kind: str, tmp_path: Path) -> None:
+    """In detection a row is of a picture, of which some object is nearly always left."""
+    behind = [item(i, "T0", 10.0, kept=[1.0, 0.0], after=i % 2) for i in range(4)]
+    behind += [item(i, "T3", 10.0, spectrum=[0.2 * i, 1 - 0.2 * i]) for i in range(4)]
+    first, _ = summary(tmp_path, behind, [0.1, 0.9, 0.3, 0.9], kind=kind)
+    some = {"defended": 2, "own": 2, "oblivious": 0.2, "adaptive": 0.2}
+    expected = some if kind == "classification" else {"defended": 4, "own": 4, "oblivious": 0.55, "adaptive": 0.3}
+    assert {name: first[name] for name in expected} == pytest.approx(expected)
+    assert first["n"] == 4
+    nobody = [row | {"after": 1} for row in behind]
+    first, _ = summary(tmp_path, nobody, [0.1] * 4)
+    assert (first["kept"], first["oblivious"], first["adaptive"], first["defended"]) == (1, None, None, 0)
 
 
 def test_without_an_attack_through_the_codec_the_other_half_stands(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """By frequency: what a codec keeps of the attacked items, and where the main attack's changes of them lie.
 
 The changes of the attacker who ignores the codec were made on the bare model (tier T0). Those of the attacker who goes
-through it are of the best-informed tier by gradients, without the items that it took over from a weaker tier.
+through it are of the best-informed tier by gradients, without the items that it took over from a weaker tier. Both are
+looked at on the items that the codec seems to defend: those that it leaves right if it is ignored. Any other is beaten
+without regard to the codec, so that its change says nothing of how the codec is overcome. In detection all items count,
+because a picture has several objects, of which some are nearly always left.
 """
 
 from __future__ import annotations
@@ -32,18 +35,23 @@ def rows(paths: Sequence[Path]) -> Iterator[Row]:
     for path in paths:
         meta = read_meta(path)
         model = (meta["arch"], meta["regime"], int(meta["seed"]))
-        table = read_table(path, ["id", "tier", "level", "spectrum", "kept"]).to_pandas()
+        judged = ["label", "after"] if meta["kind"] == "classification" else []
+        table = read_table(path, ["id", "tier", "level", "spectrum", "kept", *judged]).to_pandas()
         if meta["codec"] == ORIGINAL:
             bare[model] = table
         else:
             behind += [(*model, meta["codec"], level, here, meta) for level, here in table.groupby("level")]
     for arch, regime, seed, codec, level, here, meta in sorted(behind, key=lambda one: one[:5]):
-        kept = _measured(here, "kept", OBLIVIOUS)
-        if kept.empty:
+        main = here[(here["tier"] == OBLIVIOUS) & here["kept"].notna()]
+        if main.empty:
             continue
+        defended = main[main["after"] == main["label"]] if "label" in main else main
         best = next((tier for tier in reversed(WHITE_BOX_ADAPTIVE) if tier in set(here["tier"])), "")
-        oblivious = _measured(bare[arch, regime, seed], "spectrum", OBLIVIOUS)
-        adaptive = _measured(here, "spectrum", best)
+        kept = _by_band(main, "kept")
+        oblivious, adaptive = (
+            _by_band(table[(table["tier"] == tier) & table["id"].isin(defended["id"])], "spectrum")
+            for table, tier in ((bare[arch, regime, seed], OBLIVIOUS), (here, best))
+        )
         moved, low, high = _moved(kept, oblivious, adaptive)
         for band, (lower, upper) in enumerate(pairwise([0.0, *meta["bands"]["edges"]])):
             yield {
@@ -63,13 +71,14 @@ def rows(paths: Sequence[Path]) -> Iterator[Row]:
                 "moved_low": low,
                 "moved_high": high,
                 "n": len(kept),
+                "defended": len(oblivious),
                 "own": len(adaptive),
             }
 
 
-def _measured(table: pd.DataFrame, column: str, tier: str) -> pd.DataFrame:
-    """The values of a `column` in a `tier`: a row for each item of which it was measured, a column for each band."""
-    found = table[(table["tier"] == tier) & table[column].notna()]
+def _by_band(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The values of a `column`: a row for each item of which it was measured, a column for each band."""
+    found = table[table[column].notna()]
     return pd.DataFrame(found[column].tolist(), index=found["id"])
 
 
@@ -92,4 +101,4 @@ def _moved(kept: pd.DataFrame, oblivious: pd.DataFrame, adaptive: pd.DataFrame) 
     difference = (adaptive.loc[both, lost] - oblivious.loc[both, lost]).sum(axis=1)
     value = float(difference.mean())
     reach = float(student.ppf(0.975, len(both) - 1) * difference.std() / np.sqrt(len(both)))
-    return value, value - reach, value + reach
+    return value, max(value - reach, -1.0), min(value + reach, 1.0)

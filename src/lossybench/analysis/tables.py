@@ -195,11 +195,12 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("unit", _TEXT),  # Hz or cycles/pixel
         *_shares("kept"),  # of the clean item in this band: what comes out of the codec as it went in; null for nothing
         *_shares("oblivious"),  # of the change, if the attacker ignores the codec: what lies in this band
-        *_shares("adaptive"),  # the same if the best-informed attacker goes through it; null without such items
+        *_shares("adaptive"),  # the same if the best-informed attacker goes through it; either is null without items
         *_interval("moved"),  # adaptive - oblivious over all bands of which less than half is kept, paired by item, for
         # this model; of the condition, and null for fewer than two items
-        ("n", _WHOLE, "items"),  # of kept and oblivious
-        ("own", _WHOLE, "items"),  # of adaptive: without those that this tier took over from a weaker one
+        ("n", _WHOLE, "items"),  # of kept
+        ("defended", _WHOLE, "items"),  # of oblivious: right behind the codec if it is ignored; in detection all
+        ("own", _WHOLE, "items"),  # of adaptive: of these, without those that its tier took over from a weaker one
     ),
     "gates": columns(
         *_MODEL,

@@ -299,7 +299,8 @@ def _why(tables: Summary) -> Iterator[str]:
     yield _text(
         f"Of the main attack on {first['arch']}, {tables.training(first['arch'], first['regime'])}, any wrong class "
         "wanted. High frequencies are fine detail; low ones change slowly across a picture or in time. Shares are of a "
-        "change's energy, means over items. The figure attack_spectra shows all frequencies."
+        f"change's energy, means over {'all items' if tables.kind == 'detection' else _DEFENDED}. The figure "
+        "attack_spectra shows all frequencies."
     )
     yield _list(explanation(tables, one) for one in tables.explained)
 
@@ -313,10 +314,13 @@ def explanation(tables: Summary, one: Explained) -> str:
     if one.above is not None:
         place = f"above {number(one.above)} {one.unit}"
     oblivious, adaptive = (f"{100 * share:.0f} %" for share in one.in_lost)
-    n, own = (counted(one.bands[count].iloc[0], "item") for count in ("n", "own"))
-    said = f"{codec} keeps less than half of what clean items have {place}. Of the change by an attacker who ignores "
-    said += f"the codec {oblivious} lies there ({n})"
-    moved, low, high = one.bands.iloc[0][["moved", "moved_low", "moved_high"]].astype(float)
+    of_all = one.bands.iloc[0]
+    said = f"{codec} keeps less than half of what clean items have {place}. "
+    if not of_all["defended"]:
+        return f"{said}It leaves no item right if it is ignored, so that there is nothing to explain."
+    n, own = (counted(of_all[count], "item") for count in ("defended", "own"))
+    said += f"Of the change by an attacker who ignores the codec {oblivious} lies there ({n})"
+    moved, low, high = of_all[["moved", "moved_low", "moved_high"]].astype(float)
     if math.isnan(moved):
         return f"{said}."
     said += f", of that by one who goes through it {adaptive} ({own}; on the same items {points(moved)} points "
@@ -324,6 +328,9 @@ def explanation(tables: Summary, one: Explained) -> str:
     if low <= 0 <= high:
         return f"{said}: no move is shown."
     return f"{said}: it has moved {'to what the codec keeps' if high < 0 else 'there'}."
+
+
+_DEFENDED = "the items that the codec leaves right if it is ignored"
 
 
 def _holes(tables: Summary) -> Iterator[str]:

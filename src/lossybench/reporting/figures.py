@@ -406,7 +406,8 @@ def attack_spectra(tables: Summary) -> Figure:
     shown = tables.explained
     across = min(3, max(1, len(shown)))
     figure, axes = _panels(max(1, len(shown)), across, 3.3, 2.9, sharey=True)
-    most = max((one.bands[["oblivious", "adaptive"]].max().max() for one in shown), default=1.0)
+    shares = [one.bands[["oblivious", "adaptive"]].max().max() for one in shown]
+    most = max((share for share in shares if not math.isnan(share)), default=1.0)
     for index, (ax, one) in enumerate(zip(axes, shown, strict=False)):
         edges = one.scaled([0.0, *one.bands["upper"]])
         ax.stairs(100 * one.bands["kept"].fillna(0), edges, fill=True, color=KEPT)

@@ -79,9 +79,9 @@ class Explained(NamedTuple):
     @property
     def in_lost(self) -> tuple[float, float]:
         """The shares of the change that lie in the `lost` bands: of the attacker who ignores the codec, and of the one
-        who goes through it, which is NaN where there is none."""
-        oblivious, adaptive = (self.bands.loc[self.lost, who].sum() for who in ("oblivious", "adaptive"))
-        return float(oblivious), float(adaptive) if self.bands["own"].any() else math.nan
+        who goes through it; NaN where no item says it."""
+        oblivious, adaptive = (self.bands.loc[self.lost, who].sum(min_count=1) for who in ("oblivious", "adaptive"))
+        return float(oblivious), float(adaptive)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +140,8 @@ class Summary:
     def explained(self) -> list[Explained]:
         """What explains the gains of the first attacked model, of each codec at the level of `most_helped`."""
         keys, found = ["arch", "regime", "codec", "level"], []
-        how = dict.fromkeys(("kept", "oblivious", "adaptive", "moved"), "mean") | dict.fromkeys(("n", "own"), "sum")
+        how = dict.fromkeys(("kept", "oblivious", "adaptive", "moved"), "mean")
+        how |= dict.fromkeys(("n", "defended", "own"), "sum")
         how |= {"moved_low": "min", "moved_high": "max"}  # the hull, as of `over_seeds`
         first = self.worst[["arch", "regime"]].iloc[0]
         chosen = most_helped(where(self.worst, main=True, **first))
