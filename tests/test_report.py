@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import matplotlib.patches
 import matplotlib.text
 import numpy as np
 import pytest
@@ -79,6 +80,7 @@ class Synthetic:
         self._transfer(matched)
         if attacks:
             self._attacks()
+            self._spectra()
 
     def write(self, folder: Path) -> Path:
         """Write all tables; columns left out are null."""
@@ -268,6 +270,33 @@ class Synthetic:
             here = dict(arch=ARCHS[0], regime="original", seed=0, codec=codec, gate=gate, figure=0.0, note="made up")
             for _, level in self.levels(codec)[::2]:
                 self.tables["gates"].append(here | dict(level=level, status="fail" if failed else "pass"))
+
+    def _spectra(self) -> None:
+        """The codec keeps little of what is fine, and an attacker who goes through it has moved to what is coarse."""
+        unit, top, count = ("Hz", 8000.0, 16) if self.medium == "audio" else ("cycles/pixel", 0.7, 22)
+        edges, place = np.linspace(0, top, count + 1), np.arange(count) / count
+        coarse = np.exp(-5 * place)
+        for regime, codec in itertools.product(self.attacked, self.codecs):
+            for strength, level in self.levels(codec)[::2]:
+                here = dict(
+                    arch=ARCHS[0],
+                    regime=regime,
+                    seed=0,
+                    codec=codec,
+                    level=level,
+                    unit=unit,
+                    n=N,
+                    defended=N - 5,
+                    own=N - 9,
+                )
+                here |= dict(moved=-0.4, moved_low=-0.45, moved_high=-0.35)
+                kept = np.clip(1.6 - (0.4 + 0.3 * strength) * 2 * place, 0, 1)
+                shares = np.stack([kept, np.full(count, 1 / count), coarse / coarse.sum()], axis=1)
+                self.tables["spectra"] += [
+                    here | dict(band=k, lower=edges[k], upper=edges[k + 1])
+                    | dict(zip(("kept", "oblivious", "adaptive"), shares[k].tolist(), strict=True))
+                    for k in range(count)
+                ]  # fmt: skip
 
     def _attacked(
         self, regime: str, codec: str, strength: int, level: float, aim: tuple[Any, ...], loss: float, main: float
@@ -465,6 +494,79 @@ def test_curves_run_from_clean_items_to_the_largest_budget(medium: str, order: l
     assert ax.get_title().endswith(CODECS[codec][1].format(level))
     at = rows[(rows["codec"] == codec) & (rows["level"] == level) & (rows["tier"] == "all")]
     assert shown(lines, at.loc[order, "robust_after"])
+
+
+def stairs_of(ax: Any) -> list[np.ndarray]:
+    return [patch.get_data().values for patch in ax.patches if isinstance(patch, matplotlib.patches.StepPatch)]
+
+
+@pytest.mark.parametrize("medium", ["image", "audio"])
+def test_what_is_kept_and_where_changes_lie_is_drawn_at_the_level_that_gains_most(medium: str, tmp_path: Path) -> None:
+    summary = Synthetic("classification", medium).write(tmp_path / "task")
+    figure = figures.attack_spectra(Summary(summary))
+    codec, title = BY_MEDIUM[medium][-1], CODECS[BY_MEDIUM[medium][-1]][0]
+    rows = worst_rows(summary)
+    gains = rows[(rows["codec"] == codec) & (rows["tier"] == "T0") & rows["main"]].set_index("level")["gain"]
+    level = gains.idxmax()
+    wanted = read_table(summary / "spectra.parquet").to_pandas()
+    wanted = wanted[(wanted["codec"] == codec) & (wanted["level"] == level)]
+    (panel,) = [ax for ax in figure.axes if ax.get_title().startswith(f"{title}, ")]
+    assert panel.get_title().endswith(CODECS[codec][1].format(level))
+    (changes,) = [ax for ax in figure.axes if ax is not panel and ax.bbox.bounds == panel.bbox.bounds]
+    assert np.allclose(stairs_of(panel)[0], 100 * wanted["kept"])
+    assert np.allclose(stairs_of(changes), 100 * wanted[["oblivious", "adaptive"]].T)
+    lost = wanted["kept"] < 0.5
+    (line,) = changes.get_lines()
+    assert line.get_xdata()[0] == pytest.approx(wanted.loc[lost, "lower"].min() / (1000 if medium == "audio" else 1))
+    assert [text.get_text() for text in changes.texts[1:]] == [
+        f"{100 * wanted.loc[lost, who].sum():.0f} % of the change" for who in ("oblivious", "adaptive")
+    ]
+
+
+def explained(summary: Path, **changes: Any) -> str:
+    """What the page says of one codec whose rows of `spectra` are changed."""
+    edit(summary, "spectra", lambda row: row | {k: one(row) if callable(one) else one for k, one in changes.items()})
+    (one,) = [one for one in Summary(summary).explained if one.codec == "opus"]
+    return attack_page.explanation(Summary(summary), one)
+
+
+def test_that_a_change_has_moved_is_said_only_where_it_is_shown(tmp_path: Path) -> None:
+    summary = Synthetic("classification", "audio").write(tmp_path / "words")
+    said = explained(summary, kept=lambda row: 0.5 if row["upper"] <= 5000 else 0.49)
+    assert said == (
+        "Opus 8 kb/s keeps less than half of what clean items have above 5 kHz. Of the change by an attacker who "
+        "ignores the codec 38 % lies there (445 items), of that by one who goes through it 4 % (441 items; on the same "
+        "items −40.0 points [−45.0, −35.0]): it has moved to what the codec keeps."
+    )
+    attack_page.write([summary], tmp_path / "attacks.html")
+    assert said in (tmp_path / "attacks.html").read_text()
+    assert explained(summary, moved_high=0.01).endswith("[−45.0, +1.0]): no move is shown.")
+    assert explained(summary, moved=0.2, moved_low=0.1, moved_high=0.3).endswith("+30.0]): it has moved there.")
+    nobody = explained(summary, adaptive=None, moved=None, moved_low=None, moved_high=None, own=0)
+    assert nobody.endswith("38 % lies there (445 items).")
+    (panel,) = [ax for ax in figures.attack_spectra(Summary(summary)).axes[2:] if len(ax.texts) == 2][-1:]
+    assert panel.texts[1].get_text() == "38 % of the change"
+    changes = {"defended": 0, "oblivious": None}
+    assert explained(summary, **changes).endswith(
+        "It leaves no item right if it is ignored, so that there is nothing to explain."
+    )
+    assert figures.attack_spectra(Summary(summary))
+    gap = explained(summary, defended=1, oblivious=0.1, kept=lambda row: 0.3 if row["band"] in (2, 3) else 0.9)
+    assert "have in 2 of 16 bands of frequency. " in gap
+    everywhere = "Opus 8 kb/s keeps at least half of what clean items have at every frequency."
+    assert explained(summary, kept=0.5) == everywhere
+
+
+def test_several_seeds_are_averaged_and_their_intervals_joined(tmp_path: Path) -> None:
+    summary = Synthetic("classification", "audio").write(tmp_path / "words")
+    rows = read_table(summary / "spectra.parquet").to_pylist()
+    changes = {"seed": 1, "moved": -0.2, "moved_low": -0.3, "moved_high": 0.0}
+    other = [row | changes | {"kept": row["kept"] / 2} for row in rows]
+    once = Summary(summary).explained[0].bands
+    tables.write(summary, "spectra", rows + other, {})
+    both = Summary(summary).explained[0].bands
+    assert np.allclose(both["kept"], 0.75 * once["kept"]) and np.allclose(both["oblivious"], once["oblivious"])
+    assert both[["moved", "moved_low", "moved_high"]].iloc[0].tolist() == pytest.approx([-0.3, -0.45, 0])
 
 
 def test_regimes_are_compared_cell_by_cell(tmp_path: Path) -> None:
@@ -990,8 +1092,10 @@ def test_attacks_with_a_target_alone_are_reported_as_far_as_they_go(tmp_path: Pa
     summary = synthetic.write(tmp_path)
     rows = [row for row in read_table(summary / "attacks.parquet").to_pylist() if row["goal"] == "targeted"]
     tables.write(summary, "attacks", rows, {})
+    tables.write(summary, "spectra", [], {})
     names = [path.stem for path in figures.draw(summary, tmp_path / "figures")]
-    assert {"attacks", "attack_curves", "attack_regimes"} <= set(names)
+    assert {"attacks", "attack_curves", "attack_spectra", "attack_regimes"} <= set(names)
+    assert "no untargeted attack" in figures.attack_spectra(Summary(summary)).get_suptitle()
     attack_page.write([summary], tmp_path / "attacks.html")
     assert "without a codec: not tested" in advise(summary)
 

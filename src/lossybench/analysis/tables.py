@@ -185,6 +185,23 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("reason", _TEXT),  # the gates that failed; "" when reliable
         ("unchecked", _TEXT),  # the gates that had too few items to see whether this attack is poor; "" for none
     ),
+    "spectra": columns(  # the main attack, untargeted; means over items
+        *_MODEL,
+        ("seed", _WHOLE, ""),
+        *_CONDITION[:2],
+        ("band", _WHOLE, ""),  # of frequencies: 0 is the lowest
+        ("lower", _REAL, "as `unit` says"),  # up to upper: the frequencies of the band
+        ("upper", _REAL, "as `unit` says"),
+        ("unit", _TEXT),  # Hz or cycles/pixel
+        *_shares("kept"),  # of the clean item in this band: what comes out of the codec as it went in; null for nothing
+        *_shares("oblivious"),  # of the change, if the attacker ignores the codec: what lies in this band
+        *_shares("adaptive"),  # the same if the best-informed attacker goes through it; either is null without items
+        *_interval("moved"),  # adaptive - oblivious over all bands of which less than half is kept, paired by item, for
+        # this model; of the condition, and null for fewer than two items
+        ("n", _WHOLE, "items"),  # of kept
+        ("defended", _WHOLE, "items"),  # of oblivious: right behind the codec if it is ignored; in detection all
+        ("own", _WHOLE, "items"),  # of adaptive: of these, without those that its tier took over from a weaker one
+    ),
     "gates": columns(
         *_MODEL,
         ("seed", _WHOLE, ""),

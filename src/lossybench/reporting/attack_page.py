@@ -6,6 +6,7 @@ It is made from the summary tables alone, for readers who never attacked a model
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from lossybench.reporting.summary import (
     OBLIVIOUS,
     REGIME_TITLES,
     WORST,
+    Explained,
     Summary,
     attack_size,
     budget_order,
@@ -28,6 +30,7 @@ from lossybench.reporting.summary import (
     counted,
     interval,
     most_helped,
+    number,
     on_originals,
     over_seeds,
     percent,
@@ -93,7 +96,7 @@ def write(summaries: list[Path], out: Path) -> None:
     parts = [_introduction()] if attacked else ["<h1>Under attack</h1>", _text("This study attacks no model.")]
     for tables in attacked:
         parts.append(f"<h2>{html.escape(tables.task)}</h2>")
-        for section in (_attacked, _bought, _holes, _budgets, _regimes, _each, _reliability):
+        for section in (_attacked, _bought, _why, _holes, _budgets, _regimes, _each, _reliability):
             parts += section(tables)
     with publish(out) as aside:
         aside.write_text(_PAGE.format(body="\n".join(parts)))
@@ -285,6 +288,49 @@ def _bought(tables: Summary) -> Iterator[str]:
             "mAP has no interval here. Gains are in shares of true objects found as their class; their intervals "
             "take the objects of a picture for a group."
         )
+
+
+def _why(tables: Summary) -> Iterator[str]:
+    """What each codec keeps by frequency, and where the changes lie that ignore it and those that go through it."""
+    if not tables.explained:
+        return
+    first = tables.worst.iloc[0]
+    yield "<h3>Why: what a codec keeps, and where the attackers' changes lie</h3>"
+    yield _text(
+        f"Of the main attack on {first['arch']}, {tables.training(first['arch'], first['regime'])}, any wrong class "
+        "wanted. High frequencies are fine detail; low ones change slowly across a picture or in time. Shares are of a "
+        f"change's energy, means over {'all items' if tables.kind == 'detection' else _DEFENDED}. The figure "
+        "attack_spectra shows all frequencies."
+    )
+    yield _list(explanation(tables, one) for one in tables.explained)
+
+
+def explanation(tables: Summary, one: Explained) -> str:
+    """In words how much of either attacker's change lies where the codec keeps less than half of the items."""
+    codec = _condition(tables, one.codec, one.level)
+    if not one.lost.any():
+        return f"{codec} keeps at least half of what clean items have at every frequency."
+    place = f"in {one.lost.sum()} of {len(one.bands)} bands of frequency"
+    if one.above is not None:
+        place = f"above {number(one.above)} {one.unit}"
+    oblivious, adaptive = (f"{100 * share:.0f} %" for share in one.in_lost)
+    of_all = one.bands.iloc[0]
+    said = f"{codec} keeps less than half of what clean items have {place}. "
+    if not of_all["defended"]:
+        return f"{said}It leaves no item right if it is ignored, so that there is nothing to explain."
+    n, own = (counted(of_all[count], "item") for count in ("defended", "own"))
+    said += f"Of the change by an attacker who ignores the codec {oblivious} lies there ({n})"
+    moved, low, high = of_all[["moved", "moved_low", "moved_high"]].astype(float)
+    if math.isnan(moved):
+        return f"{said}."
+    said += f", of that by one who goes through it {adaptive} ({own}; on the same items {points(moved)} points "
+    said += f"{interval(low, high)})"
+    if low <= 0 <= high:
+        return f"{said}: no move is shown."
+    return f"{said}: it has moved {'to what the codec keeps' if high < 0 else 'there'}."
+
+
+_DEFENDED = "the items that the codec leaves right if it is ignored"
 
 
 def _holes(tables: Summary) -> Iterator[str]:

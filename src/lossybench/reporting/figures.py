@@ -35,6 +35,7 @@ from lossybench.reporting.summary import (
     REGIME_TITLES,
     TOO_CLOSE,
     VERDICT_SYMBOLS,
+    Explained,
     Summary,
     amount,
     attack_size,
@@ -400,8 +401,63 @@ def attack_regimes(tables: Summary) -> Figure:
     return _finished(figure, tables, f"what training and compression do to robustness\n{about}{note}")
 
 
-_ALL = (limits, rate_accuracy, fidelity_accuracy, metrics, regimes, transfer, attacks, attack_curves, attack_regimes)
+def attack_spectra(tables: Summary) -> Figure:
+    """What each codec keeps by frequency, and where the changes of either attacker lie: see `Summary.explained`."""
+    shown = tables.explained
+    across = min(3, max(1, len(shown)))
+    figure, axes = _panels(max(1, len(shown)), across, 3.3, 2.9, sharey=True)
+    shares = [one.bands[["oblivious", "adaptive"]].max().max() for one in shown]
+    most = max((share for share in shares if not math.isnan(share)), default=1.0)
+    for index, (ax, one) in enumerate(zip(axes, shown, strict=False)):
+        edges = one.scaled([0.0, *one.bands["upper"]])
+        ax.stairs(100 * one.bands["kept"].fillna(0), edges, fill=True, color=KEPT)
+        ax.set(xlim=(0, edges[-1]), xlabel=f"frequency ({one.unit})")
+        ax.set(ylim=(0, 100 * HEADROOM), yticks=range(0, 101, 20))
+        ax.set_title(f"{tables.title(one.codec)}, {tables.label(one.codec, one.level)}")
+        changes = ax.twinx()
+        ticks = [tick for tick in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(0, 100 * most) if tick <= 100 * most]
+        changes.set(ylim=(0, 100 * most * HEADROOM), yticks=ticks)
+        changes.grid(False)
+        for (_, _, colour, _), who in zip(ATTACKERS, ("oblivious", "adaptive"), strict=True):
+            changes.stairs(100 * one.bands[who], edges, color=colour, lw=1.6, baseline=None)
+        _lost(changes, one)
+        at_right = index % across == across - 1
+        changes.tick_params(right=at_right, labelright=at_right)
+        if at_right:
+            changes.set_ylabel("share of the change (%)")
+        if index % across == 0:
+            ax.set_ylabel("kept of clean items (%)")
+    about = "where attackers' changes lie, and what the codec keeps there\n"
+    if shown:
+        first, size = tables.worst.iloc[0], attack_size(*tables.main_budget, tables.medium)
+        about += f"{first['arch']}, {tables.training(first['arch'], first['regime'])}; {size}\n"
+        about += "of each codec the level that gains most if it is ignored"
+    else:
+        axes[0].set_axis_off()
+        about += "nothing to show, because no untargeted attack was made"
+    handles: list[Artist] = [Rectangle((0, 0), 1, 1, fc=KEPT, label="kept of clean items")]
+    words = ("change, codec ignored", "change, through the codec")
+    handles += [_key(text, colour) for text, (_, _, colour, _) in zip(words, ATTACKERS, strict=True)]
+    return _finished(figure, tables, about, handles)
+
+
+def _lost(ax: Axes, one: Explained) -> None:
+    """Say above the curves of a panel how much of either change lies where the codec keeps less than half."""
+    if one.above is not None:
+        ax.axvline(one.above, 0, 1 / HEADROOM, color=style.INK, ls=":", lw=1)
+    lines = [("where less than half is kept:" if one.lost.any() else "at least half is kept everywhere", style.INK)]
+    for share, (_, _, colour, _) in zip(one.in_lost if one.lost.any() else (), ATTACKERS, strict=False):
+        lines += [(f"{100 * share:.0f} % of the change", colour)] * (not math.isnan(share))
+    for line, (text, colour) in enumerate(lines):
+        at = (0.98, 0.99 - 0.085 * line)
+        ax.text(*at, text, transform=ax.transAxes, ha="right", va="top", fontsize=8.5, color=colour)
+
+
+_CLASSIC = (limits, rate_accuracy, fidelity_accuracy, metrics, regimes, transfer)
+_ALL = (*_CLASSIC, attacks, attack_curves, attack_spectra, attack_regimes)
 FIGURES: dict[str, Callable[[Summary], Figure]] = {figure.__name__: figure for figure in _ALL}
+KEPT = "#DDDDDD"  # the area of what a codec keeps
+HEADROOM = 1.35  # of panels with three lines of text above their curves
 # Of each attacker: the tier of `worst`, the text of the legend, the colour and the marker.
 ATTACKERS = (
     (OBLIVIOUS, "attacker ignores the codec (oblivious)", "#0072B2", "s"),

@@ -6,9 +6,11 @@ import dataclasses
 import functools
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from lossybench.artifacts import read_meta, read_table
@@ -43,6 +45,45 @@ def _table(name: str) -> functools.cached_property[pd.DataFrame]:
     return functools.cached_property(lambda summary: read_table(summary.folder / f"{name}.parquet").to_pandas())
 
 
+class Explained(NamedTuple):
+    """What a codec at one level keeps by frequency, and where the changes of either attacker lie.
+
+    bands: of the table `spectra`, one row a band from the lowest frequency on.
+    """
+
+    codec: str
+    level: float
+    bands: pd.DataFrame
+
+    @property
+    def lost(self) -> pd.Series:
+        """Which bands come out of the codec with less than half of what the items have in them."""
+        return self.bands["kept"] < 0.5
+
+    @property
+    def unit(self) -> str:
+        """Of the frequencies in reports."""
+        return "kHz" if self.bands["unit"].iloc[0] == "Hz" else "cycles/pixel"
+
+    def scaled(self, frequencies: Sequence[float] | pd.Series) -> np.ndarray:
+        """Frequencies of the table in the reports' `unit`."""
+        return np.array(frequencies) / (1000 if self.unit == "kHz" else 1)
+
+    @property
+    def above(self) -> float | None:
+        """The frequency in the reports' `unit` above which all bands are `lost` and below which none is, if any."""
+        lost = self.lost.to_numpy()
+        first = int(lost.argmax())
+        return float(self.scaled(self.bands["lower"])[first]) if lost.any() and lost[first:].all() else None
+
+    @property
+    def in_lost(self) -> tuple[float, float]:
+        """The shares of the change that lie in the `lost` bands: of the attacker who ignores the codec, and of the one
+        who goes through it; NaN where no item says it."""
+        oblivious, adaptive = (self.bands.loc[self.lost, who].sum(min_count=1) for who in ("oblivious", "adaptive"))
+        return float(oblivious), float(adaptive)
+
+
 @dataclasses.dataclass(frozen=True)
 class Summary:
     """The tables and facts of one task.
@@ -59,6 +100,7 @@ class Summary:
     recovery = _table("recovery")  # what training on a mixture wins back
     bd = _table("bd")  # Bjontegaard differences between codecs
     attacks = _table("attacks")  # per codec, level and attack; no rows when nothing was attacked
+    spectra = _table("spectra")  # by frequency: what codecs keep, and where the main attack's changes lie
     gates = _table("gates")  # the checks that the attacks passed or failed
 
     @property
@@ -93,6 +135,22 @@ class Summary:
         """Norm and bound of the first model's main attack. Another model's main attack stands in its `main` rows."""
         first = self.worst[self.worst["main"]].iloc[0]
         return str(first["norm"]), float(first["epsilon"])
+
+    @functools.cached_property
+    def explained(self) -> list[Explained]:
+        """What explains the gains of the first attacked model, of each codec at the level of `most_helped`."""
+        keys, found = ["arch", "regime", "codec", "level"], []
+        how = dict.fromkeys(("kept", "oblivious", "adaptive", "moved"), "mean")
+        how |= dict.fromkeys(("n", "defended", "own"), "sum")
+        how |= {"moved_low": "min", "moved_high": "max"}  # the hull, as of `over_seeds`
+        first = self.worst[["arch", "regime"]].iloc[0]
+        chosen = most_helped(where(self.worst, main=True, **first))
+        for _, at in chosen[keys].iterrows():
+            rows = where(self.spectra, **at)
+            if len(rows):
+                bands = rows.groupby(["band", "lower", "upper", "unit"]).agg(how).reset_index()  # over seeds
+                found.append(Explained(str(at["codec"]), float(at["level"]), bands))
+        return found
 
     @functools.cached_property
     def attack_settings(self) -> dict[str, Any]:

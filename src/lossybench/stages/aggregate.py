@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from lossybench.analysis import box_metrics, comparisons, equal_rate, label_metrics, robustness, tables
+from lossybench.analysis import bands, box_metrics, comparisons, equal_rate, label_metrics, robustness, tables
 from lossybench.analysis import outcomes as inputs
 from lossybench.analysis.comparisons import BEST, OWN, Primary, Reference
 from lossybench.analysis.intervals import Estimate
@@ -92,6 +92,7 @@ def aggregate(
     rows["recovery"] += comparisons.recovery_rows(results, conditions, sampling)
     strengths = {condition: row["strength"] for condition, row in conditions.items()}
     rows["attacks"], rows["gates"], attacked = robustness.attack_rows(attacks, strengths, task, settings)
+    rows["spectra"] += bands.rows(attacks)
 
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
     about = read_meta(data[0])

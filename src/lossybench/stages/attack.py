@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from lossybench import codecs
 from lossybench.artifacts import Parts, read_meta, write_table
-from lossybench.attacks import search, surrogates
+from lossybench.attacks import search, spectra, surrogates
 from lossybench.attacks.attack_settings import AttackSettings
 from lossybench.attacks.items import Items
 from lossybench.attacks.preprocessor import CodecPreprocessor
@@ -77,6 +77,7 @@ def attack(
         "environment": runtime.environment(victim.device),
     }
     items = search.attacked_items(data, victim)
+    meta["bands"] = spectra.edges(info["medium"], items.sampling_rate)
     runs: Iterable[Run]
     if codec == ORIGINAL:
         if oblivious:
