@@ -17,7 +17,9 @@ from lossybench.errors import LossyBenchError
 
 STRENGTHS = {("original", 0.0): 0, ("jpeg", 10.0): 1}
 SETTINGS = {"defence_margin": 10}
-META = {"arch": "net", "regime": "original", "seed": 0, "codec": "original"}
+QUERIES = 200
+META = {"arch": "net", "regime": "original", "seed": 0, "codec": "original", "settings": {"queries": QUERIES}}
+META |= {"threshold": 0.3}
 IDS = [f"item{i}" for i in range(400)]
 
 
@@ -50,6 +52,7 @@ def rows(after, before=None, clean=None, clean_after=None, *, tier="T0", level=0
             "l2": 1.0,
             "snr": 20.0,
             "zero_gradient": None,
+            "calls": 10,
             "own": True,
             "adversarial": None,
         }
@@ -234,7 +237,7 @@ def test_adaptive_weaker_than_oblivious_is_unreliable(tmp_path):
 
 
 def test_adaptive_equal_in_number_but_not_per_item_shows_its_violations(tmp_path):
-    jpeg = behind(beats(50)) + behind([0, *beats(50, 99)], tier="T3-EoT")
+    jpeg = behind(beats(50)) + behind([0, *beats(50, 99)], tier="T3-EoT") + behind(beats(60), tier="T2")
     _, gates = tables_of(tmp_path, rows(beats(100)), jpeg)
     gate = gates["jpeg", "adaptive beats oblivious"]
     assert (gate["status"], gate["figure"]) == ("pass", 1)
@@ -259,7 +262,7 @@ def test_white_box_must_reach_chance_and_doubt_carries_over_to_its_items_behind_
     attacks, gates = tables_of(tmp_path, bare, behind([1] * 100))
     assert gates["original", "white-box reaches chance"]["figure"] == pytest.approx(0.8)
     assert gates["original", "white-box reaches chance"]["status"] == "fail"
-    assert gates["jpeg", "white-box reaches chance"]["status"] == "not applicable"
+    assert gates["jpeg", "white-box reaches chance"]["status"] == "not run"
     assert all(row["unreliable"] for row in attacks)
     assert pick(attacks, codec="jpeg", attack="pgd")["reason"].startswith("on the bare model failed: white-box")
     good, gates = tables_of(tmp_path, rows(beats(75)))
@@ -294,7 +297,7 @@ def test_robust_accuracy_must_not_rise_with_the_budget(tmp_path):
     gate = gates["original", "no rise with budget"]
     assert (gate["status"], gate["figure"]) == ("fail", pytest.approx(0.05))
     assert {row["epsilon"] for row in attacks if "no rise" in row["reason"]} == {0.1}
-    assert tables_of(tmp_path, strong)[1]["original", "no rise with budget"]["status"] == "not applicable"
+    assert tables_of(tmp_path, strong)[1]["original", "no rise with budget"]["status"] == "not run"
     one_item = tables_of(tmp_path, rows(beats(86), epsilon=0.05, linf=0.05) + strong)[1]
     assert one_item["original", "no rise with budget"]["status"] == "pass"
 
@@ -341,7 +344,7 @@ def test_iterative_must_not_beat_less_than_a_single_step(tmp_path):
     # Behind a codec only attacks through it are compared: the oblivious ones never saw it.
     jpeg = behind(beats(10)) + behind(beats(50), attack="fgsm") + behind(beats(90), tier="T2")
     _, gates = tables_of(tmp_path, content, jpeg)
-    assert gates["jpeg", "iterative beats single-step"]["status"] == "not applicable"
+    assert gates["jpeg", "iterative beats single-step"]["status"] == "not run"
     _, gates = tables_of(tmp_path, content, [*jpeg, *behind(beats(91), attack="fgsm", tier="T2")])
     assert gates["jpeg", "iterative beats single-step"]["status"] == "fail"
 
@@ -368,7 +371,7 @@ def test_few_items_may_fall_to_the_attack_on_the_scores_alone(tmp_path, alone, s
     assert doubted == ({0.1} if status == "fail" else set())
     worst = pick(attacks, codec="jpeg", attack="worst", tier="all", epsilon=0.1)
     assert worst["robust_after"] == pytest.approx(0.2 - alone / 100)
-    assert worst["unreliable"] == (status == "fail")
+    assert not worst["unreliable"]  # it holds the items that the search took, early in its queries
 
 
 def test_one_item_fails_nothing_however_few_there_are(tmp_path):
@@ -387,7 +390,7 @@ def test_noise_must_beat_less_than_the_attack(tmp_path):
     assert gates["jpeg", "random noise is weaker"]["status"] == "fail"
     assert marked(attacks, "noise") == {("T2", "pgd")}
     _, gates = tables_of(tmp_path, rows(beats(90)))
-    assert gates["original", "random noise is weaker"]["status"] == "not applicable"
+    assert gates["original", "random noise is weaker"]["status"] == "not run"
 
 
 @pytest.mark.parametrize(("more", "status"), [(1, "pass"), (2, "fail")])
@@ -404,7 +407,7 @@ def test_twice_the_iterations_must_find_hardly_more(tmp_path, more, status):
     jpeg = behind(beats(50)) + behind(beats(80), tier="T2", own=stand_ins)
     jpeg += behind(beats(80 + more), attack="pgd_doubled", tier="T2", own=stand_ins)
     assert tables_of(tmp_path, bare, jpeg)[1]["jpeg", "converged"]["status"] == status
-    assert tables_of(tmp_path, rows(beats(90)))[1]["original", "converged"]["status"] == "not applicable"
+    assert tables_of(tmp_path, rows(beats(90)))[1]["original", "converged"]["status"] == "not run"
 
 
 def test_an_item_without_any_gradient_marks_all_that_follow_it(tmp_path):
@@ -421,7 +424,7 @@ def test_an_item_without_any_gradient_marks_all_that_follow_it(tmp_path):
         _, gates = tables_of(tmp_path, rows(beats(n, n), zero_gradient=0.5))
         assert gates["original", "gradients are not zero"]["status"] == status
     _, gates = tables_of(tmp_path, rows([1]))
-    assert gates["original", "gradients are not zero"]["status"] == "not applicable"
+    assert gates["original", "gradients are not zero"]["status"] == "not run"
 
 
 def test_refuses_differing_items_and_unknown_levels(tmp_path):
@@ -453,7 +456,7 @@ def pictures(found, attack="pgd", tier="T0", level=0.0, **more):
     return [
         empty
         | {"id": f"item{i}", "attack": attack, "norm": "linf", "epsilon": 0.1, "goal": "untargeted", "tier": tier}
-        | {"level": level, "target_rule": "", "linf": 0.1, "own": True, "targets": []}
+        | {"level": level, "target_rule": "", "linf": 0.1, "calls": 10, "own": True, "targets": []}
         | {name: objects([0] * len(classes)) for name in ("truth", "clean", "clean_after")}
         | {name: objects(classes) for name in ("before", "after")}
         | more
@@ -534,7 +537,7 @@ def test_twelve_items_of_which_a_third_is_right_never_reach_chance(tmp_path):
     assert gates["original", "white-box reaches chance"]["status"] == "too few items"
     attacks, gates = tables_of(tmp_path, rows(beats(80)))  # Wilson: 20 % [13, 29], and chance is 25 %
     assert gates["original", "white-box reaches chance"]["status"] == "pass"
-    assert {row["unchecked"] for row in attacks} == {""}
+    assert not any("chance" in row["unchecked"] for row in attacks)
 
 
 def test_what_is_not_checked_is_named_beside_the_attack_and_its_worst_case(tmp_path):
@@ -552,7 +555,7 @@ def test_what_is_not_checked_is_named_beside_the_attack_and_its_worst_case(tmp_p
     # What the bare model's checks could not see holds for its items behind the codec, too.
     bare = rows(beats(8, 12))
     oblivious = pick(tables_of(tmp_path, bare, behind(beats(8, 12)))[0], codec="jpeg", attack="worst", tier="T0")
-    assert oblivious["unchecked"] == "on the bare model white-box reaches chance"
+    assert "on the bare model white-box reaches chance" in oblivious["unchecked"]
 
 
 def test_items_that_share_a_voice_count_for_less(tmp_path):

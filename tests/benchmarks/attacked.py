@@ -21,6 +21,7 @@ from lossybench.reporting.attack_page import defence
 MARGIN, CHANCE = 0.1, 0.1  # CHANCE: of the checks
 SIZES = (12, 24, 40, 100, 400)
 KEPT = (0.05, 0.3)  # of the bare model, right under attack
+QUERIES = 200
 MAIN = Key("pgd", "linf", 0.1, "untargeted", "T2", 10.0)
 Rows = tuple[pd.Series, pd.Series]  # of `worst`: the oblivious attacker, and everything that was tried
 
@@ -82,7 +83,7 @@ CASES = {"healthy": 0.0, "poorer by 10 points": 0.1, "poorer by 20 points": 0.2}
 def attack(beats: np.ndarray, blind: np.ndarray | None = None) -> pd.DataFrame:
     """The rows of an attack that `beats` these items, bool (n,). blind: those without a gradient."""
     wrong = beats.astype(int)
-    rows = {"label": 0, "target": -1, "before": wrong, "after": wrong, "clean": 0, "clean_after": 0, "own": True}
+    rows = {"label": 0, "target": -1, "before": wrong, "after": wrong, "clean": 0, "clean_after": 0, "own": True, "calls": 10}
     return pd.DataFrame(rows | {"linf": 0.1, "zero_gradient": 0.5 if blind is None else blind.astype(float)})
 
 
@@ -100,7 +101,7 @@ def checked(name: str, case: str, n: int, rng: np.random.Generator) -> str:
         both = ~only_strong & ~only_weak & (u > 0.6)
         second = only_weak if other.tier == "T4" else both | only_weak  # T4 gets only what all others left right
         found = {MAIN: attack(both | only_strong), other: attack(second)}
-    of = Attacked(found, alone(n), MAIN, MARGIN)
+    of = Attacked(found, alone(n), MAIN, MARGIN, QUERIES)
     return next(gate.status for gate in gates(of, "jpeg", MAIN.level, CHANCE) if gate.name == name)
 
 
