@@ -83,8 +83,10 @@ CASES = {"healthy": 0.0, "poorer by 10 points": 0.1, "poorer by 20 points": 0.2}
 def attack(beats: np.ndarray, blind: np.ndarray | None = None) -> pd.DataFrame:
     """The rows of an attack that `beats` these items, bool (n,). blind: those without a gradient."""
     wrong = beats.astype(int)
-    rows = {"label": 0, "target": -1, "before": wrong, "after": wrong, "clean": 0, "clean_after": 0, "own": True, "calls": 10}
-    return pd.DataFrame(rows | {"linf": 0.1, "zero_gradient": 0.5 if blind is None else blind.astype(float)})
+    rows = {"label": 0, "target": -1, "before": wrong, "after": wrong, "clean": 0, "clean_after": 0, "own": True}
+    return pd.DataFrame(
+        rows | {"calls": 10, "linf": 0.1, "zero_gradient": 0.5 if blind is None else blind.astype(float)}
+    )
 
 
 def checked(name: str, case: str, n: int, rng: np.random.Generator) -> str:

@@ -383,8 +383,12 @@ def _knowing(here: Groups, codec: str) -> list[Key]:
 
 
 def _white_box(here: Groups, codec: str) -> list[Key]:
-    """The iterative attacks that know the codec and its level."""
-    return [key for key in _knowing(here, codec) if key.attack != SINGLE_STEP]
+    """The iterative attacks that know the codec and its level. Doubled ones get what these left, and are not here."""
+    return [key for key in _knowing(here, codec) if key.attack != SINGLE_STEP and not _is_doubled(key)]
+
+
+def _is_doubled(key: Key) -> bool:
+    return key.attack.endswith(DOUBLED)
 
 
 def _worst_of(key: Key) -> Key:
@@ -455,7 +459,7 @@ def _adaptive(of: Attacked, here: Groups, codec: str) -> Gate:
     name = "adaptive beats oblivious"
     if codec == ORIGINAL:
         return Gate(name, None, "no codec, so nothing to adapt to")
-    pairs = [(key, key._replace(tier=OBLIVIOUS)) for key in here if key.tier in ADAPTIVE]
+    pairs = [(key, key._replace(tier=OBLIVIOUS)) for key in here if key.tier in ADAPTIVE and not _is_doubled(key)]
     return _compare(name, pairs, of, here, "no adaptive attack was run")
 
 
@@ -471,9 +475,13 @@ def _another(of: Attacked, here: Groups, codec: str) -> Gate:
     That items of the other one count in the worst case does not help: what neither found might fall as easily.
     """
     white = _white_box(here, codec)
-    others = [key for key in white if key.attack != of.main.attack and not key.attack.endswith(DOUBLED)]
     main = [key for key in white if key.attack == of.main.attack]
-    pairs = [(key, other) for key in main for other in others if (key.tier, key.aim) == (other.tier, other.aim)]
+    pairs = [
+        (key, other)
+        for key in main
+        for other in white
+        if other.attack != key.attack and (other.tier, other.aim) == (key.tier, key.aim)
+    ]
     absent = "no other iterative attack of one budget was run"
     return _compare("no other attack is better", pairs, of, here, absent, ANOTHER_ALLOWED, where_left=True)
 
@@ -657,7 +665,7 @@ def _converged(of: Attacked, here: Groups, codec: str) -> Gate:
     name = "converged"
     won = {key: beaten(here[key], key.goal) for key in _white_box(here, codec)}
     doubled = {key: key._replace(attack=key.attack + DOUBLED) for key in won}
-    union = {key: won[key] | won[twice] for key, twice in doubled.items() if twice in won}
+    union = {key: won[key] | beaten(here[twice], key.goal) for key, twice in doubled.items() if twice in here}
     if not union:
         return Gate(name, None, "no attack was run with doubled iterations too", judged=())
     n = len(_first(here))
