@@ -480,7 +480,7 @@ def test_what_is_unchecked_is_marked_in_every_figure_and_table(tmp_path: Path) -
     assert curves.count("?") == 2 * 2 * 3  # models, attackers and budgets, of Opus alone
     main = asked[asked["main"] & (asked["goal"] == "untargeted")]
     assert sum(re.fullmatch(r"\d+\?", text) is not None for text in cells) == len(main)
-    assert any("? some check was not run, or had too few items" in text for text in cells)
+    assert any("? a check was not run or had too few items" in text for text in cells)
     bought = cells_of(page(), "What compression buys, and at what cost")
     assert all((" ?" in row[6]) == (" ?" in row[8]) == row[2].startswith("Opus") for row in bought)
 
@@ -985,7 +985,7 @@ def test_what_few_groups_and_few_items_show_of_a_defence_is_named_as_that(tmp_pa
     assert "the 95 % intervals speak of other items of these 6 voices, for this very model" in text
     edit(summary, "attacks", lambda row: row | {"unchecked": "converged"})
     text = advise(summary)
-    assert "UNCHECKED, some check was not run, or had too few items: no defence" in text
+    assert "UNCHECKED, a check was not run or had too few items: no defence" in text
     assert "+30.0 [+28.0, +32.0] ? oblivious, +1.0 [−1.0, +3.0] ? worst (robust accuracy 31.0 % ?)" in text
     assert re.search(r"without a codec: \d+\.\d % \?, of", text) and "*?* beside a robust accuracy" in text
     attack_page.write([summary], tmp_path / "attacks.html")

@@ -497,7 +497,7 @@ def _short_size(norm: str, epsilon: float, medium: str) -> str:
 
 
 def _intervals(tables: Summary) -> str:
-    return "" if tables.kind == "detection" else "; 95 % intervals of items, for these very models"
+    return "" if tables.kind == "detection" else "\n95 % intervals of items, for these very models"
 
 
 def _chance_line(ax: Axes, tables: Summary) -> None:
@@ -515,7 +515,7 @@ def _attack_keys(tables: Summary, signs: set[str], with_clean: bool = True) -> l
     if HOLLOW in signs:
         handles.append(_key("hollow: a check failed, unreliable", style.FAINT, "o", ls="", mfc="white"))
     if UNCHECKED in signs:
-        handles.append(_key(UNCHECKED_TEXT, style.FAINT, f"${UNCHECKED}$", ls=""))
+        handles.append(_key(f"{UNCHECKED}: {UNCHECKED_TEXT}", style.FAINT, ls=""))
     return handles
 
 

@@ -37,7 +37,7 @@ ITEMS, SEEDS, NO_NUMBER, TOO_CLOSE = "items", "seeds", "no practical number", "t
 WORST = "worst"  # the attack whose rows take, item by item, the worst over all attacks of a budget
 OBLIVIOUS, ALL = "T0", "all"  # the tiers of WORST: attacks that ignore the codec, and everything that was tried
 UNCHECKED = "?"  # stands beside a figure of attacks that no check failed, but some check can't vouch for either
-UNCHECKED_TEXT = "some check was not run, or had too few items"
+UNCHECKED_TEXT = "a check was not run or had too few items"
 
 
 def _table(name: str) -> functools.cached_property[pd.DataFrame]:
