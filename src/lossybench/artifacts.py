@@ -112,7 +112,7 @@ _ATTACK = [
     ("l2", pa.float32(), "full scale"),
     ("snr", pa.float32(), "dB"),
     ("zero_gradient", pa.float32(), "share"),  # of zeros in the loss's gradient at the clean item; null: not looked at
-    ("calls", pa.int32()),  # how often the attack asked the model about the item in this tier, behind the codec if any
+    ("calls", pa.int32(), ""),  # how often the attack asked the model about the item in this tier, through any codec
     ("own", pa.bool_()),  # made by this attack in this tier; false: a weaker tier's item, which did more harm
     ("adversarial", pa.binary()),  # a lossless bitstream; null where not `own`: the weaker tier's row has it
 ]
