@@ -784,6 +784,28 @@ def test_a_detectors_gain_has_an_interval_even_if_no_picture_differs(tmp_path):
     assert row["gain_high"] == 1
 
 
+def test_objects_count_from_the_threshold_of_the_table_on(tmp_path, monkeypatch):
+    found = pictures([[0], [0], [0], [0]])
+    for row, score in zip(found, (0.2, 0.3, 0.5, 0.9), strict=True):
+        row["after"] = [one | {"score": score} for one in row["after"]]
+    for least, right in ((0.25, 0.75), (0.5, 0.5), (0.95, 0.0)):
+        monkeypatch.setitem(META, "threshold", least)
+        row = pick(tables_of(tmp_path, found, schema=DETECTION_ATTACKS, kind="detection")[0], attack="pgd")
+        assert (row["robust_after"], row["threshold"]) == (right, least)
+    assert pick(tables_of(tmp_path, rows([1]))[0], attack="pgd")["threshold"] is None
+    monkeypatch.delitem(META, "threshold")
+    with pytest.raises(LossyBenchError, match=r"original\.parquet: lacks 'threshold'"):
+        tables_of(tmp_path, found, schema=DETECTION_ATTACKS, kind="detection")
+
+
+def test_calls_of_detectors_are_for_each_picture_however_many_objects_it_has(tmp_path):
+    found = pictures([[1] * 9, [0], []])
+    for row, calls in zip(found, (10, 40, 70), strict=True):
+        row["calls"] = calls
+    attacks, _ = tables_of(tmp_path, found, schema=DETECTION_ATTACKS, kind="detection")
+    assert pick(attacks, attack="pgd")["calls"] == pick(attacks, attack="worst")["calls"] == 40
+
+
 # What too few items show.
 
 
