@@ -19,7 +19,8 @@ STRENGTHS = {("original", 0.0): 0, ("jpeg", 10.0): 1}
 SETTINGS = {"defence_margin": 10}
 QUERIES = 200
 META = {"arch": "net", "regime": "original", "seed": 0, "codec": "original", "settings": {"queries": QUERIES}}
-META |= {"threshold": 0.3}
+FROM = {"split": "val", "items": 20, "objects": 60, "map50": 0.7, "found": 0.71}
+META |= {"threshold": 0.3, "threshold_from": FROM}
 IDS = [f"item{i}" for i in range(400)]
 
 
@@ -791,8 +792,9 @@ def test_objects_count_from_the_threshold_of_the_table_on(tmp_path, monkeypatch)
     for least, right in ((0.25, 0.75), (0.5, 0.5), (0.95, 0.0)):
         monkeypatch.setitem(META, "threshold", least)
         row = pick(tables_of(tmp_path, found, schema=DETECTION_ATTACKS, kind="detection")[0], attack="pgd")
-        assert (row["robust_after"], row["threshold"]) == (right, least)
-    assert pick(tables_of(tmp_path, rows([1]))[0], attack="pgd")["threshold"] is None
+        assert row["robust_after"] == right
+    found_of = attack_rows([tmp_path / "original.parquet"], STRENGTHS, split_of("detection"), SETTINGS)[2]
+    assert found_of["thresholds"] == [{"arch": "net", "regime": "original", "seed": 0, "threshold": 0.95} | FROM]
     monkeypatch.delitem(META, "threshold")
     with pytest.raises(LossyBenchError, match=r"original\.parquet: lacks 'threshold'"):
         tables_of(tmp_path, found, schema=DETECTION_ATTACKS, kind="detection")
@@ -877,7 +879,7 @@ def test_items_of_few_groups_are_named(tmp_path):
     for per_voice, groups, few in ((50, {"voice": 2}, ("voice", 2)), (4, {"voice": 25}, None), (1, {}, None)):
         task = split_of(voice=[i // per_voice for i in range(400)])
         found = attack_rows([tmp_path / "original.parquet"], STRENGTHS, task, SETTINGS)[2]
-        assert found == {"items": 100, "groups": groups, "few": few}
+        assert found == {"items": 100, "groups": groups, "few": few, "thresholds": []}
 
 
 def test_refuses_attacked_items_that_are_not_tested(tmp_path):

@@ -178,8 +178,8 @@ class Attacked:
 
     groups: by attack and condition, indexed by unit. main: the study's main attack at its own budget, untargeted.
     margin: in (0, 1), how much poorer an attack may be than a gate passes. queries: predictions for each item that a
-    search on the scores may ask for. pictures, threshold: in detection the table's own rows, indexed by item, and the
-    least score of a detection that counts, in [0, 1]; None in classification.
+    search on the scores may ask for. pictures: in detection the table's own rows, indexed by item; None in
+    classification.
     """
 
     groups: Groups
@@ -188,7 +188,6 @@ class Attacked:
     margin: float
     queries: int
     pictures: Groups | None = None
-    threshold: float | None = None
 
     @classmethod
     def read(cls, path: Path, task: TestSet, settings: dict[str, Any]) -> Attacked:
@@ -201,8 +200,7 @@ class Attacked:
         classifies, meta = task.kind == "classification", read_meta(path)
         names = (ATTACKS if classifies else DETECTION_ATTACKS).names
         table = read_table(path, [name for name in names if name != "adversarial"]).to_pandas()
-        least = None if classifies else float(meta["threshold"])
-        groups = _groups(table if least is None else attacked_objects.objects(table, least), path)
+        groups = _groups(table if classifies else attacked_objects.objects(table, meta["threshold"]), path)
         main = Key(*table.iloc[0][list(Key._fields)])._replace(goal="untargeted")
         first = _first(groups)
         item, ids = pd.factorize(first.index if classifies else _items(first))
@@ -213,7 +211,7 @@ class Attacked:
         shared = {factor: index[item] for factor, index in of_items.items() if len(np.unique(index)) < len(ids)}
         units = Units(item, shared, settings.get("alpha", 0.05))
         margin, queries = settings["defence_margin"] / 100, meta["settings"]["queries"]
-        return cls(groups, units, main, margin, queries, None if classifies else _by_key(table), least)
+        return cls(groups, units, main, margin, queries, None if classifies else _by_key(table))
 
     def at(self, level: float) -> Groups:
         """The attacks at one level."""
@@ -766,8 +764,9 @@ def attack_rows(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
     """Rows of the tables `attacks` and `gates`, and what holds for all of them.
 
-    The latter are the number of attacked `items`, of `groups` that these share by factor, and the factor with too `few`
-    groups as of `Sampling.few`; {} without attacks.
+    The latter are the number of attacked `items`, of `groups` that these share by factor, the factor with too `few`
+    groups as of `Sampling.few`, and the `thresholds` of detectors: of each model what the metadata of its attacks say.
+    {} without attacks.
 
     paths: tables of artifacts.ATTACKS, or of DETECTION_ATTACKS in detection. strengths: of the study's conditions.
     settings: defence_margin (points), and alpha as of `Sampling`, 0.05 when left out. Raises LossyBenchError, naming
@@ -777,8 +776,12 @@ def attack_rows(
     # In detection an object that is not found at all is one more way to be wrong.
     chance = 1 / (len(task.classes) + (task.kind == "detection"))
     tables = []
+    thresholds: dict[tuple[str, str, int], dict[str, Any]] = {}
     for path in paths:
         meta = read_meta(path)
+        if task.kind == "detection":
+            which = {name: meta[name] for name in ("arch", "regime", "seed", "threshold")}
+            thresholds[meta["arch"], meta["regime"], meta["seed"]] = which | meta["threshold_from"]
         tables.append((meta["arch"], meta["regime"], int(meta["seed"]), meta["codec"] != ORIGINAL, meta["codec"], path))
     bare: dict[tuple[str, str, int], dict[Key, pd.DataFrame]] = {}
     bare_doubts: dict[tuple[str, str, int], dict[Key, Doubts]] = {}
@@ -788,6 +791,7 @@ def attack_rows(
         of = Attacked.read(path, task, settings)
         attacked = {"items": int(of.units.item.max()) + 1}
         attacked |= {"groups": of.units.sampling.groups, "few": of.units.sampling.few}
+        attacked["thresholds"] = [thresholds[model] for model in sorted(thresholds)]
         levels = {key.level for key in of.groups}
         for level in levels:
             if Condition(codec, level) not in strengths:
@@ -829,7 +833,7 @@ def attack_rows(
                     | {"main": (key.norm, key.epsilon) == (of.main.norm, of.main.epsilon)}
                     | summarise(group, undefended, key.goal, of.units)
                     | attacked_objects.robust_map(pictures)
-                    | {"calls": float(spent[key].mean()) if spent[key].size else None, "threshold": of.threshold}
+                    | {"calls": float(spent[key].mean()) if spent[key].size else None}
                     | {"unreliable": bool(why), "reason": "; ".join(why), "unchecked": "; ".join(unchecked)}
                 )
             if codec == ORIGINAL:

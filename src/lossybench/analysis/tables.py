@@ -182,7 +182,6 @@ SCHEMAS: dict[str, pa.Schema] = {
         *_interval("triggered"),  # the same where that was the goal, with its paired interval; null elsewhere
         *_shares("map_clean", "map_clean_after"),  # mAP@0.5 of detectors on clean items; null in classification
         *_shares("map_before", "map_after"),  # the same on adversarial items
-        ("threshold", _REAL, ""),  # the score from which on a detection counts; null in classification
         ("calls", _REAL, ""),  # mean codec round trips (bare: predictions) of the items that this attack tried,
         # null for none; of `worst` the sum over all its attacks, mean of all items
         ("unreliable", _FLAG),  # a gate failed on this row, here or at a smaller budget: an upper bound of robustness

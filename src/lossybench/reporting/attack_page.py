@@ -192,19 +192,17 @@ def scope(tables: Summary) -> str:
 
 
 def threshold(tables: Summary) -> str:
-    """From which score on objects count, of each attacked detector; "" in classification."""
-    if tables.kind != "detection":
-        return ""
-    models = tables.attacks[[*MODEL, "seed", "threshold"]].drop_duplicates()
-    named = len(models) > 1
+    """From which score on objects count, of each attacked detector, and how that was chosen; "" in classification."""
+    found = tables.attacked["thresholds"] if tables.kind == "detection" else []
     of = [
-        f"{row['threshold']:.2f}" + f" ({row['arch']}, {row['regime']}, seed {row['seed']})" * named
-        for _, row in models.iterrows()
+        f"{one['threshold']:.2f} on"
+        + f" ({one['arch']}, {one['regime']}, seed {one['seed']})" * (len(found) > 1)
+        + f", where {percent(one['found'])} of the {one['objects']:,} clean"
+        f" {'validation' if one['split'] == 'val' else one['split']} objects are found at an"
+        f" {METRIC_TITLES['map50']} of {percent(one['map50'])}"
+        for one in found
     ]
-    return (
-        f"Objects count from a score of {', '.join(of)} on, at which the detector finds as many of the clean"
-        " validation objects as its mAP50 says."
-    )
+    return f"Objects count from a score of {'; '.join(of)}." if of else ""
 
 
 def _few(tables: Summary) -> str:

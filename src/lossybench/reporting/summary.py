@@ -104,7 +104,7 @@ class Summary:
 
     @property
     def attacked(self) -> dict[str, Any]:
-        """What was attacked: the number of `items`, of `groups` by factor, and the factor with too `few` groups."""
+        """What was attacked: how many `items`, `groups` by factor, the factor of too `few`, detectors' `thresholds`."""
         return read_meta(self.folder / "gates.parquet")["attacked"]
 
     @property
