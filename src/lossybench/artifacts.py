@@ -115,7 +115,7 @@ _ATTACK = [
     ("spectrum", pa.list_(pa.float32()), "share"),  # of the change in each band; null: not `own`, or not looked at
     ("kept", pa.list_(pa.float32()), "share"),  # of the clean item in each band behind the codec; of T0 alone
     ("zero_gradient", pa.float32(), "share"),  # of zeros in the loss's gradient at the clean item; null: not looked at
-    ("calls", pa.int32()),  # how often the attack asked the model about the item in this tier, behind the codec if any
+    ("calls", pa.int32(), ""),  # how often the attack asked the model about the item in this tier, through any codec
     ("own", pa.bool_()),  # made by this attack in this tier; false: a weaker tier's item, which did more harm
     ("adversarial", pa.binary()),  # a lossless bitstream; null where not `own`: the weaker tier's row has it
 ]

@@ -38,6 +38,8 @@ OWN, BEST = "own", "best"
 ITEMS, SEEDS, NO_NUMBER, TOO_CLOSE = "items", "seeds", "no practical number", "too close"
 WORST = "worst"  # the attack whose rows take, item by item, the worst over all attacks of a budget
 OBLIVIOUS, ALL = "T0", "all"  # the tiers of WORST: attacks that ignore the codec, and everything that was tried
+UNCHECKED = "?"  # stands beside a figure of attacks that no check failed, but some check can't vouch for either
+UNCHECKED_TEXT = "a check was not run or had too few items"
 
 
 def _table(name: str) -> functools.cached_property[pd.DataFrame]:
@@ -160,7 +162,7 @@ class Summary:
 
     @property
     def attacked(self) -> dict[str, Any]:
-        """What was attacked: the number of `items`, of `groups` by factor, and the factor with too `few` groups."""
+        """What was attacked: how many `items`, `groups` by factor, the factor of too `few`, detectors' `thresholds`."""
         return read_meta(self.folder / "gates.parquet")["attacked"]
 
     @property
@@ -420,6 +422,11 @@ def most_helped(rows: pd.DataFrame) -> pd.DataFrame:
     rows = where(rows[rows["codec"] != ORIGINAL], goal="untargeted", tier=OBLIVIOUS)
     best = rows.sort_values("gain", ascending=False, kind="stable")
     return best.drop_duplicates(["arch", "regime", "norm", "epsilon", "codec"]).sort_index()
+
+
+def unchecked(row: pd.Series) -> bool:
+    """Whether UNCHECKED stands beside the figures of a row of `attacks`: not where a check failed, which says more."""
+    return bool(row["unchecked"]) and not row["unreliable"]
 
 
 def attack_size(norm: str, epsilon: float, medium: str) -> str:
