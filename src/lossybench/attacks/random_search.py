@@ -13,7 +13,7 @@ import numpy as np
 
 from lossybench.attacks.watch import Watch
 
-LARGEST = 0.3  # share of a picture's area, or of a sound's length, that the first proposals cover
+LARGEST = 0.1  # share of a picture's area, or of a sound's length, that the first proposals cover
 BLOCK = 512  # samples: no wave of a proposal is shorter than this
 
 
@@ -29,7 +29,7 @@ def search(watch: Watch, start: np.ndarray, queries: int, generator: np.random.G
         watch.rows = np.flatnonzero(watch.left)
         if not len(watch.rows):
             break
-        share = LARGEST * (1 - query / queries) ** 2
+        share = LARGEST / 2 ** math.floor(math.log2(1 + 8 * query / queries))
         clean, best = grid.floats(watch.clean[watch.rows]), grid.floats(watch.best[watch.rows])
         proposals = [
             _proposal(*each, watch.budget.norm, grid.channels_last, share, generator)
