@@ -17,14 +17,10 @@ from lossybench.attacks.items import Crafted, Items, Tried
 from lossybench.attacks.methods import METHODS, Effort
 from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.attacks.random_search import search
-from lossybench.attacks.victim import VictimBase, seed_all
+from lossybench.attacks.victim import MOMENTUM, VictimBase, seed_all
 from lossybench.attacks.watch import Loss, Watch, margins
 from lossybench.integers import lengths
 from lossybench.models.inputs import Input, fit, spread
-
-
-# Of restarts: where signs of the gradient go into corners, and where the gradient itself is followed.
-MOMENTUM = {"linf": 0.75, "l2": 0.9, "snr": 0.9}
 
 
 class ClassificationVictim(VictimBase):
@@ -201,7 +197,15 @@ class ClassificationVictim(VictimBase):
 
     def _estimator(self, network: nn.Module, loss: Loss, shape: tuple[int, ...]) -> _Estimator:
         bounds = self.grid.clip_values
-        return _Estimator(network, loss, shape, self.outputs, clip_values=bounds, device_type=self.device_type)
+        return _Estimator(
+            network,
+            loss,
+            shape,
+            self.outputs,
+            clip_values=bounds,
+            preprocessing=None,  # by default ART subtracts 0 and divides by 1
+            device_type=self.device_type,
+        )
 
     def fields(self, items: Items, targeted: bool) -> list[dict[str, Any]]:
         """For each of the items what only artifacts.ATTACKS holds. targeted: whether the goal is."""

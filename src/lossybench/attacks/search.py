@@ -62,12 +62,16 @@ Schedule = dict[Aim, list[str]]  # attack -> the tiers in which it is tried, wea
 
 @dataclasses.dataclass(frozen=True)
 class AttackedModel:
-    """A model to attack, as `models.load` gives it, on its device. how: the settings of attacks."""
+    """A model to attack, as `models.load` gives it, on its device. how: the settings of attacks.
+
+    least: the score from which on what a detector finds counts (see `threshold`).
+    """
 
     network: torch.nn.Module
     info: dict[str, Any]
     device: torch.device
     how: AttackSettings
+    least: float = 0.0
 
     @classmethod
     def load(cls, folder: Path, settings: dict[str, Any]) -> AttackedModel:
@@ -88,7 +92,8 @@ class AttackedModel:
 
     def behind(self, *through: CodecPreprocessor) -> Victim:
         """The model as an attacker sees it who goes through these codecs, or bare."""
-        return VICTIMS[self.info["kind"]](self.network, self.device, self.info, self.grid, self.how.batch_size, through)
+        made = VICTIMS[self.info["kind"]]
+        return made(self.network, self.device, self.info, self.grid, self.how.batch_size, through, self.least)
 
 
 def bare_schedule(how: AttackSettings, sources: bool) -> Schedule:
@@ -267,9 +272,12 @@ class Run:
         how, rest, attacker = self.victim.how, batch.at(left), self.attackers[tier][0]
         nothing = np.zeros(len(left), bool)
         found = self._tried(attacker.craft(rest, aim, how, _entropy(how, number, aim), nothing, start), rest)
+        # An item may be harmed in part, and then the new attempt may be the lesser one.
+        ahead = self._judge.harm(found, rest, aim) >= self._judge.harm(worst, batch, aim)[left]
         merged = {f.name: getattr(worst, f.name).copy() for f in dataclasses.fields(Tried)}
         for name, values in merged.items():
-            values[left] = getattr(found, name)
+            values[left[ahead]] = getattr(found, name)[ahead]
+        merged["calls"][left] = found.calls
         return Tried(**merged)
 
     def _worst(self, candidates: list[Tried], items: Items, aim: Aim) -> Tried:

@@ -14,6 +14,9 @@ from lossybench.attacks.attack_settings import Goal
 from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.integers import Grid
 
+# Of restarts: where signs of the gradient go into corners, and where the gradient itself is followed.
+MOMENTUM: dict[str, float] = {"linf": 0.75, "share": 0.75, "l2": 0.9, "snr": 0.9}
+
 
 @dataclasses.dataclass(eq=False)
 class VictimBase(abc.ABC):
@@ -21,7 +24,7 @@ class VictimBase(abc.ABC):
 
     network: in evaluation mode on `device`. info: the content of model.json. grid: the integers of its medium.
     batch_size: items at once. through: the codec as the attacker sees it: at one level, at several where the attacker
-    expects any of them, or none.
+    expects any of them, or none. least: the score from which on what a detector finds counts.
     """
 
     network: torch.nn.Module
@@ -30,6 +33,7 @@ class VictimBase(abc.ABC):
     grid: Grid
     batch_size: int
     through: Sequence[CodecPreprocessor] = ()
+    least: float = 0.0
 
     def __post_init__(self) -> None:
         self.classes = len(self.info["classes"])
