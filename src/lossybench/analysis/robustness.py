@@ -299,9 +299,12 @@ def _harm(group: pd.DataFrame, goal: str) -> np.ndarray:
     """How bad an attack is for each unit (n,): the goal counts first, then an error behind the codec, then one without.
 
     The error without the codec makes `opened` careful: an item counts there only if no attempt has it wrong on both
-    sides. The factors keep this order when the objects of a picture are added up.
+    sides. The factors keep this order when the objects of a picture are added up. Behind a defence that draws, the
+    expected harm counts in place of what is seen behind the one draw: the attacker chooses before the draw.
     """
     wrong = {when: (group[when] != group["label"]).to_numpy() for when in ("before", "after")}
+    if "harm" in group and group["harm"].notna().all():
+        return group["harm"].to_numpy(float) + 1e-8 * wrong["before"]
     return beaten(group, goal) + 1e-4 * wrong["after"] + 1e-8 * wrong["before"]
 
 

@@ -245,6 +245,13 @@ def _attacked(tables: Summary) -> Iterator[str]:
         " a model that is trained anew, with another seed, may differ by more."
     )
     yield _table(["attack", "what it does", "budgets", "wants", "tiers"], attacks)
+    if tables.defences:
+        yield _text(
+            f"Besides codecs, {'; '.join(sorted(tables.defences.values()))}. Where something is drawn, the attacker knows"
+            " what may be drawn, but not what will be: gradients are means over all that may be, and the attempt counts"
+            " that does most harm on average. Each item is then judged behind one draw, the same for all attempts on it."
+            " So the figures say what a single query meets; who may ask often is served by the weakest draw."
+        )
     if tables.attack_settings:
         settings = "; ".join(f"{name} {value}" for name, value in tables.attack_settings.items())
         yield _text(f"Settings of the attacks on the first model: {settings}.")
@@ -447,7 +454,7 @@ def _places(tables: Summary, arch: str, regime: str) -> list[tuple[str, float]]:
 
 
 def _condition(tables: Summary, codec: str, level: float) -> str:
-    return "no codec" if codec == ORIGINAL else f"{tables.title(codec)} {tables.label(codec, level)}"
+    return "no codec" if codec == ORIGINAL else f"{tables.title(codec)} {tables.label(codec, level)}".strip()
 
 
 def _sizes(tables: Summary, rows: pd.DataFrame) -> str:
