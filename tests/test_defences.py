@@ -1,0 +1,136 @@
+"""Chains of codecs and levels drawn for each query: against codecs by hand, autograd by hand, and the law of chance."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import test_attacks
+import torch
+from scipy.stats import chisquare
+
+from lossybench import codecs
+from lossybench.artifacts import read_meta
+from lossybench.attacks.defences import Chain, Defence
+from lossybench.attacks.preprocessor import CodecPreprocessor
+from lossybench.errors import LossyBenchError
+from lossybench.stages.attack import attack
+
+digits, study = test_attacks.digits, test_attacks.study
+
+DRAW = [[{"codec": "jpeg", "level": level, "options": {}}] for level in (60, 20, 5)]
+CHAIN = [[{"codec": "jpeg", "level": 30, "options": {}}, {"codec": "hevc", "level": 40, "options": {}}]]
+
+
+def attacked(study, ways, name="front", **settings):
+    """The table of attacks behind a defence, without a look at what is compressed."""
+    oblivious, path = study.root / "original.attacks.parquet", study.root / f"{name}.parquet"
+    chosen = {"attacks": {"pgd": ["8/255"]}, "items": 60, "batch_size": 32, **settings}
+    if not oblivious.exists():
+        study.attack(**chosen)
+    about = dict(oblivious=oblivious, settings=chosen, defence={"ways": ways})
+    attack(study.root / "model", study.root / "data.parquet", [], name, path, **about)
+    return path
+
+
+def clean(study) -> dict[str, np.ndarray]:
+    return {f"d{i:03d}": media for i, media in enumerate(study.digits.media)}
+
+
+def predicted(study, media: np.ndarray, way) -> int:
+    """The class of a picture behind the codecs of a way, one after the other by their own encoders and decoders."""
+    for step in way:
+        coder = codecs.get(step["codec"])
+        media = coder.decode(coder.encode(media, step["level"]).payload, media.shape)
+    seen = torch.from_numpy(np.moveaxis(media, -1, 0)[None].astype(np.float32) / 255)
+    return int(study.digits.network(seen).argmax())
+
+
+def test_a_chain_is_one_codec_after_the_other_bit_for_bit(digits):
+    ((front, level),) = Defence.of("row", CHAIN).fronts
+    jpeg, hevc = codecs.get("jpeg"), codecs.get("hevc")
+    through = CodecPreprocessor(front, level, "image")
+    for media in digits.media[:5]:
+        once = jpeg.decode(jpeg.encode(media, 30).payload, media.shape)
+        twice = hevc.decode(hevc.encode(once, 40).payload, media.shape)
+        assert np.array_equal(front.roundtrip(media, level), twice) and not np.array_equal(once, twice)
+        seen = through.forward(torch.from_numpy(np.moveaxis(media, -1, 0)[None].astype(np.float32) / 255))[0]
+        assert np.array_equal(np.moveaxis(seen[0].numpy(), 0, -1), twice.astype(np.float32) / 255)
+    with pytest.raises(LossyBenchError, match=r"'hevc'.*QP 99 is out of range"):
+        Chain(((jpeg, 30.0), (hevc, 99.0))).check(0, "image")
+
+
+def test_what_is_drawn_follows_from_the_item_and_the_seed_alone():
+    defence, ids = Defence.of("front", DRAW), [f"item {i}" for i in range(3000)]
+    drawn = defence.drawn(ids, 1)
+    assert chisquare(np.bincount(drawn, minlength=3)).pvalue > 1e-4
+    assert defence.drawn(ids[7:9][::-1], 1).tolist() == drawn[7:9][::-1].tolist()
+    np.random.seed(5)  # what attacks draw from
+    assert (defence.drawn(ids, 1) == drawn).all()
+    others = defence.drawn(ids, 2), Defence.of("other", DRAW).drawn(ids, 1)
+    for other in others:  # as independent of it as of each other: a third agrees by chance
+        assert (other == drawn).mean() == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_readers_are_told_what_stands_in_front():
+    two = [*DRAW, [{"codec": "hevc", "level": 40, "options": {}}]]
+    assert Defence.of("a", two).title == "JPEG QF 60, 20, 5 or HEVC QP 40, drawn for each query"
+    assert Defence.of("a", CHAIN).title == "JPEG QF 30, then HEVC QP 40"
+    rates = [[{"codec": "mp3", "level": level, "options": {}}] for level in (64, 8)]
+    assert Defence.of("a", rates).title == "MP3 64 kb/s or 8 kb/s, drawn for each query"
+
+
+@pytest.mark.parametrize("ways", [DRAW, CHAIN], ids=["draw", "chain"])
+def test_an_item_is_judged_behind_one_draw_and_chosen_by_all(study, ways):
+    path = attacked(study, ways)
+    table = test_attacks.rows(path).reset_index()
+    defence, media, lossless = Defence.of("front", ways), clean(study), codecs.get("original")
+    drawn = dict(zip(media, defence.drawn(media, 0), strict=True))
+    assert set(table.level) == {0} and set(table.tier) == {"T0", "T2", "T3"}
+    for row in table[table.adversarial.notna() & (table.goal == "untargeted")].itertuples():
+        item = lossless.decode(row.adversarial, media[row.id].shape)
+        assert np.abs(item.astype(int) - media[row.id]).max() <= 8
+        each = [predicted(study, item, way) for way in ways]
+        assert row.after == each[drawn[row.id]]
+        assert row.clean_after == predicted(study, media[row.id], ways[drawn[row.id]])
+        if len(ways) > 1:
+            assert row.harm == pytest.approx(np.mean([one != row.label for one in each]))
+    if len(ways) == 1:
+        assert table.harm.isna().all()
+        return
+    for goal, same in table.groupby("goal"):
+        by_tier = same.pivot(index="id", columns="tier", values="harm")
+        assert (by_tier["T3"] >= by_tier["T2"]).all() and (by_tier["T2"] >= by_tier["T0"]).all(), goal
+    assert (table.harm[table.goal == "untargeted"] % 1 > 0).any()  # some are beaten on some ways alone
+
+
+def test_the_attack_behind_a_draw_follows_the_mean_gradient(study):
+    epsilon = 16 / 255
+    path = attacked(study, DRAW, attacks={"fgsm": [epsilon]}, goals=["untargeted"], tiers=["T0", "T2"])
+    table = test_attacks.rows(path, tier="T2")
+    media, lossless = clean(study), codecs.get("original")
+    own = table[table.own & (table.linf > 0)]
+    assert len(own) >= 10
+    for name, row in own.iterrows():
+        total = torch.zeros(3, *media[name].shape[:2])
+        for way in DRAW:
+            decoded = codecs.get("jpeg").roundtrip(media[name], way[0]["level"])
+            seen = torch.from_numpy(np.moveaxis(decoded, -1, 0)[None].astype(np.float32) / 255).requires_grad_()
+            loss = torch.nn.functional.cross_entropy(study.digits.network(seen), torch.tensor([row.label]))
+            total += torch.autograd.grad(loss, seen)[0][0]  # the identity is the codec's gradient in T2
+        steps = np.moveaxis(total.sign().numpy(), 0, -1) * 16
+        expected = np.clip(media[name] + steps, 0, 255)
+        found = lossless.decode(row.adversarial, media[name].shape)
+        sure = np.moveaxis(total.abs().numpy() > 1e-6 * total.abs().max().item(), 0, -1)
+        assert (found == expected)[sure].all() and sure.mean() > 0.9
+
+
+def test_the_attack_through_all_levels_beats_one_that_does_not_know_them(study):
+    table = test_attacks.rows(attacked(study, DRAW, goals=["untargeted"]))
+    robust = (table.after == table.label).groupby(table.tier).mean()
+    expected = 1 - table.harm.groupby(table.tier).mean()
+    assert expected["T3"] < expected["T0"] - 0.1
+    assert robust["T3"] == pytest.approx(expected["T3"], abs=0.2)  # what is judged is an estimate of it
+    meta = read_meta(study.root / "front.parquet")
+    assert meta["codec"] == "front" and meta["defence"]["title"].startswith("JPEG QF 60, 20 or 5")
+    assert "Pillow" in meta["versions"]["codec"] or "jpeg" in json.dumps(meta["versions"]).lower()
