@@ -145,6 +145,8 @@ class Watch(nn.Module):
         reached = gaps(logits, self.aimed[at], self.goal).cpu().numpy().astype(np.float64)
         # Of several views the number that is reached counts first: an attacker does not know which one it will meet.
         rank = (reached > 0).sum(1) + (reached / (1 + np.abs(reached))).mean(1) / 2
+        if self.goal == "trigger":  # the view without a codec counts as much as all others together
+            rank += (reached.shape[1] - 2) * (reached[:, 0] > 0)
         better = rank > self.rank[rows]
         chosen, of = rows[better], torch.from_numpy(np.flatnonzero(better)).to(logits.device)
         self.rank[chosen], self.best[chosen] = rank[better], integers[better]
