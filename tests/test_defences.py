@@ -152,10 +152,10 @@ def test_many_attempts_buy_no_look_at_the_draw(tmp_path, told):
     for k, attack_name in enumerate(("pgd", "pgd_doubled", "apgd", "fgsm", "square", "noise")):
         after = (drawn == (np.arange(n) + k) % 2).astype(int).tolist()
         harm = [0.5] * n if told else None
-        behind += test_analysis_attacks.behind(after, [1] * n, attack=attack_name, tier="T3", harm=harm)
+        behind += test_analysis_attacks.behind(after, before=[1] * n, attack=attack_name, tier="T3", harm=harm)
     beaten = (np.arange(n) < 100).astype(int).tolist()  # an attempt that beats a quarter on all ways
     harm = [float(one) for one in beaten] if told else None
-    behind += test_analysis_attacks.behind(beaten, [1] * n, attack="pgd_l2", tier="T3", harm=harm)
+    behind += test_analysis_attacks.behind(beaten, before=[1] * n, attack="pgd_l2", tier="T3", harm=harm)
     bare = test_analysis_attacks.rows([1] * n)
     attacks, _ = test_analysis_attacks.tables_of(tmp_path, bare, behind)
     worst = test_analysis_attacks.pick(attacks, codec="jpeg", attack="worst", tier="all")

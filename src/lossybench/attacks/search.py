@@ -285,8 +285,8 @@ class Run:
         how, rest, attacker = self.victim.how, batch.at(left), self.attackers[tier][0]
         nothing = np.zeros(len(left), bool)
         found = self._tried(attacker.craft(rest, aim, how, _entropy(how, number, aim), nothing, start), rest)
-        # Of a defence that draws, some of the ways may have been won before.
-        found = self._worst([found, worst.at(left)], rest, aim)
+        # Of a defence that draws, some of the ways were won before, and what wins no more is not taken.
+        found = self._worst([worst.at(left), found], rest, aim)
         merged = {f.name: getattr(worst, f.name).copy() for f in dataclasses.fields(Tried)}
         for name, values in merged.items():
             values[left] = getattr(found, name)
