@@ -86,7 +86,7 @@ def test_readers_are_told_what_stands_in_front():
 
 @pytest.mark.parametrize("ways", [DRAW, CHAIN], ids=["draw", "chain"])
 def test_an_item_is_judged_behind_one_draw_and_chosen_by_all(study, ways):
-    path = attacked(study, ways, attacks={"pgd": ["8/255"], "square": ["8/255"]})
+    path = attacked(study, ways, attacks={"pgd": ["8/255"], "square": ["8/255"]}, items=40 if len(ways) > 1 else 12)
     table = test_attacks.rows(path).reset_index()
     defence, media, lossless = Defence.of("front", ways), clean(study), codecs.get("original")
     drawn = dict(zip(media, defence.drawn(media, 0), strict=True))
@@ -165,6 +165,20 @@ def test_many_attempts_buy_no_look_at_the_draw(tmp_path, told):
         assert worst["robust_after"] == 0
 
 
+@pytest.mark.parametrize("wins", [0, 10])
+def test_a_search_on_scores_counts_only_where_it_turns_the_query(tmp_path, wins):
+    """It takes all items over, of which each was beaten on half of the ways before; it wins `wins` draws more."""
+    n = 100
+    before = [1] * 50 + [0] * 50  # behind the draw
+    after = [1] * (50 + wins) + [0] * (50 - wins)
+    how = dict(before=[1] * n, own=[True] * n)
+    behind = test_analysis_attacks.behind(before, tier="T3", harm=[0.5] * n, **how)
+    behind += test_analysis_attacks.behind(after, tier="T4", attack="square", harm=[0.6] * n, **how)
+    _, gates = test_analysis_attacks.tables_of(tmp_path, test_analysis_attacks.rows([1] * n), behind)
+    gate = gates["jpeg", "white-box beats black-box"]
+    assert gate["figure"] == wins and (gate["status"] == "fail") == (wins > 2)
+
+
 def test_reports_name_defences_and_give_them_no_limit(tmp_path):
     folder = test_report.Synthetic("classification", "image").write(tmp_path / "digits")
     made = read_table(folder / "attacks.parquet").to_pylist()
@@ -177,7 +191,6 @@ def test_reports_name_defences_and_give_them_no_limit(tmp_path):
     tables.write(folder, "conditions", conditions, about)
     summary = Summary(folder)
     assert summary.attacked_codecs == [*summary.codecs, "drawn"] and "drawn" not in summary.codecs
-    figures.draw(folder, tmp_path / "figures")
     for figure in (figures.attacks(summary), figures.attack_curves(summary)):
         said = " ".join(ax.get_title() for ax in figure.axes).split()
         assert title in " ".join(said)
