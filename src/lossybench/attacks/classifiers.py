@@ -146,6 +146,8 @@ class ClassificationVictim(VictimBase):
     ) -> None:
         """One run of ART's attack on the `rows` of the watch that are left."""
         method, left = METHODS[aim.attack], watch.rows[watch.left[watch.rows]]
+        if not len(left):
+            return
         p = {"linf": np.inf, "l2": 2, "snr": method.p_of_snr}[aim.norm]
         radius = self.grid.radius(aim.norm, aim.epsilon, items.integers)
         if aim.norm == "snr":
@@ -165,7 +167,7 @@ class ClassificationVictim(VictimBase):
             y = self._one_hot(some.targets if targeted else some.truth)
             estimator = self._estimator(watch, loss, items.integers.shape[1:])
             # ART looks for items that are beaten by itself. The watch does that, so to ART none ever is.
-            estimator.answer = 1 - y if targeted else y
+            estimator.answer = 2 * (1 - y if targeted else y)  # APGD refuses what might be probabilities
             assert method.build is not None  # which a search on the scores has not
             watch.ask(method.build(estimator, effort).generate(x=self.grid.floats(some.integers), y=y))
 
