@@ -10,20 +10,19 @@ from typing import Any
 
 import numpy as np
 
-SCORE = 0.5  # the least score of a detection that counts
-IOU = 0.5  # the least intersection over union of such a detection with the object
+IOU = 0.5  # the least intersection over union of a detection that counts with the object
 NOTHING = -1  # the class read where no detection counts
 
 
-def read(found: Sequence[Mapping[str, Any]], truth: Sequence[Mapping[str, Any]]) -> np.ndarray:
+def read(found: Sequence[Mapping[str, Any]], truth: Sequence[Mapping[str, Any]], least: float) -> np.ndarray:
     """The class (K,) that is read at each of K true objects.
 
-    found, truth: the detections and the true objects of one item, each {frame, box [x0, y0, x1, y1], label, score}. Of
-    the detections in the object's frame with a score of SCORE or more and an intersection over union with the object's
-    box of IOU or more, whatever their labels, the highest-scoring one gives the class; without any it is NOTHING. A
-    detection may be read at several objects.
+    found, truth: the detections and the true objects of one item, each {frame, box [x0, y0, x1, y1], label, score}.
+    least: the model's threshold, in [0, 1]. Of the detections in the object's frame with a score of `least` or more and
+    an intersection over union with the object's box of IOU or more, whatever their labels, the highest-scoring one
+    gives the class; without any it is NOTHING. A detection may be read at several objects.
     """
-    counted = [one for one in found if one["score"] >= SCORE]
+    counted = [one for one in found if one["score"] >= least]
     if not len(truth) or not counted:
         return np.full(len(truth), NOTHING)
     frames, boxes = _frames_and_boxes(counted)

@@ -1,8 +1,9 @@
 """Attacks on detectors, object by object and as mAP.
 
 Each true object of each searched frame counts once, as an item does in classification. What the detector reads there
-follows one rule (`reading.read`): the label of the highest-scoring detection in the object's frame with a score of 0.5
-or more and an intersection over union of 0.5 or more with the object's box, or nothing (-1) without such a detection.
+follows one rule (`reading.read`): the label of the highest-scoring detection in the object's frame with a score of at
+least the model's threshold and an intersection over union of 0.5 or more with the object's box, or nothing (-1) without
+such a detection.
 
 Robust accuracy is then the share of all true objects that are read as their label, and TASR the share of the true
 objects whose target is not their label that are read as their target. Detections where there is no object count in
@@ -25,9 +26,10 @@ from lossybench.reading import read
 CONDITIONS = ("clean", "clean_after", "before", "after")
 
 
-def objects(table: pd.DataFrame) -> pd.DataFrame:
+def objects(table: pd.DataFrame, least: float) -> pd.DataFrame:
     """A `table` of artifacts.DETECTION_ATTACKS as one of artifacts.ATTACKS, with one row for each true object.
 
+    least: the score from which on a detection counts, in [0, 1].
     id: "item#k", where k counts the item's objects from 0. label: the object's. target: -1 when not targeted. clean,
     clean_after, before, after: the class read at the object, -1 for none. The other columns are the item's, as far as
     `table` has them. Items without a true object have no row.
@@ -35,7 +37,10 @@ def objects(table: pd.DataFrame) -> pd.DataFrame:
     truths = table["truth"]
     result = table.loc[table.index.repeat(truths.map(len))].reset_index(drop=True)
     result["id"] = [f"{item}#{k}" for item, truth in zip(table["id"], truths, strict=True) for k in range(len(truth))]
-    classes: dict[str, Iterable[Any]] = {name: map(read, table[name], truths) for name in CONDITIONS}
+    classes: dict[str, Iterable[Any]] = {
+        name: (read(found, truth, least) for found, truth in zip(table[name], truths, strict=True))
+        for name in CONDITIONS
+    }
     classes["label"] = ([one["label"] for one in truth] for truth in truths)
     targets = zip(table["targets"], truths, strict=True)
     classes["target"] = (own if len(own) else [-1] * len(truth) for own, truth in targets)

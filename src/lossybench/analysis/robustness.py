@@ -186,7 +186,7 @@ class Attacked:
         classifies = task.kind == "classification"
         names = (ATTACKS if classifies else DETECTION_ATTACKS).names
         table = read_table(path, [name for name in names if name != "adversarial"]).to_pandas()
-        groups = _groups(table if classifies else attacked_objects.objects(table), path)
+        groups = _groups(table if classifies else attacked_objects.objects(table, read_meta(path)["threshold"]), path)
         main = Key(*table.iloc[0][list(Key._fields)])._replace(goal="untargeted")
         first = _first(groups)
         item, ids = pd.factorize(first.index if classifies else _items(first))

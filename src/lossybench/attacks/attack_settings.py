@@ -249,11 +249,6 @@ class AttackSettings(Settings):
                 "attack setting target_rule: least_likely has no meaning for objects that a detector need not find; "
                 "use next or random"
             )
-        if kind == "detection" and made.restarts > 1:
-            raise LossyBenchError(
-                f"attack setting restarts: {made.restarts} attacks on a detector would all be the same, as they start "
-                "at the item and not at random; use 1"
-            )
         for name, budgets in made.attacks.items():
             if kind not in METHODS[name].kinds:
                 possible = ", ".join(other for other, method in METHODS.items() if kind in method.kinds)

@@ -17,12 +17,9 @@ from lossybench.attacks.items import Crafted, Items, Tried
 from lossybench.attacks.methods import METHODS, Effort
 from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.attacks.random_search import search
-from lossybench.attacks.victim import VictimBase, seed_all
+from lossybench.attacks.victim import MOMENTUM, VictimBase, seed_all
 from lossybench.attacks.watch import Loss, Watch, margins
 from lossybench.models.inputs import Input, fit, spread
-
-
-MOMENTUM = 0.75  # of restarts
 
 
 class ClassificationVictim(VictimBase):

@@ -4,6 +4,11 @@ An untargeted attack raises the loss that the detector was trained by, against t
 against the true boxes with other labels. A clip is one item: the codec gets the whole clip, and its loss is that of all
 frames which evaluation searches.
 
+The loss is not the goal: it may rise while an object is found again. So each item that a search goes through is
+rounded, coded and searched for objects too. Of all of them, the clean one included, the one with most harm counts; of
+equals the latest, which has climbed furthest. A search begins at the item, from where it comes further than from a
+random place, and on items that keep some object it begins again at random.
+
 The patch is one square of any pixels for all items that are crafted together. In each item it lies where it covers the
 least of the true objects, so that it harms by what it adds, not by what it hides. The same descent finds it as the
 other attacks. ART's own patch attacks do not fit: in none may the place depend on the item; DPatch and RobustDPatch
@@ -14,9 +19,11 @@ picture as in another.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,17 +31,18 @@ import torch
 from art.estimators.object_detection import PyTorchObjectDetector
 from torch import nn
 
-from lossybench.attacks.attack_settings import Aim, AttackSettings
-from lossybench.attacks.items import Items, Tried
+from lossybench.attacks.attack_settings import Aim, AttackSettings, Goal
+from lossybench.attacks.items import Crafted, Items, Tried
 from lossybench.attacks.methods import METHODS, Effort
 from lossybench.attacks.preprocessor import CodecPreprocessor
-from lossybench.attacks.victim import VictimBase, seed_all
+from lossybench.attacks.victim import MOMENTUM, VictimBase, seed_all
 from lossybench.errors import LossyBenchError
 from lossybench.models.inputs import Input, fit
 from lossybench.reading import read
 from lossybench.tasks.detection import Detection
 
-FRAMES_AT_ONCE = 32  # through the detector; more is no faster on a CPU core, and takes 20 MB a frame of 128 x 128
+# Through the detector. On a CPU core the gradients of 32 frames of 128 x 128 take 1.5 times as long as those of 4 x 8.
+FRAMES_AT_ONCE = {"cpu": 8, "cuda": 32}
 GREY = 0.5  # where the search for a patch begins; no colour is further away than this
 
 # What ART hands on of each item's truth: boxes (K, 5), the frame before the corners, and labels (K,).
@@ -103,19 +111,51 @@ class DetectionVictim(VictimBase):
         Untargeted: those not read as their label. Targeted: those read as their target. Trigger: those read as their
         label without the codec and not behind it. See `reading.read`. The share is 0 where there are no objects.
         """
-        shares = np.zeros(len(items.ids))
-        for i, truth in enumerate(items.truth):
-            objects = _found(truth)
-            after = read(tried.after[i], objects)
-            won = after == items.targets[i] if aim.goal == "targeted" else after != truth["labels"]
-            if aim.goal == "trigger":
-                won &= read(tried.before[i], objects) == truth["labels"]
-            shares[i] = won.mean() if len(won) else 0.0
-        return shares
+        each = zip(items.truth, items.targets, tried.before, tried.after, strict=True)
+        return np.array([self._share(aim.goal, *one) for one in each])
+
+    @staticmethod
+    def most_harm(goal: Goal) -> float:
+        """1, whatever the goal: all objects."""
+        return 1.0
+
+    def judge(self, integers: np.ndarray, truth: np.ndarray, way: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """What is found (N,) in the integers (N, ...) behind the codec, if any, and the share of objects that are lost.
+
+        truth: of the items. way: which of several codecs.
+        """
+        found = self.predict(self.through[way].decode(integers) if self.through else integers)
+        return found, np.array(
+            [self._share("untargeted", one, [], [], of) for one, of in zip(truth, found, strict=True)]
+        )
+
+    def reached(
+        self, x: torch.Tensor, seen: Sequence[torch.Tensor], truth: np.ndarray, targets: np.ndarray, goal: Goal
+    ) -> np.ndarray:
+        """(N,): the harm to items `x` (N, ...) as they are `seen` behind each codec: its mean over these.
+
+        truth, targets: of the items. goal: of the attack.
+        """
+        searched = _Searched(self.network, self.task)
+        with _evaluating(self.network), torch.no_grad():
+            before = searched.find(x) if goal == "trigger" else [[]] * len(x)
+            views = [zip(truth, targets, before, searched.find(one), strict=True) for one in seen]
+        return np.mean([[self._share(goal, *one) for one in each] for each in views], axis=0)
+
+    def _share(self, goal: Goal, truth: Mapping[str, np.ndarray], targets: Any, before: Any, after: Any) -> float:
+        """The harm to one item in which so much is found `before` and `after` the codec; see `harm`."""
+        objects = _found(truth)
+        if not objects:
+            return 0.0
+        read_as = read(after, objects, self.least)
+        won = read_as == targets if goal == "targeted" else read_as != truth["labels"]
+        if goal == "trigger":
+            won &= read(before, objects, self.least) == truth["labels"]
+        return float(won.mean())
 
     def zero_gradient(self, items: Items) -> np.ndarray:
         """(N,): share of zeros in the gradient of the loss at the clean items, as an attacker sees it."""
-        estimator = self._estimator(_Searched(self.network, self.task, self.through))
+        estimator = self.estimator(_Searched(self.network, self.task, self.through))
         shares: list[float] = []
         for part in self._parts(items.integers):
             gradient = estimator.loss_gradient(self.grid.floats(items.integers[part]), _targets(items.truth[part]))
@@ -123,63 +163,64 @@ class DetectionVictim(VictimBase):
         self.network.eval()  # ART leaves it in training mode
         return np.array(shares)
 
-    def craft(self, items: Items, aim: Aim, how: AttackSettings, entropy: tuple[int, ...]) -> np.ndarray:
-        """Adversarial integers (N, ...) for `items`, made for one aim, through the codec where there is one.
+    def craft(
+        self,
+        items: Items,
+        aim: Aim,
+        how: AttackSettings,
+        entropy: tuple[int, ...],
+        done: np.ndarray,
+        start: np.ndarray | None = None,
+    ) -> Crafted:
+        """Adversarial items for `items`, made for one aim, through the codec where there is one.
 
-        how: the effort. entropy: seeds what a detector draws in its loss; the search itself starts at the item, and
-        that for a patch at grey. Raises LossyBenchError for a patch smaller than a pixel or larger than the picture.
+        how: the effort. entropy: seeds random starts, and what a detector draws in its loss. done: bool (N,), items
+        that are beaten already, on which an attack makes one run and no further ones. start: has no meaning, as no
+        search on scores is for detectors. Raises LossyBenchError for a patch smaller than a pixel or larger than the
+        picture.
         """
         method = METHODS[aim.attack]
+        assert method.build is not None  # which a search on the scores has not
         seed_all(entropy)
         labels = items.targets if aim.goal == "targeted" else [one["labels"] for one in items.truth]
-        aimed = _targets(items.truth, labels)
-        searched = _Searched(self.network, self.task, self.through, aim.goal == "trigger")
+        watch: _Watch = (_PatchWatch if method.universal else _Watch)(
+            self, items, _targets(items.truth, labels), aim, how
+        )
         steps, step = how.search(method, bool(self.through), self.effort)
         radius = GREY if method.universal else float(self.grid.radius(aim.norm, aim.epsilon, items.integers[:1])[0])
-        p, at_once = 2 if aim.norm == "l2" else np.inf, self._at_once(items.integers)
-        effort = Effort(p, radius, aim.goal == "targeted", steps, radius * step, how.queries, at_once)
-        if method.universal:
-            found = self._patched(items, aimed, aim, searched, method.build, effort)
-        else:
-            attack = method.build(self._estimator(searched), effort)
-            found = attack.generate(x=self.grid.floats(items.integers), y=aimed)
-            found = self.grid.within(found, items.integers, aim.norm, aim.epsilon)
+        p, at_once = 2 if aim.norm == "l2" else np.inf, self.at_once(items.integers)
+        # A method that goes on after another begins elsewhere than that one did.
+        effort = Effort(p, radius, aim.goal == "targeted", steps, radius * step, at_once, random=bool(method.after))
+        # What is made without regard to a codec shall still harm behind one: it goes on where an item is beaten.
+        watch.stop = bool(self.through)
+        watch.run(method.build, effort, np.arange(len(items.ids)))
+        watch.stop = True
+        again = dataclasses.replace(effort, momentum=MOMENTUM, random=True)
+        some = np.array([len(one["labels"]) > 0 for one in items.truth])
+        for _ in range(how.restarts if method.restarts else 0):
+            left = np.flatnonzero(watch.left & some & ~done)
+            if not len(left):
+                break
+            watch.run(method.build, again, left)
         self.network.eval()  # ART leaves it in training mode
-        return found
-
-    def _patched(
-        self, items: Items, aimed: Targets, aim: Aim, searched: _Searched, build: Any, effort: Effort
-    ) -> np.ndarray:
-        height, width = items.integers.shape[-2:]
-        side = patch_side(aim.epsilon, height, width)
-        places = np.array([least_covering(one["boxes"], side, height, width) for one in items.truth])
-        aimed = [{key: value.to(self.device) for key, value in one.items()} for one in aimed]
-        batches = [
-            (torch.from_numpy(self.grid.floats(items.integers[part])).to(self.device), aimed[part], places[part])
-            for part in self._parts(items.integers)
-        ]
-        patch = np.full((1, 3, side, side), GREY, np.float32)
-        nowhere = _targets(np.array([{"boxes": np.zeros((0, 4)), "labels": [], "frame": []}], object))
-        found = build(self._estimator(_Patched(searched, batches)), effort).generate(x=patch, y=nowhere)
-        patched = items.integers.copy()
-        for item, (top, left) in zip(patched, places, strict=True):
-            item[..., top : top + side, left : left + side] = self.grid.integers(found[0])
-        return patched
+        return Crafted(watch.best, watch.calls)
 
     def fields(self, items: Items, targeted: bool) -> list[dict[str, Any]]:
         """For each of the items what only artifacts.DETECTION_ATTACKS holds. targeted: whether the goal is."""
         both = zip(items.truth, items.targets, strict=True)
         return [{"truth": _found(truth), "targets": targets if targeted else []} for truth, targets in both]
 
-    def _at_once(self, integers: np.ndarray) -> int:
+    def at_once(self, integers: np.ndarray) -> int:
+        """How many of the `integers` (N, ...) the detector gets together."""
         frames = len(self.task.searched(integers.shape[1])) if self.task.medium == "video" else 1
-        return max(1, min(self.batch_size, FRAMES_AT_ONCE // frames))
+        return max(1, min(self.batch_size, FRAMES_AT_ONCE[self.device.type] // frames))
 
     def _parts(self, integers: np.ndarray) -> list[slice]:
-        step = self._at_once(integers)
+        step = self.at_once(integers)
         return [slice(i, i + step) for i in range(0, len(integers), step)]
 
-    def _estimator(self, network: nn.Module) -> PyTorchObjectDetector:
+    def estimator(self, network: nn.Module) -> PyTorchObjectDetector:
+        """The `network`, which returns {loss}, as ART attacks it."""
         bounds = self.grid.clip_values
         return PyTorchObjectDetector(network, clip_values=bounds, attack_losses=("loss",), device_type=self.device_type)
 
@@ -200,10 +241,17 @@ class _Searched(nn.Module):
         self.network, self.task, self.through, self.trigger = network, task, through, trigger
 
     def forward(self, x: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]:
+        return {"loss": self.loss(x, self.seen(x), targets)}
+
+    def seen(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """The items `x` behind each codec; as they are, where there is none."""
+        return [one.forward(x)[0] for one in self.through] or [x]
+
+    def loss(self, x: torch.Tensor, seen: Sequence[torch.Tensor], targets: Targets) -> torch.Tensor:
+        """The loss, a scalar, of the items `x` as they are `seen`. The network has to be in training mode."""
         aimed = self._by_frame(targets, x)
-        seen = [one.forward(x)[0] for one in self.through] or [x]
         loss = torch.stack([self._loss(one, aimed) for one in seen]).mean()
-        return {"loss": loss.log() - self._loss(x, aimed).log() if self.trigger else loss}
+        return loss.log() - self._loss(x, aimed).log() if self.trigger else loss
 
     def find(self, x: torch.Tensor) -> list[list[dict[str, Any]]]:
         """What the network, in evaluation mode, finds in each of the items `x` without a codec."""
@@ -239,22 +287,159 @@ class _Searched(nn.Module):
         ]
 
 
-class _Patched(nn.Module):
-    """A detector of one patch (1, 3, side, side), which each call pastes into the items of the next batch.
+class _Watch(nn.Module):
+    """A detector as one attack on N items asks it, and what the attack has come to; see `watch.Watch`.
 
-    batches: items (N, ...), their targets, and the patch's top and left in them (N, 2).
+    victim: the detector, behind its codecs. items: what is attacked. aimed: the targets that ART hands on. how: says
+    how often each item may be asked about.
+
+    best: the items with most harm so far, integers within the budget. harm: theirs, (N,). calls: how often each item
+    was asked about, (N,). stop: whether items are left out of which no object is left.
     """
 
-    def __init__(self, searched: _Searched, batches: list[tuple[torch.Tensor, Targets, np.ndarray]]) -> None:
+    def __init__(self, victim: DetectionVictim, items: Items, aimed: Targets, aim: Aim, how: AttackSettings) -> None:
         super().__init__()
-        self.searched, self.batches = searched, itertools.cycle(batches)
+        self.victim, self.items, self.aimed, self.aim, self.most = victim, items, aimed, aim, how.calls
+        self.searched = _Searched(victim.network, victim.task, victim.through, aim.goal == "trigger")
+        self.best, self.last = items.integers.copy(), items.integers.copy()
+        self.harm, self.calls = np.zeros(len(items.ids)), np.zeros(len(items.ids), np.int32)
+        self.stop = True
+        self.rows = np.arange(len(items.ids))  # of the items that the search is given
+        for part in self._split():  # the clean items are the first attempt
+            x = self._tensor(victim.grid.floats(items.integers[part]))
+            self._note(part, items.integers[part], x, self.searched.seen(x))
+
+    @property
+    def left(self) -> np.ndarray:
+        """Those, bool (N,), that may be asked about again; beaten ones too unless the attack may `stop` at them."""
+        return ~((self.harm >= 1) & self.stop) & (self.calls < self.most)
+
+    def run(self, build: Callable[[Any, Effort], Any], effort: Effort, rows: np.ndarray) -> None:
+        """Run once the attack that `build` builds, on the items of these rows."""
+        attack = build(self.victim.estimator(self), effort)
+        for first in range(0, len(rows), effort.batch_size):
+            self.rows = rows[first : first + effort.batch_size]
+            x = self.victim.grid.floats(self.items.integers[self.rows])
+            self._look(self._tensor(attack.generate(x=x, y=[self.aimed[row] for row in self.rows])))
+
+    def forward(self, x: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]:
+        """The loss of the items `x` of `rows`, as far as they are left, with their `targets`."""
+        at, asked, seen = self._look(x)
+        at_left = self.left[self.rows[at]]
+        if not at_left.any():
+            return {"loss": 0 * x.sum()}
+        here = torch.from_numpy(np.flatnonzero(at_left)).to(x.device)
+        aimed = [targets[place] for place in at[at_left]]
+        return {"loss": self.searched.loss(asked[here], [one[here] for one in seen], aimed)}
+
+    def _look(self, x: torch.Tensor) -> tuple[np.ndarray, torch.Tensor, list[torch.Tensor]]:
+        """Round those of the items `x` of `rows` that are left, see them behind the codecs, and note what they reach.
+
+        Returns their places in `x`, (n,), the rounded items, and these as they are seen.
+        """
+        at, grid = np.flatnonzero(self.left[self.rows]), self.victim.grid
+        rows, asked = self.rows[at], x[torch.from_numpy(at).to(x.device)]
+        if not len(at):
+            return at, asked, []
+        clean = self.items.integers[rows]
+        integers = grid.within(asked.detach().cpu().numpy(), clean, self.aim.norm, self.aim.epsilon)
+        asked = self._tensor(grid.floats(integers)) + (asked - asked.detach())  # exactly the former, as a step from x
+        seen = self.searched.seen(asked)
+        # A search that begins at the item asks about it once more, which is neither looked at nor counted again.
+        new = np.flatnonzero((integers != self.last[rows]).reshape(len(rows), -1).any(1))
+        if len(new):
+            here = torch.from_numpy(new).to(x.device)
+            self._note(rows[new], integers[new], asked[here], [one[here] for one in seen])
+        return at, asked, seen
+
+    def _note(self, rows: np.ndarray, integers: np.ndarray, x: torch.Tensor, seen: Sequence[torch.Tensor]) -> None:
+        self.calls[rows] += 1
+        self.last[rows] = integers
+        harm = self._reached(rows, x, seen)
+        better = harm >= self.harm[rows]
+        self.best[rows[better]], self.harm[rows[better]] = integers[better], harm[better]
+
+    def _reached(self, rows: np.ndarray, x: torch.Tensor, seen: Sequence[torch.Tensor]) -> np.ndarray:
+        return self.victim.reached(x, seen, self.items.truth[rows], self.items.targets[rows], self.aim.goal)
+
+    def _split(self) -> list[np.ndarray]:
+        size = self.victim.at_once(self.items.integers)
+        return np.split(np.arange(len(self.items.ids)), range(size, len(self.items.ids), size))
+
+    def _tensor(self, floats: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(floats).to(self.victim.device)
+
+
+class _PatchWatch(_Watch):
+    """The same for one patch (1, 3, side, side) in all items, of which that with most harm on average counts.
+
+    Each gradient is that of the next batch of items. Each time that all of them have had their turn, it is seen what
+    the patch of then does to them. An item that is harmed more without it stays clean.
+    """
+
+    def __init__(self, victim: DetectionVictim, items: Items, aimed: Targets, aim: Aim, how: AttackSettings) -> None:
+        super().__init__(victim, items, aimed, aim, how)
+        height, width = items.integers.shape[-2:]
+        self.side = patch_side(aim.epsilon, height, width)
+        self.places = [least_covering(one["boxes"], self.side, height, width) for one in items.truth]
+        self.clean_harm, self.mean = self.harm, -1.0
+        self.turns: Iterator[tuple[int, np.ndarray]] = iter(())
+
+    def run(self, build: Callable[[Any, Effort], Any], effort: Effort, rows: np.ndarray) -> None:
+        """Run once the attack that `build` builds, on all items, as long as there are `rows` that are left."""
+        self.turns = itertools.cycle(enumerate(self._split()))
+        patch = np.full((1, 3, self.side, self.side), GREY, np.float32)
+        nowhere = _targets(np.array([{"boxes": np.zeros((0, 4)), "labels": [], "frame": []}], object))
+        found = build(self.victim.estimator(self), effort).generate(x=patch, y=nowhere)
+        self._try(self._tensor(found))
 
     def forward(self, patch: torch.Tensor, _: Targets) -> dict[str, torch.Tensor]:
-        items, targets, places = next(self.batches)
-        side, pasted = patch.shape[-1], items.clone()
-        for i, (top, left) in enumerate(places):
-            pasted[i, ..., top : top + side, left : left + side] = patch[0]
-        return self.searched(pasted, targets)
+        """The loss of the next batch of items with this patch."""
+        turn, rows = next(self.turns)
+        if turn == 0:
+            self._try(patch)
+        if self.calls.max() >= self.most:
+            return {"loss": 0 * patch.sum()}
+        self.calls[rows] += 1
+        targets = [{key: value.to(patch.device) for key, value in self.aimed[row].items()} for row in rows]
+        x = self._pasted(rows, patch)
+        return {"loss": self.searched.loss(x, self.searched.seen(x), targets)}
+
+    def _try(self, patch: torch.Tensor) -> None:
+        """Ask about all items with this patch, as long as they may be asked."""
+        if self.calls.max() >= self.most:
+            return
+        self.calls += 1
+        found = []
+        with torch.no_grad():
+            for rows in self._split():
+                x = self._pasted(rows, patch)
+                found.append((x.cpu().numpy(), self._reached(rows, x, self.searched.seen(x))))
+        floats, harm = map(np.concatenate, zip(*found, strict=True))
+        if harm.mean() >= self.mean:
+            self.mean, self.harm = harm.mean(), np.maximum(harm, self.clean_harm)
+            kept = (harm < self.clean_harm).reshape(-1, *[1] * (floats.ndim - 1))
+            self.best = np.where(kept, self.items.integers, self.victim.grid.integers(floats))
+
+    def _pasted(self, rows: np.ndarray, patch: torch.Tensor) -> torch.Tensor:
+        """The items of these rows with the patch, rounded, in its places."""
+        grid = self.victim.grid
+        rounded = self._tensor(grid.floats(grid.integers(patch.detach().cpu().numpy())))
+        colours, pasted = rounded + (patch - patch.detach()), self._tensor(grid.floats(self.items.integers[rows]))
+        for i, row in enumerate(rows):
+            top, left = self.places[row]
+            pasted[i, ..., top : top + self.side, left : left + self.side] = colours[0]
+        return pasted
+
+
+@contextlib.contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Within, the network finds objects, in whatever mode ART has put its modules for the sake of their losses."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    yield
+    for module, training in modes:
+        module.training = training
 
 
 def patch_side(share: float, height: int, width: int) -> int:

@@ -19,6 +19,7 @@ class Effort:
     p: the norm, inf or 2. radius: the bound in that norm, in the model's floats: one number, or an array that
     broadcasts against the items. targeted: whether `y` is what the items shall be read as. steps: iterations. step: the
     size of one, like `radius`. batch_size: items at once. momentum: in [0, 1], the factor on the former gradients.
+    random: whether a search on a detector starts at random in the ball, and not at the item.
     """
 
     p: float
@@ -28,6 +29,7 @@ class Effort:
     step: float | np.ndarray
     batch_size: int
     momentum: float = 0.0
+    random: bool = False
 
     @property
     def common(self) -> dict[str, Any]:
@@ -60,25 +62,44 @@ class Method:
 
 
 def _pgd(estimator: Any, effort: Effort) -> Any:
-    """Projected gradient descent from one random start (Madry et al. 2018, arXiv 1706.06083).
-
-    On detectors it starts at the item, since ART draws no random start for them.
-    """
-    from art.attacks import evasion
+    """Projected gradient descent from one random start (Madry et al. 2018, arXiv 1706.06083)."""
+    from art.attacks.evasion import ProjectedGradientDescentPyTorch
     from art.estimators.object_detection.object_detector import ObjectDetectorMixin
 
+    if isinstance(estimator, ObjectDetectorMixin):
+        return _pgd_on_detectors(estimator, effort)
     # Restarts are left to the caller. ART keeps a later start by "differs from the clean prediction": for an item that
     # the model had wrong, becoming right would count as a success. It also decides before rounding to integers.
     # ART draws no random start in balls of different L2 radii; these searches start at the item.
     ragged = effort.p == 2 and isinstance(effort.radius, np.ndarray)
-    detector = isinstance(estimator, ObjectDetectorMixin)
-    return (evasion.ProjectedGradientDescentNumpy if detector else evasion.ProjectedGradientDescentPyTorch)(
+    return ProjectedGradientDescentPyTorch(
         estimator,
         **effort.common,
         eps_step=effort.step,
         decay=effort.momentum or None,
         max_iter=effort.steps,
-        num_random_init=0 if ragged or detector else 1,
+        num_random_init=0 if ragged else 1,
+        verbose=False,
+    )
+
+
+def _pgd_on_detectors(estimator: Any, effort: Effort) -> Any:
+    """The same on a detector, from the item or from a random start. Each call of `generate` gets one batch."""
+    from art.attacks.evasion import ProjectedGradientDescentNumpy
+
+    class Started(ProjectedGradientDescentNumpy):
+        """ART refuses random starts on detectors, although its step can draw one."""
+
+        def _compute(self, *arguments: Any, **named: Any) -> np.ndarray:
+            *others, _ = arguments
+            return super()._compute(*others, effort.random and self._i_max_iter == 0, **named)
+
+    return Started(
+        estimator,
+        **effort.common,
+        eps_step=effort.step,
+        decay=effort.momentum or None,
+        max_iter=effort.steps,
         verbose=False,
     )
 
@@ -119,5 +140,5 @@ METHODS: dict[str, Method] = {
     "fgsm": Method(_fgsm, "linf", arrays=True),
     "square": Method(None, "linf", p_of_snr=2, access="scores", kinds=CLASSIFICATION),
     "noise": Method(lambda _, effort: _Noise(effort), "linf", arrays=True, access="nothing"),
-    "patch": Method(_pgd, "share", effort=5, kinds=frozenset({"detection"}), universal=True),
+    "patch": Method(_pgd, "share", effort=5, restarts=True, kinds=frozenset({"detection"}), universal=True),
 }

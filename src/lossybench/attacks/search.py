@@ -61,12 +61,16 @@ Schedule = dict[Aim, list[str]]  # attack -> the tiers in which it is tried, wea
 
 @dataclasses.dataclass(frozen=True)
 class AttackedModel:
-    """A model to attack, as `models.load` gives it, on its device. how: the settings of attacks."""
+    """A model to attack, as `models.load` gives it, on its device. how: the settings of attacks.
+
+    least: the score from which on what a detector finds counts (see `threshold`).
+    """
 
     network: torch.nn.Module
     info: dict[str, Any]
     device: torch.device
     how: AttackSettings
+    least: float = 0.0
 
     @classmethod
     def load(cls, folder: Path, settings: dict[str, Any]) -> AttackedModel:
@@ -87,7 +91,8 @@ class AttackedModel:
 
     def behind(self, *through: CodecPreprocessor) -> Victim:
         """The model as an attacker sees it who goes through these codecs, or bare."""
-        return VICTIMS[self.info["kind"]](self.network, self.device, self.info, self.grid, self.how.batch_size, through)
+        made = VICTIMS[self.info["kind"]]
+        return made(self.network, self.device, self.info, self.grid, self.how.batch_size, through, self.least)
 
 
 def bare_schedule(how: AttackSettings, sources: bool) -> Schedule:
@@ -285,7 +290,7 @@ class Run:
         how, rest, attacker = self.victim.how, batch.at(left), self.attackers[tier][0]
         nothing = np.zeros(len(left), bool)
         found = self._tried(attacker.craft(rest, aim, how, _entropy(how, number, aim), nothing, start), rest)
-        # Of a defence that draws, some of the ways were won before, and what wins no more is not taken.
+        # What was harmed in part before, as some objects or some draws, and is harmed no more now, is not taken.
         found = self._worst([worst.at(left), found], rest, aim)
         merged = {f.name: getattr(worst, f.name).copy() for f in dataclasses.fields(Tried)}
         for name, values in merged.items():

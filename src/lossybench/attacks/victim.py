@@ -14,6 +14,8 @@ from lossybench.attacks.attack_settings import Goal
 from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.integers import Grid
 
+MOMENTUM = 0.75  # of restarts
+
 
 @dataclasses.dataclass(eq=False)
 class VictimBase(abc.ABC):
@@ -21,7 +23,7 @@ class VictimBase(abc.ABC):
 
     network: in evaluation mode on `device`. info: the content of model.json. grid: the integers of its medium.
     batch_size: items at once. through: the codec as the attacker sees it: at one level, at several where the attacker
-    expects any of them, as of a defence that draws, or none.
+    expects any of them, as of a defence that draws, or none. least: the score from which on what a detector finds counts.
     """
 
     network: torch.nn.Module
@@ -30,6 +32,7 @@ class VictimBase(abc.ABC):
     grid: Grid
     batch_size: int
     through: Sequence[CodecPreprocessor] = ()
+    least: float = 0.0
 
     def __post_init__(self) -> None:
         self.classes = len(self.info["classes"])

@@ -248,14 +248,13 @@ def _read_objects(targets: Sequence[Any], found: Sequence[Any]) -> tuple[np.ndar
     labels, answers = [], []
     for target, of_item in zip(targets, found, strict=True):
         boxes, own, scores = (of_item[name].tolist() for name in ("boxes", "labels", "scores"))
-        # `read` lets no score below a half count, which is right for what a detector finds, not for what it may mean.
         near = [
-            {"frame": 0, "box": box, "label": label, "score": 1 + score}
+            {"frame": 0, "box": box, "label": label, "score": score}
             for box, label, score in zip(boxes, own, scores, strict=True)
         ]
         truth = [{"frame": 0, "box": box} for box in target["boxes"].tolist()]
         labels.append(target["labels"])
-        answers.append(read(near, truth))
+        answers.append(read(near, truth, least=0.0))
     return np.concatenate(labels).astype(int), np.concatenate(answers).astype(int)
 
 

@@ -17,9 +17,10 @@ from tqdm import tqdm
 
 from lossybench import codecs
 from lossybench.artifacts import Parts, read_meta, write_table
-from lossybench.attacks import search, surrogates
+from lossybench.attacks import search, surrogates, threshold
 from lossybench.attacks.attack_settings import AttackSettings
 from lossybench.attacks.defences import Defence
+from lossybench.attacks.detectors import DetectionVictim
 from lossybench.attacks.items import Items
 from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.attacks.search import AttackedModel, Run
@@ -89,6 +90,10 @@ def attack(
             raise LossyBenchError(f"{oblivious}: the attack on the bare model needs no such table; leave it out")
         levels = [0.0]
         others = [AttackedModel.load(folder, settings) for folder in transfer if "T1" in how.tiers]
+        if info["kind"] == "detection":
+            victim, found = _counting(victim, data)
+            meta |= found
+            others = [_counting(other, data)[0] for other in others]
         kept = Parts(out, _identity([victim, *others], items, levels, meta))
         sources = [other.behind() for other in others]
         plan = search.bare_schedule(how, bool(sources))
@@ -97,6 +102,10 @@ def attack(
         if not oblivious:
             raise LossyBenchError(f"codec {codec!r}: needs the attack table of codec {ORIGINAL!r}; make that first")
         levels = [0.0] if built else _levels(compressed, codec, options, how)
+        if info["kind"] == "detection":  # as on the bare model, so that all attacks on it agree
+            stored = read_meta(oblivious)
+            meta |= {key: stored[key] for key in ("threshold", "threshold_from")}
+            victim = dataclasses.replace(victim, least=meta["threshold"])
         items = search.with_stored(items, oblivious, victim)
         kept = Parts(out, _identity([victim], items, levels, meta))
 
@@ -131,6 +140,14 @@ def attack(
         out, search.SCHEMAS[info["kind"]], tqdm(rows, f"attack {codec}", total, unit="row", mininterval=2), meta
     )
     kept.discard()
+
+
+def _counting(model: AttackedModel, data: Path) -> tuple[AttackedModel, dict[str, Any]]:
+    """A detector with its threshold, and what its attacks' tables say of that (see `threshold.choose`)."""
+    detector = model.behind()
+    assert isinstance(detector, DetectionVictim)
+    chosen = threshold.choose(data, detector, model.how.seed)
+    return dataclasses.replace(model, least=chosen["threshold"]), chosen
 
 
 def _identity(attacked: Sequence[AttackedModel], items: Items, levels: list[float], meta: Mapping[str, Any]) -> str:
