@@ -26,13 +26,13 @@ DRAW = [[{"codec": "jpeg", "level": level, "options": {}}] for level in (60, 20,
 CHAIN = [[{"codec": "jpeg", "level": 30, "options": {}}, {"codec": "hevc", "level": 40, "options": {}}]]
 
 
-def attacked(study, ways, name="front", **settings):
+def attacked(study, ways, name="front", threads=1, **settings):
     """The table of attacks behind a defence, without a look at what is compressed."""
     oblivious, path = study.root / "original.attacks.parquet", study.root / f"{name}.parquet"
     chosen = {"attacks": {"pgd": ["8/255"]}, "items": 40, "batch_size": 32, "restarts": 1, "queries": 10, **settings}
     if not oblivious.exists():
         study.attack(**chosen)
-    about = dict(oblivious=oblivious, settings=chosen, defence={"ways": ways})
+    about = dict(oblivious=oblivious, settings=chosen, threads=threads, defence={"ways": ways})
     attack(study.root / "model", study.root / "data.parquet", [], name, path, **about)
     return path
 
@@ -128,6 +128,13 @@ def test_the_attack_behind_a_draw_follows_the_mean_gradient(study):
         found = lossless.decode(row.adversarial, media[name].shape)
         sure = np.moveaxis(total.abs().numpy() > 1e-6 * total.abs().max().item(), 0, -1)
         assert (found == expected)[sure].all() and sure.mean() > 0.9
+
+
+def test_threads_change_no_byte(study):
+    one, three = (
+        attacked(study, DRAW, items=6, goals=["untargeted"], threads=threads).read_bytes() for threads in (1, 3)
+    )
+    assert one == three
 
 
 def test_the_attack_through_all_levels_beats_one_that_does_not_know_them(study):

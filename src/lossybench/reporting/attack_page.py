@@ -247,10 +247,11 @@ def _attacked(tables: Summary) -> Iterator[str]:
     yield _table(["attack", "what it does", "budgets", "wants", "tiers"], attacks)
     if tables.defences:
         yield _text(
-            f"Besides codecs at one level: {'; '.join(sorted(tables.defences.values()))}. Where something is drawn, the"
-            " attacker knows what may be drawn, but not what will be: gradients are means over all that may be, and that"
-            " attempt counts which does most harm on average. Each item is then judged behind one draw, the same for all"
-            " attempts on it. So the figures say what a single query meets; who may ask again meets other draws too."
+            f"Besides codecs at one level: {'; '.join(sorted(tables.defences.values()))}. Where something is drawn,"
+            " the attacker knows what may be drawn, but not what will be: gradients are means over all that may be, and"
+            " that attempt counts which does most harm on average. Each item is then judged behind one draw, the same"
+            " for all attempts on it. So the figures say what a single query meets; who may ask again meets other draws"
+            " too."
         )
     if tables.attack_settings:
         settings = "; ".join(f"{name} {value}" for name, value in tables.attack_settings.items())

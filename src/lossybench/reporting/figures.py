@@ -340,7 +340,7 @@ def attack_curves(tables: Summary) -> Figure:
             ax.plot([0, *start["x"]], 100 * start[[unattacked, tables.robust[2]]].to_numpy().ravel(), color=colour)
             ax.plot(0, 100 * start[unattacked], marker, color=colour)
         _chance_line(ax, tables)
-        ax.set_title(_wrapped(", ".join(filter(None, [tables.title(codec), tables.label(codec, level)]))))
+        ax.set_title(_named(tables, codec, level))
         ax.set_xticks(range(len(sizes) + 1), ["none", *(_short_size(norm, each, tables.medium) for each in sizes)])
         ax.set_ylim(-4, 104)
         if j == 0:
@@ -636,6 +636,11 @@ def _steps(tables: Summary, codec: str, only: set[float] | None = None) -> _Step
     unit = str(row["label"]).replace(level_text(row["level"]), "", 1).strip()
     shown = [level for level in levels["level"] if only is None or level in only]
     return _Steps([-1.0, *shown], "ratio" if unit == ":1" else unit)
+
+
+def _named(tables: Summary, codec: str, level: float) -> str:
+    """The title of a panel about a codec at a level, or about a defence."""
+    return _wrapped(", ".join(filter(None, [tables.title(codec), tables.label(codec, level)])))
 
 
 def _wrapped(title: str, width: int = 34) -> str:
