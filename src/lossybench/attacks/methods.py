@@ -140,5 +140,5 @@ METHODS: dict[str, Method] = {
     "fgsm": Method(_fgsm, "linf", arrays=True),
     "square": Method(None, "linf", p_of_snr=2, access="scores", kinds=CLASSIFICATION),
     "noise": Method(lambda _, effort: _Noise(effort), "linf", arrays=True, access="nothing"),
-    "patch": Method(_pgd, "share", effort=5, restarts=True, kinds=frozenset({"detection"}), universal=True),
+    "patch": Method(_pgd, "share", effort=5, kinds=frozenset({"detection"}), universal=True),
 }
