@@ -6,16 +6,20 @@ import numpy as np
 import pytest
 import test_analysis_attacks
 import test_attacks
+import test_attacks_detection
 import test_report
 import torch
 from scipy.stats import chisquare
 
 from lossybench import codecs
 from lossybench.analysis import tables
-from lossybench.artifacts import read_meta, read_table
+from lossybench.artifacts import Parts, read_meta, read_table
 from lossybench.attacks.defences import Chain, Defence
+from lossybench.attacks.items import Items
 from lossybench.attacks.preprocessor import CodecPreprocessor
+from lossybench.attacks.search import AttackedModel, Run
 from lossybench.errors import LossyBenchError
+from lossybench.reading import read
 from lossybench.reporting import attack_page, figures, recommendations
 from lossybench.reporting.summary import Summary
 from lossybench.stages.attack import attack
@@ -128,6 +132,30 @@ def test_the_attack_behind_a_draw_follows_the_mean_gradient(study):
         found = lossless.decode(row.adversarial, media[name].shape)
         sure = np.moveaxis(total.abs().numpy() > 1e-6 * total.abs().max().item(), 0, -1)
         assert (found == expected)[sure].all() and sure.mean() > 0.9
+
+
+def test_a_picture_is_judged_behind_one_draw_and_chosen_by_all(tmp_path):
+    """In detection the harm is the share of lost objects, on average over all draws."""
+    case, least, defence = test_attacks_detection.prepared("image"), 0.35, Defence.of("front", DRAW)
+    aim = test_attacks_detection.UNTARGETED._replace(epsilon=16 / 255)
+    model = AttackedModel(case.network, case.victim.info, case.victim.device, case.how, least)
+    fronts = [CodecPreprocessor(codec, level, "image") for codec, level in defence.fronts]
+    items = Items(**vars(case.items), stored={}, sampling_rate=0.0)
+    run = Run(0.0, {"T2": [model.behind(*fronts)]}, model, defence)
+    found = list(run.rows(items, {aim: ["T2"]}, Parts(tmp_path / "table.parquet", "")))
+    drawn, shares = defence.drawn(items.ids, case.how.seed), []
+    for row, way, truth in zip(found, drawn, items.truth, strict=True):
+        media = codecs.get("original").decode(row["adversarial"], (test_attacks_detection.SIDE,) * 2 + (3,))
+        each = []
+        for step in DRAW:
+            seen = codecs.get("jpeg").roundtrip(media, step[0]["level"])
+            (predicted,) = case.victim.predict(np.moveaxis(seen, -1, 0)[None])
+            each.append(read(predicted, row["truth"], least))
+        assert read(row["after"], row["truth"], least).tolist() == each[way].tolist()
+        lost = [(one != truth["labels"]).mean() for one in each]
+        assert row["harm"] == pytest.approx(np.mean(lost), abs=1e-6)
+        shares.append(row["harm"])
+    assert np.mean(shares) > 0 and (np.array(shares) % 1 > 0).any()
 
 
 def test_threads_change_no_byte(study):
