@@ -395,7 +395,10 @@ def test_every_attack_keeps_its_bound_in_other_media(medium: str, behind: bool) 
     if medium == "audio":
         bounds += [(name, "snr", 30.0) for name in EVERYTHING]
     for attack_name, norm, epsilon in bounds:
-        found = victim.craft(items, Aim(attack_name, norm, epsilon, "untargeted"), how, (0,))
+        aim = Aim(attack_name, norm, epsilon, "untargeted")
+        crafted = victim.craft(items, aim, how, (0,), np.zeros(5, bool))
+        found = crafted.integers
+        assert (crafted.calls >= 1).all() and (crafted.calls <= how.calls).all()
         change = (found.astype(np.int64) - clean) / grid.full_scale
         assert found.dtype == grid.dtype and change[1:].any(), attack_name
         length = np.sqrt((change.reshape(5, -1) ** 2).sum(1))
@@ -441,6 +444,30 @@ class Saturated(torch.nn.Module):
         return 1e4 * self.network(x)
 
 
+class Stepped(torch.nn.Module):
+    """Nearly the same decisions of inputs in 16 steps, which have no slope at all."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network((15 * x).round() / 15)
+
+
+def test_the_margin_has_a_slope_where_softmax_has_none(
+    study: Study, digits: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = models.load(Path(), "cpu")[1]
+    monkeypatch.setattr(models, "load", lambda *_: (Saturated(digits.network), info))
+    robust = []
+    for restarts in (0, 1):
+        table = rows(study.attack(goals=["untargeted"], restarts=restarts, out=f"{restarts}.parquet"))
+        robust.append((table.after == table.label).mean())
+    assert (table.zero_gradient == 1).mean() > 0.8  # of cross-entropy
+    assert robust[1] < 0.1 < 0.6 < robust[0]
+
+
 def test_square_finds_what_masked_gradients_hide_and_the_gates_tell(
     study: Study, digits: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -456,7 +483,7 @@ def test_square_finds_what_masked_gradients_hide_and_the_gates_tell(
     how = {"attacks": {"pgd": [EPSILON, "64/255"], **attacks}, "goals": ["untargeted"], "queries": 200}
     info = models.load(Path(), "cpu")[1]
     correct = gates_of("plain")
-    monkeypatch.setattr(models, "load", lambda *_: (Saturated(digits.network), info))
+    monkeypatch.setattr(models, "load", lambda *_: (Stepped(digits.network), info))
     tripped = gates_of("masked")
     plain, masked = (rows(study.root / f"{name}.parquet", epsilon=EPSILON) for name in ("plain", "masked"))
     robust = {
@@ -561,10 +588,18 @@ def test_the_target_is_never_the_label(study: Study, rule: str) -> None:
         assert (targeted.target == (targeted.label + 1) % 10).all()
 
 
-def test_restarts_never_help_the_model(study: Study) -> None:
-    one = rows(study.attack(attacks={"pgd": ["12/255"]}, goals=["untargeted"], out="one.parquet"))
-    three = rows(study.attack(attacks={"pgd": ["12/255"]}, goals=["untargeted"], restarts=3, out="three.parquet"))
-    assert not ((three.before == three.label) & (one.before != one.label)).any()
+def test_restarts_never_help_the_model_and_pay_where_it_stands(study: Study) -> None:
+    how = {"attacks": {"pgd": ["9/255"]}, "goals": ["untargeted"], "items": 200}
+    study.attack(**how)
+    once, again = (
+        rows(study.attack("jpeg", (30,), **how, restarts=restarts, out=f"{restarts}.parquet"), tier="T3")
+        for restarts in (0, 4)
+    )
+    assert not ((again.after == again.label) & (once.after != once.label)).any()
+    assert (again.after == again.label).sum() < (once.after == once.label).sum()
+    assert (again.calls >= once.calls).all()
+    beaten = once.index[once.after != once.label]
+    assert (again.calls == once.calls)[beaten].all()  # what is beaten is left in peace
 
 
 # The codec as a preprocessor.

@@ -81,7 +81,7 @@ DEFAULT_ATTACKS: dict[tuple[str, str], Attacks] = {
 
 # What differs from the defaults of the settings by medium. The codecs of pictures round small changes away; behind those
 # of sounds many small steps along the gradient beat a few large ones (docs/attacks.md).
-DEFAULT_EFFORT: dict[str, dict[str, Any]] = {"audio": {"adaptive_steps": 30, "adaptive_step": 0.15}}
+DEFAULT_EFFORT: dict[str, dict[str, Any]] = {"audio": {"adaptive_steps": 40, "adaptive_step": 0.125}}
 
 
 def fraction(value: Any) -> Any:
@@ -191,7 +191,7 @@ class AttackSettings(Settings):
         10,
         ge=1,
         le=MOST,
-        description="iterations through a codec: 10 by default, and 30 in audio; through a codec whose gradient is known "
+        description="iterations through a codec: 10 by default, and 40 in audio; through a codec whose gradient is known "
         "well (JPEG) twice as many steps of half the size",
     )
     adaptive_step: float = Field(
@@ -199,7 +199,7 @@ class AttackSettings(Settings):
         gt=0,
         le=MOST,
         description="size of a step through a codec, in epsilons: 1 by default, since less is rounded away by the codec, "
-        "and 0.15 in audio, where a step goes along the gradient and not into a corner",
+        "and 0.125 in audio, where a step goes along the gradient and not into a corner",
     )
     restarts: int = Field(
         5,

@@ -17,9 +17,14 @@ from lossybench.attacks.items import Crafted, Items, Tried
 from lossybench.attacks.methods import METHODS, Effort
 from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.attacks.random_search import search
-from lossybench.attacks.victim import MOMENTUM, VictimBase, seed_all
+from lossybench.attacks.victim import VictimBase, seed_all
 from lossybench.attacks.watch import Loss, Watch, margins
+from lossybench.integers import lengths
 from lossybench.models.inputs import Input, fit, spread
+
+
+# Of restarts: where signs of the gradient go into corners, and where the gradient itself is followed.
+MOMENTUM = {"linf": 0.75, "l2": 0.9, "snr": 0.9}
 
 
 class ClassificationVictim(VictimBase):
@@ -124,12 +129,13 @@ class ClassificationVictim(VictimBase):
         self._run(watch, items, aim, how, Loss("trigger" if aim.goal == "trigger" else "cross-entropy"))
         watch.stop = True
         margin = Loss("trigger" if aim.goal == "trigger" else "margin", aim.goal == "targeted")
-        for _ in range(how.restarts if method.restarts else 0):
-            left = np.flatnonzero(watch.left & ~done)
-            if not len(left):
+        generator = np.random.default_rng(entropy)
+        for number in range(how.restarts if method.restarts else 0):
+            watch.rows = np.flatnonzero(watch.left & ~done)
+            if not len(watch.rows):
                 break
-            watch.rows = left
-            self._run(watch, items, aim, how, margin, MOMENTUM)
+            watch.shift = None if aim.norm == "linf" else self._start(watch, number, generator)
+            self._run(watch, items, aim, how, margin, MOMENTUM[aim.norm])
         return Crafted(watch.best, watch.calls)
 
     def _watch(self, items: Items, aim: Aim, how: AttackSettings) -> Watch:
@@ -138,11 +144,26 @@ class ClassificationVictim(VictimBase):
             self._views(aim.goal), self.grid, items.integers, aimed, aim.budget, aim.goal, how.calls, self.device
         )
 
+    @staticmethod
+    def _start(watch: Watch, number: int, generator: np.random.Generator) -> np.ndarray:
+        """Where the restart of this number begins, as a shift of the clean items: at random, or twice at the best item.
+
+        ART draws no start where radii differ. Along the gradient, the best item is a good place to go on from; in the
+        corners of L-infinity it is not (docs/attacks.md).
+        """
+        clean = watch.grid.floats(watch.clean[watch.rows])
+        if number % 3:
+            return watch.grid.floats(watch.best[watch.rows]) - clean
+        radius = watch.grid.radius(*watch.budget, watch.clean[watch.rows])
+        drawn = generator.standard_normal(clean.shape).astype(np.float32)
+        return drawn * (radius / lengths(drawn)).astype(np.float32).reshape(-1, *[1] * (clean.ndim - 1))
+
     def _run(
         self, watch: Watch, items: Items, aim: Aim, how: AttackSettings, loss: Loss, momentum: float = 0.0
     ) -> None:
         """One run of ART's attack on the `rows` of the watch that are left."""
-        method, left = METHODS[aim.attack], watch.rows[watch.left[watch.rows]]
+        method, of = METHODS[aim.attack], watch.rows
+        left = of[watch.left[of]]
         if not len(left):
             return
         p = {"linf": np.inf, "l2": 2, "snr": method.p_of_snr}[aim.norm]
@@ -154,7 +175,9 @@ class ClassificationVictim(VictimBase):
                 radius = radius / math.sqrt(items.integers[0].size)
         steps, step = how.search(method, bool(self.through), self.effort)
         together = method.arrays or aim.norm != "snr"
+        shift = watch.shift
         for rows in [left] if together else left[:, None]:
+            watch.shift = None if shift is None else shift[np.isin(of, rows)]
             some, watch.rows = items.at(rows), rows
             ball: Any = radius[rows].astype(np.float32).reshape(-1, *[1] * (items.integers.ndim - 1))
             if len(set(radius[rows].tolist())) == 1:
@@ -164,9 +187,10 @@ class ClassificationVictim(VictimBase):
             y = self._one_hot(some.targets if targeted else some.truth)
             estimator = self._estimator(watch, loss, items.integers.shape[1:])
             # ART looks for items that are beaten by itself. The watch does that, so to ART none ever is.
-            estimator.answer = 2 * (1 - y if targeted else y)  # APGD refuses what might be probabilities
+            estimator.answer = 2 * (1 - y if targeted else y)  # one that no probabilities add up to, as ART checks
             assert method.build is not None  # which a search on the scores has not
             watch.ask(method.build(estimator, effort).generate(x=self.grid.floats(some.integers), y=y))
+        watch.shift = None
 
     def _one_hot(self, classes: np.ndarray) -> np.ndarray:
         """Classes as ART needs them, since it misreads the integer labels of a two-class problem."""
