@@ -6,9 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from rival import Rival
-from test_attacks import EPSILON, Study, digits, rows, study  # noqa: F401
+from test_attacks import Study, digits, rows, study  # noqa: F401
 
 from lossybench import codecs
 
@@ -17,7 +16,10 @@ BOUNDS = {"original": "10/255", "jpeg": "20/255", "h264": "28/255"}  # where the
 
 @pytest.mark.parametrize(("codec", "level"), [("original", 0), ("jpeg", 30), ("h264", 40)])
 def test_an_independent_attack_beats_as_many_items(
-    study: Study, digits: SimpleNamespace, codec: str, level: int  # noqa: F811
+    study: Study,  # noqa: F811
+    digits: SimpleNamespace,  # noqa: F811
+    codec: str,
+    level: int,
 ) -> None:
     bound, n = BOUNDS[codec], 300
     how = {"attacks": {"pgd": [bound]}, "goals": ["untargeted"], "items": n, "tiers": ["T0", "T2"], "restarts": 4}

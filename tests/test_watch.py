@@ -12,6 +12,7 @@ from lossybench.attacks.watch import Loss, Watch, gaps, margins
 from lossybench.integers import GRIDS
 
 GRID = GRIDS["image"]
+EIGHT = Budget("linf", 8 / 255)
 
 
 class Spy:
@@ -34,9 +35,7 @@ class Spy:
         return torch.from_numpy(self.logits(integers))[:, None] + 0 * (x.flatten(1) @ self.weights.T)[:, None]
 
 
-def watched(
-    spy: Spy, n: int = 6, most: int = 1000, budget: Budget = Budget("linf", 8 / 255)
-) -> tuple[Watch, np.ndarray, np.ndarray]:
+def watched(spy: Spy, n: int = 6, most: int = 1000, budget: Budget = EIGHT) -> tuple[Watch, np.ndarray, np.ndarray]:
     """A watch over random pictures, which it has been asked about, the pictures and their classes."""
     clean = np.random.default_rng(1).integers(60, 190, (n, 3, 4, 4)).astype(np.uint8)
     truth = spy.logits(clean).argmax(1)
@@ -125,7 +124,9 @@ def test_the_search_on_scores_goes_on_from_where_it_begins(budget: Budget) -> No
     again, *_ = watched(spy, 40, budget=budget)
     search(again, start, 150, np.random.default_rng(9))
     assert (by_hand(spy.logits(again.best), truth) >= from_clean - 1e-5).all()
-    assert again.calls[watch.beaten & (watch.calls > 1)].max() == 2  # the clean item, and then the start, which beats it
+    assert (
+        again.calls[watch.beaten & (watch.calls > 1)].max() == 2
+    )  # the clean item, and then the start, which beats it
     change = (again.best.astype(float) - clean) / 255
     size = np.abs(change).max((1, 2, 3)) if budget.norm == "linf" else np.sqrt((change**2).sum((1, 2, 3)))
     assert size.max() <= budget.epsilon + 1e-6

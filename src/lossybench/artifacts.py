@@ -106,7 +106,7 @@ _ATTACK = [
     ("epsilon", pa.float64(), EPSILON),
     ("goal", pa.string()),  # untargeted, targeted, trigger
     ("tier", pa.string()),  # T0 oblivious ... T4, and T3-EoT, to which the level is unknown (docs/attacks.md)
-    ("level", pa.float64(), LEVEL),  # of the meta's codec
+    ("level", pa.float64(), LEVEL),  # of the meta's codec; 0 of a defence
     ("target_rule", pa.string()),  # "" when not targeted
     ("linf", pa.float32(), "full scale"),  # of the quantised perturbation
     ("l2", pa.float32(), "full scale"),
@@ -116,6 +116,9 @@ _ATTACK = [
     ("kept", pa.list_(pa.float32()), "share"),  # of the clean item in each band behind the codec; of T0 alone
     ("zero_gradient", pa.float32(), "share"),  # of zeros in the loss's gradient at the clean item; null: not looked at
     ("calls", pa.int32(), ""),  # how often the attack asked the model about the item in this tier, through any codec
+    # Of a defence that draws: the mean, over all that may be drawn, of how far the goal was reached, by which attackers
+    # choose among their attempts; null elsewhere, where `after` says it.
+    ("harm", pa.float32(), ""),
     ("own", pa.bool_()),  # made by this attack in this tier; false: a weaker tier's item, which did more harm
     ("adversarial", pa.binary()),  # a lossless bitstream; null where not `own`: the weaker tier's row has it
 ]
@@ -147,7 +150,7 @@ _TYPES: dict[str, set[pa.DataType]] = {}
 for _schema in _ITEMS:
     for _field in _schema:
         _TYPES.setdefault(_field.name, set()).add(_field.type)
-_MAY_LACK = {"psnr", "ssim", "snr", "spectral_distance", "zero_gradient", "spectrum", "kept", "adversarial"}
+_MAY_LACK = {"psnr", "ssim", "snr", "spectral_distance", "zero_gradient", "spectrum", "kept", "harm", "adversarial"}
 _META_TYPES: dict[str, type] = {
     **dict.fromkeys(("task", "medium", "kind", "codec", "arch", "regime", "sources"), str),
     **dict.fromkeys(("classes", "compressed_before"), list),

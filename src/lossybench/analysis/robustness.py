@@ -321,16 +321,30 @@ def _harm(group: pd.DataFrame, goal: str) -> np.ndarray:
     """How bad an attack is for each unit (n,): the goal counts first, then an error behind the codec, then one without.
 
     The error without the codec makes `opened` careful: an item counts there only if no attempt has it wrong on both
-    sides. The factors keep this order when the objects of a picture are added up.
+    sides. The factors keep this order when the objects of a picture are added up. Behind a defence that draws, the
+    expected harm counts in place of what is seen behind the one draw: the attacker chooses before the draw.
     """
     wrong = {when: (group[when] != group["label"]).to_numpy() for when in ("before", "after")}
+    if _draws(group):
+        return group["harm"].to_numpy(float) + 1e-8 * wrong["before"]
     return beaten(group, goal) + 1e-4 * wrong["after"] + 1e-8 * wrong["before"]
+
+
+def _draws(group: pd.DataFrame) -> bool:
+    """Whether these are attacks on a defence that draws, which say how much harm they expect."""
+    return "harm" in group and bool(group["harm"].notna().all())
 
 
 def _alone(key: Key, here: Groups) -> np.ndarray:
     """Which units, bool (n,), the attack beats with its own items, without those that stand in from a weaker tier."""
     own = True if key.tier in (OBLIVIOUS, TRANSFER) else here[key]["own"].to_numpy(bool)
-    return beaten(here[key], key.goal) & own
+    won = beaten(here[key], key.goal) & own
+    others = [here[other] for other in here if other.tier != SCORES and other.aim == key.aim]
+    if key.tier == SCORES and others and _draws(here[key]):
+        # What it improved may have been beaten before behind the very draw that is judged.
+        best = np.argmax([other["harm"] for other in others], axis=0)
+        won &= ~np.array([beaten(other, key.goal) for other in others])[best, np.arange(len(won))]
+    return won
 
 
 def _few(n: int, allowed: float) -> float:

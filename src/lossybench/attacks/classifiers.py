@@ -77,12 +77,12 @@ class ClassificationVictim(VictimBase):
         wrong = tried.after != items.truth
         if aim.goal == "trigger":
             return wrong & (tried.before == items.truth)
-        return wrong.astype(int) + (tried.after == items.targets) if aim.goal == "targeted" else wrong
+        return (tried.after == items.targets) + 1e-4 * wrong if aim.goal == "targeted" else wrong
 
     @staticmethod
     def most_harm(goal: Goal) -> float:
-        """2 for an item that is read as its target, else 1 for one that is wrong."""
-        return 2 if goal == "targeted" else 1
+        """1; an item that is wrong, but not the target, has hardly any."""
+        return 1
 
     def zero_gradient(self, items: Items) -> np.ndarray:
         """(N,): share of zeros in the gradient of the loss at the clean items, as an attacker sees it."""
@@ -90,12 +90,12 @@ class ClassificationVictim(VictimBase):
         gradient = estimator.loss_gradient(self.grid.floats(items.integers), self._one_hot(items.truth))
         return (gradient == 0).reshape(len(gradient), -1).mean(1)
 
-    def judge(self, integers: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Predictions (N,) for the integers (N, ...) behind the (first) codec, and how near they come to being wrong.
+    def judge(self, integers: np.ndarray, truth: np.ndarray, way: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Predictions (N,) for the integers (N, ...) behind the codec, if any, and by how much another class leads.
 
-        truth: classes (N,).
+        truth: classes (N,). way: which of several codecs.
         """
-        logits = self.scores(self.through[0].decode(integers) if self.through else integers)
+        logits = self.scores(self.through[way].decode(integers) if self.through else integers)
         margin = margins(torch.from_numpy(logits)[:, None], torch.from_numpy(np.asarray(truth, np.int64)))
         return logits.argmax(1), margin[:, 0].numpy()
 
@@ -110,8 +110,8 @@ class ClassificationVictim(VictimBase):
     ) -> Crafted:
         """Adversarial items for `items`, made for one aim, through the codec where there is one.
 
-        how: the effort. entropy: seeds random starts. done: bool (N,), items that are beaten already, on which an attack
-        makes one run and no further ones. start: integers (N, ...) where a search on the scores begins.
+        how: the effort. entropy: seeds random starts. done: bool (N,), items that are beaten already, on which an
+        attack makes one run and no further ones. start: integers (N, ...) where a search on the scores begins.
         """
         method = METHODS[aim.attack]
         seed_all(entropy)
@@ -160,6 +160,8 @@ class ClassificationVictim(VictimBase):
         """One run of ART's attack on the `rows` of the watch that are left."""
         method, of = METHODS[aim.attack], watch.rows
         left = of[watch.left[of]]
+        if not len(left):
+            return
         p = {"linf": np.inf, "l2": 2, "snr": method.p_of_snr}[aim.norm]
         radius = self.grid.radius(aim.norm, aim.epsilon, items.integers)
         if aim.norm == "snr":

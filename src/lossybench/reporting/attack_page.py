@@ -297,6 +297,14 @@ def _attacked(tables: Summary) -> Iterator[str]:
         f" a model that is trained anew, with another seed, may differ by more. {threshold(tables)}"
     )
     yield _table(["attack", "what it does", "budgets", "wants", "tiers"], attacks)
+    if tables.defences:
+        yield _text(
+            f"Besides codecs at one level: {'; '.join(sorted(tables.defences.values()))}. Where something is drawn,"
+            " the attacker knows what may be drawn, but not what will be: gradients are means over all that may be, and"
+            " that attempt counts which does most harm on average. Each item is then judged behind one draw, the same"
+            " for all attempts on it. So the figures say what a single query meets; who may ask again meets other draws"
+            " too."
+        )
     if tables.attack_settings:
         settings = "; ".join(f"{name} {value}" for name, value in tables.attack_settings.items())
         yield _text(f"Settings of the attacks on the first model: {settings}.")
@@ -549,7 +557,7 @@ def _places(tables: Summary, arch: str, regime: str) -> list[tuple[str, float]]:
 
 
 def _condition(tables: Summary, codec: str, level: float) -> str:
-    return "no codec" if codec == ORIGINAL else f"{tables.title(codec)} {tables.label(codec, level)}"
+    return "no codec" if codec == ORIGINAL else f"{tables.title(codec)} {tables.label(codec, level)}".strip()
 
 
 def _sizes(tables: Summary, rows: pd.DataFrame) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -291,7 +292,7 @@ def attacks(tables: Summary) -> Figure:
     """The worst case per item by level, with a row per model and goal (see `_attack_setups`) and a column per codec."""
     rows = tables.worst
     setups = _attack_setups(rows)
-    codecs = [codec for codec in tables.codecs if codec in set(rows["codec"])]
+    codecs = tables.attacked_codecs
     figure, axes = _grid(len(setups), len(codecs), 2.7, 2.4, sharex="col", sharey="row")
     signs: set[str] = set()
     for (i, setup), (j, codec) in _product(setups, codecs):
@@ -299,7 +300,7 @@ def attacks(tables: Summary) -> Figure:
         steps = _steps(tables, codec, only=set(where(rows, codec=codec)["level"]))
         signs |= _attack_panel(ax, tables, here, steps, setup["goal"])
         if i == 0:
-            ax.set_title(f"{tables.title(codec)}\n\n", fontweight="bold")
+            ax.set_title(f"{_wrapped(tables.title(codec))}\n\n", fontweight="bold")
         if j == 0:
             size = attack_size(setup["norm"], setup["epsilon"], tables.medium)
             about = f"{setup['arch']}, {tables.training(setup['arch'], setup['regime'])};\n{setup['goal']}, {size}"
@@ -322,7 +323,7 @@ def attack_curves(tables: Summary) -> Figure:
     best = most_helped(rows[rows["main"]])
     sizes = [epsilon for _, epsilon in budgets(rows)]
     models = list(tables.worst[["arch", "regime"]].drop_duplicates().itertuples(index=False))
-    codecs = [codec for codec in tables.codecs if codec in set(tables.worst["codec"])]
+    codecs = tables.attacked_codecs
     figure, axes = _grid(len(models), len(codecs), 2.7, 2.5, sharex=True, sharey=True)
     clean, clean_after, _ = tables.robust
     signs: set[str] = set()
@@ -343,7 +344,7 @@ def attack_curves(tables: Summary) -> Figure:
             ax.plot([0, *start["x"]], 100 * start[[unattacked, tables.robust[2]]].to_numpy().ravel(), color=colour)
             ax.plot(0, 100 * start[unattacked], marker, color=colour)
         _chance_line(ax, tables)
-        ax.set_title(f"{tables.title(codec)}, {tables.label(codec, level)}")
+        ax.set_title(_named(tables, codec, level))
         ax.set_xticks(range(len(sizes) + 1), ["none", *(_short_size(norm, each, tables.medium) for each in sizes)])
         ax.set_ylim(-4, 104)
         if j == 0:
@@ -365,10 +366,11 @@ def attack_regimes(tables: Summary) -> Figure:
     _, clean_after, robust = tables.robust
     archs = list(dict.fromkeys(tables.worst["arch"]))
     conditions = [(ORIGINAL, 0.0, "no codec")]
-    for codec in tables.codecs:
+    for codec in tables.attacked_codecs:
         levels = tables.levels(codec)["level"]
         attacked = levels[levels.isin(where(rows, codec=codec)["level"])]
-        conditions += [(codec, level, f"{tables.title(codec)}\n{tables.label(codec, level)}") for level in attacked]
+        title = _wrapped(tables.title(codec), 14)
+        conditions += [(codec, level, f"{title}\n{tables.label(codec, level)}") for level in attacked]
     # The bare model has no codec to be oblivious of: its worst case stands in both blocks.
     blocks = [
         ("clean items", clean_after, ALL),
@@ -682,7 +684,7 @@ class _Steps(NamedTuple):
     """Evenly spaced places for the original and, from the mildest on, the levels of a codec."""
 
     levels: list[float]  # -1 stands for the original
-    unit: str  # the meaning of the numbers: "QF", "kb/s", "ratio"
+    unit: str  # the meaning of the numbers: "QF", "kb/s", "ratio"; "" of a defence, which has none
 
     def places(self, rows: pd.DataFrame) -> pd.Series:
         """The place of each row."""
@@ -691,11 +693,11 @@ class _Steps(NamedTuple):
 
     def axis(self, ax: Axes, last: bool) -> None:
         """Name the levels below the panel, and name their unit if the panel is the last of its column."""
-        names = ["orig." if level == -1 else level_text(level) for level in self.levels]
+        names = ["orig.", *(level_text(level) if self.unit else "behind it" for level in self.levels[1:])]
         ax.set_xticks(range(len(names)), names)
         ax.set_xlim(-0.4, len(names) - 0.6)
         ax.yaxis.set_major_locator(MaxNLocator(5))
-        if last:
+        if last and self.unit:
             ax.set_xlabel(f"level ({self.unit}), mild to strong")
 
 
@@ -706,6 +708,16 @@ def _steps(tables: Summary, codec: str, only: set[float] | None = None) -> _Step
     unit = str(row["label"]).replace(level_text(row["level"]), "", 1).strip()
     shown = [level for level in levels["level"] if only is None or level in only]
     return _Steps([-1.0, *shown], "ratio" if unit == ":1" else unit)
+
+
+def _named(tables: Summary, codec: str, level: float) -> str:
+    """The title of a panel about a codec at a level, or about a defence."""
+    return _wrapped(", ".join(filter(None, [tables.title(codec), tables.label(codec, level)])))
+
+
+def _wrapped(title: str, width: int = 34) -> str:
+    """The title of a codec or defence on lines of so many characters: those of defences are long."""
+    return textwrap.fill(title, width)
 
 
 def _minor_log(value: float, _: int) -> str:

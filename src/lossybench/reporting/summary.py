@@ -295,6 +295,17 @@ class Summary:
         return sorted(set(self.conditions["codec"]) - {ORIGINAL})
 
     @property
+    def attacked_codecs(self) -> list[str]:
+        """The lossy codecs that were attacked through, then the defences, each in alphabetical order."""
+        through = set(self.worst["codec"])
+        return [name for name in [*self.codecs, *sorted(self.defences)] if name in through]
+
+    @property
+    def defences(self) -> dict[str, str]:
+        """What models were attacked through besides codecs at levels: name to title."""
+        return self.meta.get("defences", {})
+
+    @property
     def archs(self) -> list[str]:
         """The architectures, in alphabetical order."""
         return sorted(set(self.metrics["arch"]))
@@ -320,16 +331,18 @@ class Summary:
         return self.deltas[len(self.deltas) // 2]
 
     def title(self, codec: str) -> str:
-        """A codec's name as readers know it: "JPEG 2000"."""
+        """The name of a codec or defence as readers know it: "JPEG 2000"."""
         return str(self.levels(codec)["title"].iloc[0])
 
     def levels(self, codec: str) -> pd.DataFrame:
-        """The conditions of a codec, mildest first."""
+        """The conditions of a codec, mildest first; of a defence its only one, which has no label."""
+        if codec in self.defences:
+            return pd.DataFrame([{"codec": codec, "title": self.defences[codec], "level": 0.0, "label": ""}])
         return where(self.conditions, codec=codec)
 
     def label(self, codec: str, level: float) -> str:
         """A level of a codec as readers write it: "QF 10"."""
-        return str(where(self.conditions, codec=codec, level=level)["label"].iloc[0])
+        return str(where(self.levels(codec), level=level)["label"].iloc[0])
 
     def overall(self, metric: str) -> pd.DataFrame:
         """A metric over all classes and seeds, joined with the rate and fidelity of each condition; mildest first."""

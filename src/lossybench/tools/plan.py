@@ -362,10 +362,14 @@ def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
         attacked = min(settings.items, tested[0])
         for codec in study.attacked_codecs(task):
             behind = codec != ORIGINAL
-            passes = attacked * (len(study.attacked_levels(task, codec)) if behind else 1)
+            levels = study.attacked_levels(task, codec) if behind else [0.0]
+            # A search goes through all that a defence may draw at each step.
+            defence = study.defences(task).get(codec)
+            ways = [[step.codec for step in way] for way in defence.ways] if defence else [[codec]] * len(levels)
+            passes = attacked * len(ways)
             steps = _attack_steps(settings, behind)
             learning = passes * steps * learn
-            through = passes * steps * coding(codec) if behind else 0.0
+            through = attacked * steps * sum(coding(one) for way in ways for one in way) if behind else 0.0
             size = attacked * len(settings.aims) * (ADVERSARIAL[behind] * raw + ROW)
             yield Job("attack", passes, START["attack"] + learning + through, learning, size)
     yield Job("aggregate", 0, START["aggregate"], size=SUMMARY)
