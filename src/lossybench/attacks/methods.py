@@ -114,6 +114,11 @@ def _apgd(estimator: Any, effort: Effort) -> Any:
     )
 
 
+def _mifgsm(estimator: Any, effort: Effort) -> Any:
+    """The momentum method (Dong et al. 2018, arXiv 1710.06081): PGD from the item, with the sum of all gradients."""
+    return _pgd(estimator, dataclasses.replace(effort, momentum=1.0))
+
+
 def _fgsm(estimator: Any, effort: Effort) -> Any:
     """Fast gradient sign: one step of the whole bound from the item (Goodfellow et al. 2015, arXiv 1412.6572)."""
     from art.attacks.evasion import FastGradientMethod
@@ -137,6 +142,7 @@ METHODS: dict[str, Method] = {
     "pgd_doubled": Method(_pgd, "linf", p_of_snr=2, arrays=True, effort=2, restarts=True, after="pgd"),
     "pgd_l2": Method(_pgd, "l2", p_of_snr=2, arrays=True, restarts=True),
     "apgd": Method(_apgd, "linf", p_of_snr=2, kinds=CLASSIFICATION),
+    "mifgsm": Method(_mifgsm, "linf", p_of_snr=2, arrays=True),
     "fgsm": Method(_fgsm, "linf", arrays=True),
     "square": Method(None, "linf", p_of_snr=2, access="scores", kinds=CLASSIFICATION),
     "noise": Method(lambda _, effort: _Noise(effort), "linf", arrays=True, access="nothing"),
