@@ -72,7 +72,29 @@ def _pgd(estimator: Any, effort: Effort) -> Any:
     # the model had wrong, becoming right would count as a success. It also decides before rounding to integers.
     # ART draws no random start in balls of different L2 radii; these searches start at the item.
     ragged = effort.p == 2 and isinstance(effort.radius, np.ndarray)
-    return ProjectedGradientDescentPyTorch(
+
+    class Stopping(ProjectedGradientDescentPyTorch):
+        """ART takes every step for all items. This one takes a step for those alone that its watch has not let go."""
+
+        def _generate_batch(self, x: Any, targets: Any, mask: Any, eps: Any, eps_step: Any) -> np.ndarray:
+            watch, device, at_random = self.estimator.model, self.estimator.device, self.num_random_init > 0
+            x, targets = x.to(device), targets.to(device)
+            rows, found, momentum = watch.rows, x.clone(), x.new_zeros(x.shape)
+            for step in range(self.max_iter):
+                at = np.flatnonzero(watch.left[rows])
+                if not len(at):
+                    break
+                watch.rows = rows[at]
+                radius, size = (one[at] if isinstance(one, np.ndarray) else one for one in (eps, eps_step))
+                memory = momentum[at]  # ART changes it in place
+                found[at] = self._compute_pytorch(
+                    found[at], x[at], targets[at], mask, radius, size, at_random and step == 0, memory
+                )
+                momentum[at] = memory
+            watch.rows = rows
+            return found.cpu().numpy()
+
+    return Stopping(
         estimator,
         **effort.common,
         eps_step=effort.step,
