@@ -783,3 +783,54 @@ def test_tables_that_do_not_belong_together_are_refused(study: Study) -> None:
             {"chroma": "444"}, study.root / "original.attacks.parquet", settings=settings,
         )  # fmt: skip
     assert not (study.root / "x.parquet").exists()
+
+
+# The checks see an attack that is poor, and pass one that is not.
+
+
+def checked(study: Study, name: str, codec: str, level: int, **how: Any) -> dict[str, str]:
+    """The status of each gate of an attack through a codec."""
+    settings = {
+        "attacks": {each: ["20/255"] for each in ("pgd", "pgd_doubled", "apgd", "fgsm", "square", "noise")},
+        "goals": ["untargeted"],
+        "items": 150,
+        **how,
+    }
+    study.attack(**settings)
+    path = study.attack(codec, (level,), out=f"{name}.parquet", **settings)
+    data = study.root / "data.parquet"
+    ids = read_table(data, ["id"])["id"].to_pylist()
+    task = TestSet("digits", "image", "classification", list("0123456789"), ids, np.zeros(len(ids), int), {}, data)
+    of = Attacked.read(path, task, {"defence_margin": 10})
+    return {gate.name: gate.status for gate in gates(of, codec, float(level), chance=0.1)}
+
+
+COMPARED = ("adaptive beats oblivious", "no other attack is better", "iterative beats single-step", "converged",
+            "the search has settled", "random noise is weaker")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("codec", "level", "thorough"), [("jpeg", 30, {}), ("h264", 40, {"adaptive_steps": 20, "restarts": 20})]
+)
+def test_a_full_attack_passes_the_checks_that_compare_it(
+    study: Study, codec: str, level: int, thorough: dict[str, Any]
+) -> None:
+    status = checked(study, "full", codec, level, **thorough)
+    assert {name: status[name] for name in COMPARED if status[name] != "pass"} == {}
+
+
+@pytest.mark.parametrize(
+    ("weakness", "fired"),
+    [
+        # Small steps are rounded away; APGD and the single step choose their own.
+        (
+            {"adaptive_steps": 3, "adaptive_step": 0.1, "restarts": 0},
+            {"adaptive beats oblivious", "no other attack is better", "iterative beats single-step"},
+        ),
+        ({"adaptive_steps": 1, "adaptive_step": 0.02, "restarts": 0}, {"the search has settled"}),
+        ({"adaptive_steps": 1, "restarts": 0}, {"converged", "white-box beats black-box"}),
+    ],
+)
+def test_a_weakened_attack_fails_them(study: Study, weakness: dict[str, Any], fired: set[str]) -> None:
+    status = checked(study, "weak", "h264", 40, **weakness)
+    assert {name for name in fired if status[name] != "fail"} == set()

@@ -85,12 +85,13 @@ def _pgd(estimator: Any, effort: Effort) -> Any:
                 if not len(at):
                     break
                 watch.rows = rows[at]
-                radius, size = (one[at] if isinstance(one, np.ndarray) else one for one in (eps, eps_step))
-                memory = momentum[at]  # ART changes it in place
-                found[at] = self._compute_pytorch(
-                    found[at], x[at], targets[at], mask, radius, size, at_random and step == 0, memory
+                some = at if len(at) < len(rows) else slice(None)  # which copies nothing
+                radius, size = (one[some] if isinstance(one, np.ndarray) else one for one in (eps, eps_step))
+                memory = momentum[some]  # ART changes it in place
+                found[some] = self._compute_pytorch(
+                    found[some], x[some], targets[some], mask, radius, size, at_random and step == 0, memory
                 )
-                momentum[at] = memory
+                momentum[some] = memory
             watch.rows = rows
             return found.cpu().numpy()
 
