@@ -249,6 +249,35 @@ def test_through_a_codec_the_adaptive_attack_is_never_weaker_for_any_item(study:
         assert (reused.after == t0.loc[reused.index].after).all() and (t2.clean_after == t0.clean_after).all()
 
 
+def test_the_table_says_where_the_main_attacks_changes_lie_and_what_the_codec_keeps(study: Study) -> None:
+    """Against sums over cosines, as the transform is defined."""
+    attacks = {"pgd": [EPSILON, 0.01], "noise": [EPSILON]}
+    paths = [study.attack(attacks=attacks, items=20), study.attack("jpeg", (30,), attacks=attacks, items=20)]
+    clean = dict(zip((f"d{i:03d}" for i in range(300)), study.digits.media, strict=True))
+    cosines = np.cos(math.pi * np.outer(np.arange(SIDE), np.arange(SIDE) + 0.5) / SIDE) * math.sqrt(2 / SIDE)
+    cosines[0] /= math.sqrt(2)
+    frequency = np.hypot(*np.meshgrid(*[np.arange(SIDE) / (2 * SIDE)] * 2))
+
+    def energies(pictures: np.ndarray) -> np.ndarray:
+        power = (np.einsum("vy,yxc,ux->vuc", cosines, pictures / 255, cosines) ** 2).sum(2)
+        edges = [0.0, *read_meta(paths[0])["bands"]["edges"][:-1], 1.0]
+        return np.histogram(frequency, edges, weights=power)[0]
+
+    lossless, jpeg = codecs.get("original"), codecs.get("jpeg")
+    for path in paths:
+        for row in rows(path).itertuples():
+            main = (row.attack, row.epsilon, row.goal) == ("pgd", EPSILON, "untargeted")
+            assert (row.spectrum is not None) == (main and row.own)
+            assert (row.kept is not None) == (main and row.tier == "T0" and row.level == 30)
+            picture = clean[row.Index].astype(float)
+            if row.spectrum is not None:
+                change = energies(lossless.decode(row.adversarial, (SIDE, SIDE, 3)) - picture)
+                assert row.spectrum == pytest.approx(change / change.sum(), abs=1e-6)
+            if row.kept is not None:
+                error = energies(jpeg.roundtrip(clean[row.Index], 30) - picture)
+                assert row.kept == pytest.approx(np.clip(1 - error / energies(picture), 0, 1), abs=1e-6)
+
+
 def test_an_attack_through_the_codec_beats_one_that_does_not_know_it(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:

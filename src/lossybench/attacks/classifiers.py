@@ -17,14 +17,10 @@ from lossybench.attacks.items import Crafted, Items, Tried
 from lossybench.attacks.methods import METHODS, Effort
 from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.attacks.random_search import search
-from lossybench.attacks.victim import VictimBase, seed_all
+from lossybench.attacks.victim import MOMENTUM, VictimBase, seed_all
 from lossybench.attacks.watch import Loss, Watch, margins
 from lossybench.integers import lengths
 from lossybench.models.inputs import Input, fit, spread
-
-
-# Of restarts: where signs of the gradient go into corners, and where the gradient itself is followed.
-MOMENTUM = {"linf": 0.75, "l2": 0.9, "snr": 0.9}
 
 
 class ClassificationVictim(VictimBase):
@@ -114,8 +110,8 @@ class ClassificationVictim(VictimBase):
     ) -> Crafted:
         """Adversarial items for `items`, made for one aim, through the codec where there is one.
 
-        how: the effort. entropy: seeds random starts. done: bool (N,), items that are beaten already, on which an attack
-        makes one run and no further ones. start: integers (N, ...) where a search on the scores begins.
+        how: the effort. entropy: seeds random starts. done: bool (N,), items that are beaten already, on which an
+        attack makes one run and no further ones. start: integers (N, ...) where a search on the scores begins.
         """
         method = METHODS[aim.attack]
         seed_all(entropy)
@@ -203,7 +199,15 @@ class ClassificationVictim(VictimBase):
 
     def _estimator(self, network: nn.Module, loss: Loss, shape: tuple[int, ...]) -> _Estimator:
         bounds = self.grid.clip_values
-        return _Estimator(network, loss, shape, self.outputs, clip_values=bounds, device_type=self.device_type)
+        return _Estimator(
+            network,
+            loss,
+            shape,
+            self.outputs,
+            clip_values=bounds,
+            preprocessing=None,  # by default ART subtracts 0 and divides by 1
+            device_type=self.device_type,
+        )
 
     def fields(self, items: Items, targeted: bool) -> list[dict[str, Any]]:
         """For each of the items what only artifacts.ATTACKS holds. targeted: whether the goal is."""

@@ -195,7 +195,7 @@ class DetectionVictim(VictimBase):
         watch.stop = bool(self.through)
         watch.run(method.build, effort, np.arange(len(items.ids)))
         watch.stop = True
-        again = dataclasses.replace(effort, momentum=MOMENTUM, random=True)
+        again = dataclasses.replace(effort, momentum=MOMENTUM[aim.norm], random=True)
         some = np.array([len(one["labels"]) > 0 for one in items.truth])
         for _ in range(how.restarts if method.restarts else 0):
             left = np.flatnonzero(watch.left & some & ~done)

@@ -65,9 +65,9 @@ class Tried:
     """Adversarial items.
 
     integers: (N, ...). before, after: predictions (N,) without and behind the codec. own: (N,), False for items of a
-    weaker tier. calls: int (N,), how often the model was asked for them. near: (N,), the larger, the nearer an item comes
-    to being read wrongly behind the codec. ways: predictions (N, W) on each way that a defence may draw; `after` is on
-    the one that it draws.
+    weaker tier. calls: int (N,), how often the model was asked for them. near: (N,), the larger, the nearer an item
+    comes to being read wrongly behind the codec. ways: predictions (N, W) on each way that a defence may draw; `after`
+    is on the one that it draws.
     """
 
     integers: np.ndarray

@@ -45,8 +45,8 @@ class Method:
     as a plain number. p_of_snr: the norm in which a bound on the SNR is kept; inf is the stricter one. arrays: whether
     the radius may differ between items; if not, such items are attacked one by one. access: what the attacker sees of
     the model. effort: factor on the number of steps. restarts: whether it begins again on what it did not beat. after:
-    the method of which it gets what that did not beat, so that its rows are those of both. kinds: the kinds of task that
-    it can attack. universal: whether it finds one change for all items at once.
+    the method of which it gets what that did not beat, so that its rows are those of both. kinds: the kinds of task
+    that it can attack. universal: whether it finds one change for all items at once.
     """
 
     build: Callable[[Any, Effort], Any] | None

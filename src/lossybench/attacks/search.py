@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ import torch
 
 from lossybench import codecs, models
 from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, Parts, iter_rows, read_meta
+from lossybench.attacks import spectra
 from lossybench.attacks.attack_settings import Aim, AttackSettings, Budget
 from lossybench.attacks.classifiers import ClassificationVictim
 from lossybench.attacks.defences import Defence
@@ -315,7 +317,9 @@ class Run:
         largest, l2 = np.abs(change).reshape(len(change), -1).max(1), lengths(change)
         with np.errstate(divide="ignore"):
             snr = 20 * np.log10(lengths(grid.floats(items.integers)) / l2)
-        looked = _is_main(aim, how) and aim.goal == "untargeted" and tier in self.attackers and tier not in ("T1", "T4")
+        main = _is_main(aim, how) and aim.goal == "untargeted"
+        spectrum, kept = self._spectra(tier, items, tried, change) if main else ([None] * len(l2),) * 2
+        looked = main and tier in self.attackers and tier not in ("T1", "T4")
         zeros = self.attackers[tier][0].zero_gradient(items) if looked else [None] * len(l2)
         harm = self._harm(tried, items, aim) if tried.ways.shape[1] > 1 else [None] * len(l2)
         for i, own in enumerate(self._judge.fields(items, aim.goal == "targeted")):
@@ -332,12 +336,24 @@ class Run:
                 "linf": largest[i],
                 "l2": l2[i],
                 "snr": snr[i],
+                "spectrum": spectrum[i],
+                "kept": kept[i],
                 "zero_gradient": zeros[i],
                 "harm": harm[i],
                 "calls": tried.calls[i],
                 "own": bool(tried.own[i]),
                 "adversarial": bitstreams[i],
             }
+
+    def _spectra(self, tier: str, items: Items, tried: Tried, change: np.ndarray) -> tuple[list[Any], list[Any]]:
+        """The columns `spectrum` and `kept`. change: of each item."""
+        medium = self.victim.info["medium"]
+        shares = spectra.shares(change, medium).tolist()
+        spectrum = [one if own and not math.isnan(one[0]) else None for one, own in zip(shares, tried.own, strict=True)]
+        if tier != "T0" or not self._judge.through:
+            return spectrum, [None] * len(shares)
+        kept = [spectra.kept(items.integers, one.decode(items.integers), medium) for one in self._judge.through]
+        return spectrum, np.mean(kept, axis=0).tolist()
 
 
 def attacked_items(data: Path, victim: AttackedModel) -> Items:

@@ -14,7 +14,8 @@ from lossybench.attacks.attack_settings import Goal
 from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.integers import Grid
 
-MOMENTUM = 0.75  # of restarts
+# Of restarts: where signs of the gradient go into corners, and where the gradient itself is followed.
+MOMENTUM: dict[str, float] = {"linf": 0.75, "share": 0.75, "l2": 0.9, "snr": 0.9}
 
 
 @dataclasses.dataclass(eq=False)
@@ -23,7 +24,8 @@ class VictimBase(abc.ABC):
 
     network: in evaluation mode on `device`. info: the content of model.json. grid: the integers of its medium.
     batch_size: items at once. through: the codec as the attacker sees it: at one level, at several where the attacker
-    expects any of them, as of a defence that draws, or none. least: the score from which on what a detector finds counts.
+    expects any of them, as of a defence that draws, or none. least: the score from which on what a detector finds
+    counts.
     """
 
     network: torch.nn.Module

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from lossybench.analysis import box_metrics, comparisons, equal_rate, label_metrics, robustness, tables
+from lossybench.analysis import bands, box_metrics, comparisons, equal_rate, label_metrics, robustness, tables
 from lossybench.analysis import outcomes as inputs
 from lossybench.analysis.comparisons import BEST, OWN, Primary, Reference
 from lossybench.analysis.intervals import Estimate
@@ -96,6 +96,7 @@ def aggregate(
     defences = {one["codec"]: one["defence"]["title"] for one in about_attacks if one.get("defence")}
     strengths |= {Condition(name, 0.0): 1 for name in defences}
     rows["attacks"], rows["gates"], attacked = robustness.attack_rows(attacks, strengths, task, settings)
+    rows["spectra"] += bands.rows(attacks)
 
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
     about = read_meta(data[0])

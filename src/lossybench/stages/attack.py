@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from lossybench import codecs
 from lossybench.artifacts import Parts, read_meta, write_table
-from lossybench.attacks import search, surrogates, threshold
+from lossybench.attacks import search, spectra, surrogates, threshold
 from lossybench.attacks.attack_settings import AttackSettings
 from lossybench.attacks.defences import Defence
 from lossybench.attacks.detectors import DetectionVictim
@@ -84,6 +84,7 @@ def attack(
         "environment": runtime.environment(victim.device),
     }
     items = search.attacked_items(data, victim)
+    meta["bands"] = spectra.edges(info["medium"], items.sampling_rate)
     runs: Iterable[Run]
     if codec == ORIGINAL:
         if oblivious:
