@@ -53,7 +53,7 @@ def _same(budget: str, *attacks: str) -> Attacks:
 
 _DETECTION: Attacks = {
     "pgd": ["8/255", "2/255", "32/255"],
-    **_same("8/255", "pgd_doubled", "fgsm", "noise"),
+    **_same("8/255", "pgd_doubled", "mifgsm", "fgsm", "noise"),
     "patch": [0.05],
 }
 # The attacks and their budgets for each medium and kind. The first attack at its first budget is the main one, under
@@ -72,7 +72,7 @@ DEFAULT_ATTACKS: dict[tuple[str, str], Attacks] = {
     },
     ("video", "classification"): {
         "pgd": ["8/255", "2/255", "32/255"],
-        **_same("8/255", "pgd_doubled", "fgsm", "square", "noise"),
+        **_same("8/255", "pgd_doubled", "apgd", "fgsm", "square", "noise"),
     },
     ("image", "detection"): _DETECTION,
     ("video", "detection"): _DETECTION,

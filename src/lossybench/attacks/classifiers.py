@@ -142,15 +142,15 @@ class ClassificationVictim(VictimBase):
 
     @staticmethod
     def _start(watch: Watch, number: int, generator: np.random.Generator) -> np.ndarray:
-        """Where the restart of this number begins, as a shift of the clean items: at random, or twice at the best item.
+        """Where the restart of this number begins, as a shift (N, ...): at random, and twice at the best item.
 
         ART draws no start where radii differ. Along the gradient, the best item is a good place to go on from; in the
         corners of L-infinity it is not (docs/attacks.md).
         """
-        clean = watch.grid.floats(watch.clean[watch.rows])
+        clean = watch.grid.floats(watch.clean)
         if number % 3:
-            return watch.grid.floats(watch.best[watch.rows]) - clean
-        radius = watch.grid.radius(*watch.budget, watch.clean[watch.rows])
+            return watch.grid.floats(watch.best) - clean
+        radius = watch.grid.radius(*watch.budget, watch.clean)
         drawn = generator.standard_normal(clean.shape).astype(np.float32)
         return drawn * (radius / lengths(drawn)).astype(np.float32).reshape(-1, *[1] * (clean.ndim - 1))
 
@@ -171,9 +171,7 @@ class ClassificationVictim(VictimBase):
                 radius = radius / math.sqrt(items.integers[0].size)
         steps, step = how.search(method, bool(self.through), self.effort)
         together = method.arrays or aim.norm != "snr"
-        shift = watch.shift
         for rows in [left] if together else left[:, None]:
-            watch.shift = None if shift is None else shift[np.isin(of, rows)]
             some, watch.rows = items.at(rows), rows
             ball: Any = radius[rows].astype(np.float32).reshape(-1, *[1] * (items.integers.ndim - 1))
             if len(set(radius[rows].tolist())) == 1:

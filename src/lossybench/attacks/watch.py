@@ -89,8 +89,8 @@ class Watch(nn.Module):
     best: the best items so far, integers within the budget. rank: the larger, the nearer these are to the goal, (N,).
     beaten: whether they reach it, bool (N,). logits: theirs. calls: how often each item was asked about, (N,). stop:
     whether beaten items are left out; an attack whose items shall hold elsewhere too goes on. A search has to name in
-    `rows` which items it is given. shift: floats, shaped like these items, which are added to all that it asks about: a
-    search that can only begin at its items then begins elsewhere. None for none.
+    `rows` which items it is given. shift: floats (N, ...), which are added to all that it asks about: a search that can
+    only begin at the items then begins elsewhere. None for none.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Watch(nn.Module):
         rows, here = self.rows[at], torch.from_numpy(at).to(x.device)
         logits = None
         if len(at):
-            floats = x.detach().cpu().numpy()[at] + (0 if self.shift is None else self.shift[at])
+            floats = x.detach().cpu().numpy()[at] + (0 if self.shift is None else self.shift[rows])
             integers = self.grid.within(floats, self.clean[rows], *self.budget)
             asked = x if len(at) == len(x) else x[here]
             logits = self.network(_Rounded.apply(asked, torch.from_numpy(self.grid.floats(integers)).to(x.device)))
