@@ -4,8 +4,7 @@ Run `python tests/benchmarks/attacks.py MODEL DATA CODEC/LEVEL ...` with a folde
 made, such as `results/models/image_classification/resnet/original/0 results/data/image_classification.parquet
 original/0 jpeg/50 h264/44`; original/0 is the bare model. It prints Markdown tables, in some minutes on two cores:
 
-* ingredient after ingredient, each on top of those above it: the robust accuracy that is left; how often an item was
-put
+* ingredient after ingredient, each on top of those above it: the robust accuracy that is left; how often an item is put
   to the model, through the codec where there is one; and the seconds of the processor for an item. The last rows stand
   alone: the identity for the codec's gradient, and the plain torch of `tests/rival.py`.
 * the seconds of the first run beside those of a plain loop in torch that puts the same items to the model as often.
