@@ -292,8 +292,8 @@ class Run:
         how, rest, attacker = self.victim.how, batch.at(left), self.attackers[tier][0]
         nothing = np.zeros(len(left), bool)
         found = self._tried(attacker.craft(rest, aim, how, _entropy(how, number, aim), nothing, start), rest)
-        # What was harmed in part before, as some objects or some draws, and is harmed no more now, is not taken.
-        found = self._worst([worst.at(left), found], rest, aim)
+        # An item may have been harmed in part before, in some objects or behind some draws, and now less.
+        found = self._worst([found, worst.at(left)], rest, aim)
         merged = {f.name: getattr(worst, f.name).copy() for f in dataclasses.fields(Tried)}
         for name, values in merged.items():
             values[left] = getattr(found, name)

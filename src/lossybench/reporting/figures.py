@@ -420,7 +420,7 @@ def attack_spectra(tables: Summary) -> Figure:
         ax.stairs(100 * one.bands["kept"].fillna(0), edges, fill=True, color=KEPT)
         ax.set(xlim=(0, edges[-1]), xlabel=f"frequency ({one.unit})")
         ax.set(ylim=(0, 100 * HEADROOM), yticks=range(0, 101, 20))
-        ax.set_title(f"{tables.title(one.codec)}, {tables.label(one.codec, one.level)}")
+        ax.set_title(_named(tables, one.codec, one.level))
         changes = ax.twinx()
         ticks = [tick for tick in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(0, 100 * most) if tick <= 100 * most]
         changes.set(ylim=(0, 100 * most * HEADROOM), yticks=ticks)
