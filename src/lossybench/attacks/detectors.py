@@ -396,11 +396,12 @@ class _PatchWatch(_Watch):
     def forward(self, patch: torch.Tensor, _: Targets) -> dict[str, torch.Tensor]:
         """The loss of the next batch of items with this patch."""
         turn, rows = next(self.turns)
-        if turn == 0:
-            self._try(patch)
         if self.calls.max() >= self.most:
             return {"loss": 0 * patch.sum()}
-        self.calls[rows] += 1
+        if turn == 0:
+            self._try(patch)
+        else:
+            self.calls[rows] += 1
         targets = [{key: value.to(patch.device) for key, value in self.aimed[row].items()} for row in rows]
         x = self._pasted(rows, patch)
         return {"loss": self.searched.loss(x, self.searched.seen(x), targets)}
