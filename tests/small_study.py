@@ -33,6 +33,8 @@ def config() -> dict[str, Any]:
     digits["attack"] |= {"items": 8, "codecs": ["jpeg"], "levels": {"jpeg": [50, 5]}}
     words["data"] |= {"train": 96, "val": 24, "test": 24}
     words["attack"] |= {"items": 4, "steps": 2, "adaptive_steps": 2}
+    chain = [{"codec": "mp3", "level": 32}, {"codec": "opus", "level": 6}]  # MP3 at 32 kb/s is not tested
+    words["attack"]["defences"] = {"drawn": {"draw": {"mp3": [64, 8], "opus": [6]}}, "in_a_row": {"chain": chain}}
     motion["data"] |= {"train": 27, "val": 9, "test": 9}
     motion["codecs"]["jpeg2000"] = [LEVEL, 60]
     motion["regimes"] = {"matched": [{"codec": "jpeg2000", "levels": [LEVEL]}]}

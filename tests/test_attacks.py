@@ -249,6 +249,35 @@ def test_through_a_codec_the_adaptive_attack_is_never_weaker_for_any_item(study:
         assert (reused.after == t0.loc[reused.index].after).all() and (t2.clean_after == t0.clean_after).all()
 
 
+def test_the_table_says_where_the_main_attacks_changes_lie_and_what_the_codec_keeps(study: Study) -> None:
+    """Against sums over cosines, as the transform is defined."""
+    attacks = {"pgd": [EPSILON, 0.01], "noise": [EPSILON]}
+    paths = [study.attack(attacks=attacks, items=20), study.attack("jpeg", (30,), attacks=attacks, items=20)]
+    clean = dict(zip((f"d{i:03d}" for i in range(300)), study.digits.media, strict=True))
+    cosines = np.cos(math.pi * np.outer(np.arange(SIDE), np.arange(SIDE) + 0.5) / SIDE) * math.sqrt(2 / SIDE)
+    cosines[0] /= math.sqrt(2)
+    frequency = np.hypot(*np.meshgrid(*[np.arange(SIDE) / (2 * SIDE)] * 2))
+
+    def energies(pictures: np.ndarray) -> np.ndarray:
+        power = (np.einsum("vy,yxc,ux->vuc", cosines, pictures / 255, cosines) ** 2).sum(2)
+        edges = [0.0, *read_meta(paths[0])["bands"]["edges"][:-1], 1.0]
+        return np.histogram(frequency, edges, weights=power)[0]
+
+    lossless, jpeg = codecs.get("original"), codecs.get("jpeg")
+    for path in paths:
+        for row in rows(path).itertuples():
+            main = (row.attack, row.epsilon, row.goal) == ("pgd", EPSILON, "untargeted")
+            assert (row.spectrum is not None) == (main and row.own)
+            assert (row.kept is not None) == (main and row.tier == "T0" and row.level == 30)
+            picture = clean[row.Index].astype(float)
+            if row.spectrum is not None:
+                change = energies(lossless.decode(row.adversarial, (SIDE, SIDE, 3)) - picture)
+                assert row.spectrum == pytest.approx(change / change.sum(), abs=1e-6)
+            if row.kept is not None:
+                error = energies(jpeg.roundtrip(clean[row.Index], 30) - picture)
+                assert row.kept == pytest.approx(np.clip(1 - error / energies(picture), 0, 1), abs=1e-6)
+
+
 def test_an_attack_through_the_codec_beats_one_that_does_not_know_it(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -395,7 +424,10 @@ def test_every_attack_keeps_its_bound_in_other_media(medium: str, behind: bool) 
     if medium == "audio":
         bounds += [(name, "snr", 30.0) for name in EVERYTHING]
     for attack_name, norm, epsilon in bounds:
-        found = victim.craft(items, Aim(attack_name, norm, epsilon, "untargeted"), how, (0,))
+        aim = Aim(attack_name, norm, epsilon, "untargeted")
+        crafted = victim.craft(items, aim, how, (0,), np.zeros(5, bool))
+        found = crafted.integers
+        assert (crafted.calls >= 1).all() and (crafted.calls <= how.calls).all()
         change = (found.astype(np.int64) - clean) / grid.full_scale
         assert found.dtype == grid.dtype and change[1:].any(), attack_name
         length = np.sqrt((change.reshape(5, -1) ** 2).sum(1))
@@ -441,6 +473,30 @@ class Saturated(torch.nn.Module):
         return 1e4 * self.network(x)
 
 
+class Stepped(torch.nn.Module):
+    """Nearly the same decisions of inputs in 16 steps, which have no slope at all."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network((15 * x).round() / 15)
+
+
+def test_the_margin_has_a_slope_where_softmax_has_none(
+    study: Study, digits: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = models.load(Path(), "cpu")[1]
+    monkeypatch.setattr(models, "load", lambda *_: (Saturated(digits.network), info))
+    robust = []
+    for restarts in (0, 1):
+        table = rows(study.attack(goals=["untargeted"], restarts=restarts, out=f"{restarts}.parquet"))
+        robust.append((table.after == table.label).mean())
+    assert (table.zero_gradient == 1).mean() > 0.8  # of cross-entropy
+    assert robust[1] < 0.1 < 0.6 < robust[0]
+
+
 def test_square_finds_what_masked_gradients_hide_and_the_gates_tell(
     study: Study, digits: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -456,7 +512,7 @@ def test_square_finds_what_masked_gradients_hide_and_the_gates_tell(
     how = {"attacks": {"pgd": [EPSILON, "64/255"], **attacks}, "goals": ["untargeted"], "queries": 200}
     info = models.load(Path(), "cpu")[1]
     correct = gates_of("plain")
-    monkeypatch.setattr(models, "load", lambda *_: (Saturated(digits.network), info))
+    monkeypatch.setattr(models, "load", lambda *_: (Stepped(digits.network), info))
     tripped = gates_of("masked")
     plain, masked = (rows(study.root / f"{name}.parquet", epsilon=EPSILON) for name in ("plain", "masked"))
     robust = {
@@ -561,10 +617,18 @@ def test_the_target_is_never_the_label(study: Study, rule: str) -> None:
         assert (targeted.target == (targeted.label + 1) % 10).all()
 
 
-def test_restarts_never_help_the_model(study: Study) -> None:
-    one = rows(study.attack(attacks={"pgd": ["12/255"]}, goals=["untargeted"], out="one.parquet"))
-    three = rows(study.attack(attacks={"pgd": ["12/255"]}, goals=["untargeted"], restarts=3, out="three.parquet"))
-    assert not ((three.before == three.label) & (one.before != one.label)).any()
+def test_restarts_never_help_the_model_and_pay_where_it_stands(study: Study) -> None:
+    how = {"attacks": {"pgd": ["9/255"]}, "goals": ["untargeted"], "items": 200}
+    study.attack(**how)
+    once, again = (
+        rows(study.attack("jpeg", (30,), **how, restarts=restarts, out=f"{restarts}.parquet"), tier="T3")
+        for restarts in (0, 4)
+    )
+    assert not ((again.after == again.label) & (once.after != once.label)).any()
+    assert (again.after == again.label).sum() < (once.after == once.label).sum()
+    assert (again.calls >= once.calls).all()
+    beaten = once.index[once.after != once.label]
+    assert (again.calls == once.calls)[beaten].all()  # what is beaten is left in peace
 
 
 # The codec as a preprocessor.

@@ -79,6 +79,7 @@ UNITS |= {
     "raw bits per payload bit",
     "as its note says",
     "as `missing` says",
+    "as `unit` says",
     "items; true objects in detection",
 }
 

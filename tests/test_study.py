@@ -177,6 +177,29 @@ def test_attacked_levels_are_the_middle_two_and_the_strongest():
     assert Study(config).attacked_levels("digits", "jpeg") == [30, 20, 5]
 
 
+ROW = {"chain": [{"codec": "jpeg", "level": 33}, {"codec": "hevc", "level": 40}]}
+
+
+def test_defences_are_attacked_like_codecs_but_nothing_is_compressed_for_them():
+    attack = {"codecs": ["jpeg"], "defences": {"drawn": {"draw": {"jpeg": [33, 7]}}, "row": ROW}}
+    codecs = {"jpeg": {"levels": [50, 5], "options": {"chroma": "444"}}, "hevc": [30]}
+    changed = _changed(tasks__digits__attack=attack, tasks__digits__codecs=codecs, tasks__digits__regimes={})
+    plain = _changed(tasks__digits__attack={"codecs": ["jpeg"]}, tasks__digits__codecs=codecs)
+    loaded, without = Study(changed), Study(plain)
+    (model,) = loaded.attacked("digits")
+    assert loaded.attacked_codecs("digits") == ["original", "jpeg", "drawn", "row"]
+    assert loaded.conditions("digits") == without.conditions("digits")
+    assert loaded.attacked_levels("digits", "drawn") == [] and loaded.codec_options("digits", "drawn") == {}
+    chroma = {"chroma": "444"}
+    one, other = ({"codec": "jpeg", "level": level, "options": chroma} for level in (33, 7))
+    assert loaded.defence("digits", "drawn") == {"ways": [[one], [other]]}
+    assert loaded.defence("digits", "row") == {"ways": [[one, {"codec": "hevc", "level": 40, "options": {}}]]}
+    assert loaded.defence("digits", "jpeg") == {}
+    assert [loaded.layout.attacks(model, name) in loaded.branch("hevc") for name in ("drawn", "row")] == [False, True]
+    added = sum(cost.seconds for cost in plan.costs(loaded)) - sum(cost.seconds for cost in plan.costs(without))
+    assert added > 2 * plan.START["attack"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -202,6 +225,30 @@ def test_attacked_levels_are_the_middle_two_and_the_strongest():
         ({"tasks__digits__training__epoch": 3}, r"unknown training setting 'epoch'; did you mean 'epochs'"),
         ({"tasks__digits__attack__epsilon": 3}, r"unknown attack setting 'epsilon'"),
         ({"tasks__digits__attack__levels": {"jpeg": [7]}}, r"attack\.levels\.jpeg: '7' is not in this task"),
+        (
+            {"tasks__digits__attack__defences": {"d": {"draw": {"jpeg": [50, 150]}}}},
+            r"tasks\.digits\.attack\.defences\.d\.draw\.jpeg: codec 'jpeg': QF 150 is out of range; use 1 to 100",
+        ),
+        (
+            {"tasks__digits__attack__defences": {"d": {"chain": [*ROW["chain"], {"codec": "hevc", "level": 30.5}]}}},
+            r"tasks\.digits\.attack\.defences\.d\.chain\.2: codec 'hevc': QP 30\.5 must be a whole number",
+        ),
+        (
+            {"tasks__digits__attack__defences": {"d": {"draw": {"jpge": [50, 15]}}}},
+            r"attack\.defences\.d\.draw: 'jpge' is not in this task; did you mean 'jpeg'",
+        ),
+        (
+            {"tasks__digits__attack__defences": {"webp": ROW}},
+            r"attack\.defences\.webp: is the name of a codec; give it another one",
+        ),
+        ({"tasks__digits__attack__defences": {"d": {}}}, r"attack\.defences\.d: give either draw, such as"),
+        ({"tasks__digits__attack__defences": {"d": {"draw": {"jpeg": [50]}}}}, r"defences\.d: draw needs two levels"),
+        ({"tasks__digits__attack__defences": {"d": {"draw": {"jpeg": [5, 5]}}}}, r"d\.draw\.jpeg: names one twice"),
+        ({"tasks__digits__attack__defences": {"d": {"chain": ROW["chain"][:1]}}}, r"d\.chain: .*at least 2 items"),
+        (
+            {"tasks__digits__attack__defences": {"d": {"chian": []}}},
+            r"defences\.d\.chian: unknown key; did you mean 'ch",
+        ),
         ({"tasks__motion__attack": {"codecs": ["hevc"]}}, r"tasks\.motion\.attack\.codecs: 'hevc' is not in this task"),
         ({"tasks__digits__attack__regimes": ["mixed"], "tasks__digits__regimes": {}}, r"attack\.regimes: no mixed"),
         (

@@ -114,6 +114,19 @@ def test_a_config_that_snakemake_takes_is_read_strictly_too(tmp_path):
     assert "the key 'seed' is there already, in line 2; keep one of them" in text and "Traceback" not in text
 
 
+def test_defences_are_attacked_and_reported_but_nothing_is_compressed_for_them(finished):
+    results = finished / RESULTS
+    attacks = pq.read_table(results / "summary/words/attacks.parquet").to_pandas()
+    titles = {"drawn": "MP3 64 kb/s, 8 kb/s or Opus 6 kb/s, drawn for each query"}
+    titles["in_a_row"] = "MP3 32 kb/s, then Opus 6 kb/s"
+    for name, title in titles.items():
+        behind = attacks[(attacks["codec"] == name) & (attacks["attack"] == "worst")]
+        assert {"T0", "all"} == set(behind["tier"]) and behind["gain"].notna().any()
+        assert f"<td>{title}</td>" in (results / "attacks.html").read_text()
+        assert title in (results / "recommendations.md").read_text()
+    assert not {"drawn", "in_a_row"} & {path.name for path in (results / "compressed/words").iterdir()}
+
+
 def test_nothing_is_missing_or_constant(finished):
     table = pq.read_table(finished / RESULTS / "summary/digits/metrics.parquet").to_pandas()
     assert table["value"].notna().all()

@@ -98,7 +98,7 @@ DETECTION_OUTCOMES = columns(
     ("true_labels", pa.list_(pa.int32())),
 )
 
-# One row for each item, attack and condition. meta: task, arch, regime, seed, codec, classes, settings.
+# One row for each item, attack and condition. meta: task, arch, regime, seed, codec, classes, settings, bands.
 _ATTACK = [
     ("id", pa.string()),
     ("attack", pa.string()),  # pgd, pgd_doubled, pgd_l2, apgd, fgsm, square, noise, patch
@@ -106,13 +106,19 @@ _ATTACK = [
     ("epsilon", pa.float64(), EPSILON),
     ("goal", pa.string()),  # untargeted, targeted, trigger
     ("tier", pa.string()),  # T0 oblivious ... T4, and T3-EoT, to which the level is unknown (docs/attacks.md)
-    ("level", pa.float64(), LEVEL),  # of the meta's codec
+    ("level", pa.float64(), LEVEL),  # of the meta's codec; 0 of a defence
     ("target_rule", pa.string()),  # "" when not targeted
     ("linf", pa.float32(), "full scale"),  # of the quantised perturbation
     ("l2", pa.float32(), "full scale"),
     ("snr", pa.float32(), "dB"),
+    # Of the untargeted main attack, by bands of frequency (attacks/spectra.py), whose edges the meta holds.
+    ("spectrum", pa.list_(pa.float32()), "share"),  # of the change in each band; null: not `own`, or not looked at
+    ("kept", pa.list_(pa.float32()), "share"),  # of the clean item in each band behind the codec; of T0 alone
     ("zero_gradient", pa.float32(), "share"),  # of zeros in the loss's gradient at the clean item; null: not looked at
-    ("calls", pa.int32()),  # how often the attack asked the model about the item in this tier, behind the codec if any
+    ("calls", pa.int32(), ""),  # how often the attack asked the model about the item in this tier, through any codec
+    # Of a defence that draws: the mean, over all that may be drawn, of how far the goal was reached, by which attackers
+    # choose among their attempts; null elsewhere, where `after` says it.
+    ("harm", pa.float32(), ""),
     ("own", pa.bool_()),  # made by this attack in this tier; false: a weaker tier's item, which did more harm
     ("adversarial", pa.binary()),  # a lossless bitstream; null where not `own`: the weaker tier's row has it
 ]
@@ -144,11 +150,11 @@ _TYPES: dict[str, set[pa.DataType]] = {}
 for _schema in _ITEMS:
     for _field in _schema:
         _TYPES.setdefault(_field.name, set()).add(_field.type)
-_MAY_LACK = {"psnr", "ssim", "snr", "spectral_distance", "zero_gradient", "adversarial"}
+_MAY_LACK = {"psnr", "ssim", "snr", "spectral_distance", "zero_gradient", "spectrum", "kept", "harm", "adversarial"}
 _META_TYPES: dict[str, type] = {
     **dict.fromkeys(("task", "medium", "kind", "codec", "arch", "regime", "sources"), str),
     **dict.fromkeys(("classes", "compressed_before"), list),
-    **dict.fromkeys(("card", "options", "settings"), dict),
+    **dict.fromkeys(("card", "options", "settings", "bands"), dict),
 }
 
 # What a user can do about errors in writing.

@@ -19,7 +19,7 @@ import pydantic
 from pydantic import Field, field_validator, model_validator
 
 from lossybench import codecs, models, yaml_files
-from lossybench.attacks.attack_settings import AttackSettings, Epsilon, check_epsilon
+from lossybench.attacks.attack_settings import AttackSettings, Distinct, Epsilon, check_epsilon
 from lossybench.codecs import Codec
 from lossybench.conditions import ORIGINAL, level_text
 from lossybench.data.dataset import Description
@@ -141,6 +141,43 @@ class Regimes(Settings):
 AttackedRegime = Literal["original", "mixed", "adversarial"]
 
 
+class Step(Settings):
+    """One codec at one level, in a chain of several."""
+
+    codec: str = Field(description="The codec, one of the task's.")
+    level: float = Field(description="Its level, any that the codec takes.")
+
+
+class DefenceConfig(Settings):
+    """More than one codec at one level in front of a model: one drawn for each query, or several in a row."""
+
+    draw: dict[str, Annotated[list[float], Field(min_length=1), Distinct]] | None = Field(
+        default=None, description="Codec to levels; for each query one of all these is drawn, each as often."
+    )
+    chain: Annotated[list[Step], Field(min_length=2)] | None = Field(
+        default=None, description="Codecs that an item goes through one after the other, two or more."
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> DefenceConfig:
+        if (self.draw is None) == (self.chain is None):
+            raise ValueError("give either draw, such as {jpeg: [75, 25]}, or chain, [{codec: jpeg, level: 50}, ...]")
+        if len(self.ways) < 2 and self.chain is None:
+            raise ValueError("draw needs two levels or more; a codec at one level is attacked as a codec")
+        return self
+
+    @property
+    def ways(self) -> list[list[Step]]:
+        """What an item may go through, of which one is drawn: codecs at levels, one after the other."""
+        drawn = [[Step(codec=codec, level=level)] for codec, levels in (self.draw or {}).items() for level in levels]
+        return [self.chain] if self.chain else drawn
+
+    @property
+    def codecs(self) -> list[str]:
+        """The codecs that it is made of."""
+        return list(dict.fromkeys(step.codec for way in self.ways for step in way))
+
+
 class AttackConfig(Settings):
     """Which models and levels are attacked; every other key is a setting of the attack itself."""
 
@@ -155,6 +192,11 @@ class AttackConfig(Settings):
     codecs: list[str] | None = Field(default=None, description="Codecs to attack through; all when left out.")
     levels: dict[str, list[float]] = Field(
         default={}, description="Levels per codec; the strongest and the two middle ones when left out."
+    )
+    defences: dict[Name, DefenceConfig] = Field(
+        default={},
+        description="Names of your own to what else to attack through: a level drawn for each query, or a chain of "
+        "codecs (docs/attacks.md).",
     )
 
     @field_validator("regimes", mode="before")
@@ -354,6 +396,14 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
         _among(f"{where}.attack.seeds", task.attack.seeds or [], task.seeds)
         _among(f"{where}.attack.codecs", task.attack.codecs or [], task.codecs)
         _levels_among(f"{where}.attack.levels", task.attack.levels, task.codecs)
+        for own_name, defence in task.attack.defences.items():
+            key_of = f"{where}.attack.defences.{own_name}"
+            if own_name in codecs.names():
+                raise LossyBenchError(f"{key_of}: is the name of a codec; give it another one")
+            _among(f"{key_of}.{'chain' if defence.chain else 'draw'}", defence.codecs, task.codecs)
+            for place, step in enumerate(itertools.chain.from_iterable(defence.ways)):
+                with at(f"{key_of}.chain.{place}" if defence.chain else f"{key_of}.draw.{step.codec}"):
+                    found[step.codec].check(step.level, medium, described.sampling_rate)
         for arch in task.attack.archs or task.models:
             if not existing_settings.has_gradients(arch, task.models[arch]):
                 raise LossyBenchError(

@@ -43,7 +43,7 @@ class Grid:
 
     def integers(self, floats: np.ndarray) -> np.ndarray:
         """The integers nearest to the model's `floats`, clipped to those that exist."""
-        scaled = np.rint(floats.astype(np.float64) * self.full_scale)
+        scaled = np.rint(floats * np.float32(self.full_scale))
         return np.clip(scaled, self.lowest, self.highest).astype(self.dtype)
 
     def radius(self, norm: str, epsilon: float, clean: np.ndarray) -> np.ndarray:

@@ -52,6 +52,7 @@ class Results:
     recovery = _table("recovery", "What training on a mixture of levels wins back.")
     bd = _table("bd", "Bjontegaard deltas between codecs.")
     attacks = _table("attacks", "Accuracy under each attack, before and after each condition.")
+    spectra = _table("spectra", "By frequency: what a codec keeps, and where the main attack's changes lie.")
     gates = _table("gates", "Checks that tell too weak an attack from a model that withstands it.")
 
     def summary(self, table: str) -> pd.DataFrame:

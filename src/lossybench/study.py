@@ -18,7 +18,7 @@ from lossybench import config as sections
 from lossybench.analysis import looks
 from lossybench.attacks.attack_settings import AttackSettings
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition, Model, Regime
-from lossybench.config import GPU_STAGES, MEMORY, MINUTES, Stage, TaskConfig, at
+from lossybench.config import GPU_STAGES, MEMORY, MINUTES, DefenceConfig, Stage, TaskConfig, at
 from lossybench.data._files import ClassFolders
 from lossybench.errors import LossyBenchError
 from lossybench.layout import Layout, Part
@@ -161,17 +161,33 @@ class Study:
         return list(dict.fromkeys(m for m in attacked if m.arch in config.trained or m in existing))
 
     def attacked_codecs(self, task: str) -> list[str]:
-        """The codecs of a task that are attacked through, and the original, for the attacks on the bare model."""
+        """The codecs and defences of a task that are attacked through, and the original, for the bare model."""
         attack = self.task(task).attack
-        return list(dict.fromkeys([ORIGINAL, *((attack and attack.codecs) or self.task(task).codecs)]))
+        codecs_ = (attack and attack.codecs) or self.task(task).codecs
+        return list(dict.fromkeys([ORIGINAL, *codecs_, *self.defences(task)]))
+
+    def defences(self, task: str) -> dict[str, DefenceConfig]:
+        """What a task is attacked through besides its codecs, by name."""
+        attack = self.task(task).attack
+        return attack.defences if attack else {}
+
+    def made_of(self, task: str, codec: str) -> list[str]:
+        """The codecs that a defence of a task consists of; of a codec, itself."""
+        defence = self.defences(task).get(codec)
+        return defence.codecs if defence else [codec]
 
     def transferred(self, model: Model) -> list[Model]:
         """The models whose adversarial items this model meets: those of the other attacked regimes."""
         return [m for m in self.attacked(model.task) if m != model and m._replace(regime=model.regime) == model]
 
     def attacked_levels(self, task: str, codec: str) -> list[float]:
-        """The attacked levels of a codec, mildest first: the config's, else the two middle ones and the strongest."""
+        """The attacked levels of a codec, mildest first: the config's, else the two middle ones and the strongest.
+
+        A defence has none: its codecs take the levels that it names, compressed for testing or not.
+        """
         attack = self.task(task).attack
+        if codec in self.defences(task):
+            return []
         levels = self.levels(task, codec)
         if attack and codec in attack.levels:
             return self.codecs[task][codec].by_strength(attack.levels[codec])
@@ -230,8 +246,8 @@ class Study:
                 for layout in map(self.layout.at, self.looks(task)):
                     found += [layout.compressed(task, Condition(codec, lv), "test") for lv in self.levels(task, codec)]
                     found += [layout.outcomes(m, codec) for m in tested]
-                if codec in self.attacked_codecs(task):
-                    found += [self.layout.attacks(m, codec) for m in self.attacked(task)]
+                through = [name for name in self.attacked_codecs(task) if codec in self.made_of(task, name)]
+                found += [self.layout.attacks(m, name) for m in self.attacked(task) for name in through]
         return found
 
     @property
@@ -247,8 +263,19 @@ class Study:
         return scale.model_dump(mode="json") if scale else None
 
     def codec_options(self, task: str, codec: str) -> dict[str, Any]:
-        """The encoder options of a task's codec."""
-        return {} if codec == ORIGINAL else self.task(task).codecs[codec].options
+        """The encoder options of a task's codec; none of a defence, of which `defence` says them."""
+        return {} if codec == ORIGINAL or codec in self.defences(task) else self.task(task).codecs[codec].options
+
+    def defence(self, task: str, codec: str) -> dict[str, Any]:
+        """What stage attack needs of a defence of a task; {} of a codec."""
+        if codec not in self.defences(task):
+            return {}
+        return {
+            "ways": [
+                [step.model_dump() | {"options": self.codec_options(task, step.codec)} for step in way]
+                for way in self.defences(task)[codec].ways
+            ]
+        }
 
     def training_settings(self, model: Model) -> dict[str, Any]:
         """The training settings of a model. Only models trained on originals must reach the setting `minimum`."""

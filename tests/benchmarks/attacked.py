@@ -21,6 +21,7 @@ from lossybench.reporting.attack_page import defence
 MARGIN, CHANCE = 0.1, 0.1  # CHANCE: of the checks
 SIZES = (12, 24, 40, 100, 400)
 KEPT = (0.05, 0.3)  # of the bare model, right under attack
+QUERIES = 200
 MAIN = Key("pgd", "linf", 0.1, "untargeted", "T2", 10.0)
 Rows = tuple[pd.Series, pd.Series]  # of `worst`: the oblivious attacker, and everything that was tried
 
@@ -56,7 +57,7 @@ def worst_row(units: Units, before: np.ndarray, right: np.ndarray) -> pd.Series:
 
 def verdict(rows: Rows) -> str:
     """What is said of one study, in short."""
-    said = defence(*rows, KEPT[0], MARGIN)  # less chance, no less is right than is gained
+    said = defence(*rows, KEPT[0], MARGIN, items=0)  # less chance, no less is right than is gained
     return next((short for short in ("no defence", "too few", "harm") if short in said), "helps")
 
 
@@ -72,18 +73,22 @@ COMPARED = {
     "adaptive beats oblivious": (MAIN._replace(tier="T0"), 0.30, 0.01),
     "iterative beats single-step": (MAIN._replace(attack="fgsm"), 0.30, 0.01),
     "random noise is weaker": (MAIN._replace(attack="noise"), 0.80, 0.00),
+    "no other attack is better": (MAIN._replace(attack="apgd"), 0.05, 0.01),
     "no rise with budget": (MAIN._replace(epsilon=0.05), 0.30, 0.005),
     "converged": (MAIN._replace(attack="pgd_doubled"), 0.005, 0.005),
     "white-box beats black-box": (MAIN._replace(attack="square", tier="T4"), 0.50, 0.002),
+    "the search has settled": (MAIN._replace(attack="square", tier="T4"), 0.50, 0.002),
 }
 CASES = {"healthy": 0.0, "poorer by 10 points": 0.1, "poorer by 20 points": 0.2}
 
 
 def attack(beats: np.ndarray, blind: np.ndarray | None = None) -> pd.DataFrame:
-    """The rows of an attack that `beats` these items, bool (n,). blind: those without a gradient."""
+    """The rows of an attack that `beats` these items, bool (n,), at its last query. blind: those without a gradient."""
     wrong = beats.astype(int)
     rows = {"label": 0, "target": -1, "before": wrong, "after": wrong, "clean": 0, "clean_after": 0, "own": True}
-    return pd.DataFrame(rows | {"linf": 0.1, "zero_gradient": 0.5 if blind is None else blind.astype(float)})
+    return pd.DataFrame(
+        rows | {"calls": QUERIES, "linf": 0.1, "zero_gradient": 0.5 if blind is None else blind.astype(float)}
+    )
 
 
 def checked(name: str, case: str, n: int, rng: np.random.Generator) -> str:
@@ -95,12 +100,13 @@ def checked(name: str, case: str, n: int, rng: np.random.Generator) -> str:
         found = {MAIN: attack(np.ones(n, bool), u < more)}
     else:
         other, strong, weak = COMPARED[name]
-        strong, weak = (0.02, 0.02 + more) if more else (strong, weak)
+        alone_counts = name == "converged" or other.tier == "T4"  # what the stronger attack alone beats is no matter
+        strong, weak = (0.0 if alone_counts else 0.02, more + 0.02 * (not alone_counts)) if more else (strong, weak)
         only_strong, only_weak = u < strong, u > 1 - weak
         both = ~only_strong & ~only_weak & (u > 0.6)
         second = only_weak if other.tier == "T4" else both | only_weak  # T4 gets only what all others left right
         found = {MAIN: attack(both | only_strong), other: attack(second)}
-    of = Attacked(found, alone(n), MAIN, MARGIN)
+    of = Attacked(found, alone(n), MAIN, MARGIN, QUERIES)
     return next(gate.status for gate in gates(of, "jpeg", MAIN.level, CHANCE) if gate.name == name)
 
 

@@ -1,7 +1,7 @@
-"""Attack: one model, bare (codec `original`: the oblivious items are made here) or through one codec.
+"""Attack: one model, bare (codec `original`: the oblivious items are made here), through one codec or one defence.
 
 Inputs: a model, the attacked levels' test parts and, for a codec, the oblivious items; for the bare model, the models
-of other regimes, whose items it shall meet too.
+of other regimes, whose items it shall meet too. A defence goes by its name in place of the codec's.
 Output: attacks/{task}/{arch}/{regime}/{seed}/{codec}.parquet (artifacts.ATTACKS).
 Why by codec: the same oblivious items go through every codec; the adaptive ones are made through each.
 """
@@ -42,11 +42,20 @@ rule attack:
             else []
         ),
         options=lambda w: json.dumps(STUDY.codec_options(w.task, w.codec)),
+        defence=lambda w: (
+            ["--defence", json.dumps(STUDY.defence(w.task, w.codec))]
+            if STUDY.defence(w.task, w.codec)
+            else []
+        ),
         settings=lambda w: json.dumps(STUDY.attack_settings(model_of(w), w.codec)),
-        code=lambda w: code("attack", *model_code(w), *codec_code(ORIGINAL, w.codec)),
+        code=lambda w: code(
+            "attack",
+            *model_code(w),
+            *codec_code(ORIGINAL, *STUDY.made_of(w.task, w.codec)),
+        ),
     message:
         "Attacking {wildcards.arch} ({wildcards.regime}, seed {wildcards.seed}) of {wildcards.task} through {wildcards.codec}"
     shell:
         "exec python -m lossybench attack --model {params.folder:q} --data {input.data:q} --compressed {input.compressed:q}"
-        " --codec {wildcards.codec:q} --options {params.options:q} {params.oblivious:q} {params.transfer:q}"
+        " --codec {wildcards.codec:q} --options {params.options:q} {params.defence:q} {params.oblivious:q} {params.transfer:q}"
         " --settings {params.settings:q} --threads {threads} --out {output:q} > {log:q} 2>&1"

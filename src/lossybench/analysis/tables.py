@@ -175,23 +175,44 @@ SCHEMAS: dict[str, pa.Schema] = {
         *_interval("robust_after"),  # on adversarial items behind the codec
         *_interval("tasr_before"),  # of items with label != target; null when untargeted
         *_interval("tasr_after"),
+        *_shares("tasr_clean_before", "tasr_clean"),  # of the same items when clean, without the codec and behind it
         *_interval("gain"),  # robust_after - bare model's: `worst` over all `worst`, T4 over T4, others over T0
         *_shares("cost"),  # clean - clean_after
         *_shares("opened"),  # right before and wrong after the codec, adversarial items minus clean ones
         *_interval("triggered"),  # the same where that was the goal, with its paired interval; null elsewhere
         *_shares("map_clean", "map_clean_after"),  # mAP@0.5 of detectors on clean items; null in classification
         *_shares("map_before", "map_after"),  # the same on adversarial items
-        ("unreliable", _FLAG),  # a gate failed on this row: its robust accuracy is an upper bound
+        ("calls", _REAL, ""),  # mean codec round trips (bare: predictions) of the items that this attack tried,
+        # null for none; of `worst` the sum over all its attacks, mean of all items
+        ("unreliable", _FLAG),  # a gate failed on this row, here or at a smaller budget: an upper bound of robustness
         ("reason", _TEXT),  # the gates that failed; "" when reliable
-        ("unchecked", _TEXT),  # the gates that had too few items to see whether this attack is poor; "" for none
+        ("unchecked", _TEXT),  # the gates that can't say whether this attack is poor: not run, or too few items; or ""
+    ),
+    "spectra": columns(  # the main attack, untargeted; means over items
+        *_MODEL,
+        ("seed", _WHOLE, ""),
+        *_CONDITION[:2],
+        ("band", _WHOLE, ""),  # of frequencies: 0 is the lowest
+        ("lower", _REAL, "as `unit` says"),  # up to upper: the frequencies of the band
+        ("upper", _REAL, "as `unit` says"),
+        ("unit", _TEXT),  # Hz or cycles/pixel
+        *_shares("kept"),  # of the clean item in this band: what comes out of the codec as it went in; null for nothing
+        *_shares("oblivious"),  # of the change, if the attacker ignores the codec: what lies in this band
+        *_shares("adaptive"),  # the same if the best-informed attacker goes through it; either is null without items
+        *_interval("moved"),  # adaptive - oblivious over all bands of which less than half is kept, paired by item, for
+        # this model; of the condition, and null for fewer than two items
+        ("n", _WHOLE, "items"),  # of kept
+        ("defended", _WHOLE, "items"),  # of oblivious: right behind the codec if it is ignored; in detection all
+        ("own", _WHOLE, "items"),  # of adaptive: of these, without those that its tier took over from a weaker one
     ),
     "gates": columns(
         *_MODEL,
         ("seed", _WHOLE, ""),
         *_CONDITION[:2],
         ("gate", _TEXT),
-        ("status", _TEXT),  # pass; fail; too few items, where a poor attack might have gone unseen; not applicable
-        ("figure", _REAL, "as its note says"),  # the worst over the rows compared; null when not applicable
+        ("status", _TEXT),  # pass; fail; too few items, where a poor attack might have gone unseen; not run, for want
+        # of an attack to compare the main one with; not applicable, where it has no meaning
+        ("figure", _REAL, "as its note says"),  # the worst over the rows compared; null for none
         ("note", _TEXT),
     ),
 }

@@ -53,7 +53,7 @@ def _same(budget: str, *attacks: str) -> Attacks:
 
 _DETECTION: Attacks = {
     "pgd": ["8/255", "2/255", "32/255"],
-    **_same("8/255", "pgd_doubled", "fgsm", "noise"),
+    **_same("8/255", "pgd_doubled", "mifgsm", "fgsm", "noise"),
     "patch": [0.05],
 }
 # The attacks and their budgets for each medium and kind. The first attack at its first budget is the main one, under
@@ -72,16 +72,16 @@ DEFAULT_ATTACKS: dict[tuple[str, str], Attacks] = {
     },
     ("video", "classification"): {
         "pgd": ["8/255", "2/255", "32/255"],
-        **_same("8/255", "pgd_doubled", "fgsm", "square", "noise"),
+        **_same("8/255", "pgd_doubled", "apgd", "fgsm", "square", "noise"),
     },
     ("image", "detection"): _DETECTION,
     ("video", "detection"): _DETECTION,
 }
 
 
-# What differs from the defaults of the settings by medium. The codecs of pictures round small changes away; behind those
-# of sounds many small steps along the gradient beat a few large ones (docs/attacks.md).
-DEFAULT_EFFORT: dict[str, dict[str, Any]] = {"audio": {"adaptive_steps": 30, "adaptive_step": 0.15}}
+# What differs from the defaults of the settings by medium. The codecs of pictures round small changes away; behind
+# those of sounds many small steps along the gradient beat a few large ones (docs/attacks.md).
+DEFAULT_EFFORT: dict[str, dict[str, Any]] = {"audio": {"adaptive_steps": 40, "adaptive_step": 0.125}}
 
 
 def fraction(value: Any) -> Any:
@@ -191,15 +191,15 @@ class AttackSettings(Settings):
         10,
         ge=1,
         le=MOST,
-        description="iterations through a codec: 10 by default, and 30 in audio; through a codec whose gradient is known "
-        "well (JPEG) twice as many steps of half the size",
+        description="iterations through a codec: 10 by default, and 40 in audio; through a codec whose gradient is "
+        "known well (JPEG) twice as many steps of half the size",
     )
     adaptive_step: float = Field(
         1.0,
         gt=0,
         le=MOST,
-        description="size of a step through a codec, in epsilons: 1 by default, since less is rounded away by the codec, "
-        "and 0.15 in audio, where a step goes along the gradient and not into a corner",
+        description="size of a step through a codec, in epsilons: 1 by default, since less is rounded away by the "
+        "codec, and 0.125 in audio, where a step goes along the gradient and not into a corner",
     )
     restarts: int = Field(
         5,
@@ -241,7 +241,9 @@ class AttackSettings(Settings):
         Raises LossyBenchError for an unknown key, naming the nearest right one, and for a value that makes no sense.
         """
         try:
-            made = cls.model_validate({"attacks": DEFAULT_ATTACKS[medium, kind], **DEFAULT_EFFORT.get(medium, {}), **settings})
+            made = cls.model_validate(
+                {"attacks": DEFAULT_ATTACKS[medium, kind], **DEFAULT_EFFORT.get(medium, {}), **settings}
+            )
         except pydantic.ValidationError as error:
             raise LossyBenchError(explain(error.errors()[0], cls.model_fields, "attack setting")) from None
         if kind == "detection" and made.target_rule == "least_likely":

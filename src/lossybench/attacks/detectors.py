@@ -119,12 +119,12 @@ class DetectionVictim(VictimBase):
         """1, whatever the goal: all objects."""
         return 1.0
 
-    def judge(self, integers: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What is found (N,) in the integers (N, ...) behind the (first) codec, and the share of objects that are lost.
+    def judge(self, integers: np.ndarray, truth: np.ndarray, way: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """What is found (N,) in the integers (N, ...) behind the codec, if any, and the share of objects that are lost.
 
-        truth: of the items.
+        truth: of the items. way: which of several codecs.
         """
-        found = self.after(integers)
+        found = self.predict(self.through[way].decode(integers) if self.through else integers)
         return found, np.array(
             [self._share("untargeted", one, [], [], of) for one, of in zip(truth, found, strict=True)]
         )
@@ -195,7 +195,7 @@ class DetectionVictim(VictimBase):
         watch.stop = bool(self.through)
         watch.run(method.build, effort, np.arange(len(items.ids)))
         watch.stop = True
-        again = dataclasses.replace(effort, momentum=MOMENTUM, random=True)
+        again = dataclasses.replace(effort, momentum=MOMENTUM[aim.norm], random=True)
         some = np.array([len(one["labels"]) > 0 for one in items.truth])
         for _ in range(how.restarts if method.restarts else 0):
             left = np.flatnonzero(watch.left & some & ~done)

@@ -65,8 +65,9 @@ class Tried:
     """Adversarial items.
 
     integers: (N, ...). before, after: predictions (N,) without and behind the codec. own: (N,), False for items of a
-    weaker tier. calls: int (N,), how often the model was asked for them. near: (N,), the larger, the nearer an item comes
-    to being read wrongly behind the codec.
+    weaker tier. calls: int (N,), how often the model was asked for them. near: (N,), the larger, the nearer an item
+    comes to being read wrongly behind the codec. ways: predictions (N, W) on each way that a defence may draw; `after`
+    is on the one that it draws.
     """
 
     integers: np.ndarray
@@ -75,6 +76,11 @@ class Tried:
     own: np.ndarray
     calls: np.ndarray
     near: np.ndarray
+    ways: np.ndarray
+
+    def at(self, part: np.ndarray) -> Tried:
+        """Those of these indices."""
+        return Tried(*(getattr(self, f.name)[part] for f in dataclasses.fields(self)))
 
     def taken(self) -> Tried:
         """The same as what another tier or attack takes over."""

@@ -45,8 +45,8 @@ class Method:
     as a plain number. p_of_snr: the norm in which a bound on the SNR is kept; inf is the stricter one. arrays: whether
     the radius may differ between items; if not, such items are attacked one by one. access: what the attacker sees of
     the model. effort: factor on the number of steps. restarts: whether it begins again on what it did not beat. after:
-    the method of which it gets what that did not beat, so that its rows are those of both. kinds: the kinds of task that
-    it can attack. universal: whether it finds one change for all items at once.
+    the method of which it gets what that did not beat, so that its rows are those of both. kinds: the kinds of task
+    that it can attack. universal: whether it finds one change for all items at once.
     """
 
     build: Callable[[Any, Effort], Any] | None
@@ -72,7 +72,29 @@ def _pgd(estimator: Any, effort: Effort) -> Any:
     # the model had wrong, becoming right would count as a success. It also decides before rounding to integers.
     # ART draws no random start in balls of different L2 radii; these searches start at the item.
     ragged = effort.p == 2 and isinstance(effort.radius, np.ndarray)
-    return ProjectedGradientDescentPyTorch(
+
+    class Stopping(ProjectedGradientDescentPyTorch):
+        """ART takes every step for all items. This one takes a step for those alone that its watch has not let go."""
+
+        def _generate_batch(self, x: Any, targets: Any, mask: Any, eps: Any, eps_step: Any) -> np.ndarray:
+            watch, device, at_random = self.estimator.model, self.estimator.device, self.num_random_init > 0
+            x, targets = x.to(device), targets.to(device)
+            rows, found, momentum = watch.rows, x.clone(), x.new_zeros(x.shape)
+            for step in range(self.max_iter):
+                at = np.flatnonzero(watch.left[rows])
+                if not len(at):
+                    break
+                watch.rows = rows[at]
+                radius, size = (one[at] if isinstance(one, np.ndarray) else one for one in (eps, eps_step))
+                memory = momentum[at]  # ART changes it in place
+                found[at] = self._compute_pytorch(
+                    found[at], x[at], targets[at], mask, radius, size, at_random and step == 0, memory
+                )
+                momentum[at] = memory
+            watch.rows = rows
+            return found.cpu().numpy()
+
+    return Stopping(
         estimator,
         **effort.common,
         eps_step=effort.step,
@@ -114,6 +136,11 @@ def _apgd(estimator: Any, effort: Effort) -> Any:
     )
 
 
+def _mifgsm(estimator: Any, effort: Effort) -> Any:
+    """The momentum method (Dong et al. 2018, arXiv 1710.06081): PGD from the item, with the sum of all gradients."""
+    return _pgd(estimator, dataclasses.replace(effort, momentum=1.0))
+
+
 def _fgsm(estimator: Any, effort: Effort) -> Any:
     """Fast gradient sign: one step of the whole bound from the item (Goodfellow et al. 2015, arXiv 1412.6572)."""
     from art.attacks.evasion import FastGradientMethod
@@ -137,6 +164,7 @@ METHODS: dict[str, Method] = {
     "pgd_doubled": Method(_pgd, "linf", p_of_snr=2, arrays=True, effort=2, restarts=True, after="pgd"),
     "pgd_l2": Method(_pgd, "l2", p_of_snr=2, arrays=True, restarts=True),
     "apgd": Method(_apgd, "linf", p_of_snr=2, kinds=CLASSIFICATION),
+    "mifgsm": Method(_mifgsm, "linf", p_of_snr=2, arrays=True),
     "fgsm": Method(_fgsm, "linf", arrays=True),
     "square": Method(None, "linf", p_of_snr=2, access="scores", kinds=CLASSIFICATION),
     "noise": Method(lambda _, effort: _Noise(effort), "linf", arrays=True, access="nothing"),

@@ -6,14 +6,29 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from art.preprocessing.preprocessing import PreprocessorPyTorch
 
-from lossybench.codecs.codec import Codec, Medium
+from lossybench.codecs.codec import Medium
 from lossybench.integers import GRIDS
+
+
+class RoundTrip(Protocol):
+    """What may stand in front of a model: a `Codec`, or several in a row (`defences.Chain`)."""
+
+    @property
+    def name(self) -> str:
+        """The codec's name."""
+
+    def check(self, level: float, medium: Medium, sampling_rate: float = 0.0) -> None:
+        """As of `Codec`."""
+
+    def roundtrip(self, media: np.ndarray, level: float, sampling_rate: float = 0.0) -> np.ndarray:
+        """As of `Codec`."""
+
 
 # (items, the same items decoded, the gradient of a loss at the decoded items) -> the gradient at the items
 Backward = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -47,7 +62,7 @@ class CodecPreprocessor(PreprocessorPyTorch):
 
     def __init__(
         self,
-        codec: Codec,
+        codec: RoundTrip,
         level: float,
         medium: Medium,
         sampling_rate: float = 0.0,

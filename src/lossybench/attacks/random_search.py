@@ -1,8 +1,8 @@
 """A search on the scores alone, which begins at the best item that is known.
 
 It is Square (Andriushchenko et al. 2020, arXiv 1912.00049) in its proposals: squares of one colour at the bound, which
-become smaller. ART's Square begins at stripes and takes no other start; behind a codec it beats hardly anything in a few
-hundred queries, while a search that begins where the gradients came to goes on where these are wrong.
+become smaller. ART's Square begins at stripes and takes no other start; behind a codec it beats hardly anything in a
+few hundred queries, while a search that begins where the gradients came to goes on where these are wrong.
 """
 
 from __future__ import annotations
@@ -39,7 +39,13 @@ def search(watch: Watch, start: np.ndarray, queries: int, generator: np.random.G
 
 
 def _proposal(
-    clean: np.ndarray, best: np.ndarray, radius: float, norm: str, pictures: bool, share: float, generator: np.random.Generator
+    clean: np.ndarray,
+    best: np.ndarray,
+    radius: float,
+    norm: str,
+    pictures: bool,
+    share: float,
+    generator: np.random.Generator,
 ) -> np.ndarray:
     """A change of the item `best`, near the bound `radius` around `clean`. share: how much of the item changes."""
     where, pattern = _square(clean.shape, share, generator) if pictures else _wave(clean.shape, share, generator)

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,8 +36,10 @@ import torch
 
 from lossybench import codecs, models
 from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, Parts, iter_rows, read_meta
+from lossybench.attacks import spectra
 from lossybench.attacks.attack_settings import Aim, AttackSettings, Budget
 from lossybench.attacks.classifiers import ClassificationVictim
+from lossybench.attacks.defences import Defence
 from lossybench.attacks.detectors import DetectionVictim, objects
 from lossybench.attacks.items import Crafted, Items, Stored, Tried, chosen
 from lossybench.attacks.methods import METHODS
@@ -167,11 +170,15 @@ def expected(anyone: Victim, schedule: Schedule, items: Items, how: AttackSettin
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """All attacks on `victim` at one level. attackers: for each tier the models on which its items are crafted."""
+    """All attacks on `victim` at one level, or behind one defence.
+
+    attackers: for each tier the models on which its items are crafted. defence: where it is one.
+    """
 
     level: float
     attackers: Mapping[str, Sequence[Victim]]
     victim: AttackedModel
+    defence: Defence | None = None
 
     def rows(self, items: Items, schedule: Schedule, kept: Parts) -> Iterator[dict[str, Any]]:
         """The rows of the attack table for `items` at this level, batch by batch.
@@ -191,7 +198,7 @@ class Run:
 
     def _attacked(self, number: int, batch: Items, schedule: Schedule) -> Iterator[dict[str, Any]]:
         """The rows of one batch, which depend on no other batch."""
-        batch = dataclasses.replace(batch, clean_after=self._judge.after(batch.integers))
+        batch = dataclasses.replace(batch, clean_after=self._clean(batch).after)
         everything: dict[Budget, list[Tried]] = defaultdict(list)
         by_tier: dict[tuple[str, Aim], Tried] = {}
         for aim, tiers in schedule.items():
@@ -209,9 +216,22 @@ class Run:
                     everything[aim.budget].append(known[-1])
 
     def _tried(self, crafted: Crafted, batch: Items, own: bool = True) -> Tried:
-        before = self._judge.predict(crafted.integers)
-        after, near = self._judge.judge(crafted.integers, batch.truth)
-        return Tried(crafted.integers, before, after, np.full(len(before), own), crafted.calls, near)
+        before, count = self._judge.predict(crafted.integers), max(1, len(self._judge.through))
+        each = [self._judge.judge(crafted.integers, batch.truth, way) for way in range(count)]
+        ways, near = (np.stack(one, axis=1) for one in zip(*each, strict=True))
+        # Of several ways those on which it is wrong count first.
+        near = (near > 0).sum(1) + (near / (1 + np.abs(near))).mean(1) / 2
+        drawn = self.defence.drawn(batch.ids, self.victim.how.seed) if self.defence else 0
+        after = ways[np.arange(len(ways)), drawn]
+        return Tried(crafted.integers, before, after, np.full(len(before), own), crafted.calls, near, ways)
+
+    def _harm(self, tried: Tried, items: Items, aim: Aim) -> np.ndarray:
+        """(N,): how near what was tried came to the goal, on average over all that a defence may draw.
+
+        Never by what it does draw: an attacker who saw that would get as many tries at each item as there are attempts.
+        """
+        each = (dataclasses.replace(tried, after=after) for after in tried.ways.T)
+        return np.mean([self._judge.harm(one, items, aim) for one in each], axis=0)
 
     def _try(
         self,
@@ -240,7 +260,9 @@ class Run:
             return self._on_rest(worst, tier, aim, batch, number, known)
         done = self._harmed(known, batch, aim) if thorough else np.ones(len(batch.ids), bool)
         candidates = [
-            self._tried(attacker.craft(batch, aim, self.victim.how, _entropy(self.victim.how, number, aim), done), batch)
+            self._tried(
+                attacker.craft(batch, aim, self.victim.how, _entropy(self.victim.how, number, aim), done), batch
+            )
             for attacker in self.attackers[tier]
         ]
         return self._worst(candidates if tier in ALONE else [*candidates, *known], batch, aim)
@@ -250,7 +272,7 @@ class Run:
 
     def _harmed(self, known: list[Tried], batch: Items, aim: Aim) -> np.ndarray:
         """Which items, bool (N,), some of `known` beats wholly."""
-        beaten = [self._judge.harm(one, batch, aim) >= self._judge.most_harm(aim.goal) for one in known]
+        beaten = [self._harm(one, batch, aim) >= self._judge.most_harm(aim.goal) for one in known]
         return np.any(beaten, axis=0) if beaten else np.zeros(len(batch.ids), bool)
 
     def _on_rest(
@@ -270,17 +292,16 @@ class Run:
         how, rest, attacker = self.victim.how, batch.at(left), self.attackers[tier][0]
         nothing = np.zeros(len(left), bool)
         found = self._tried(attacker.craft(rest, aim, how, _entropy(how, number, aim), nothing, start), rest)
-        # An item may be harmed in part, and then the new attempt may be the lesser one.
-        ahead = self._judge.harm(found, rest, aim) >= self._judge.harm(worst, batch, aim)[left]
+        # What was harmed in part before, as some objects or some draws, and is harmed no more now, is not taken.
+        found = self._worst([worst.at(left), found], rest, aim)
         merged = {f.name: getattr(worst, f.name).copy() for f in dataclasses.fields(Tried)}
         for name, values in merged.items():
-            values[left[ahead]] = getattr(found, name)[ahead]
-        merged["calls"][left] = found.calls
+            values[left] = getattr(found, name)
         return Tried(**merged)
 
     def _worst(self, candidates: list[Tried], items: Items, aim: Aim) -> Tried:
         """For each item the candidate that harms the model most; the first of equals. All their calls were spent."""
-        choice = np.argmax([self._judge.harm(tried, items, aim) for tried in candidates], axis=0)
+        choice = np.argmax([self._harm(tried, items, aim) for tried in candidates], axis=0)
         pick = (choice, np.arange(len(choice)))
         found = Tried(*(np.stack([getattr(t, f.name) for t in candidates])[pick] for f in dataclasses.fields(Tried)))
         return dataclasses.replace(found, calls=np.sum([one.calls for one in candidates], axis=0))
@@ -296,8 +317,11 @@ class Run:
         largest, l2 = np.abs(change).reshape(len(change), -1).max(1), lengths(change)
         with np.errstate(divide="ignore"):
             snr = 20 * np.log10(lengths(grid.floats(items.integers)) / l2)
-        looked = _is_main(aim, how) and aim.goal == "untargeted" and tier in self.attackers and tier not in ("T1", "T4")
+        main = _is_main(aim, how) and aim.goal == "untargeted"
+        spectrum, kept = self._spectra(tier, items, tried, change) if main else ([None] * len(l2),) * 2
+        looked = main and tier in self.attackers and tier not in ("T1", "T4")
         zeros = self.attackers[tier][0].zero_gradient(items) if looked else [None] * len(l2)
+        harm = self._harm(tried, items, aim) if tried.ways.shape[1] > 1 else [None] * len(l2)
         for i, own in enumerate(self._judge.fields(items, aim.goal == "targeted")):
             yield own | {
                 "id": items.ids[i],
@@ -312,11 +336,24 @@ class Run:
                 "linf": largest[i],
                 "l2": l2[i],
                 "snr": snr[i],
+                "spectrum": spectrum[i],
+                "kept": kept[i],
                 "zero_gradient": zeros[i],
+                "harm": harm[i],
                 "calls": tried.calls[i],
                 "own": bool(tried.own[i]),
                 "adversarial": bitstreams[i],
             }
+
+    def _spectra(self, tier: str, items: Items, tried: Tried, change: np.ndarray) -> tuple[list[Any], list[Any]]:
+        """The columns `spectrum` and `kept`. change: of each item."""
+        medium = self.victim.info["medium"]
+        shares = spectra.shares(change, medium).tolist()
+        spectrum = [one if own and not math.isnan(one[0]) else None for one, own in zip(shares, tried.own, strict=True)]
+        if tier != "T0" or not self._judge.through:
+            return spectrum, [None] * len(shares)
+        kept = [spectra.kept(items.integers, one.decode(items.integers), medium) for one in self._judge.through]
+        return spectrum, np.mean(kept, axis=0).tolist()
 
 
 def attacked_items(data: Path, victim: AttackedModel) -> Items:

@@ -14,7 +14,8 @@ from lossybench.attacks.attack_settings import Goal
 from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.integers import Grid
 
-MOMENTUM = 0.75  # of restarts
+# Of restarts: where signs of the gradient go into corners, and where the gradient itself is followed.
+MOMENTUM: dict[str, float] = {"linf": 0.75, "share": 0.75, "l2": 0.9, "snr": 0.9}
 
 
 @dataclasses.dataclass(eq=False)
@@ -23,7 +24,8 @@ class VictimBase(abc.ABC):
 
     network: in evaluation mode on `device`. info: the content of model.json. grid: the integers of its medium.
     batch_size: items at once. through: the codec as the attacker sees it: at one level, at several where the attacker
-    expects any of them, or none. least: the score from which on what a detector finds counts.
+    expects any of them, as of a defence that draws, or none. least: the score from which on what a detector finds
+    counts.
     """
 
     network: torch.nn.Module
@@ -45,10 +47,11 @@ class VictimBase(abc.ABC):
         """What the model predicts (N,) for the integers (N, ...) without the codec."""
 
     @abc.abstractmethod
-    def judge(self, integers: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What is predicted (N,) for the integers (N, ...) behind the (first) codec, and how near that is to be wrong.
+    def judge(self, integers: np.ndarray, truth: np.ndarray, way: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """What is predicted (N,) for the integers (N, ...) behind the codec, if any, and how near that is to be wrong.
 
-        The latter (N,) is larger, the nearer it is. truth: of the items.
+        The latter (N,) is larger, the nearer it is, and above 0 where it is wrong. truth: of the items. way: which of
+        several codecs.
         """
 
     @staticmethod

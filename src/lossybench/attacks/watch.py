@@ -1,9 +1,9 @@
 """What ART's attacks lack: the best item of a search, whatever loop runs it, and no effort on items that are beaten.
 
-Behind a codec the objective jumps: of all the items that a search goes through, the last is seldom the best. ART returns
-the last one, also of APGD, and searches on where an item is beaten. So an attack is given a `Watch` for its model. ART's
-attacks need gradients, and for each of them they put an item to the model. There the watch rounds the item to integers
-within the budget, which the codec and the model are asked about, and remembers the best of each item.
+Behind a codec the objective jumps: of all the items that a search goes through, the last is seldom the best. ART
+returns the last one, also of APGD, and searches on where an item is beaten. So an attack is given a `Watch` for its
+model. ART's attacks need gradients, and for each of them they put an item to the model. There the watch rounds the item
+to integers within the budget, which the codec and the model are asked about, and remembers the best of each item.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def gaps(logits: torch.Tensor, aimed: torch.Tensor, goal: Goal) -> torch.Tensor:
 
 
 class Loss(nn.Module):
-    """A loss of what a watched model returns, logits (N, views, K), as ART calls it: attacks that have no target raise it.
+    """A loss of what a watched model returns, logits (N, views, K), as ART calls it: untargeted attacks raise it.
 
     kind: `cross-entropy`, its mean over the views; `margin`, which looks at the nearest class alone, and of several
     views at those that have not reached the goal yet; `trigger`: logistic in the margin of both views, so that the one
@@ -56,6 +56,7 @@ class Loss(nn.Module):
         self.reduction = "mean"  # ART sets it
 
     def forward(self, logits: torch.Tensor, one_hot: torch.Tensor) -> torch.Tensor:
+        """The loss, a scalar or (N,) as `reduction` says. one_hot: the classes aimed at, (N, K)."""
         if self.kind == "cross-entropy":
             each = -(functional.log_softmax(logits, dim=-1) * one_hot[:, None]).sum(-1).mean(-1)
         elif self.kind == "margin":
@@ -88,7 +89,8 @@ class Watch(nn.Module):
     best: the best items so far, integers within the budget. rank: the larger, the nearer these are to the goal, (N,).
     beaten: whether they reach it, bool (N,). logits: theirs. calls: how often each item was asked about, (N,). stop:
     whether beaten items are left out; an attack whose items shall hold elsewhere too goes on. A search has to name in
-    `rows` which items it is given.
+    `rows` which items it is given. shift: floats (N, ...), which are added to all that it asks about: a search that can
+    only begin at the items then begins elsewhere. None for none.
     """
 
     def __init__(
@@ -103,12 +105,14 @@ class Watch(nn.Module):
         device: torch.device,
     ) -> None:
         super().__init__()
-        self.network, self.grid, self.clean, self.budget, self.goal, self.most = network, grid, clean, budget, goal, most
+        self.network, self.grid, self.clean = network, grid, clean
+        self.budget, self.goal, self.most = budget, goal, most
         self.aimed, self.device = torch.from_numpy(np.asarray(aimed, np.int64)).to(device), device
         self.last = clean.copy()
         self.best, self.rank = clean.copy(), np.full(len(clean), -np.inf)
         self.calls, self.beaten = np.zeros(len(clean), np.int32), np.zeros(len(clean), bool)
         self.stop = True
+        self.shift: np.ndarray | None = None
         self.rows = np.arange(len(clean))
         self.logits: Any = None  # (N, views, K) on the device, once the model was asked
 
@@ -123,12 +127,13 @@ class Watch(nn.Module):
             self.forward(torch.from_numpy(floats).to(self.device))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits (n, views, K) of the items `x` (n, ...) of `rows`: of those that are left; the best ones' of others."""
+        """Logits (n, views, K) of the items `x` (n, ...) of `rows`, or of the best ones of those that are not left."""
         at = np.flatnonzero(self.left[self.rows])
         rows, here = self.rows[at], torch.from_numpy(at).to(x.device)
         logits = None
         if len(at):
-            integers = self.grid.within(x.detach().cpu().numpy()[at], self.clean[rows], *self.budget)
+            floats = x.detach().cpu().numpy()[at] + (0 if self.shift is None else self.shift[rows])
+            integers = self.grid.within(floats, self.clean[rows], *self.budget)
             asked = x if len(at) == len(x) else x[here]
             logits = self.network(_Rounded.apply(asked, torch.from_numpy(self.grid.floats(integers)).to(x.device)))
             self._note(rows, integers, logits.detach())
@@ -145,6 +150,8 @@ class Watch(nn.Module):
         reached = gaps(logits, self.aimed[at], self.goal).cpu().numpy().astype(np.float64)
         # Of several views the number that is reached counts first: an attacker does not know which one it will meet.
         rank = (reached > 0).sum(1) + (reached / (1 + np.abs(reached))).mean(1) / 2
+        if self.goal == "trigger":  # the view without a codec counts as much as all others together
+            rank += (reached.shape[1] - 2) * (reached[:, 0] > 0)
         better = rank > self.rank[rows]
         chosen, of = rows[better], torch.from_numpy(np.flatnonzero(better)).to(logits.device)
         self.rank[chosen], self.best[chosen] = rank[better], integers[better]

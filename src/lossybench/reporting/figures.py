@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -34,7 +35,10 @@ from lossybench.reporting.summary import (
     OWN,
     REGIME_TITLES,
     TOO_CLOSE,
+    UNCHECKED,
+    UNCHECKED_TEXT,
     VERDICT_SYMBOLS,
+    Explained,
     Summary,
     amount,
     attack_size,
@@ -45,6 +49,7 @@ from lossybench.reporting.summary import (
     number,
     on_originals,
     percent,
+    unchecked,
     where,
 )
 
@@ -287,15 +292,15 @@ def attacks(tables: Summary) -> Figure:
     """The worst case per item by level, with a row per model and goal (see `_attack_setups`) and a column per codec."""
     rows = tables.worst
     setups = _attack_setups(rows)
-    codecs = [codec for codec in tables.codecs if codec in set(rows["codec"])]
+    codecs = tables.attacked_codecs
     figure, axes = _grid(len(setups), len(codecs), 2.7, 2.4, sharex="col", sharey="row")
-    hollow = False
+    signs: set[str] = set()
     for (i, setup), (j, codec) in _product(setups, codecs):
         ax, here = axes[i, j], where(rows[rows["codec"].isin([codec, ORIGINAL])], **setup)
         steps = _steps(tables, codec, only=set(where(rows, codec=codec)["level"]))
-        hollow |= _attack_panel(ax, tables, here, steps, setup["goal"])
+        signs |= _attack_panel(ax, tables, here, steps, setup["goal"])
         if i == 0:
-            ax.set_title(f"{tables.title(codec)}\n\n", fontweight="bold")
+            ax.set_title(f"{_wrapped(tables.title(codec))}\n\n", fontweight="bold")
         if j == 0:
             size = attack_size(setup["norm"], setup["epsilon"], tables.medium)
             about = f"{setup['arch']}, {tables.training(setup['arch'], setup['regime'])};\n{setup['goal']}, {size}"
@@ -305,7 +310,7 @@ def attacks(tables: Summary) -> Figure:
     about = (
         f"under attack with a codec in front of the model\nworst of all attacks tried, item by item{_intervals(tables)}"
     )
-    return _finished(figure, tables, about, _attack_keys(tables, hollow))
+    return _finished(figure, tables, about, _attack_keys(tables, signs))
 
 
 def attack_curves(tables: Summary) -> Figure:
@@ -318,10 +323,10 @@ def attack_curves(tables: Summary) -> Figure:
     best = most_helped(rows[rows["main"]])
     sizes = [epsilon for _, epsilon in budgets(rows)]
     models = list(tables.worst[["arch", "regime"]].drop_duplicates().itertuples(index=False))
-    codecs = [codec for codec in tables.codecs if codec in set(tables.worst["codec"])]
+    codecs = tables.attacked_codecs
     figure, axes = _grid(len(models), len(codecs), 2.7, 2.5, sharex=True, sharey=True)
     clean, clean_after, _ = tables.robust
-    hollow = False
+    signs: set[str] = set()
     for (i, (arch, regime)), (j, codec) in _product(models, codecs):
         ax, here = axes[i, j], where(rows, arch=arch, regime=regime)
         chosen = where(best, arch=arch, regime=regime, codec=codec)
@@ -334,12 +339,12 @@ def attack_curves(tables: Summary) -> Figure:
         curves += [(where(at, tier=tier), clean_after, colour, marker) for tier, _, colour, marker in ATTACKERS]
         for curve, unattacked, colour, marker in curves:
             curve = curve.assign(x=curve["epsilon"].map(sizes.index) + 1).sort_values("x")
-            hollow |= _attack_curve(ax, tables, curve, curve["x"], colour, marker, "untargeted")
+            signs |= _attack_curve(ax, tables, curve, curve["x"], colour, marker, "untargeted")
             start = curve.iloc[:1]  # no budget at all: the clean items
             ax.plot([0, *start["x"]], 100 * start[[unattacked, tables.robust[2]]].to_numpy().ravel(), color=colour)
             ax.plot(0, 100 * start[unattacked], marker, color=colour)
         _chance_line(ax, tables)
-        ax.set_title(f"{tables.title(codec)}, {tables.label(codec, level)}")
+        ax.set_title(_named(tables, codec, level))
         ax.set_xticks(range(len(sizes) + 1), ["none", *(_short_size(norm, each, tables.medium) for each in sizes)])
         ax.set_ylim(-4, 104)
         if j == 0:
@@ -351,7 +356,7 @@ def attack_curves(tables: Summary) -> Figure:
         "how robustness falls with the attacker's budget\n"
         f"of each codec the level that gains most if it is ignored{_intervals(tables)}"
     )
-    return _finished(figure, tables, about, _attack_keys(tables, hollow, with_clean=False))
+    return _finished(figure, tables, about, _attack_keys(tables, signs, with_clean=False))
 
 
 def attack_regimes(tables: Summary) -> Figure:
@@ -361,10 +366,11 @@ def attack_regimes(tables: Summary) -> Figure:
     _, clean_after, robust = tables.robust
     archs = list(dict.fromkeys(tables.worst["arch"]))
     conditions = [(ORIGINAL, 0.0, "no codec")]
-    for codec in tables.codecs:
+    for codec in tables.attacked_codecs:
         levels = tables.levels(codec)["level"]
         attacked = levels[levels.isin(where(rows, codec=codec)["level"])]
-        conditions += [(codec, level, f"{tables.title(codec)}\n{tables.label(codec, level)}") for level in attacked]
+        title = _wrapped(tables.title(codec), 14)
+        conditions += [(codec, level, f"{title}\n{tables.label(codec, level)}") for level in attacked]
     # The bare model has no codec to be oblivious of: its worst case stands in both blocks.
     blocks = [
         ("clean items", clean_after, ALL),
@@ -374,7 +380,7 @@ def attack_regimes(tables: Summary) -> Figure:
     regimes = [regime for regime in REGIME_TITLES if regime in set(tables.worst["regime"])]
     high = 0.42 * len(regimes) + 0.55
     figure, axes = _grid(len(archs) * len(blocks), 1, 1.6 + 0.72 * len(conditions), high, sharex=True)
-    shades, starred = Normalize(0, 100), False
+    shades, starred, asked = Normalize(0, 100), False, False
     for (i, arch), (b, (what, column, tier)) in _product(archs, blocks):
         ax, values = axes[i * len(blocks) + b, 0], np.full((len(regimes), len(conditions)), np.nan)
         for (y, regime), (x, (codec, level, _)) in _product(regimes, conditions):
@@ -385,9 +391,10 @@ def attack_regimes(tables: Summary) -> Figure:
                 continue
             values[y, x] = 100 * cell[column].iloc[0]
             doubtful = column == robust and bool(cell["unreliable"].iloc[0])
-            starred |= doubtful
+            open_ = column == robust and unchecked(cell.iloc[0])
+            starred, asked = starred | doubtful, asked | open_
             ink = "white" if shades(values[y, x]) < 0.55 else "black"
-            text = f"{values[y, x]:.0f}{'*' * doubtful}"
+            text = f"{values[y, x]:.0f}{'*' * doubtful}{UNCHECKED * open_}"
             ax.text(x, y, text, ha="center", va="center", color=ink, fontsize=8.5)
         ax.imshow(values, cmap="cividis", norm=shades, aspect="auto")
         ax.set_yticks(range(len(regimes)), [tables.training(arch, regime) for regime in regimes])
@@ -397,16 +404,73 @@ def attack_regimes(tables: Summary) -> Figure:
         ax.tick_params(length=0)
     about = f"{METRIC_TITLES[tables.primary]} (%), {attack_size(norm, epsilon, tables.medium)}"
     note = "\n* a check failed: the figure is an upper bound" * starred
+    note += f"\n{UNCHECKED} {UNCHECKED_TEXT}" * asked
     return _finished(figure, tables, f"what training and compression do to robustness\n{about}{note}")
 
 
-_ALL = (limits, rate_accuracy, fidelity_accuracy, metrics, regimes, transfer, attacks, attack_curves, attack_regimes)
+def attack_spectra(tables: Summary) -> Figure:
+    """What each codec keeps by frequency, and where the changes of either attacker lie: see `Summary.explained`."""
+    shown = tables.explained
+    across = min(3, max(1, len(shown)))
+    figure, axes = _panels(max(1, len(shown)), across, 3.3, 2.9, sharey=True)
+    shares = [one.bands[["oblivious", "adaptive"]].max().max() for one in shown]
+    most = max((share for share in shares if not math.isnan(share)), default=1.0)
+    for index, (ax, one) in enumerate(zip(axes, shown, strict=False)):
+        edges = one.scaled([0.0, *one.bands["upper"]])
+        ax.stairs(100 * one.bands["kept"].fillna(0), edges, fill=True, color=KEPT)
+        ax.set(xlim=(0, edges[-1]), xlabel=f"frequency ({one.unit})")
+        ax.set(ylim=(0, 100 * HEADROOM), yticks=range(0, 101, 20))
+        ax.set_title(f"{tables.title(one.codec)}, {tables.label(one.codec, one.level)}")
+        changes = ax.twinx()
+        ticks = [tick for tick in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(0, 100 * most) if tick <= 100 * most]
+        changes.set(ylim=(0, 100 * most * HEADROOM), yticks=ticks)
+        changes.grid(False)
+        for (_, _, colour, _), who in zip(ATTACKERS, ("oblivious", "adaptive"), strict=True):
+            changes.stairs(100 * one.bands[who], edges, color=colour, lw=1.6, baseline=None)
+        _lost(changes, one)
+        at_right = index % across == across - 1
+        changes.tick_params(right=at_right, labelright=at_right)
+        if at_right:
+            changes.set_ylabel("share of the change (%)")
+        if index % across == 0:
+            ax.set_ylabel("kept of clean items (%)")
+    about = "where attackers' changes lie, and what the codec keeps there\n"
+    if shown:
+        first, size = tables.worst.iloc[0], attack_size(*tables.main_budget, tables.medium)
+        about += f"{first['arch']}, {tables.training(first['arch'], first['regime'])}; {size}\n"
+        about += "of each codec the level that gains most if it is ignored"
+    else:
+        axes[0].set_axis_off()
+        about += "nothing to show, because no untargeted attack was made"
+    handles: list[Artist] = [Rectangle((0, 0), 1, 1, fc=KEPT, label="kept of clean items")]
+    words = ("change, codec ignored", "change, through the codec")
+    handles += [_key(text, colour) for text, (_, _, colour, _) in zip(words, ATTACKERS, strict=True)]
+    return _finished(figure, tables, about, handles)
+
+
+def _lost(ax: Axes, one: Explained) -> None:
+    """Say above the curves of a panel how much of either change lies where the codec keeps less than half."""
+    if one.above is not None:
+        ax.axvline(one.above, 0, 1 / HEADROOM, color=style.INK, ls=":", lw=1)
+    lines = [("where less than half is kept:" if one.lost.any() else "at least half is kept everywhere", style.INK)]
+    for share, (_, _, colour, _) in zip(one.in_lost if one.lost.any() else (), ATTACKERS, strict=False):
+        lines += [(f"{100 * share:.0f} % of the change", colour)] * (not math.isnan(share))
+    for line, (text, colour) in enumerate(lines):
+        at = (0.98, 0.99 - 0.085 * line)
+        ax.text(*at, text, transform=ax.transAxes, ha="right", va="top", fontsize=8.5, color=colour)
+
+
+_CLASSIC = (limits, rate_accuracy, fidelity_accuracy, metrics, regimes, transfer)
+_ALL = (*_CLASSIC, attacks, attack_curves, attack_spectra, attack_regimes)
 FIGURES: dict[str, Callable[[Summary], Figure]] = {figure.__name__: figure for figure in _ALL}
+KEPT = "#DDDDDD"  # the area of what a codec keeps
+HEADROOM = 1.35  # of panels with three lines of text above their curves
 # Of each attacker: the tier of `worst`, the text of the legend, the colour and the marker.
 ATTACKERS = (
     (OBLIVIOUS, "attacker ignores the codec (oblivious)", "#0072B2", "s"),
     (ALL, "worst of everything tried", "#D55E00", "o"),
 )
+HOLLOW = "hollow"
 BARE_LOOK = style.Look(style.FAINT, "D")
 DASHES = {ORIGINAL: "-", "mixed": "--", "adversarial": ":"}
 BASELINE = (0, (5, 2))  # the dashes of the lines that stand for originals or for the bare model
@@ -432,32 +496,37 @@ def _attack_setups(rows: pd.DataFrame) -> list[pd.Series]:
     return [setup for _, setup in ordered[keys].iterrows()]
 
 
-def _attack_panel(ax: Axes, tables: Summary, rows: pd.DataFrame, steps: _Steps, goal: str) -> bool:
-    """Draw one model, goal and codec. Returns whether some point is unreliable and therefore drawn hollow."""
-    hollow = False
+def _attack_panel(ax: Axes, tables: Summary, rows: pd.DataFrame, steps: _Steps, goal: str) -> set[str]:
+    """Draw one model, goal and codec. Returns the signs beside points (`_attack_curve`)."""
+    signs: set[str] = set()
     bare = where(rows, codec=ORIGINAL)
     column = "tasr_after" if goal == "targeted" else tables.robust[2]
     for value in [0.0] if goal == "trigger" else bare[column]:  # without a codec there is nothing to trigger
         ax.axhline(100 * value, color=style.FAINT, ls=BASELINE, lw=1.2)
     if goal == "untargeted":
         _chance_line(ax, tables)
+    if goal != "trigger":
         clean = where(rows, tier=ALL)
-        ax.plot(steps.places(clean), 100 * clean[tables.robust[1]], color=style.INK, marker="_", lw=1)
+        unattacked = "tasr_clean" if goal == "targeted" else tables.robust[1]
+        ax.plot(steps.places(clean), 100 * clean[unattacked], color=style.INK, marker="_", lw=1)
     for tier, _, colour, marker in ATTACKERS:
         if goal == "trigger" and tier == OBLIVIOUS:
             continue  # whoever wants a trigger knows of the codec
         curve = pd.concat([bare, where(rows[rows["codec"] != ORIGINAL], tier=tier)])
-        hollow |= _attack_curve(ax, tables, curve, steps.places(curve), colour, marker, goal)
+        signs |= _attack_curve(ax, tables, curve, steps.places(curve), colour, marker, goal)
     if goal != "trigger":
-        hollow |= _attack_curve(ax, tables, bare, steps.places(bare), *BARE_LOOK, goal)
+        signs |= _attack_curve(ax, tables, bare, steps.places(bare), *BARE_LOOK, goal)
         ax.set_ylim(-4, 104)
-    return hollow
+    return signs
 
 
 def _attack_curve(
     ax: Axes, tables: Summary, rows: pd.DataFrame, x: pd.Series, colour: str, marker: str, goal: str
-) -> bool:
-    """Draw joined points with a band for the interval, which mAP has not. Returns whether a point is hollow."""
+) -> set[str]:
+    """Draw joined points with a band for the interval, which mAP has not. Returns which signs are beside points.
+
+    HOLLOW is a point that failed a check, and UNCHECKED stands beside one that some check can't vouch for.
+    """
     column = {"untargeted": tables.robust[2], "targeted": "tasr_after", "trigger": "triggered"}[goal]
     doubtful = rows["unreliable"].astype(bool)
     ax.plot(x, 100 * rows[column], color=colour, marker=marker)
@@ -467,7 +536,10 @@ def _attack_curve(
         if (known := rows[column].notna()).sum() == 1:  # one point makes no band
             ax.vlines(x[known], low[known], high[known], color=colour, alpha=0.4)
     ax.plot(x[doubtful], 100 * rows[column][doubtful], marker, color=colour, mfc="white", zorder=4)
-    return bool(doubtful.any())
+    asked = pd.Series([unchecked(row) for _, row in rows.iterrows()], rows.index, bool) & rows[column].notna()
+    for at, value in zip(x[asked], 100 * rows[column][asked], strict=True):
+        ax.annotate(UNCHECKED, (at, value), (4, 3), textcoords="offset points", color=colour, fontsize=8)
+    return {sign for sign, there in ((HOLLOW, doubtful), (UNCHECKED, asked)) if there.any()}
 
 
 def _attack_measure(tables: Summary, goal: str) -> str:
@@ -483,7 +555,7 @@ def _short_size(norm: str, epsilon: float, medium: str) -> str:
 
 
 def _intervals(tables: Summary) -> str:
-    return "" if tables.kind == "detection" else "; 95 % intervals"
+    return "" if tables.kind == "detection" else "\n95 % intervals of items, for these very models"
 
 
 def _chance_line(ax: Axes, tables: Summary) -> None:
@@ -492,14 +564,16 @@ def _chance_line(ax: Axes, tables: Summary) -> None:
         ax.axhline(100 * tables.limits["chance"].iloc[0], color=style.FAINT, ls=":", lw=1.2)
 
 
-def _attack_keys(tables: Summary, hollow: bool, with_clean: bool = True) -> list[Line2D]:
+def _attack_keys(tables: Summary, signs: set[str], with_clean: bool = True) -> list[Line2D]:
     handles = [_key("clean items after the codec", style.INK, "_", lw=1)] * with_clean
     handles += [_key(text, colour, marker) for _, text, colour, marker in ATTACKERS]
     handles.append(_key("no codec", *BARE_LOOK, ls=BASELINE if with_clean else "-"))
     if tables.kind == "classification":
         handles.append(_key("chance", style.FAINT, ls=":"))
-    if hollow:
+    if HOLLOW in signs:
         handles.append(_key("hollow: a check failed, unreliable", style.FAINT, "o", ls="", mfc="white"))
+    if UNCHECKED in signs:
+        handles.append(_key(f"{UNCHECKED}: {UNCHECKED_TEXT}", style.FAINT, ls=""))
     return handles
 
 
@@ -610,7 +684,7 @@ class _Steps(NamedTuple):
     """Evenly spaced places for the original and, from the mildest on, the levels of a codec."""
 
     levels: list[float]  # -1 stands for the original
-    unit: str  # the meaning of the numbers: "QF", "kb/s", "ratio"
+    unit: str  # the meaning of the numbers: "QF", "kb/s", "ratio"; "" of a defence, which has none
 
     def places(self, rows: pd.DataFrame) -> pd.Series:
         """The place of each row."""
@@ -619,11 +693,11 @@ class _Steps(NamedTuple):
 
     def axis(self, ax: Axes, last: bool) -> None:
         """Name the levels below the panel, and name their unit if the panel is the last of its column."""
-        names = ["orig." if level == -1 else level_text(level) for level in self.levels]
+        names = ["orig.", *(level_text(level) if self.unit else "behind it" for level in self.levels[1:])]
         ax.set_xticks(range(len(names)), names)
         ax.set_xlim(-0.4, len(names) - 0.6)
         ax.yaxis.set_major_locator(MaxNLocator(5))
-        if last:
+        if last and self.unit:
             ax.set_xlabel(f"level ({self.unit}), mild to strong")
 
 
@@ -634,6 +708,16 @@ def _steps(tables: Summary, codec: str, only: set[float] | None = None) -> _Step
     unit = str(row["label"]).replace(level_text(row["level"]), "", 1).strip()
     shown = [level for level in levels["level"] if only is None or level in only]
     return _Steps([-1.0, *shown], "ratio" if unit == ":1" else unit)
+
+
+def _named(tables: Summary, codec: str, level: float) -> str:
+    """The title of a panel about a codec at a level, or about a defence."""
+    return _wrapped(", ".join(filter(None, [tables.title(codec), tables.label(codec, level)])))
+
+
+def _wrapped(title: str, width: int = 34) -> str:
+    """The title of a codec or defence on lines of so many characters: those of defences are long."""
+    return textwrap.fill(title, width)
 
 
 def _minor_log(value: float, _: int) -> str:

@@ -20,4 +20,5 @@ def figure_names(
         raise LossyBenchError(f"unknown kind of task {kind!r}; {nearest(kind, KINDS)}")
     names = ["limits", "rate_accuracy", "fidelity_accuracy", "metrics"]
     names += ["regimes"] * has_regimes + ["transfer"] * has_matched
-    return names + ["attacks", "attack_curves"] * has_attacks + ["attack_regimes"] * has_attacked_regimes
+    names += ["attacks", "attack_curves", "attack_spectra"] * has_attacks
+    return names + ["attack_regimes"] * has_attacked_regimes

@@ -14,7 +14,7 @@ from lossybench.artifacts import publish
 from lossybench.conditions import ORIGINAL
 from lossybench.enough import FEWEST_GROUPS, FEWEST_OF_CLASS
 from lossybench.errors import visible
-from lossybench.reporting.attack_page import STATUSES, defences, scope
+from lossybench.reporting.attack_page import STATUSES, WIDEST_GAIN, defences, mark, scope, threshold
 from lossybench.reporting.summary import (
     ACCEPTED,
     BEST,
@@ -24,6 +24,8 @@ from lossybench.reporting.summary import (
     OWN,
     REGIME_TITLES,
     TOO_CLOSE,
+    UNCHECKED,
+    UNCHECKED_TEXT,
     VERDICT_SYMBOLS,
     Summary,
     amount,
@@ -642,8 +644,8 @@ def _attack_text(tables: Summary) -> str:
     bare = where(rows, main=True, codec=ORIGINAL, goal="untargeted")
     clean, _, robust = tables.robust
     left = [
-        f"{'at most ' * bool(row['unreliable'])}{percent(row[robust])}, of {percent(row[clean])} on clean items"
-        f" ({row['arch']}, trained on: {tables.trained_on(row['arch'], row['regime'])})"
+        f"{'at most ' * bool(row['unreliable'])}{percent(row[robust])}{mark(row)}, of {percent(row[clean])} on clean"
+        f" items ({row['arch']}, trained on: {tables.trained_on(row['arch'], row['regime'])})"
         for _, row in bare.iterrows()
     ]
     what = " of true objects found" if tables.kind == "detection" else ""
@@ -656,7 +658,8 @@ def _attack_text(tables: Summary) -> str:
         *(f"- {says}" for says in _defences(tables)),
     ]
     more = "Other training regimes, every" if rows["regime"].nunique() > 1 else "Every"
-    return "\n".join([*lines, "", f"{_reliability_text(tables)} {more} level and budget: `attacks.html`."])
+    last = f"{threshold(tables)} {_reliability_text(tables)} {more} level and budget: `attacks.html`."
+    return "\n".join([*lines, "", last.strip()])
 
 
 def _defences(tables: Summary) -> list[str]:
@@ -712,7 +715,11 @@ def _method(tasks: list[Summary]) -> str:
         "Rates are of the payload alone, averaged over the test items; savings are against raw media.",
         "Robust accuracy is the share of attacked items that no attack tried made wrong. *Oblivious*: attacks that"
         " ignore the codec. *Worst*: everything tried. A gain that is left may also mean that the attacks through the"
-        " codec were too weak: nothing here proves robustness.",
+        " codec were too weak: nothing here proves robustness. Their intervals are of items, for the very models that"
+        " were attacked.",
+        f"*{UNCHECKED}* beside a robust accuracy or gain, *UNCHECKED* before a verdict: no check of the attack failed,"
+        f" but {UNCHECKED_TEXT}. *Too few items* beside a gain: its interval is wider than {100 * WIDEST_GAIN:g}"
+        " points, so that it shows neither a gain, nor none, nor harm.",
     ]
     return "\n".join(["## How to read this", "", *(f"- {note}" for note in notes)])
 

@@ -6,9 +6,11 @@ import dataclasses
 import functools
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from lossybench.artifacts import read_meta, read_table
@@ -36,11 +38,52 @@ OWN, BEST = "own", "best"
 ITEMS, SEEDS, NO_NUMBER, TOO_CLOSE = "items", "seeds", "no practical number", "too close"
 WORST = "worst"  # the attack whose rows take, item by item, the worst over all attacks of a budget
 OBLIVIOUS, ALL = "T0", "all"  # the tiers of WORST: attacks that ignore the codec, and everything that was tried
+UNCHECKED = "?"  # stands beside a figure of attacks that no check failed, but some check can't vouch for either
+UNCHECKED_TEXT = "a check was not run or had too few items"
 
 
 def _table(name: str) -> functools.cached_property[pd.DataFrame]:
     """The summary table of this name as a property, read when it is first asked for."""
     return functools.cached_property(lambda summary: read_table(summary.folder / f"{name}.parquet").to_pandas())
+
+
+class Explained(NamedTuple):
+    """What a codec at one level keeps by frequency, and where the changes of either attacker lie.
+
+    bands: of the table `spectra`, one row a band from the lowest frequency on.
+    """
+
+    codec: str
+    level: float
+    bands: pd.DataFrame
+
+    @property
+    def lost(self) -> pd.Series:
+        """Which bands come out of the codec with less than half of what the items have in them."""
+        return self.bands["kept"] < 0.5
+
+    @property
+    def unit(self) -> str:
+        """Of the frequencies in reports."""
+        return "kHz" if self.bands["unit"].iloc[0] == "Hz" else "cycles/pixel"
+
+    def scaled(self, frequencies: Sequence[float] | pd.Series) -> np.ndarray:
+        """Frequencies of the table in the reports' `unit`."""
+        return np.array(frequencies) / (1000 if self.unit == "kHz" else 1)
+
+    @property
+    def above(self) -> float | None:
+        """The frequency in the reports' `unit` above which all bands are `lost` and below which none is, if any."""
+        lost = self.lost.to_numpy()
+        first = int(lost.argmax())
+        return float(self.scaled(self.bands["lower"])[first]) if lost.any() and lost[first:].all() else None
+
+    @property
+    def in_lost(self) -> tuple[float, float]:
+        """The shares of the change that lie in the `lost` bands: of the attacker who ignores the codec, and of the one
+        who goes through it; NaN where no item says it."""
+        oblivious, adaptive = (self.bands.loc[self.lost, who].sum(min_count=1) for who in ("oblivious", "adaptive"))
+        return float(oblivious), float(adaptive)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +102,7 @@ class Summary:
     recovery = _table("recovery")  # what training on a mixture wins back
     bd = _table("bd")  # Bjontegaard differences between codecs
     attacks = _table("attacks")  # per codec, level and attack; no rows when nothing was attacked
+    spectra = _table("spectra")  # by frequency: what codecs keep, and where the main attack's changes lie
     gates = _table("gates")  # the checks that the attacks passed or failed
 
     @property
@@ -95,6 +139,22 @@ class Summary:
         return str(first["norm"]), float(first["epsilon"])
 
     @functools.cached_property
+    def explained(self) -> list[Explained]:
+        """What explains the gains of the first attacked model, of each codec at the level of `most_helped`."""
+        keys, found = ["arch", "regime", "codec", "level"], []
+        how = dict.fromkeys(("kept", "oblivious", "adaptive", "moved"), "mean")
+        how |= dict.fromkeys(("n", "defended", "own"), "sum")
+        how |= {"moved_low": "min", "moved_high": "max"}  # the hull, as of `over_seeds`
+        first = self.worst[["arch", "regime"]].iloc[0]
+        chosen = most_helped(where(self.worst, main=True, **first))
+        for _, at in chosen[keys].iterrows():
+            rows = where(self.spectra, **at)
+            if len(rows):
+                bands = rows.groupby(["band", "lower", "upper", "unit"]).agg(how).reset_index()  # over seeds
+                found.append(Explained(str(at["codec"]), float(at["level"]), bands))
+        return found
+
+    @functools.cached_property
     def attack_settings(self) -> dict[str, Any]:
         """The settings of the attacks on the first model that are a single number or word."""
         settings = read_meta(self.folder / "attacks.parquet").get("attack") or {}
@@ -102,7 +162,7 @@ class Summary:
 
     @property
     def attacked(self) -> dict[str, Any]:
-        """What was attacked: the number of `items`, of `groups` by factor, and the factor with too `few` groups."""
+        """What was attacked: how many `items`, `groups` by factor, the factor of too `few`, detectors' `thresholds`."""
         return read_meta(self.folder / "gates.parquet")["attacked"]
 
     @property
@@ -235,6 +295,17 @@ class Summary:
         return sorted(set(self.conditions["codec"]) - {ORIGINAL})
 
     @property
+    def attacked_codecs(self) -> list[str]:
+        """The lossy codecs that were attacked through, then the defences, each in alphabetical order."""
+        through = set(self.worst["codec"])
+        return [name for name in [*self.codecs, *sorted(self.defences)] if name in through]
+
+    @property
+    def defences(self) -> dict[str, str]:
+        """What models were attacked through besides codecs at levels: name to title."""
+        return self.meta.get("defences", {})
+
+    @property
     def archs(self) -> list[str]:
         """The architectures, in alphabetical order."""
         return sorted(set(self.metrics["arch"]))
@@ -260,16 +331,18 @@ class Summary:
         return self.deltas[len(self.deltas) // 2]
 
     def title(self, codec: str) -> str:
-        """A codec's name as readers know it: "JPEG 2000"."""
+        """The name of a codec or defence as readers know it: "JPEG 2000"."""
         return str(self.levels(codec)["title"].iloc[0])
 
     def levels(self, codec: str) -> pd.DataFrame:
-        """The conditions of a codec, mildest first."""
+        """The conditions of a codec, mildest first; of a defence its only one, which has no label."""
+        if codec in self.defences:
+            return pd.DataFrame([{"codec": codec, "title": self.defences[codec], "level": 0.0, "label": ""}])
         return where(self.conditions, codec=codec)
 
     def label(self, codec: str, level: float) -> str:
         """A level of a codec as readers write it: "QF 10"."""
-        return str(where(self.conditions, codec=codec, level=level)["label"].iloc[0])
+        return str(where(self.levels(codec), level=level)["label"].iloc[0])
 
     def overall(self, metric: str) -> pd.DataFrame:
         """A metric over all classes and seeds, joined with the rate and fidelity of each condition; mildest first."""
@@ -362,6 +435,11 @@ def most_helped(rows: pd.DataFrame) -> pd.DataFrame:
     rows = where(rows[rows["codec"] != ORIGINAL], goal="untargeted", tier=OBLIVIOUS)
     best = rows.sort_values("gain", ascending=False, kind="stable")
     return best.drop_duplicates(["arch", "regime", "norm", "epsilon", "codec"]).sort_index()
+
+
+def unchecked(row: pd.Series) -> bool:
+    """Whether UNCHECKED stands beside the figures of a row of `attacks`: not where a check failed, which says more."""
+    return bool(row["unchecked"]) and not row["unreliable"]
 
 
 def attack_size(norm: str, epsilon: float, medium: str) -> str:

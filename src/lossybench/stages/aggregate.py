@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from lossybench.analysis import box_metrics, comparisons, equal_rate, label_metrics, robustness, tables
+from lossybench.analysis import bands, box_metrics, comparisons, equal_rate, label_metrics, robustness, tables
 from lossybench.analysis import outcomes as inputs
 from lossybench.analysis.comparisons import BEST, OWN, Primary, Reference
 from lossybench.analysis.intervals import Estimate
@@ -91,7 +91,12 @@ def aggregate(
     rows["transfer"] += comparisons.transfer_rows(of_primary)
     rows["recovery"] += comparisons.recovery_rows(results, conditions, sampling)
     strengths = {condition: row["strength"] for condition, row in conditions.items()}
+    about_attacks = [read_meta(path) for path in attacks]
+    # A defence is no condition of the study: nothing is tested behind it but attacks.
+    defences = {one["codec"]: one["defence"]["title"] for one in about_attacks if one.get("defence")}
+    strengths |= {Condition(name, 0.0): 1 for name in defences}
     rows["attacks"], rows["gates"], attacked = robustness.attack_rows(attacks, strengths, task, settings)
+    rows["spectra"] += bands.rows(attacks)
 
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
     about = read_meta(data[0])
@@ -99,7 +104,8 @@ def aggregate(
     meta |= {"existing": inputs.existing_archs(outcomes)}
     meta |= {"rare": [(name, count) for name, count in support.items() if name and count < FEWEST_OF_CLASS]}
     meta |= {"groups": sampling.groups, "few": sampling.few, "attacked": attacked}
-    meta |= {"settings": settings, "attack": read_meta(attacks[0]).get("settings") if attacks else None}
+    meta |= {"settings": settings, "attack": about_attacks[0].get("settings") if attacks else None}
+    meta |= {"defences": defences}
     for name, content in rows.items():
         tables.write(out, name, content, meta)
 

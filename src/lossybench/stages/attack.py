@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +17,9 @@ from tqdm import tqdm
 
 from lossybench import codecs
 from lossybench.artifacts import Parts, read_meta, write_table
-from lossybench.attacks import search, surrogates, threshold
+from lossybench.attacks import search, spectra, surrogates, threshold
 from lossybench.attacks.attack_settings import AttackSettings
+from lossybench.attacks.defences import Defence
 from lossybench.attacks.detectors import DetectionVictim
 from lossybench.attacks.items import Items
 from lossybench.attacks.preprocessor import CodecPreprocessor
@@ -33,7 +35,7 @@ logging.getLogger("art").setLevel(logging.WARNING)  # ART logs every estimator t
 def attack(
     model: Path,
     data: Path,
-    compressed: list[Path],
+    compressed: Sequence[Path],
     codec: str,
     out: Path,
     options: dict[str, Any] | None = None,
@@ -41,8 +43,9 @@ def attack(
     transfer: Sequence[Path] = (),
     settings: dict[str, Any] | None = None,
     threads: int = 1,
+    defence: dict[str, Any] | None = None,
 ) -> None:
-    """Attack one model, bare (codec "original": tiers T0, T1, T4) or through one codec.
+    """Attack one model, bare (codec "original": tiers T0, T1, T4), through one codec or through one defence.
 
     The same arguments write the same bytes on the same kind of processor, whatever `threads` is. Each batch of items is
     kept beside `out` as soon as it is attacked. An interrupted attack goes on after the last such batch and writes the
@@ -51,14 +54,15 @@ def attack(
     Args:
         model: the folder that train or adopt made
         data: the table that fetch made
-        compressed: the codec's test parts, which say what levels and options there are
-        codec: the codec in front of the model; original for none
+        compressed: the codec's test parts, which say what levels and options there are; none of a defence
+        codec: the codec in front of the model, or the name of the defence; original for none
         out: the table to write (artifacts.ATTACKS); without a codec its `level` is 0 and `after` equals `before`
         options: the options of the encoder
         oblivious: the attacks on the bare model; needed for, and only for, a real codec
         transfer: folders of models on which the items of T1 are crafted
         settings: attack settings (attacks.attack_settings.AttackSettings)
         threads: codec round trips at a time; they change no result
+        defence: {ways: ...} as of attacks.defences.Defence, of what is no codec at a level of its own
 
     Raises:
         LossyBenchError: for an unknown setting, a level that was not compressed, tables that do not belong together,
@@ -67,17 +71,20 @@ def attack(
     options, settings = options or {}, settings or {}
     victim = AttackedModel.load(model, settings)
     how, info = victim.how, victim.info
-    coder = codecs.get(codec, options)
+    built = Defence.of(codec, **defence) if defence else None
+    coder = built or codecs.get(codec, options)
     meta = {
         **{key: info[key] for key in ("task", "arch", "regime", "seed", "classes", "kind")},
         "codec": codec,
         "options": options,
+        "defence": {"title": built.title, **(defence or {})} if built else None,
         "settings": how.model_dump(mode="json"),
         "versions": {name: version(name) for name in ("adversarial-robustness-toolbox", "kornia", "torch", "numpy")}
         | {"codec": coder.version()},
         "environment": runtime.environment(victim.device),
     }
     items = search.attacked_items(data, victim)
+    meta["bands"] = spectra.edges(info["medium"], items.sampling_rate)
     runs: Iterable[Run]
     if codec == ORIGINAL:
         if oblivious:
@@ -95,7 +102,7 @@ def attack(
     else:
         if not oblivious:
             raise LossyBenchError(f"codec {codec!r}: needs the attack table of codec {ORIGINAL!r}; make that first")
-        levels = _levels(compressed, codec, options, how)
+        levels = [0.0] if built else _levels(compressed, codec, options, how)
         if info["kind"] == "detection":  # as on the bare model, so that all attacks on it agree
             stored = read_meta(oblivious)
             meta |= {key: stored[key] for key in ("threshold", "threshold_from")}
@@ -103,23 +110,28 @@ def attack(
         items = search.with_stored(items, oblivious, victim)
         kept = Parts(out, _identity([victim], items, levels, meta))
 
-        def through(level: float) -> CodecPreprocessor:
+        def through(level: float) -> list[CodecPreprocessor]:
             remember = 3 * how.batch_size
-            return CodecPreprocessor(coder, level, info["medium"], items.sampling_rate, remember, None, threads)
+            return [
+                CodecPreprocessor(one, own, info["medium"], items.sampling_rate, remember, None, threads)
+                for one, own in (coder.fronts if isinstance(coder, Defence) else [(coder, level)])
+            ]
 
-        def shaped(level: float) -> CodecPreprocessor:
-            front, some = through(level), items.integers[: how.batch_size]
+        def shaped(level: float) -> list[CodecPreprocessor]:
+            found, some = through(level), items.integers[: how.batch_size]
             moved = surrogates.amplitude(how.main.norm, victim.grid.radius(*how.main, some), some[0].size)
-            front.surrogate = surrogates.of(through(level), some, moved, how.seed)
-            return front
+            for one, probed in zip(found, through(level), strict=True):
+                one.surrogate = surrogates.of(probed, some, moved, how.seed)
+            return found
 
         def at(level: float) -> Run:
-            plain = victim.behind(through(level))
-            return Run(level, {"T2": [plain], "T3": [victim.behind(shaped(level))], "T4": [plain]}, victim)
+            plain = victim.behind(*through(level))
+            attackers = {"T2": [plain], "T3": [victim.behind(*shaped(level))], "T4": [plain]}
+            return Run(level, attackers, victim, built)
 
         plan = search.schedule(how, items.stored, len(levels) > 1)
         if any("T3-EoT" in tiers for tiers in plan.values()):
-            anyone = victim.behind(*map(shaped, levels))
+            anyone = victim.behind(*itertools.chain.from_iterable(map(shaped, levels)))
             items = dataclasses.replace(items, stored=items.stored | search.expected(anyone, plan, items, how, kept))
         runs = map(at, levels)
 

@@ -57,7 +57,8 @@ LEARN = {  # for an item and epoch
 }
 TEST_SHARE = 0.5  # what a tested item costs, as a share of what an item and epoch costs in training
 LEARN_SHARE = 3.0  # what an item and epoch costs of a model that was timed at predictions alone
-LEFT = 0.3  # the share of the items that the other attacks leave to those without gradients
+LEFT = 0.2  # the share of the items that one run of an attack leaves to further runs and to other attacks
+GONE = 0.6  # the share of its steps that a run through a codec takes until an item is beaten, or till the end
 # The shape of an item in the embedded data sets, and the bytes that their models see of it.
 SHAPES = {
     ("image", "classification"): (48, 48, 3),
@@ -361,10 +362,14 @@ def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
         attacked = min(settings.items, tested[0])
         for codec in study.attacked_codecs(task):
             behind = codec != ORIGINAL
-            passes = attacked * (len(study.attacked_levels(task, codec)) if behind else 1)
+            levels = study.attacked_levels(task, codec) if behind else [0.0]
+            # A search goes through all that a defence may draw at each step.
+            defence = study.defences(task).get(codec)
+            ways = [[step.codec for step in way] for way in defence.ways] if defence else [[codec]] * len(levels)
+            passes = attacked * len(ways)
             steps = _attack_steps(settings, behind)
             learning = passes * steps * learn
-            through = passes * steps * coding(codec) if behind else 0.0
+            through = attacked * steps * sum(coding(one) for way in ways for one in way) if behind else 0.0
             size = attacked * len(settings.aims) * (ADVERSARIAL[behind] * raw + ROW)
             yield Job("attack", passes, START["attack"] + learning + through, learning, size)
     yield Job("aggregate", 0, START["aggregate"], size=SUMMARY)
@@ -430,18 +435,21 @@ def _speed(study: Study, model: Model, raw: float, times: Timings) -> Timing:
 
 
 def _attack_steps(settings: AttackSettings, behind: bool) -> float:
-    """The steps of all attacks on an item, each of which costs a pass through the codec and one of learning."""
+    """The steps of all attacks on an item, each of which costs a pass through the codec and one of learning.
+
+    Behind a codec an attack leaves an item when it is beaten.
+    """
     steps = 0.0
     for aim in settings.aims:
         method = METHODS[aim.attack]
+        each = settings.adaptive_steps * GONE if behind else settings.steps
         if method.access == "scores":
             steps += LEFT * settings.queries
-        elif method.access == "gradients" and behind:
-            steps += method.effort * settings.adaptive_steps
-        elif method.access == "gradients" and aim.goal != "trigger":
-            steps += method.effort * settings.steps
+        elif method.access == "gradients" and (behind or aim.goal != "trigger"):
+            run = method.effort * each * (LEFT if method.after else 1)
+            steps += run + run * method.restarts * settings.restarts * LEFT
     # The main attack follows the poorer gradient as well.
-    return settings.restarts * (steps + 2 * settings.adaptive_steps * behind)
+    return steps + 2 * settings.adaptive_steps * GONE * behind
 
 
 def _training(study: Study, model: Model) -> training_settings.TrainingSettings:

@@ -93,9 +93,9 @@ def _compare(work: Callable[[Callable[..., Iterator[Any]]], Any], feed: Callable
     """The seconds that `work` takes with a feed, and those that it takes when all items are ready."""
     took, computing = [], []
     for _ in range(ROUNDS):
-        took.append(_seconds(work, feed))
+        took.append(_seconds(work, feed)[0])
         ready = _Ready()
-        computing.append(_seconds(work, ready) - ready.spent)
+        computing.append(_seconds(work, ready)[0] - ready.spent)
     return min(took), min(computing)
 
 
@@ -136,49 +136,48 @@ def _pgd(model: Path, data: Path, settings: dict[str, Any], threads: int) -> tup
     victim = AttackedModel.load(model, settings)
     items, attacked = attacked_items(data, victim), victim.behind()
     aim = Aim("pgd", victim.how.main.norm, victim.how.main.epsilon, "untargeted")
-    _craft(attacked, items, aim, victim)
-    took = min(_seconds(_craft, attacked, items, aim, victim) for _ in range(ROUNDS))
-    passes = min(_seconds(_forward_backward, victim, items) for _ in range(ROUNDS))
-    return len(items.ids), took, victim.how.steps * passes
+    calls = _craft(attacked, items, aim, victim)
+    took = min(_seconds(_craft, attacked, items, aim, victim)[0] for _ in range(ROUNDS))
+    passes = min(_seconds(_forward_backward, victim, items)[0] for _ in range(ROUNDS))
+    return len(items.ids), took, min(calls * passes, took)
 
 
 def _attacks(model: Path, data: Path, codec: str, level: float, settings: dict[str, Any], threads: int) -> str:
     """A table of every attack of the settings on the bare model (T0) and the main one through a codec (T2, T3).
 
-    Of its columns, bound is the seconds of the attack's iterations, each a bare forward and backward pass, or a forward
-    pass of attacks without gradients; overhead is the attack's seconds over the bound; codec is the codec's share of
-    the attack's seconds.
+    Of its columns, calls is how often the attack asked about an item; bound is the seconds of so many bare forward and
+    backward passes, or forward passes of attacks without gradients; overhead is the attack's seconds over the bound;
+    codec is the codec's share of the attack's seconds.
     """
     victim = AttackedModel.load(model, settings)
     how, items = victim.how, attacked_items(data, victim)
     coder = codecs.get(codec)
     lines = [f"{len(items.ids)} items, {victim.device}, codec threads {threads}"]
-    lines.append(f"{'':24}{'items/s':>9}{'seconds':>9}{'bound':>9}{'overhead':>9}{'codec':>8}")
+    lines.append(f"{'':24}{'items/s':>9}{'calls':>9}{'seconds':>9}{'bound':>9}{'overhead':>9}{'codec':>8}")
     common = coder, level, victim.info["medium"], items.sampling_rate, 3 * how.batch_size, None, threads
 
     def through(spent: list[float]) -> CodecPreprocessor:
         return _Timed(*common, spent=spent)
 
-    def line(name: str, aim: Aim, behind: Callable[[list[float]], tuple[CodecPreprocessor, ...]], steps: int) -> str:
+    def line(name: str, aim: Aim, behind: Callable[[list[float]], tuple[CodecPreprocessor, ...]]) -> str:
         passes = _forward if METHODS[aim.attack].access == "scores" else _forward_backward
-        took, spent, bound = np.inf, 0.0, np.inf
+        took, spent, bound, calls = np.inf, 0.0, np.inf, 0.0
         for _ in range(ROUNDS):
             inside: list[float] = []
             attacked = victim.behind(*behind(inside))
-            bound = min(bound, steps * _seconds(passes, victim, items))
-            lasted = _seconds(_craft, attacked, items, aim, victim)
+            bound = min(bound, _seconds(passes, victim, items)[0])
+            lasted, calls = _seconds(_craft, attacked, items, aim, victim)
             if lasted < took:
                 took, spent = lasted, sum(inside)
-        share = f"{spent / took:.0%}" if spent else ""
-        return f"{name:24}{len(items.ids) / took:9.1f}{took:9.2f}{bound:9.2f}{took / bound:9.2f}{share:>8}"
+        share, bound = f"{spent / took:.0%}" if spent else "", calls * bound
+        return f"{name:24}{len(items.ids) / took:9.1f}{calls:9.1f}{took:9.2f}{bound:9.2f}{took / bound:9.2f}{share:>8}"
 
     for aim in dict.fromkeys(aim for aim in how.aims if aim.goal == "untargeted"):
         method = METHODS[aim.attack]
         if aim.epsilon == how.attacks[aim.attack][0].epsilon and method.access != "nothing":
-            steps = {"scores": how.queries, "gradients": method.effort * how.steps}[method.access]
-            lines.append(line(f"T0 {aim.attack}", aim, lambda _: (), 1 if aim.attack == "fgsm" else steps))
+            lines.append(line(f"T0 {aim.attack}", aim, lambda _: ()))
     main = how.aims[0]._replace(goal="untargeted")
-    lines.append(line(f"T2 {main.attack} {codec} {level:g}", main, lambda spent: (through(spent),), how.adaptive_steps))
+    lines.append(line(f"T2 {main.attack} {codec} {level:g}", main, lambda spent: (through(spent),)))
     surrogate = surrogates.of(through([]), items.integers, 0.01, 0)
 
     def shaped(spent: list[float]) -> tuple[CodecPreprocessor, ...]:
@@ -186,8 +185,7 @@ def _attacks(model: Path, data: Path, codec: str, level: float, settings: dict[s
         plain.surrogate = surrogate
         return (plain,)
 
-    steps = how.adaptive_steps * surrogate.effort
-    return "\n".join([*lines, line(f"T3 {main.attack} {codec} {level:g}", main, shaped, steps)])
+    return "\n".join([*lines, line(f"T3 {main.attack} {codec} {level:g}", main, shaped)])
 
 
 class _Timed(CodecPreprocessor):
@@ -204,20 +202,22 @@ class _Timed(CodecPreprocessor):
         return decoded
 
 
-def _seconds(work: Callable[..., Any], *arguments: Any) -> float:
-    """The seconds that a call of `work` takes until the GPU, if there is one, has finished too."""
+def _seconds(work: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
+    """The seconds that a call of `work` takes until the GPU, if there is one, has finished too, and what it returns."""
     wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
     wait()
     start = time.perf_counter()
-    work(*arguments)
+    result = work(*arguments)
     wait()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, result
 
 
-def _craft(attacked: Any, items: Items, aim: Aim, victim: AttackedModel) -> None:
-    """Attack all items once. attacked: what `victim.behind` returns."""
+def _craft(attacked: Any, items: Items, aim: Aim, victim: AttackedModel) -> float:
+    """Attack all items once, and return how often it asked about an item. attacked: what `victim.behind` returns."""
+    calls = []
     for number, batch in enumerate(items.batches(victim.how.batch_size)):
-        attacked.craft(batch, aim, victim.how, (0, number, 0))
+        calls.append(attacked.craft(batch, aim, victim.how, (0, number), np.zeros(len(batch.ids), bool)).calls)
+    return float(np.concatenate(calls).mean())
 
 
 def _inputs(victim: AttackedModel, batch: Items) -> torch.Tensor:
