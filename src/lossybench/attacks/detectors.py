@@ -438,9 +438,11 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
     """Within, the network finds objects, in whatever mode ART has put its modules for the sake of their losses."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
-    yield
-    for module, training in modes:
-        module.training = training
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def patch_side(share: float, height: int, width: int) -> int:
