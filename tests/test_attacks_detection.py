@@ -594,8 +594,8 @@ def test_objects_count_from_the_score_at_which_as_many_are_read_as_map50_says(tm
     (sure,) = (x["score"] for x in prepared("image").victim.predict(np.moveaxis(four[1][0], -1, 0)[None])[0])
     assert found["threshold"] == pytest.approx(np.floor(100 * sure) / 100)  # the highest at which the third counts
     assert 0.55 < sure < 0.65
-    # With a false detection that is surer than both right ones, 2/3 of all is right at best. One of two is nearer to that
-    # than both, so that the surer one decides.
+    # With a false detection that is surer than both right ones, 2/3 of all is right at best. One of two is nearer to
+    # that than both, so that the surer one decides.
     false = lit((0, 0.95, 0), (0, 0.7, 0))
     found = chosen(tmp_path, (false[0], false[1][1:]), lit((0, 0.6, 0)))
     assert found["threshold_from"]["map50"] == pytest.approx(2 / 3)
