@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
+import zlib
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import media_tables
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,18 +17,22 @@ import torch
 
 from lossybench import codecs, models
 from lossybench.analysis.attacked_objects import objects, robust_map
-from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, read_table, write_table
-from lossybench.attacks import surrogates
+from lossybench.artifacts import ATTACKS, COMPRESSED, DETECTION_ATTACKS, iter_rows, read_meta, read_table, write_table
+from lossybench.attacks import surrogates, threshold
 from lossybench.attacks.attack_settings import Aim, AttackSettings
 from lossybench.attacks.detectors import DetectionVictim, _Searched, _targets, least_covering, patch_side
+from lossybench.attacks.items import Crafted
+from lossybench.attacks.methods import METHODS, Effort
 from lossybench.attacks.preprocessor import CodecPreprocessor
+from lossybench.codecs.codec import Codec
 from lossybench.errors import LossyBenchError
 from lossybench.integers import GRIDS
 from lossybench.models.inputs import Input
 from lossybench.reading import NOTHING, read
+from lossybench.stages import attack as stage
 from lossybench.tasks.detection import Detection
 
-SIDE, CELL, CLASSES, RATE = 32, 8, 3, 25.0
+SIDE, CELL, CLASSES, RATE, LEAST = 32, 8, 3, 25.0, 0.5
 PIXELS = GRIDS["image"]
 UNTARGETED = Aim("pgd", "linf", 48 / 255, "untargeted")
 TARGETED = UNTARGETED._replace(goal="targeted")
@@ -58,7 +67,7 @@ class Cells(torch.nn.Module):
     def _found(scores: torch.Tensor) -> dict[str, torch.Tensor]:
         labels, rows, columns = torch.nonzero(scores > 0.3, as_tuple=True)
         corner = torch.stack([columns, rows], dim=1).float() * CELL
-        order = scores[labels, rows, columns].argsort(descending=True)
+        order = scores[labels, rows, columns].argsort(descending=True, stable=True)
         found = {
             "boxes": torch.cat([corner, corner + CELL], 1),
             "labels": labels,
@@ -96,7 +105,7 @@ def prepared(medium: str, *through: CodecPreprocessor, count: int = 6, **changes
     """A victim with items as the attack stage holds them."""
     network = Cells().eval().requires_grad_(False)
     how = AttackSettings.of(medium, "detection", {"goals": ["untargeted", "targeted"], **changes})
-    victim = DetectionVictim(network, torch.device("cpu"), info(medium), PIXELS, 50, through)
+    victim = DetectionVictim(network, torch.device("cpu"), info(medium), PIXELS, 50, through, LEAST)
     made = [victim.item(*scene(medium, seed), whole=True) for seed in range(count)]
     truth = np.empty(count, object)
     truth[:] = [one for _, one in made]
@@ -116,8 +125,18 @@ def tried(victim: DetectionVictim, integers: np.ndarray) -> SimpleNamespace:
     return SimpleNamespace(before=victim.predict(integers), after=victim.after(integers))
 
 
-def jpeg(surrogate: bool = False) -> CodecPreprocessor:
-    through = CodecPreprocessor(codecs.get("jpeg"), 25, "image")
+def made(case: SimpleNamespace, aim: Aim, seed: int = 0, done: bool = False, **settings: Any) -> Crafted:
+    """What an attack makes of all items of a case, with settings other than the case's."""
+    how = case.how.model_copy(update=settings)
+    return case.victim.craft(case.items, aim, how, (seed,), np.full(len(case.items.ids), done))
+
+
+def harm(case: SimpleNamespace, crafted: Crafted, aim: Aim = UNTARGETED) -> np.ndarray:
+    return case.victim.harm(tried(case.victim, crafted.integers), case.items, aim)
+
+
+def jpeg(surrogate: bool = False, remember: int = 0) -> CodecPreprocessor:
+    through = CodecPreprocessor(codecs.get("jpeg"), 25, "image", remember=remember)
     if surrogate:
         through.surrogate = surrogates.of(through, PIXELS.layout(scene("image", 0)[0])[None], 0.03, 0)
     return through
@@ -133,21 +152,159 @@ def test_undefended_pgd_leaves_nothing_right_and_noise_everything(medium):
     victim, items = case.victim, case.items
     for aim, least in ((UNTARGETED, 1.0), (TARGETED, 0.9)):
         assert victim.harm(tried(victim, items.integers), items, aim).max() == 0
-        adversarial = victim.craft(items, aim, case.how, (0,))
-        assert adversarial.dtype == np.uint8
-        assert np.abs(adversarial.astype(int) - items.integers).max() <= 48
-        assert victim.harm(tried(victim, adversarial), items, aim).mean() >= least
-    noise = victim.craft(items, UNTARGETED._replace(attack="noise"), case.how, (0,))
-    assert victim.harm(tried(victim, noise), items, UNTARGETED).mean() == 0
+        assert harm(case, made(case, aim), aim).mean() >= least
+    assert harm(case, made(case, UNTARGETED._replace(attack="noise"))).mean() == 0
 
 
-@pytest.mark.parametrize("attack", [("pgd_l2", "l2", 4.0), ("fgsm", "linf", 8 / 255), ("pgd_doubled", "linf", 8 / 255)])
-def test_other_attacks_keep_their_bounds(attack):
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("medium", ["image", "video"])
+@pytest.mark.parametrize(
+    ("attack", "norm", "epsilon"),
+    [
+        ("pgd", "linf", 8 / 255), ("pgd_doubled", "linf", 8 / 255), ("fgsm", "linf", 8 / 255),
+        ("mifgsm", "linf", 8 / 255), ("noise", "linf", 8 / 255), ("pgd_l2", "l2", 1.0), ("patch", "share", 0.05),
+    ],
+)  # fmt: skip
+def test_every_attack_keeps_its_bound_in_integers(attack, norm, epsilon, medium, behind):
+    case = prepared(medium, *([jpeg() if medium == "image" else h264()] if behind else []), count=2)
+    crafted = made(case, Aim(attack, norm, epsilon, "untargeted"), steps=2, adaptive_steps=2, restarts=1)
+    assert crafted.integers.dtype == np.uint8
+    change = (crafted.integers.astype(float) - case.items.integers) / 255
+    if norm == "share":
+        changed = (change != 0).any(axis=tuple(range(1, change.ndim - 2)))
+        assert changed.any(axis=(1, 2)).all()
+        assert changed.sum((1, 2)).max() <= epsilon * SIDE * SIDE
+    else:
+        size = np.linalg.norm(change.reshape(len(change), -1), axis=1) if norm == "l2" else np.abs(change)
+        assert 0.5 * epsilon < size.max() <= epsilon + 1e-9
+
+
+def textbook(case: SimpleNamespace, aim: Aim, steps: int, step: float) -> list[np.ndarray]:
+    """The items of projected gradient descent from the clean item on, all of them, rounded; `step` is in epsilons.
+
+    The gradient is that of the cells' cross-entropy at the decoded item.
+    """
+    clean = PIXELS.floats(case.items.integers)
+    wanted = torch.zeros(len(clean), CLASSES, SIDE // CELL, SIDE // CELL)
+    for one, truth in zip(wanted, case.items.truth, strict=True):
+        for (left, top, *_), label in zip(truth["boxes"].astype(int), truth["labels"], strict=True):
+            one[label, top // CELL, left // CELL] = 1
+    x, found = clean, [case.items.integers]
+    for _ in range(steps):
+        decoded = torch.from_numpy(PIXELS.floats(case.victim.through[0].decode(found[-1]))).requires_grad_()
+        logits = 20 * (torch.nn.functional.avg_pool2d(decoded, CELL) - 0.5)
+        torch.nn.functional.binary_cross_entropy_with_logits(logits, wanted).backward()
+        x = x + step * aim.epsilon * np.sign(decoded.grad.numpy())
+        x = np.clip(np.clip(x, clean - aim.epsilon, clean + aim.epsilon), 0, 1).astype(np.float32)
+        found.append(np.rint(255 * x).astype(np.uint8))
+    return found
+
+
+def moody() -> CodecPreprocessor:
+    """A codec that makes each half of a picture darker by a number that looks random, but is always the same."""
+    through = jpeg()
+
+    def decode(items: np.ndarray) -> np.ndarray:
+        halves = items.reshape(len(items), CLASSES, 2, -1).swapaxes(1, 2)
+        darker = np.array([[zlib.crc32(half.tobytes()) % 45 for half in item] for item in halves])
+        decoded = halves - np.minimum(halves, darker[..., None, None])
+        return decoded.swapaxes(1, 2).reshape(items.shape).astype(np.uint8)
+
+    through.decode = decode
+    return through
+
+
+def lost(case: SimpleNamespace, integers: np.ndarray) -> np.ndarray:
+    """The share of the cells of each item whose brightest colour, if above a half, is not their class."""
+    means = case.victim.through[0].decode(integers).reshape(len(integers), CLASSES, 4, CELL, 4, CELL).mean((3, 5)) / 255
+    shares = []
+    for mean, truth in zip(means, case.items.truth, strict=True):
+        left, top = truth["boxes"].astype(int)[:, 0] // CELL, truth["boxes"].astype(int)[:, 1] // CELL
+        here = mean[:, top, left]
+        shares.append(((here.argmax(0) != truth["labels"]) | (here.max(0) < 0.5)).mean())
+    return np.array(shares)
+
+
+def test_of_all_items_of_a_textbook_search_the_best_counts():
+    case = prepared("image", moody(), count=12)
+    aim = UNTARGETED._replace(epsilon=6 / 255)
+    steps = textbook(case, aim, 6, 0.5)
+    each = np.stack([lost(case, integers) for integers in steps])
+    ours = made(case, aim, adaptive_steps=6, adaptive_step=0.5, restarts=0)
+    assert harm(case, ours).tolist() == each.max(0).tolist()
+    assert each.max(0).sum() > each[-1].sum() + 1  # the last would have been the poorer choice
+    # An item is asked about until none of its objects is left, and only where it has moved.
+    wanted = np.where((each == 1).any(0), (each == 1).argmax(0), len(each) - 1)
+    moved = [sum((b[i] != a[i]).any() for a, b in itertools.pairwise(steps[: n + 1])) for i, n in enumerate(wanted)]
+    assert ours.calls.tolist() == [1 + count for count in moved]
+
+
+def test_restarts_never_help_the_model_and_leave_alone_what_others_beat():
+    case = prepared("image", moody(), count=12)
+    aim = UNTARGETED._replace(epsilon=6 / 255)
+    few = {"adaptive_steps": 3, "adaptive_step": 0.3}
+    once, often, spared = (
+        made(case, aim, **few, **more) for more in ({"restarts": 0}, {"restarts": 4}, {"restarts": 4, "done": True})
+    )
+    assert (harm(case, often) >= harm(case, once)).all()
+    assert harm(case, often).mean() > harm(case, once).mean()
+    beaten = harm(case, once) == 1
+    assert 0 < beaten.sum() < 12
+    assert (often.calls > once.calls).tolist() == (~beaten).tolist()
+    assert np.array_equal(spared.integers, once.integers)
+    assert np.array_equal(spared.calls, once.calls)
+
+
+@pytest.mark.parametrize("attack", ["pgd", "patch"])
+def test_calls_are_round_trips_and_are_capped(attack, monkeypatch):
+    coded = []
+    plain = Codec.roundtrip
+    monkeypatch.setattr(Codec, "roundtrip", lambda *arguments: coded.append(arguments) or plain(*arguments))
+    case = prepared("image", jpeg(remember=1000), count=5)
+    case.victim.through[0]._remembered.cache_clear()
+    coded.clear()
+    aim = Aim(attack, METHODS[attack].norm, 0.05, "untargeted")
+    free = made(case, aim, adaptive_steps=3, adaptive_step=0.3, restarts=2)
+    assert free.calls.sum() == len(coded) > 15
+    capped = made(case, aim, adaptive_steps=3, adaptive_step=0.3, restarts=2, calls=6)
+    assert capped.calls.max() == 6 < free.calls.max()
+
+
+def test_what_is_made_without_a_codec_goes_on_where_an_item_is_beaten():
+    bare, behind = (prepared("image", *through) for through in ((), (jpeg(),)))
+    aim = UNTARGETED._replace(epsilon=96 / 255)
+    crafted = made(bare, aim, steps=8, step_ratio=1)
+    assert harm(bare, crafted).tolist() == [1] * 6
+    assert crafted.calls.tolist() == [9] * 6  # the clean item, and eight more
+    assert made(behind, aim, adaptive_steps=8, adaptive_step=1 / 8).calls.max() < 9
+
+
+def test_random_starts_lie_in_the_ball_and_repeat():
     case = prepared("image")
-    adversarial = case.victim.craft(case.items, Aim(*attack, "untargeted"), case.how, (0,))
-    change = (adversarial.astype(float) - case.items.integers) / 255
-    size = np.linalg.norm(change.reshape(len(change), -1), axis=1) if attack[1] == "l2" else np.abs(change)
-    assert 0.5 * attack[2] < size.max() <= attack[2] + 1e-9
+    x = PIXELS.floats(case.items.integers)
+    estimator = case.victim.estimator(_Searched(case.network, case.victim.task))
+
+    def start(seed: int, p: float, radius: float, random: bool = True) -> np.ndarray:
+        effort = Effort(p, radius, False, 1, 1e-9, len(x), random=random)
+        np.random.seed(seed)  # of the generator from which ART draws
+        return METHODS["pgd"].build(estimator, effort).generate(x=x, y=_targets(case.items.truth)) - x
+
+    for p, radius in ((np.inf, 0.1), (2, 1.0)):
+        change = start(0, p, radius)
+        sizes = np.linalg.norm(change.reshape(len(x), -1), p, axis=1)
+        assert (sizes > 0.9 * radius).all()
+        assert (sizes < 1.001 * radius).all()
+        assert np.array_equal(change, start(0, p, radius))
+        assert not np.array_equal(change, start(1, p, radius))
+        assert np.abs(start(0, p, radius, random=False)).max() < 1e-6
+    aim = UNTARGETED._replace(epsilon=8 / 255)
+    again = [made(case, aim, steps=2, restarts=2).integers for _ in range(2)]
+    assert np.array_equal(*again)
+    doubled = aim._replace(attack="pgd_doubled")  # which goes on after pgd, and so begins elsewhere
+    both = (made(case, doubled, restarts=0, step_ratio=0.1), made(case, aim, restarts=0, steps=20, step_ratio=0.2))
+    assert all(harm(case, one).max() == 0 for one in both)  # so that these are where the searches came to
+    assert np.abs(both[1].integers.astype(int) - case.items.integers).max() <= 2
+    assert np.abs(both[0].integers.astype(int) - case.items.integers).max() > 4
 
 
 def test_the_network_is_left_as_it_was():
@@ -155,7 +312,7 @@ def test_the_network_is_left_as_it_was():
     case.network.norm.momentum = 0.5
     before = {key: value.clone() for key, value in case.network.state_dict().items()}
     for attack in ("pgd", "patch"):
-        case.victim.craft(case.items, Aim(attack, "linf", 0.05, "untargeted"), case.how, (0,))
+        made(case, Aim(attack, "linf", 0.05, "untargeted"), adaptive_steps=2, restarts=1)
     case.victim.zero_gradient(case.items)
     assert not any(module.training for module in case.network.modules())
     assert all(torch.equal(before[key], value) for key, value in case.network.state_dict().items())
@@ -201,17 +358,16 @@ def test_several_codecs_are_their_mean_and_a_trigger_is_right_without():
     one, other = case.victim.through
     assert loss(one, other) == pytest.approx((loss(one) + loss(other)) / 2)
     assert loss(one, trigger=True) == pytest.approx(np.log(loss(one) / loss()))
-    made = SimpleNamespace(before=case.items.clean, after=np.array([[]] * 6 + [None], object)[:6])
-    assert case.victim.harm(made, case.items, UNTARGETED._replace(goal="trigger")).tolist() == [1.0] * 6
-    made = SimpleNamespace(before=made.after, after=made.after)
-    assert case.victim.harm(made, case.items, UNTARGETED._replace(goal="trigger")).tolist() == [0.0] * 6
+    blind = np.array([[]] * 6 + [None], object)[:6]
+    for before, harmed in ((case.items.clean, 1.0), (blind, 0.0)):
+        some = SimpleNamespace(before=before, after=blind)
+        assert case.victim.harm(some, case.items, UNTARGETED._replace(goal="trigger")).tolist() == [harmed] * 6
 
 
 @pytest.mark.parametrize("medium", ["image", "video"])
 def test_a_patch_changes_one_square_beside_the_objects_and_is_the_same_everywhere(medium):
     case = prepared(medium)
-    aim = Aim("patch", "share", 0.05, "untargeted")
-    adversarial = case.victim.craft(case.items, aim, case.how, (0,))
+    adversarial = made(case, Aim("patch", "share", 0.05, "untargeted")).integers
     side = patch_side(0.05, SIDE, SIDE)
     assert side == 7
     squares = []
@@ -271,12 +427,14 @@ def test_real_detectors_are_attacked_in_the_frames_they_look_at(arch):
     network = (
         models.build(arch, "video", "detection", CLASSES, Input((window, SIDE, SIDE))).eval().requires_grad_(False)
     )
-    victim = DetectionVictim(network, torch.device("cpu"), info("video", window), PIXELS, 50)
+    victim = DetectionVictim(network, torch.device("cpu"), info("video", window), PIXELS, 50, (), LEAST)
     media, row = scene("video", 0)
     integers, truth = victim.item(media, row, whole=True)
     nothing = {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, int), "frame": np.zeros(0, int)}
-    items = SimpleNamespace(integers=np.stack([integers] * 2), truth=np.array([truth, nothing], object), ids=[0, 1])
-    adversarial = victim.craft(items, UNTARGETED, AttackSettings.of("video", "detection", {"steps": 1}), (0,))
+    truths = np.array([truth, nothing], object)
+    items = SimpleNamespace(integers=np.stack([integers] * 2), truth=truths, targets=truths, ids=[0, 1])
+    how = AttackSettings.of("video", "detection", {"steps": 1, "restarts": 0})
+    adversarial = victim.craft(items, UNTARGETED, how, (0,), np.zeros(2, bool)).integers
     moved = (adversarial != items.integers).any(axis=(2, 3, 4))
     wanted = [0, 4] if window == 1 else [0, 1, 3, 4, 5]
     assert [np.flatnonzero(one).tolist() for one in moved] == [wanted, wanted]
@@ -303,7 +461,6 @@ def test_targets_are_another_class_and_one_for_what_moves():
     ("kind", "settings", "message"),
     [
         ("detection", {"target_rule": "least_likely"}, "target_rule: least_likely has no meaning"),
-        ("detection", {"restarts": 2}, "restarts: 2 attacks on a detector would all be the same"),
         (
             "detection",
             {"attacks": {"pgd": ["8/255"], "square": ["8/255"]}},
@@ -340,9 +497,10 @@ def test_reading():
         one(0, [20, 0, 30, 5], 0, 0.5),  # both just so
         one(0, [0, 0, 10, 10], 0, 0.4),
     ]
-    assert read(found, TRUE).tolist() == [2, 0, NOTHING]
-    assert read([], TRUE).tolist() == [NOTHING] * 3
-    assert read(found, []).tolist() == []
+    assert read(found, TRUE, 0.5).tolist() == [2, 0, NOTHING]
+    assert read(found, TRUE, 0.61).tolist() == [2, NOTHING, NOTHING]
+    assert read([], TRUE, 0.5).tolist() == [NOTHING] * 3
+    assert read(found, [], 0.5).tolist() == []
 
 
 def row(**changes: Any) -> dict[str, Any]:
@@ -375,7 +533,7 @@ def table(tmp_path) -> pd.DataFrame:
 
 
 def test_one_row_for_each_true_object(table):
-    result = objects(table)
+    result = objects(table, 0.5)
     assert list(result) == ATTACKS.names
     assert result["id"].tolist() == ["a#0", "a#1", "a#2", "c#0", "c#1", "c#2"]
     assert result["label"].tolist() == [1, 2, 1] * 2
@@ -384,7 +542,7 @@ def test_one_row_for_each_true_object(table):
     assert result["before"].tolist() == [1, 2, 1, 2, -1, -1]
     assert result["after"].tolist() == [2, -1, -1, -1, -1, -1]
     assert result["goal"].tolist() == ["targeted"] * 3 + ["untargeted"] * 3
-    assert objects(table.iloc[1:2]).empty
+    assert objects(table.iloc[1:2], 0.5).empty
 
 
 def test_map_before_and_after(table):
@@ -397,3 +555,82 @@ def test_map_before_and_after(table):
     both = pd.DataFrame([row(before=lower), dict(table.iloc[1])])
     assert robust_map(both)["map_before"] == pytest.approx((2 / 3 + 1) / 2)
     assert np.isnan(list(robust_map(table.iloc[1:2]).values())).all()
+
+
+def brightness(score: float) -> int:
+    """The colour of a cell that `Cells` finds with about this score."""
+    return round(255 * (0.5 + np.log(score / (1 - score)) / 20))
+
+
+def lit(*cells: tuple[int, float, int]) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """A dark picture and its true objects, in a row: (colour that is lit, score of it, true class) each."""
+    picture = np.full((SIDE, SIDE, 3), 100, np.uint8)
+    for place, (colour, score, _) in enumerate(cells):
+        picture[:CELL, place * CELL : (place + 1) * CELL, colour] = brightness(score)
+    boxes = [
+        {"frame": 0, "x0": CELL * place, "y0": 0, "x1": CELL * (place + 1), "y1": CELL, "label": label}
+        for place, (*_, label) in enumerate(cells)
+    ]
+    return picture, boxes
+
+
+def chosen(folder: Path, *pictures: tuple[np.ndarray, list[dict[str, Any]]], split: str = "val") -> dict[str, Any]:
+    """The threshold of `Cells` on these pictures, which a data table has in a split."""
+    rows = [media_tables.data_row(f"{i}", split, one, boxes=boxes) for i, (one, boxes) in enumerate(pictures)]
+    if split == "val":  # test items, which shall not count where there are validation items
+        rows += [media_tables.data_row("t", "test", lit((0, 0.9, 1))[0], boxes=lit((0, 0.9, 1))[1])]
+    data = media_tables.write_data(folder / "data.parquet", rows, "image", "detection", list("rgb"))
+    return threshold.choose(data, prepared("image", count=1).victim, 0)
+
+
+def test_objects_count_from_the_score_at_which_as_many_are_read_as_map50_says(tmp_path, caplog):
+    # Of four objects of one class three are found and one is too dark. All that is found is right, so that precision is
+    # 1 up to a recall of 3/4, and COCO's mean over the recalls 0, 0.01, ..., 1 is 76/101.
+    four = [lit((0, 0.95, 0), (0, 0.8, 0)), lit((0, 0.6, 0), (0, 0.2, 0))]
+    found = chosen(tmp_path, *four)
+    assert found["threshold_from"] == {
+        "split": "val", "items": 2, "objects": 4, "map50": pytest.approx(76 / 101), "found": 0.75,
+    }  # fmt: skip
+    (sure,) = (x["score"] for x in prepared("image").victim.predict(np.moveaxis(four[1][0], -1, 0)[None])[0])
+    assert found["threshold"] == pytest.approx(np.floor(100 * sure) / 100)  # the highest at which the third counts
+    assert 0.55 < sure < 0.65
+    # With a false detection that is surer than both right ones, 2/3 of all is right at best. One of two is nearer to
+    # that than both, so that the surer one decides.
+    false = lit((0, 0.95, 0), (0, 0.7, 0))
+    found = chosen(tmp_path, (false[0], false[1][1:]), lit((0, 0.6, 0)))
+    assert found["threshold_from"]["map50"] == pytest.approx(2 / 3)
+    assert found["threshold_from"]["found"] == 0.5
+    assert 0.65 < found["threshold"] < 0.75
+    assert not caplog.records
+    # A model that reads no object as its class, and data without validation items.
+    found = chosen(tmp_path, lit((0, 0.9, 1)), split="test")
+    assert (found["threshold"], found["threshold_from"]["found"], found["threshold_from"]["split"]) == (0.99, 0, "test")
+    assert "no validation items" in caplog.text
+    with pytest.raises(LossyBenchError, match=r"data.parquet: none of 1 items of the split val has an object"):
+        chosen(tmp_path, (four[0][0], []))
+
+
+def test_all_attacks_on_a_model_count_objects_from_one_score(tmp_path, monkeypatch):
+    logging.getLogger("art").setLevel(logging.WARNING)
+    network = Cells().eval().requires_grad_(False)
+    about = {**info("image"), "task": "cells", "arch": "cells", "regime": "original", "seed": 0}
+    monkeypatch.setattr(models, "load", lambda path, device: (network, about))
+    rows = []
+    for i in range(6):
+        media, truth = scene("image", i)
+        rows.append(media_tables.data_row(f"i{i}", "val" if i < 2 else "test", media, boxes=truth["boxes"]))
+    data = media_tables.write_data(tmp_path / "data.parquet", rows, "image", "detection", list("rgb"))
+    part = tmp_path / "jpeg.parquet"
+    write_table(part, COMPRESSED, [], {"task": "cells", "codec": "jpeg", "level": 25, "options": {}})
+    settings = {"attacks": {"pgd": ["38/255"], "pgd_doubled": ["38/255"], "noise": ["8/255"]}, "steps": 2, "calls": 20}
+    bare, behind = tmp_path / "bare.parquet", tmp_path / "behind.parquet"
+    stage.attack(tmp_path, data, [], "original", bare, settings=settings)
+    stage.attack(tmp_path, data, [part], "jpeg", behind, oblivious=bare, settings=settings | {"adaptive_steps": 2})
+    sure = min(one["score"] for item in prepared("image", count=2).items.clean for one in item)
+    assert read_meta(bare)["threshold"] == pytest.approx(np.floor(100 * sure) / 100)
+    for key in ("threshold", "threshold_from"):
+        assert read_meta(bare)[key] == read_meta(behind)[key]
+    assert len({row["tier"] for row in iter_rows(behind)}) == 3
+    for row in (*iter_rows(bare), *iter_rows(behind)):
+        assert row["calls"] <= 20
+        assert row["calls"] >= 1 or row["attack"] == "pgd_doubled" or (row["tier"], row["level"]) == ("T0", 25)

@@ -396,11 +396,12 @@ class _PatchWatch(_Watch):
     def forward(self, patch: torch.Tensor, _: Targets) -> dict[str, torch.Tensor]:
         """The loss of the next batch of items with this patch."""
         turn, rows = next(self.turns)
-        if turn == 0:
-            self._try(patch)
         if self.calls.max() >= self.most:
             return {"loss": 0 * patch.sum()}
-        self.calls[rows] += 1
+        if turn == 0:
+            self._try(patch)
+        else:
+            self.calls[rows] += 1
         targets = [{key: value.to(patch.device) for key, value in self.aimed[row].items()} for row in rows]
         x = self._pasted(rows, patch)
         return {"loss": self.searched.loss(x, self.searched.seen(x), targets)}
@@ -437,9 +438,11 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
     """Within, the network finds objects, in whatever mode ART has put its modules for the sake of their losses."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
-    yield
-    for module, training in modes:
-        module.training = training
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def patch_side(share: float, height: int, width: int) -> int:
