@@ -64,7 +64,7 @@ class Rival:
         """The places of the items that are not beaten."""
         return np.flatnonzero(self.margins > 0)
 
-    def run(self, steps: int = 10, restarts: int = 5, step: float = 0.5, momentum: float = 0.75) -> Rival:
+    def run(self, steps: int = 10, restarts: int = 5, step: float = 0.5, momentum: float = 0.5) -> Rival:
         """The whole attack. step: the size of one, in bounds. momentum: of the restarts."""
         self.descend(likelihood, steps, step)
         for _ in range(restarts):
