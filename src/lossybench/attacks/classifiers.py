@@ -12,7 +12,7 @@ import torch
 from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
-from lossybench.attacks.attack_settings import Aim, AttackSettings, Goal
+from lossybench.attacks.attack_settings import Aim, AttackSettings
 from lossybench.attacks.items import Crafted, Items, Tried
 from lossybench.attacks.methods import METHODS, Effort
 from lossybench.attacks.preprocessor import CodecPreprocessor
@@ -73,16 +73,11 @@ class ClassificationVictim(VictimBase):
         return (truth + away) % self.classes
 
     def harm(self, tried: Tried, items: Items, aim: Aim) -> np.ndarray:
-        """(N,): the larger, the nearer what was tried on the items came to the goal of the aim."""
+        """(N,): 1 where what was tried reached the goal of the aim; hardly any for items that are wrong, but no target."""
         wrong = tried.after != items.truth
         if aim.goal == "trigger":
             return wrong & (tried.before == items.truth)
         return (tried.after == items.targets) + 1e-4 * wrong if aim.goal == "targeted" else wrong
-
-    @staticmethod
-    def most_harm(goal: Goal) -> float:
-        """1; an item that is wrong, but not the target, has hardly any."""
-        return 1
 
     def zero_gradient(self, items: Items) -> np.ndarray:
         """(N,): share of zeros in the gradient of the loss at the clean items, as an attacker sees it."""

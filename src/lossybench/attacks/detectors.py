@@ -114,11 +114,6 @@ class DetectionVictim(VictimBase):
         each = zip(items.truth, items.targets, tried.before, tried.after, strict=True)
         return np.array([self._share(aim.goal, *one) for one in each])
 
-    @staticmethod
-    def most_harm(goal: Goal) -> float:
-        """1, whatever the goal: all objects."""
-        return 1.0
-
     def judge(self, integers: np.ndarray, truth: np.ndarray, way: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """What is found (N,) in the integers (N, ...) behind the codec, if any, and the share of objects that are lost.
 

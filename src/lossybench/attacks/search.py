@@ -272,7 +272,7 @@ class Run:
 
     def _harmed(self, known: list[Tried], batch: Items, aim: Aim) -> np.ndarray:
         """Which items, bool (N,), some of `known` beats wholly."""
-        beaten = [self._harm(one, batch, aim) >= self._judge.most_harm(aim.goal) for one in known]
+        beaten = [self._harm(one, batch, aim) >= 1 for one in known]
         return np.any(beaten, axis=0) if beaten else np.zeros(len(batch.ids), bool)
 
     def _on_rest(

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from lossybench.attacks.attack_settings import Goal
 from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.integers import Grid
 
@@ -53,11 +52,6 @@ class VictimBase(abc.ABC):
         The latter (N,) is larger, the nearer it is, and above 0 where it is wrong. truth: of the items. way: which of
         several codecs.
         """
-
-    @staticmethod
-    @abc.abstractmethod
-    def most_harm(goal: Goal) -> float:
-        """The harm to an item that is beaten wholly."""
 
     def after(self, integers: np.ndarray) -> np.ndarray:
         """What the model predicts (N,) for the integers (N, ...) behind the (first) codec, where there is one."""
