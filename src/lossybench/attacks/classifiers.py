@@ -73,7 +73,7 @@ class ClassificationVictim(VictimBase):
         return (truth + away) % self.classes
 
     def harm(self, tried: Tried, items: Items, aim: Aim) -> np.ndarray:
-        """(N,): 1 where what was tried reached the goal of the aim; hardly any for items that are wrong, but no target."""
+        """(N,): 1 where the goal of the aim is reached; hardly any for items that are wrong, but not the target."""
         wrong = tried.after != items.truth
         if aim.goal == "trigger":
             return wrong & (tried.before == items.truth)
