@@ -6,6 +6,7 @@ import copy
 import datetime
 import json
 import math
+import re
 import time
 import typing
 from collections.abc import Iterator
@@ -57,6 +58,7 @@ tasks:
       codecs: [jpeg]
       levels: {jpeg: [5]}
       goals: [untargeted]
+      defences: {drawn: {draw: {jpeg: [50, 5]}}, twice: {chain: [{codec: jpeg, level: 50}, {codec: jpeg, level: 5}]}}
 """)
 NESTED: Any = []
 for _ in range(40):
@@ -129,7 +131,7 @@ def refusal(make: Any, *arguments: Any) -> str:
 
 def test_the_study_of_these_tests_has_every_key():
     there = {".".join("*" if p == "toy" or isinstance(p, int) else p for p in path) for path in places(WHOLE)}
-    there = {path.replace("codecs.jpeg", "codecs.*") for path in there}
+    there = {re.sub(r"(defences|codecs)\.(jpeg|drawn|twice)", r"\1.*", path) for path in there}
     assert set(keys(StudyConfig)) <= there
     assert Study(WHOLE).tasks == ["toy"]
 

@@ -302,7 +302,7 @@ def summary(folder: Path, *verdicts: tuple[str, str | None], **settings: Any) ->
         for regime, delta in itertools.product(("original", "mixed"), (1.0, 2.0, 5.0)):
             told = (verdict, stopped) if (regime, delta) == ("original", 2.0) else ("inconclusive", "inconclusive")
             row = dict.fromkeys(tables.SCHEMAS["limits"].names) | {"arch": "net", "regime": regime, "delta": delta}
-            row |= {"codec": f"codec{number}", "verdict": told[0], "stopped_verdict": told[1]}
+            row |= {"codec": f"codec{number}", "baseline": "own", "verdict": told[0], "stopped_verdict": told[1]}
             limits.append(row | {"stopped_at": None if told[1] is None else 50.0})
     meta = {"settings": {"deltas": [1.0, 2.0, 5.0], "look": 1, "looks": [30, 60, 120], **settings}}
     artifacts.write_table(folder / "out/summary/digits/limits.parquet", tables.SCHEMAS["limits"], limits, meta)

@@ -220,7 +220,9 @@ def test_edited_codec_reruns_its_branch_only(copy):
     remade = _rerun(copy)
     assert _match(remade, "compressed/") == {f"compressed/words/mp3/{level}/test.parquet" for level in (64, 8)}
     assert _match(remade, "outcomes/") == {"outcomes/words/logmel_cnn/original/0/mp3.parquet"}
-    assert _match(remade, "attacks/") == {"attacks/words/logmel_cnn/original/0/mp3.parquet"}
+    # Its attacks, and those on the defences that it is a part of.
+    own = {f"attacks/words/logmel_cnn/original/0/{name}.parquet" for name in ("mp3", "drawn", "in_a_row")}
+    assert _match(remade, "attacks/") == own
     assert not _match(remade, "data/", "models/")
     assert {name.split("/")[1] for name in _match(remade, "summary/", "figures/")} == {"words"}
 
