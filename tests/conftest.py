@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 
 import pytest
 import small_study
@@ -24,6 +25,13 @@ def pytest_collection_modifyitems(items):
     places = {f"test_{name}": place for place, name in enumerate(FIRST)}
     if WORKER:
         items.sort(key=lambda item: places.get(item.path.stem, len(FIRST)))
+
+
+@pytest.fixture(autouse=True)
+def _subnormal_numbers():
+    """Each test begins with them: a stage that ran in this process turned them off, and hypothesis then draws none."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")

@@ -149,7 +149,6 @@ def study(tmp_path: Path, digits: SimpleNamespace, monkeypatch: pytest.MonkeyPat
             "input": {"shape": [SIDE, SIDE], "sampling_rate": 0}}  # fmt: skip
     monkeypatch.setattr(models, "load", lambda path, device: (digits.network, info))
     yield Study(tmp_path, digits)
-    torch.set_flush_denormal(False)  # set by the stage for its process; hypothesis refuses to draw floats under it
 
 
 def rows(path: Path, **where: Any) -> Any:
