@@ -417,7 +417,7 @@ def table(case: Case) -> None:
         artifacts.read_table,
         lambda p: artifacts.read_table(p, ["id", "shape"]),
         lambda p: compress(
-            p, "jpeg" if medium != "audio" else "opus", 50 if medium != "audio" else 32, case.out / "c.parquet"
+            p, "jpeg" if medium != "audio" else "opus", [50 if medium != "audio" else 32], [case.out / "c.parquet"]
         ),
     ):
         path.write_bytes(original)  # a damaged table is moved out of the way

@@ -277,7 +277,7 @@ def test_costs_are_those_of_compressing(whole, tmp_path):
     assert [cost.label for cost in report.costs] == ["QF 50", "QF 10"]
     fetch("image_folder", "t", tmp_path / "d.parquet", options)
     for cost, level in zip(report.costs, (50, 10), strict=True):
-        compress(tmp_path / "d.parquet", "jpeg", level, tmp_path / "c.parquet", options={"chroma": "444"})
+        compress(tmp_path / "d.parquet", "jpeg", [level], [tmp_path / "c.parquet"], options={"chroma": "444"})
         rows = list(artifacts.iter_rows(tmp_path / "c.parquet"))
         assert cost.bytes == pytest.approx(sum(row["payload_bits"] for row in rows) / 8)
         assert cost.rate == pytest.approx(np.mean([row["rate"] for row in rows])) and cost.seconds > 0

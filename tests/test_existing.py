@@ -135,7 +135,7 @@ def _save(net, form, folder):
 def test_every_form_answers_as_the_network_itself(net, task, tmp_path, form):
     data, test = task
     adopt(data, "toy", "own", tmp_path / "out", _said(**_save(net, form, tmp_path)))
-    evaluate(tmp_path / "out", data, [test], tmp_path / "o.parquet", "cpu")
+    evaluate([tmp_path / "out"], data, [test], [tmp_path / "o.parquet"], device="cpu")
     rows = artifacts.read_table(tmp_path / "o.parquet").to_pylist()
     logits = _by_hand(net, data)
     names = np.array(OUTPUTS)[logits.argmax(1)]
@@ -364,7 +364,7 @@ def test_an_imagenet_model_in_a_package_knows_a_cat_and_a_cup(tmp_path):
     data = media_tables.write_data(tmp_path / "d.parquet", rows, "image", "classification", names)
     test = media_tables.write_compressed(tmp_path / "t.parquet", data, "original", 0, ("test",))
     adopt(data, "toy", "efficientnet_lite0", tmp_path / "out", said)
-    evaluate(tmp_path / "out", data, [test], tmp_path / "o.parquet", "cpu")
+    evaluate([tmp_path / "out"], data, [test], [tmp_path / "o.parquet"], device="cpu")
     cat, cup = (row["prediction"] for row in artifacts.read_table(tmp_path / "o.parquet").to_pylist())
     assert cat in range(281, 286) and cup == 967  # ImageNet's five kinds of house cats; espresso
 

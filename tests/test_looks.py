@@ -267,6 +267,7 @@ def test_further_looks_lie_beside_the_first(tmp_path, monkeypatch):
     assert {path for path in study.branch("jpeg") if "look2" in path.parts} == {
         Path("out/look2/compressed/digits/jpeg/50/test.parquet"),
         Path("out/look2/outcomes/digits/resnet/original/0/jpeg.parquet"),
+        Path("out/look2/evaluated/digits/jpeg.json"),
     }
     settings = study.analysis_settings("digits")
     assert (settings["look"], settings["looks"]) == (2, [30, 60, 120])
@@ -274,8 +275,10 @@ def test_further_looks_lie_beside_the_first(tmp_path, monkeypatch):
     jobs, before = plan.jobs(study), plan.jobs(at_first)
     assert {name: jobs[name] - before[name] for name in jobs if jobs[name] != before[name]} == {
         "fetch": 1,
-        "compress": 2,
-        "evaluate": 2,
+        "compress_digits_jpeg_test_look2": 1,
+        "compress_digits_original_test_look2": 1,
+        "evaluate_digits_jpeg_look2": 1,
+        "evaluate_digits_original_look2": 1,
     }
     assert "items 600/50/60 (train/val/test), look 2 of 3" in plan.describe(study, 1)
     assert sum(job.items for job in plan.costs(study)) > sum(job.items for job in plan.costs(at_first))
@@ -361,7 +364,9 @@ def test_a_further_look_makes_what_its_items_need_and_nothing_else(first_look, t
     assert "digits: look 2 of 3, 60 test items instead of 30 (1 limit undecided: resnet behind jpeg 50)" in said
     planned = small_study.run(first_look, "-n", "--until", "aggregate")
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", planned.split("Reasons:")[0], re.M))
-    assert jobs == {"fetch": "1", "compress": "2", "evaluate": "2", "aggregate": "1", "total": "6"}
+    rules = [f"{rule}_look2" for rule in ("compress_digits_{}_test", "evaluate_digits_{}")]
+    added = {rule.format(codec): "1" for rule in rules for codec in ("original", "jpeg")}
+    assert jobs == {"fetch": "1", **added, "aggregate": "1", "total": "6"}
     small_study.run(first_look, "--cores", "2", "--scheduler", "greedy", "--until", "aggregate")
     after = contents(first_look)
     made = {name for name in after if before.get(name) != after[name]}
@@ -370,6 +375,7 @@ def test_a_further_look_makes_what_its_items_need_and_nothing_else(first_look, t
         "look2/data/digits.parquet",
         *(f"look2/compressed/digits/{condition}/test.parquet" for condition in ("original/0", "jpeg/50")),
         *(f"look2/outcomes/digits/resnet/original/0/{codec}.parquet" for codec in ("original", "jpeg")),
+        *(f"look2/evaluated/digits/{codec}.json" for codec in ("original", "jpeg")),
     }
     assert before.keys() <= after.keys()
 
@@ -383,8 +389,8 @@ def test_a_further_look_makes_what_its_items_need_and_nothing_else(first_look, t
     for condition in (REFERENCE, Condition("jpeg", 50.0)):
         compressed.append(whole.compressed("digits", condition, "test"))
         outcomes.append(whole.outcomes(model, condition.codec))
-        compress(whole.data("digits"), condition.codec, condition.level, compressed[-1])
-        evaluate(Layout(root).model(model), whole.data("digits"), compressed[-1:], outcomes[-1], device="cpu")
+        compress(whole.data("digits"), condition.codec, [condition.level], compressed[-1:])
+        evaluate([Layout(root).model(model)], whole.data("digits"), compressed[-1:], outcomes[-1:], device="cpu")
     settings = {"deltas": [2], "defence_margin": 10, "bootstrap": 100, "seed": 0}
     aggregate([whole.data("digits")], compressed, outcomes, settings, whole.summary("digits"))
     both = Results(root), Results(tmp_path)

@@ -1362,7 +1362,7 @@ def compressed_images(folder: Path, levels: list[float]) -> tuple[Path, list[Pat
     paths = []
     for codec, level in [("original", 0.0), *(("jpeg", level) for level in levels)]:
         paths.append(folder / codec / f"{level:g}" / "test.parquet")
-        compress(folder / "noise.parquet", codec, level, paths[-1])
+        compress(folder / "noise.parquet", codec, [level], paths[-1:])
     return folder / "noise.parquet", paths
 
 

@@ -24,7 +24,6 @@ import yaml
 
 from lossybench.config import GPU_STAGES, MEMORY
 from lossybench.study import Study
-from lossybench.tools import plan
 
 ROOT = Path(__file__).parents[1]
 PROFILE = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
@@ -91,12 +90,12 @@ def _run(folder: Path, how: str, *more: str, timeout: float = 600) -> str:
 
 
 def _submitted(said: str) -> dict[str, list[str]]:
-    """Slurm's job ids by rule, in the order of their submission."""
+    """Slurm's job ids by stage or rule, in the order of their submission."""
     found: dict[str, list[str]] = {}
     for number, log in re.findall(r"submitted with SLURM jobid (\d+) \(log: (\S+)\)", said):
         name = Path(log).parts[Path(log).parts.index("slurm_logs") + 1]
-        rule = re.match(r"rule_(\w+)|group_(\w+)-", name)
-        found.setdefault(rule[1] or rule[2], []).append(number)
+        rule = re.match(r"rule_(compress|evaluate|\w+)", name)
+        found.setdefault(rule[1], []).append(number)
     return found
 
 
@@ -174,8 +173,6 @@ def test_profile_keeps_out_of_known_traps():
     assert not [path for path in (ROOT / "profiles", ROOT / "workflow/profiles") if path.exists()]
     # Job arrays wait for ever once more jobs are ready than `jobs` allows.
     assert PROFILE["jobs"] > 1 and "slurm-array-jobs" not in PROFILE
-    # Groups are named in two places.
-    assert [one.split("=")[0] for one in PROFILE["group-components"]] == re.findall(r'group:\s+"(.*)"', rules)
 
 
 # A whole study.
@@ -213,12 +210,10 @@ def test_jobs_run_under_slurm_and_ask_for_what_they_need(ran):
                 assert job["MinMemoryNode"] in ("1500M", "3000M", "4500M")
 
 
-def test_short_jobs_travel_together(ran):
+def test_one_job_serves_all_levels_of_a_codec_and_one_all_models(ran):
     study, submitted = Study(SMALL), _submitted(ran[1])
-    models, parts = len(study.models(TASK)), (*study.all_compressed(TASK, "train"), *study.all_compressed(TASK, "test"))
-    assert len(submitted["evaluate"]) == models + 1 < plan.jobs(study)["evaluate"]  # one of them twice
-    levels = {(path.parts[-3], path.name) for path in parts}  # a codec's of a part travel together
-    assert len(submitted["compress"]) == len(levels) + 1 < len(parts) == plan.jobs(study)["compress"]
+    assert len(submitted["evaluate"]) == len(list(study.evaluations(TASK))) + 1  # one of them twice
+    assert len(submitted["compress"]) == len(list(study.compressions(TASK))) + 1
 
 
 def test_lost_jobs_and_those_that_lack_memory_are_tried_again(ran):

@@ -331,7 +331,8 @@ def test_plan_costs_each_job_once():
     by_stage = collections.Counter(cost.stage for cost in costs)
     assert by_stage["report"] == len(loaded.tasks) + jobs["contact_sheet"] + jobs["recommend"]
     for stage in ("fetch", "preflight", "compress", "train", "evaluate", "attack", "aggregate"):
-        assert by_stage[stage] == jobs[stage]
+        # The rules of compress and evaluate are named after what they make too.
+        assert by_stage[stage] == sum(count for rule, count in jobs.items() if rule.split("_")[0] == stage)
     assert all(0 <= cost.with_gpu <= cost.seconds for cost in costs)
 
 
@@ -365,9 +366,8 @@ def test_plan_knows_how_large_published_items_are_before_a_download():
 def test_plan_table_says_what_a_cluster_sees():
     loaded = Study(SMOKE)
     rows = {line.split()[0]: line.split()[1:] for line in plan.table(loaded).splitlines()[1:]}
-    models = sum(len(loaded.models(task)) for task in loaded.tasks)
-    assert rows["evaluate"][:2] == [str(len([p for t in loaded.tasks for p in loaded.all_outcomes(t)])), str(models)]
-    assert rows["compress"][:2] == ["18", "12"]  # two levels a codec and part travel together, and both of originals
+    assert rows["evaluate"][0] == str(sum(len(loaded.codecs[task]) for task in loaded.tasks))  # all models together
+    assert rows["compress"][0] == "12"  # all levels together
     # `all` is no job, and `cleared` none of the cluster.
     assert rows["total"][0] == str(sum(plan.jobs(loaded).values()) - 1 - len(loaded.tasks))
 
@@ -424,7 +424,11 @@ def test_existing_models_need_no_training(own):
     ]
     assert loaded.all_compressed("photos", "train") == [] and len(loaded.all_compressed("photos", "test")) == 3
     jobs = plan.jobs(loaded)
-    assert (jobs["train"], jobs["adopt"], jobs["compress"], jobs["evaluate"]) == (0, 2, 3, 4)
+    assert (jobs["train"], jobs["adopt"]) == (0, 2)
+    assert {name for name in jobs if name.startswith(("compress", "evaluate"))} == {
+        *("compress_photos_original_test", "compress_photos_jpeg_test"),
+        *("evaluate_photos_original", "evaluate_photos_jpeg"),
+    }
     assert "items 0/0/6" in plan.describe(loaded, 1)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import hashlib
 import json
 import os
 import secrets
@@ -23,7 +24,7 @@ import pyarrow.parquet as pq
 from lossybench.errors import LossyBenchError, nearest
 
 META_KEY = b"lossybench"
-ROWS_PER_GROUP, BYTES_PER_GROUP = 256, 1 << 26  # a group ends at whichever comes first, and lies in memory whole
+ROWS_PER_GROUP, BYTES_PER_GROUP = 256, 1 << 24  # a group ends at whichever comes first, and lies in memory whole
 
 # Units that more than one table has, in words, because users read them (results.py).
 RATE = "bits/pixel of images, kb/s of audio and video"
@@ -152,7 +153,7 @@ for _schema in _ITEMS:
         _TYPES.setdefault(_field.name, set()).add(_field.type)
 _MAY_LACK = {"psnr", "ssim", "snr", "spectral_distance", "zero_gradient", "spectrum", "kept", "harm", "adversarial"}
 _META_TYPES: dict[str, type] = {
-    **dict.fromkeys(("task", "medium", "kind", "codec", "arch", "regime", "sources"), str),
+    **dict.fromkeys(("task", "medium", "kind", "codec", "arch", "regime", "sources", "identity"), str),
     **dict.fromkeys(("classes", "compressed_before"), list),
     **dict.fromkeys(("card", "options", "settings", "bands"), dict),
 }
@@ -226,10 +227,57 @@ def damaged(path: Path | str, why: object) -> LossyBenchError:
     return LossyBenchError(f"{path}: damaged ({why}); moved to {kept.name}, so run again and it is made anew")
 
 
+def digest(path: Path) -> str:
+    """A hash of the content of the file `path`."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
 def write_json(path: Path | str, content: Any) -> None:
     """Write `content` as JSON to `path`, atomically and with ordered keys: the same content is the same bytes."""
     with publish(path) as aside:
         aside.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+class Table:
+    """A table in the making: see `writing`. `count` rows have been added; `meta` is written at the end."""
+
+    def __init__(self, file: pq.ParquetWriter, schema: pa.Schema) -> None:
+        self.count, self.meta = 0, dict[str, Any]()
+        self._file, self._schema, self._group, self._size = file, schema, list[dict[str, Any]](), 0
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Add a row, a dictionary with the schema's keys."""
+        self.count += 1
+        self._group.append(row)
+        self._size += sum(len(value) for value in row.values() if isinstance(value, bytes))
+        if len(self._group) >= ROWS_PER_GROUP or self._size >= BYTES_PER_GROUP:
+            self._write()
+
+    def finish(self) -> None:
+        """Write what is still in memory."""
+        if self._group:
+            self._write()
+        self._file.add_key_value_metadata({META_KEY: json.dumps(self.meta, sort_keys=True).encode()})
+
+    def _write(self) -> None:
+        self._file.write_table(pa.Table.from_pylist(self._group, schema=self._schema))
+        self._group, self._size = [], 0
+
+
+@contextlib.contextmanager
+def writing(path: Path | str, schema: pa.Schema, meta: dict[str, Any] | None = None) -> Iterator[Table]:
+    """Yield a `Table` to add rows to, which becomes the Parquet file `path` at the end; after an error nothing does.
+
+    schema: of the rows. meta: what holds for all rows; the table's `meta` may be added to until the end.
+    """
+    # Payloads are compressed already, so zstd only helps the other columns. Checksums tell of damage within a page.
+    how = {"compression": "zstd", "write_statistics": False, "write_page_checksum": True}
+    with publish(path) as aside, pq.ParquetWriter(aside, schema, **how) as file:
+        table = Table(file, schema)
+        table.meta |= meta or {}
+        yield table
+        table.finish()
 
 
 def write_table(
@@ -240,28 +288,11 @@ def write_table(
     path: of the file. meta: what holds for all rows; it is written after them, so that `rows` may add to it. Raises
     whatever `rows` raise, and then writes nothing.
     """
-    count = 0
-    # Payloads are compressed already, so zstd only helps the other columns. Checksums tell of damage within a page.
-    how = {"compression": "zstd", "write_statistics": False, "write_page_checksum": True}
-    with publish(path) as aside, pq.ParquetWriter(aside, schema, **how) as writer:
-        for group in _groups(rows):
-            writer.write_table(pa.Table.from_pylist(group, schema=schema))
-            count += len(group)
-        writer.add_key_value_metadata({META_KEY: json.dumps(meta or {}, sort_keys=True).encode()})
-    return count
-
-
-def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    group: list[dict[str, Any]] = []
-    size = 0
-    for row in rows:
-        group.append(row)
-        size += sum(len(value) for value in row.values() if isinstance(value, bytes))
-        if len(group) >= ROWS_PER_GROUP or size >= BYTES_PER_GROUP:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
+    with writing(path, schema) as table:
+        for row in rows:
+            table.add(row)
+        table.meta = meta or {}
+    return table.count
 
 
 @contextlib.contextmanager
@@ -310,6 +341,15 @@ def read_meta(path: Path | str) -> dict[str, Any]:
             if not isinstance(meta.get(key, kind()), kind | None):
                 raise ValueError(f"{key!r} in its meta is a {type(meta[key]).__name__}, not a {kind.__name__}")
         return _named(path, meta)
+
+
+def identity(path: Path) -> str | None:
+    """What the table `path` says that it was made from; None where it is missing, damaged or does not say."""
+    try:
+        found = json.loads((pq.read_metadata(path).metadata or {})[META_KEY]).get("identity")
+        return found if isinstance(found, str) else None
+    except (OSError, ValueError, KeyError, AttributeError, pa.ArrowException):
+        return None
 
 
 def iter_rows(

@@ -1,7 +1,8 @@
 """A function as a command, whose arguments follow from the function's signature and docstring.
 
 Positional-only parameters become positional arguments, all others become flags. A dict is given as a JSON object, a
-list as several words. Nothing else passes arguments to a stage, so every job's fingerprint covers this module.
+list as several words, True as the flag alone. Nothing else passes arguments to a stage, so every job's fingerprint
+covers this module.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ def _how(hint: Any) -> dict[str, Any]:
     origin, within = typing.get_origin(hint), [one for one in typing.get_args(hint) if one is not type(None)]
     if origin in (typing.Union, types.UnionType):
         return _how(within[0])
+    if hint is bool:
+        return {"action": "store_true"}
     if origin is typing.Literal:
         return {"choices": within}
     if origin is dict:

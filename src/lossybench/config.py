@@ -42,7 +42,7 @@ MEMORY: dict[Stage, int] = dict(
     fetch=3000, preflight=6000, compress=2000, train=6000, evaluate=4000, attack=6000, aggregate=6000, report=3000
 )
 MINUTES: dict[Stage, int] = dict(
-    fetch=60, preflight=60, compress=30, train=480, evaluate=30, attack=720, aggregate=60, report=30
+    fetch=60, preflight=60, compress=120, train=480, evaluate=120, attack=720, aggregate=60, report=30
 )
 SHOWN = 5  # the wrong keys that one message names
 GPU_STAGES = ("train", "evaluate", "attack")

@@ -125,6 +125,10 @@ class Layout:
         """The outcomes of a model on all levels of a codec (artifacts.*_OUTCOMES)."""
         return self._of_model("outcomes", model) / f"{codec}.parquet"
 
+    def evaluated(self, task: str, codec: str) -> Path:
+        """The record of what the outcomes of a task's models on a codec were made from (see stage evaluate)."""
+        return self.root / "evaluated" / task / f"{codec}.json"
+
     def attacks(self, model: Model, codec: str) -> Path:
         """The attacks on a model through a codec, with outcomes (artifacts.ATTACKS or DETECTION_ATTACKS)."""
         return self._of_model("attacks", model) / f"{codec}.parquet"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +212,23 @@ class Study:
         planned = self.task(task).looks
         return [*[0, *planned][look - 1 : look + 1], planned[-1]] if planned else []
 
+    # The jobs of the two stages in which one job serves many levels or models.
+
+    def compressions(self, task: str) -> Iterator[tuple[int, str, Part, list[float]]]:
+        """Every job of compress from nothing: the look, the codec, the part and the levels."""
+        trained = dict.fromkeys(c for model in self.models(task) for c in self.training_conditions(model))
+        for codec in self.codecs[task]:
+            levels = self.levels(task, codec)
+            if learnt := [level for level in levels if Condition(codec, level) in trained]:
+                yield 1, codec, "train", learnt
+            for look in self.looks(task):
+                yield look, codec, "test", levels
+
+    def evaluations(self, task: str) -> Iterator[tuple[int, str, list[Model]]]:
+        """Every job of evaluate from nothing: the look, the codec and the models."""
+        for look, codec in itertools.product(self.looks(task), self.codecs[task]):
+            yield look, codec, [model for model in self.models(task) if codec in self.tested_codecs(model)]
+
     # All files of a stage.
 
     def all_data(self, task: str) -> list[Path]:
@@ -233,6 +250,10 @@ class Study:
         layout = self.layout.at(look)
         return [layout.outcomes(m, codec) for m in self.models(task) for codec in self.tested_codecs(m)]
 
+    def all_evaluated(self, task: str, look: int = 1) -> list[Path]:
+        """The records of evaluations of a task, one for each codec, for the items of a look."""
+        return [self.layout.at(look).evaluated(task, codec) for codec in self.codecs[task]]
+
     def all_attacks(self, task: str) -> list[Path]:
         """The attacks on every attacked model of a task through every attacked codec."""
         return [self.layout.attacks(m, codec) for m in self.attacked(task) for codec in self.attacked_codecs(task)]
@@ -245,7 +266,7 @@ class Study:
                 tested = [m for m in self.models(task) if codec in self.tested_codecs(m)]
                 for layout in map(self.layout.at, self.looks(task)):
                     found += [layout.compressed(task, Condition(codec, lv), "test") for lv in self.levels(task, codec)]
-                    found += [layout.outcomes(m, codec) for m in tested]
+                    found += [layout.evaluated(task, codec), *(layout.outcomes(m, codec) for m in tested)]
                 through = [name for name in self.attacked_codecs(task) if codec in self.made_of(task, name)]
                 found += [self.layout.attacks(m, name) for m in self.attacked(task) for name in through]
         return found

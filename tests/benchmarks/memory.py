@@ -38,8 +38,8 @@ def stages(folder: Path, count: int) -> dict[str, float]:
     learn = ("train", "--data", data, "--compressed", train, "--task", "digits", "--arch", "resnet")
     return {
         "fetch": peak("fetch", "--adapter", "digits", "--options", options, "--task", "digits", "--out", data),
-        "compress": peak(*compress, "jpeg", "--level", 50, "--part", "test", "--out", test),
-        "compress, train part": peak(*compress, "original", "--level", 0, "--part", "train", "--out", train),
+        "compress": peak(*compress, "jpeg", "--levels", 50, "--part", "test", "--out", test),
+        "compress, train part": peak(*compress, "original", "--levels", 0, "--part", "train", "--out", train),
         "train": peak(*learn, "--regime", "original", "--settings", '{"epochs": 1}', "--out", model),
         "evaluate": peak("evaluate", "--model", model, "--data", data, "--compressed", test, "--out", folder / "o"),
     }

@@ -10,6 +10,7 @@ rule aggregate:
         data=lambda w: STUDY.all_data(w.task),
         compressed=lambda w: all_tested(STUDY.all_compressed, w.task, "test"),
         outcomes=lambda w: all_tested(STUDY.all_outcomes, w.task),
+        evaluated=lambda w: all_tested(STUDY.all_evaluated, w.task),
         attacks=lambda w: STUDY.all_attacks(w.task),
     output:
         [

@@ -1,9 +1,11 @@
 """What rules ask the study: wildcards to study objects, inputs, fingerprints of the code behind a job."""
 
 import functools
+import hashlib
 import re
 
 from lossybench.analysis.tables import SCHEMAS
+from lossybench.artifacts import identity as identity_of
 from lossybench.reporting.names import figure_names
 
 # The paths of one job's files, with its wildcards. The look is "" for the first.
@@ -58,11 +60,59 @@ def test_parts(wildcards, levels, layout=LAYOUT):
     ]
 
 
+def fetch_code(task):
+    """The fingerprint of the code that fetches a task's items."""
+    adapter = STUDY.task(task).data.adapter
+    return code("fetch", f"lossybench.data.{adapter}", *codec_code(ORIGINAL))
+
+
 def added_by_look(wildcards):
     """The arguments of fetch that say which test items a look adds."""
     look = LAYOUT.number(wildcards.look)
     added = STUDY.added(wildcards.task, look)
     return ["--look", *added] if added else []
+
+
+@functools.cache
+def made_from(task, codec, look):
+    """One hash of all that the compressed media of a codec follow from: the items' source, options and code."""
+    items = STUDY.task(task).data
+    parts = [
+        [items.adapter, items.options, STUDY.scale(task), STUDY.config.seed],
+        [STUDY.seen[task].digest, STUDY.added(task, look), fetch_code(task)],
+        [
+            STUDY.codec_options(task, codec),
+            code("compress", *codec_code(ORIGINAL, codec)),
+        ],
+    ]
+    text = json.dumps(parts, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def due_levels(look, task, codec, part, levels):
+    """The levels that one job of compress makes together: those that are missing, or were made from something else.
+
+    All others have a job each, which runs where Snakemake finds a reason. A job of a cluster is read anew there, maybe
+    after an earlier try that made some of the levels: then the rule has to be there still.
+    """
+    made, layout = made_from(task, codec, look), LAYOUT.at(look)
+    due = [
+        level
+        for level in levels
+        if identity_of(layout.compressed(task, Condition(codec, level), part)) != made
+    ]
+    return due or ([] if workflow.is_main_process else levels)
+
+
+def levels_of(paths):
+    """The levels of compressed tables, as their paths write them."""
+    return [Path(path).parent.name for path in paths]
+
+
+def forced(rule):
+    """Whether the user asked for the job of a rule to run in any case."""
+    how = workflow.dag_settings
+    return how.forceall or rule in map(str, how.forcerun)
 
 
 def all_tested(files, task, *part):
@@ -79,11 +129,6 @@ def cluster(stage):
         "mem_mb": lambda w, attempt: STUDY.requests(stage, attempt)["mem_mb"],
         "runtime": lambda w, attempt: STUDY.requests(stage, attempt)["runtime"],
     }
-
-
-# Short jobs travel together in one job of the cluster (group-components in slurm/config.yaml), one after the other.
-resource_scopes:
-    lane="local",
 
 
 def training_parts(w):
@@ -141,6 +186,7 @@ def artifacts(tasks):
         found += all_tested(STUDY.all_compressed, task, "test")
         for model in STUDY.models(task):
             found += LAYOUT.model_files(model)
+        found += all_tested(STUDY.all_evaluated, task)
         found += all_tested(STUDY.all_outcomes, task)
         found += STUDY.all_attacks(task)
         found += [LAYOUT.summary(task, name) for name in SCHEMAS]

@@ -1,41 +1,56 @@
-"""Evaluate: one model on all levels of one codec, item by item.
+"""Evaluate: every model of a task on all levels of one codec, item by item.
 
-Inputs: a model, the codec's test parts, truth from {look}/data/{task}.parquet.
-Output: {look}/outcomes/{task}/{arch}/{regime}/{seed}/{codec}.parquet (artifacts.*_OUTCOMES).
-Why by codec: a job that imports torch costs seconds before it does anything, and a codec is what gets rerun.
+Inputs: the models, the codec's test parts, truth from {look}/data/{task}.parquet.
+Outputs: {look}/evaluated/{task}/{codec}.json, what each table was made from, and those tables that are not there yet,
+{look}/outcomes/{task}/{arch}/{regime}/{seed}/{codec}.parquet (artifacts.*_OUTCOMES).
+Why one job for all models: it decodes each item once. Why tables that are there are no outputs: Snakemake would remove
+them first, and the job itself leaves those alone, with their times, that were made from what is there now.
 """
 
+for task in STUDY.tasks:
+    for look, codec, tested in STUDY.evaluations(task):
+        layout = LAYOUT.at(look)
+        of_look = f"_look{look}" if look > 1 else ""
+        name = f"evaluate_{task}_{codec}{of_look}"
+        outcomes = [layout.outcomes(model, codec) for model in tested]
 
-rule evaluate:
-    input:
-        model=LAYOUT.model_files(MODEL),
-        data=OF_LOOK.data("{task}"),
-        compressed=lambda w: test_parts(
-            w, STUDY.levels(w.task, w.codec), LAYOUT.at(w.look)
-        ),
-    output:
-        OF_LOOK.outcomes(MODEL, "{codec}"),
-    log:
-        OF_LOOK.log("evaluate", *MODEL, "{codec}"),
-    benchmark:
-        OF_LOOK.benchmark("evaluate", *MODEL, "{codec}")
-    wildcard_constraints:
-        task=LAYOUT.tasks_of(
-            [path for task in STUDY.tasks for path in STUDY.all_outcomes(task)]
-        ),
-    priority: 10
-    group:
-        "evaluate-{task}-{arch}-{regime}-{seed}"
-    conda:
-        "../../envs/lossybench.yaml"
-    resources:
-        **cluster("evaluate"),
-        lane=1,
-    params:
-        folder=lambda w, input: Path(input.model[0]).parent,
-        code=lambda w: code("evaluate", *model_code(w), *codec_code(w.codec)),
-    message:
-        "Testing {wildcards.arch} ({wildcards.regime}, seed {wildcards.seed}) of {wildcards.task} on {wildcards.codec}"
-    shell:
-        "exec python -m lossybench evaluate --model {params.folder:q} --data {input.data:q} --compressed {input.compressed:q}"
-        " --threads {threads} --out {output:q} > {log:q} 2>&1"
+        rule:
+            name:
+                name
+            input:
+                model=[path for model in tested for path in LAYOUT.model_files(model)],
+                data=layout.data(task),
+                compressed=[
+                    layout.compressed(task, Condition(codec, level), "test")
+                    for level in STUDY.levels(task, codec)
+                ],
+            output:
+                [path for path in outcomes if not path.exists()],
+                record=layout.evaluated(task, codec),
+            log:
+                layout.log("evaluate", task, codec),
+            benchmark:
+                layout.benchmark("evaluate", task, codec)
+            priority: 10
+            conda:
+                "../../envs/lossybench.yaml"
+            # Items that are decoded at a time.
+            threads: 1
+            resources:
+                **cluster("evaluate"),
+            params:
+                folders=[LAYOUT.model(model) for model in tested],
+                out=outcomes,
+                # A function of `output` is asked when Snakemake knows what the user forces, and is never a reason.
+                anew=lambda w, output, name=name: ["--anew"] if forced(name) else [],
+                code=code(
+                    "evaluate",
+                    *sorted({name for model in tested for name in model_code(model)}),
+                    *codec_code(codec),
+                ),
+            message:
+                f"Testing the models of {task} on {codec}"
+            shell:
+                "exec python -m lossybench evaluate --model {params.folders:q} --data {input.data:q}"
+                " --compressed {input.compressed:q} --out {params.out:q} --record {output.record:q} {params.anew:q}"
+                " --threads {threads} > {log:q} 2>&1"

@@ -26,11 +26,7 @@ rule fetch:
         sources=lambda w: STUDY.seen[w.task].digest,
         index=lambda w: LAYOUT.index(w.task),
         look=added_by_look,
-        code=lambda w: code(
-            "fetch",
-            f"lossybench.data.{STUDY.task(w.task).data.adapter}",
-            *codec_code(ORIGINAL),
-        ),
+        code=lambda w: fetch_code(w.task),
     message:
         "Fetching the items of {wildcards.task}"
     shell:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import itertools
 import logging
 import os
 import platform
 import re
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
+from lossybench import ahead
 from lossybench.errors import LossyBenchError
 
-AHEAD = 4  # results, for each background thread, that are waiting or in the making
 DRIVER = Path("/proc/driver/nvidia/version")
 AMPERE = 8  # compute capability from which a GPU computes in bfloat16
 
@@ -100,22 +97,6 @@ def in_order(
     """The results of `work` on the `items`, in their order, made ahead in background threads while the caller computes.
 
     device: where the caller computes; on the CPU its own thread is one of the `threads`, so that 1 starts no other. The
-    results do not depend on `threads`, as long as each depends on its item alone. At most `AHEAD` results for each
-    thread are kept waiting. Raises what `work` raises.
+    results do not depend on `threads`, as long as each depends on its item alone. Raises what `work` raises.
     """
-    background = threads if device.type == "cuda" else threads - 1
-    if background < 1:
-        yield from map(work, items)
-        return
-    source = iter(items)
-    with ThreadPoolExecutor(background) as pool:
-        waiting: deque[Future[_Out]] = deque()
-        try:
-            waiting.extend(pool.submit(work, item) for item in itertools.islice(source, background * AHEAD))
-            while waiting:
-                made = waiting.popleft().result()
-                waiting.extend(pool.submit(work, item) for item in itertools.islice(source, 1))
-                yield made
-        finally:
-            for future in waiting:
-                future.cancel()
+    yield from ahead.in_order(work, items, threads if device.type == "cuda" else threads - 1)

@@ -1,17 +1,17 @@
-"""The compress stage passes every item of one part through one codec at one level and notes its bits and fidelity."""
+"""The compress stage passes every item of one part through one codec, level by level, and notes bits and fidelity."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from tqdm import tqdm
 
-from lossybench import codecs
-from lossybench.artifacts import COMPRESSED, iter_rows, read_meta, write_table
-from lossybench.conditions import ORIGINAL, Condition
+from lossybench import ahead, codecs
+from lossybench.artifacts import COMPRESSED, iter_rows, read_meta, writing
+from lossybench.conditions import ORIGINAL
 from lossybench.errors import LossyBenchError, naming
 from lossybench.fidelity import MEASURES, measure, rate_of
 
@@ -21,54 +21,72 @@ SPLITS = {"train": ("train", "val"), "test": ("test",)}
 def compress(
     data: Path,
     codec: str,
-    level: float,
-    out: Path,
+    levels: list[float],
+    out: list[Path],
     part: Literal["train", "test"] = "test",
     options: dict[str, Any] | None = None,
+    identity: str = "",
+    threads: int = 1,
 ) -> None:
-    """Encode one part of the items through one codec at one level.
+    """Encode one part of the items through one codec, each item at every level once its original is decoded.
 
     Args:
         data: the table that fetch made
         codec: the name of the codec; `lossybench codecs` lists them
-        level: the codec's strength parameter
-        out: the table to write (artifacts.COMPRESSED)
+        levels: the codec's strength parameters
+        out: the tables to write (artifacts.COMPRESSED), one for each level, in the same order
         part: "test" is the split test, with fidelity; "train" is the splits train and val, whose fidelity stays null,
             because nothing reports it
         options: the options of the encoder
+        identity: any text that says what the tables are made from; they keep it in their `meta`
+        threads: CPU threads that code items side by side; they change no result
 
     Raises:
-        LossyBenchError: naming the item, when it cannot be encoded or decoded, and when the part has no items.
+        LossyBenchError: naming the item, when it cannot be encoded or decoded, when the part has no items, and when
+            there are not as many tables as levels.
     """
+    if len(levels) != len(out):
+        raise LossyBenchError(f"compress: {len(levels)} levels and {len(out)} tables; give one table for each level")
     options = options or {}
     meta = read_meta(data)
     coder, lossless = codecs.get(codec, options), codecs.get(ORIGINAL)
     encoder = coder.version()
 
-    def rows() -> Iterator[dict[str, Any]]:
-        for row in tqdm(iter_rows(data, splits=SPLITS[part]), str(Condition(codec, level)), unit="item", mininterval=2):
-            shape, sampling_rate = tuple(row["shape"]), row["sampling_rate"]
-            with naming(f"{data}: item {row['id']}"):
-                media = lossless.decode(row["media"], shape, sampling_rate)
-                coder.check(level, meta["medium"], sampling_rate)
-                encoded = coder.encode(media, level, sampling_rate)
-                fidelity: dict[str, float | None] = dict.fromkeys(MEASURES)
-                if part == "test":
-                    decoded = coder.decode(encoded.payload, shape, sampling_rate)
-                    fidelity = measure(media, decoded, meta["medium"], sampling_rate)
-            yield {
-                "id": row["id"],
-                "split": row["split"],
-                "payload": encoded.payload,
-                "payload_bits": encoded.payload_bits,
-                "overhead_bits": encoded.overhead_bits,
-                "raw_bits": int(np.prod(shape)) * media.itemsize * 8,
-                "rate": rate_of(encoded.payload_bits, shape, meta["medium"], sampling_rate),
-                "encoder": encoder,
-                **fidelity,
-            }
+    def coded(row: dict[str, Any]) -> list[dict[str, Any]]:
+        with naming(f"{data}: item {row['id']}"):
+            media = lossless.decode(row["media"], tuple(row["shape"]), row["sampling_rate"])
+            return [at(level, row, media) for level in levels]
 
-    about = {"task": meta["task"], "medium": meta["medium"], "codec": codec, "level": level, "options": options}
-    if not write_table(out, COMPRESSED, rows(), about):
-        out.unlink()
-        raise LossyBenchError(f"{data}: no items of split {' or '.join(SPLITS[part])}; fetch a data set that has some")
+    def at(level: float, row: dict[str, Any], media: np.ndarray) -> dict[str, Any]:
+        shape, sampling_rate = media.shape, row["sampling_rate"]
+        coder.check(level, meta["medium"], sampling_rate)
+        encoded = coder.encode(media, level, sampling_rate)
+        fidelity: dict[str, float | None] = dict.fromkeys(MEASURES)
+        if part == "test":
+            decoded = coder.decode(encoded.payload, shape, sampling_rate)
+            fidelity = measure(media, decoded, meta["medium"], sampling_rate)
+        return {
+            "id": row["id"],
+            "split": row["split"],
+            "payload": encoded.payload,
+            "payload_bits": encoded.payload_bits,
+            "overhead_bits": encoded.overhead_bits,
+            "raw_bits": media.nbytes * 8,
+            "rate": rate_of(encoded.payload_bits, shape, meta["medium"], sampling_rate),
+            "encoder": encoder,
+            **fidelity,
+        }
+
+    about = {"task": meta["task"], "medium": meta["medium"], "codec": codec, "options": options, "identity": identity}
+    with contextlib.ExitStack() as stack:
+        tables = [
+            stack.enter_context(writing(path, COMPRESSED, {**about, "level": level}))
+            for level, path in zip(levels, out, strict=True)
+        ]
+        rows = ahead.in_order(coded, iter_rows(data, splits=SPLITS[part]), threads - 1)
+        for found in tqdm(rows, f"compress {codec}", unit="item", mininterval=2):
+            for table, one in zip(tables, found, strict=True):
+                table.add(one)
+        if not tables[0].count:
+            splits = " or ".join(SPLITS[part])
+            raise LossyBenchError(f"{data}: no items of split {splits}; fetch a data set that has some")

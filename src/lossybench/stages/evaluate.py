@@ -1,11 +1,15 @@
-"""The evaluate stage notes what one model predicts for every test item, at all levels of one codec."""
+"""The evaluate stage notes what models predict for every test item, at all levels of one codec."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping
+import hashlib
+import importlib.util
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,80 +17,160 @@ from tqdm import tqdm
 
 from lossybench import artifacts, codecs, models, tasks
 from lossybench.errors import LossyBenchError, naming
-from lossybench.models import runtime
+from lossybench.fingerprint import fingerprint
+from lossybench.models import WEIGHTS, runtime
 from lossybench.tasks.media import stage, to_float
 from lossybench.tasks.task_kind import Example, TaskKind
 
 BATCH = 32  # examples; more are no faster on a CPU core
+TOGETHER = 2**30  # bytes of weights: so many models are in memory at once, and each such lot decodes the items anew
+
+Truth = Mapping[str, Mapping[str, Any]]  # the test rows of the data table by id
+Feed = Callable[..., Iterator[Any]]  # maps a function over items, with decoding ahead
+
+
+class Asked(NamedTuple):
+    """A model that is asked."""
+
+    network: torch.nn.Module  # on its device
+    task: TaskKind
+    note: Callable[[dict[str, Any]], None]  # takes each outcome
 
 
 def evaluate(
-    model: Path, data: Path, compressed: list[Path], out: Path, device: str = "auto", threads: int = 1
+    model: list[Path],
+    data: Path,
+    compressed: list[Path],
+    out: list[Path],
+    record: Path | None = None,
+    device: str = "auto",
+    threads: int = 1,
+    anew: bool = False,
 ) -> None:
-    """Test one model on all levels of one codec, item by item.
+    """Test models on all levels of one codec, item by item. Each item is decoded once for all of them.
+
+    A table that is there already stays as it is, with its time, where it was made from the same model, items and code.
 
     Args:
-        model: the folder that train or adopt made
+        model: the folders that train or adopt made
         data: the table that fetch made, for labels and boxes
         compressed: test parts, all of one codec, in the order in which the levels shall be written
-        out: the table to write (artifacts.*_OUTCOMES)
+        out: the tables to write (artifacts.*_OUTCOMES), one for each model, in the same order
+        record: a JSON file to write: {table: what it was made from} of every table
         device: auto, cpu or cuda
         threads: CPU threads that decode items ahead; they change no result
+        anew: make all tables again
 
     Raises:
-        LossyBenchError: when the tables are of different codecs or tasks, or lack test items.
+        LossyBenchError: when the tables are of different codecs or tasks, or lack test items, and when there are not as
+            many tables as models.
     """
-    network, info = models.load(model)
-    chosen = runtime.start(device, runtime.deterministic(info))
-    network.to(chosen)
-    feed = functools.partial(runtime.in_order, device=chosen, threads=threads)
+    if len(model) != len(out):
+        raise LossyBenchError(f"evaluate: {len(model)} models and {len(out)} tables; give one table for each model")
     metas = [artifacts.read_meta(path) for path in compressed]
-    _check(info, compressed, metas)
+    infos = [_info(folder, compressed, metas) for folder in model]
     columns = ["id", "shape", "sampling_rate", "label", "boxes"]
     truth = {row["id"]: row for row in artifacts.iter_rows(data, columns, splits=["test"])}
-    task = tasks.get(info)
-    meta = {key: info[key] for key in ("task", "arch", "regime", "seed", "classes", "kind")}
-    meta |= {"codec": metas[0]["codec"], "environment": runtime.environment(chosen), "existing": "existing" in info}
-
-    def rows() -> Iterator[dict[str, Any]]:
-        bar = tqdm(total=len(truth) * len(compressed), desc="evaluate", unit="item", mininterval=1)
+    digests = [artifacts.digest(path) for path in compressed]
+    identities = [_identity(info, metas[0]["codec"], digests, truth) for info in infos]
+    wanted = [
+        place
+        for place, (path, identity) in enumerate(zip(out, identities, strict=True))
+        if anew or artifacts.identity(path) != identity
+    ]
+    if wanted:
+        chosen = runtime.start(device, all(runtime.deterministic(infos[place]) for place in wanted))
+        feed = functools.partial(runtime.in_order, device=chosen, threads=threads)
+        lots = _lots(model, wanted)
+        bar = tqdm(total=len(lots) * len(truth) * len(compressed), desc="evaluate", unit="item", mininterval=1)
         with torch.inference_mode(), bar as progress:
-            for path, of_level in zip(compressed, metas, strict=True):
-                yield from level_outcomes(task, network, chosen, feed, path, of_level, truth, progress)
+            for lot in lots:
+                with contextlib.ExitStack() as stack:
+                    asked = [
+                        stack.enter_context(_asked(model[at], out[at], metas[0]["codec"], identities[at], chosen))
+                        for at in lot
+                    ]
+                    for path, of_level in zip(compressed, metas, strict=True):
+                        level_outcomes(asked, chosen, feed, path, of_level, truth, progress)
+    if record:
+        artifacts.write_json(record, dict(zip(map(str, out), identities, strict=True)))
 
-    artifacts.write_table(out, task.schema, rows(), meta)
 
-
-def _check(info: Mapping[str, Any], compressed: list[Path], metas: list[dict[str, Any]]) -> None:
+def _info(model: Path, compressed: list[Path], metas: list[dict[str, Any]]) -> dict[str, Any]:
+    """The model.json of a model, which fits the compressed tables of these `metas`."""
+    info = models.read_info(model)
     if not compressed:
         raise LossyBenchError("evaluate: no compressed tables given; give one for each level")
     for path, meta in zip(compressed, metas, strict=True):
         if meta["task"] != info["task"]:
-            raise LossyBenchError(f"{path}: is of task {meta['task']!r}; the model needs task {info['task']!r}")
+            raise LossyBenchError(f"{path}: is of task {meta['task']!r}; {model} needs task {info['task']!r}")
         if meta["codec"] != metas[0]["codec"]:
             first = f"{compressed[0]} of {metas[0]['codec']!r}"
             raise LossyBenchError(f"{path}: is of codec {meta['codec']!r}, but {first}; give tables of one codec")
+    return info
+
+
+def _identity(info: Mapping[str, Any], codec: str, digests: Sequence[str], truth: Truth) -> str:
+    """A hash of all that a model's outcomes follow from: model, items, truth and code."""
+    if "existing" in info:
+        own = ["lossybench.models.existing", (info["existing"]["settings"].get("class") or "").partition(":")[0]]
+        own = [name for name in own if name and importlib.util.find_spec(name)]  # `load` tells of a class that is gone
+    else:
+        own = [models.module_name(info["arch"], info["medium"], info["kind"])]
+    code = fingerprint(__name__, f"lossybench.tasks.{info['kind']}", f"lossybench.codecs.{codec}", *own)
+    parts = [code, info, digests, [[row[key] for key in sorted(row)] for row in truth.values()]]
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _lots(folders: Sequence[Path], wanted: Sequence[int]) -> list[list[int]]:
+    """The places in `folders` of the `wanted` models, parted so that each part's weights are `TOGETHER` bytes at most.
+
+    A model that has more is alone.
+    """
+    lots: list[list[int]] = []
+    room = 0
+    for place in wanted:
+        size = (folders[place] / WEIGHTS).stat().st_size
+        if not lots or size > room:
+            lots.append([])
+            room = TOGETHER
+        lots[-1].append(place)
+        room -= size
+    return lots
+
+
+@contextlib.contextmanager
+def _asked(model: Path, out: Path, codec: str, identity: str, device: torch.device) -> Iterator[Asked]:
+    """A model on its device, with the table that takes its outcomes and is published at the end."""
+    network, info = models.load(model)
+    task = tasks.get(info)
+    meta = {key: info[key] for key in ("task", "arch", "regime", "seed", "classes", "kind")}
+    meta |= {"codec": codec, "environment": runtime.environment(device), "existing": "existing" in info}
+    with artifacts.writing(out, task.schema, {**meta, "identity": identity}) as table:
+        yield Asked(network.to(device), task, table.add)
 
 
 def level_outcomes(
-    task: TaskKind,
-    network: torch.nn.Module,
+    asked: Sequence[Asked],
     device: torch.device,
-    feed: Callable[..., Iterator[Any]],
+    feed: Feed,
     path: Path,
     meta: Mapping[str, Any],
-    truth: Mapping[str, Mapping[str, Any]],
+    truth: Truth,
     progress: tqdm,
-) -> Iterator[dict[str, Any]]:
-    """The outcomes of all test items at one level.
+) -> None:
+    """Note the outcomes of all test items at one level.
 
-    network: the model, on `device`. feed: maps a function over items, with decoding ahead. path, meta: the compressed
-    table and its `meta`. truth: the test rows of the data table by id. progress: a bar, moved on by each item. Raises
-    LossyBenchError for items that the data lack, and for test items that the table lacks.
+    asked: the models, on `device`. path, meta: the compressed table and its `meta`. progress: a bar, moved on by each
+    item. Raises LossyBenchError for items that the data lack, and for test items that the table lacks.
     """
     codec = codecs.get(meta["codec"], meta["options"])
     missing = set(truth)
-    waiting: list[tuple[str, Example]] = []
+    # Models that take in the same of an item share its examples, batch by batch.
+    alike: dict[Any, list[Asked]] = {}
+    for one in asked:
+        alike.setdefault(one.task.takes_in(), []).append(one)
+    waiting: list[list[tuple[str, Example]]] = [[] for _ in alike]
 
     def rows() -> Iterator[dict[str, Any]]:
         for row in artifacts.iter_rows(path, ["id", "payload"], splits=["test"]):
@@ -95,26 +179,33 @@ def level_outcomes(
             missing.discard(row["id"])
             yield row
 
-    def decode(row: dict[str, Any]) -> list[tuple[str, Example]]:
+    def decode(row: dict[str, Any]) -> list[list[tuple[str, Example]]]:
         item = truth[row["id"]]
         with naming(f"{path}: item {row['id']}"):
             decoded = codec.decode(row["payload"], tuple(item["shape"]), item["sampling_rate"])
-            return [(row["id"], example) for example in task.examples(decoded, item, training=False)]
+            return [
+                [(row["id"], example) for example in some[0].task.examples(decoded, item, training=False)]
+                for some in alike.values()
+            ]
 
-    def predict() -> Iterator[dict[str, Any]]:
-        media = stage(np.stack([example.media for _, example in waiting]), device)
-        with naming(f"{path}: items {waiting[0][0]} to {waiting[-1][0]}"):
-            predictions = task.predict(network, to_float(media, task.medium, device))
-        for (name, example), prediction in zip(waiting, predictions, strict=True):
-            yield {"id": name, "level": float(meta["level"]), **task.outcome(example, prediction, truth[name])}
-        waiting.clear()
+    def predict(some: Sequence[Asked], examples: list[tuple[str, Example]]) -> None:
+        media = to_float(stage(np.stack([one.media for _, one in examples]), device), some[0].task.medium, device)
+        for one in some:
+            with naming(f"{path}: items {examples[0][0]} to {examples[-1][0]}"):
+                predictions = one.task.predict(one.network, media)
+            for (name, example), prediction in zip(examples, predictions, strict=True):
+                outcome = one.task.outcome(example, prediction, truth[name])
+                one.note({"id": name, "level": float(meta["level"]), **outcome})
+        examples.clear()
 
-    for examples in feed(decode, rows()):
-        waiting += examples
-        if len(waiting) >= BATCH:
-            yield from predict()
+    for found in feed(decode, rows()):
+        for some, examples, new in zip(alike.values(), waiting, found, strict=True):
+            examples += new
+            if len(examples) >= BATCH:
+                predict(some, examples)
         progress.update()
-    if waiting:
-        yield from predict()
+    for some, examples in zip(alike.values(), waiting, strict=True):
+        if examples:
+            predict(some, examples)
     if missing:
         raise LossyBenchError(f"{path}: lacks {len(missing)} test items, such as {min(missing)!r}; compress them again")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,9 @@ class Detection(TaskKind):
             Example(np.stack([fitted[f] for f in window]), self.target(row, frame), int(frame))
             for frame, window in zip(searched, windows, strict=True)
         ]
+
+    def takes_in(self) -> Hashable:
+        return super().takes_in(), self.settings["frame_stride"] if self.medium == "video" else None
 
     def searched(self, count: int) -> np.ndarray:
         """Indices (searched,) of the frames of a clip of `count` frames in which evaluation looks for objects."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -41,6 +41,10 @@ class TaskKind(abc.ABC):
     @abc.abstractmethod
     def examples(self, media: np.ndarray, row: Mapping[str, Any], training: bool) -> list[Example]:
         """The examples of the decoded item `media`. row: its row of the data table. training: those to learn from."""
+
+    def takes_in(self) -> Hashable:
+        """What the `examples` of a test item depend on: tasks of which it is equal have the same ones."""
+        return type(self), self.medium, self.input
 
     @abc.abstractmethod
     def shift_target(self, target: Any, down: int, right: int, flip: bool) -> Any:

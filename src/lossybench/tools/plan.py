@@ -19,12 +19,11 @@ import numpy as np
 from lossybench import data
 from lossybench.attacks.attack_settings import AttackSettings
 from lossybench.attacks.methods import METHODS
-from lossybench.conditions import ORIGINAL, Condition, Model
+from lossybench.conditions import ORIGINAL, Model
 from lossybench.config import GPU_STAGES, Stage
 from lossybench.data._published import PublishedDataset
 from lossybench.data.dataset import SPLITS
 from lossybench.errors import naming
-from lossybench.layout import Part
 from lossybench.models.existing_settings import SAMPLES, ExistingSettings, is_existing
 from lossybench.study import Study, load
 from lossybench.tasks import training_settings
@@ -47,6 +46,7 @@ ENCODE = {  # for an item
     "audio": {"original": 0.001, "mp3": 0.006, "opus": 0.01},
     "video": {"original": 0.007, "jpeg": 0.002, "jpeg2000": 0.02, "h264": 0.007, "hevc": 0.012},
 }
+DECODE = 0.3  # what decoding an item costs, as a share of what encoding and decoding it does
 MEASURE = {"image": 0.0001, "audio": 0.0005, "video": 0.0006}  # for the fidelity of an item
 LEARN = {  # for an item and epoch
     ("image", "classification"): 0.001,
@@ -185,11 +185,13 @@ def jobs(study: Study) -> dict[str, int]:
     count = collections.Counter(recommend=1, all=1)
     for task in study.tasks:
         existing, models, looks = len(study.existing(task)), len(study.models(task)), len(study.looks(task))
-        compressed = looks * len(study.all_compressed(task, "test")) + len(study.all_compressed(task, "train"))
         count.update(preflight=1, cleared=1, adopt=existing, train=models - existing, aggregate=1)
-        count.update(fetch=looks, compress=compressed)
-        evaluated = looks * len(study.all_outcomes(task))
-        count.update(evaluate=evaluated, attack=len(study.all_attacks(task)), contact_sheet=1)
+        count.update(fetch=looks, attack=len(study.all_attacks(task)), contact_sheet=1)
+        of_look = {look: f"_look{look}" * (look > 1) for look in study.looks(task)}
+        count.update(
+            f"compress_{task}_{codec}_{part}{of_look[look]}" for look, codec, part, _ in study.compressions(task)
+        )
+        count.update(f"evaluate_{task}_{codec}{of_look[look]}" for look, codec, _ in study.evaluations(task))
         count[f"figures_{task}"] = 1
     return count
 
@@ -260,9 +262,9 @@ class Job(NamedTuple):
 def table(study: Study, times: Timings | None = None) -> str:
     """A table of what a study costs on a cluster. It looks at one item of each folder.
 
-    The columns are, per stage: jobs, jobs that a cluster sees (short ones travel together), item passes, storage, CPU
-    hours without any GPU, hours for which train, evaluate and attack jobs hold a GPU where they have one, and the
-    minutes of the longest job, on what the config's `cluster` section gives it, beside the limit of its first try.
+    The columns are, per stage: jobs, item passes, storage, CPU hours without any GPU, hours for which train, evaluate
+    and attack jobs hold a GPU where they have one, and the minutes of the longest job, on what the config's `cluster`
+    section gives it, beside the limit of its first try.
     """
     import pandas as pd  # here, since every start of Snakemake imports this module
 
@@ -276,7 +278,6 @@ def table(study: Study, times: Timings | None = None) -> str:
             {
                 "stage": stage,
                 "jobs": len(found),
-                "on a cluster": _submitted(study, stage, len(found)),
                 "item passes": sum(job.items for job in found),
                 "GB": sum(job.size for job in found) / 1e9,
                 "CPU hours": sum(job.seconds for job in found) / 3600,
@@ -288,21 +289,12 @@ def table(study: Study, times: Timings | None = None) -> str:
     columns = pd.DataFrame(rows).set_index("stage")
     total = columns.drop(columns=["longest, minutes", "limit, minutes"]).sum().rename("total")
     shown = pd.concat([columns.astype(object), total.to_frame().T.astype(object)]).fillna("")
-    whole = ["jobs", "on a cluster", "item passes"]
+    whole = ["jobs", "item passes"]
     shown[whole] = shown[whole].map("{:,.0f}".format)
     return (
         f"{shown.to_string(float_format='{:,.1f}'.format)}\n"
         f"A GPU is assumed, not measured, to be {GPU_SPEEDUP} times as fast as a core at learning and attacking."
     )
-
-
-def _submitted(study: Study, stage: Stage, jobs: int) -> int:
-    """The jobs that a cluster sees: to it the levels of a codec in compress and the codecs of a model are one job."""
-    if stage == "evaluate":
-        return sum(len(study.models(task)) for task in study.tasks)
-    if stage == "compress":
-        return len({(task, part, at.codec) for task in study.tasks for part, at in _conditions(study, task)})
-    return jobs
 
 
 def costs(study: Study, times: Timings | None = None) -> Iterator[Job]:
@@ -331,12 +323,13 @@ def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
     timed = {model.arch: _speed(study, model, raw, times) for model in study.models(task)}
     tried = sum(TIMED * (2 + (arch in study.task(task).trained)) for arch in timed)
     yield Job("preflight", 0, START["preflight"] + tried)
-    for part, condition in _conditions(study, task):
-        codec = condition.codec
+    for look, codec, part, levels in study.compressions(task):
         each = coding(codec) + MEASURE[about.medium] * scale * (part == "test")
-        for count in items[part]:
-            size = count * (stored.get(codec, max(list(stored.values())[1:])) * raw + ROW)
-            yield Job("compress", count, START["compress"] + each * count, size=size)
+        count = items[part][look - 1]
+        passes = count * len(levels)
+        size = passes * (stored.get(codec, max(list(stored.values())[1:])) * raw + ROW)
+        decoding = count * DECODE * encode[ORIGINAL] * scale
+        yield Job("compress", passes, START["compress"] + decoding + each * passes, size=size)
     outcome = DETECTED if about.kind == "detection" else ROW
     for model in study.models(task):
         learn, predict, _ = timed[model.arch]
@@ -351,11 +344,12 @@ def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
             rounds = 1 + (training.adversarial.steps if training.adversarial else 0)
             passes = items["train"][0] * training.epochs
         yield Job("train", passes, START["train"] + asked + learn * passes * rounds, learn * passes * rounds, size)
-        for codec in study.tested_codecs(model):
-            for count in tested:
-                passes = count * len(study.levels(task, codec))
-                learning = predict * passes
-                yield Job("evaluate", passes, START["evaluate"] + learning, learning, passes * outcome)
+    for look, codec, models in study.evaluations(task):
+        decoded = tested[look - 1] * len(study.levels(task, codec))
+        predicting = decoded * sum(timed[model.arch].predict for model in models)
+        passes = decoded * len(models)
+        decoding = decoded * DECODE * coding(codec)
+        yield Job("evaluate", passes, START["evaluate"] + decoding + predicting, predicting, passes * outcome)
     for model in study.attacked(task):
         settings = study.attack(model)
         learn, *_ = timed[model.arch]
@@ -382,13 +376,6 @@ def _tested(study: Study, task: str) -> list[int]:
     if not study.task(task).looks:
         return [(study.description(task).counts or {}).get("test", 0)]
     return [stop - start for start, stop, _ in (study.added(task, look) for look in study.looks(task))]
-
-
-def _conditions(study: Study, task: str) -> Iterator[tuple[Part, Condition]]:
-    """Every part and condition of a task that is compressed."""
-    yield from (("test", condition) for condition in study.conditions(task))
-    trained = dict.fromkeys(c for model in study.models(task) for c in study.training_conditions(model))
-    yield from (("train", condition) for condition in trained)
 
 
 def _shape(study: Study, task: str) -> tuple[int, ...]:

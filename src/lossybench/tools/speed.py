@@ -23,7 +23,7 @@ from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.attacks.search import AttackedModel, attacked_items
 from lossybench.errors import LossyBenchError
 from lossybench.models import runtime
-from lossybench.stages.evaluate import level_outcomes
+from lossybench.stages.evaluate import Asked, level_outcomes
 
 ROUNDS = 3  # the fastest round counts, since slower ones only show what else the machine does
 
@@ -120,12 +120,11 @@ def _evaluation(model: Path, info: dict[str, Any], data: Path, test: Path, threa
     network = models.load(model)[0].to(device)
     columns = ["id", "shape", "sampling_rate", "label", "boxes"]
     truth = {row["id"]: row for row in artifacts.iter_rows(data, columns, splits=["test"])}
-    meta, task = artifacts.read_meta(test), tasks.get(info)
+    meta, asked = artifacts.read_meta(test), [Asked(network, tasks.get(info), lambda _: None)]
 
     def level(feed: Callable[..., Iterator[Any]]) -> None:
         with torch.inference_mode(), tqdm(disable=True) as progress:
-            for _ in level_outcomes(task, network, device, feed, test, meta, truth, progress):
-                pass
+            level_outcomes(asked, device, feed, test, meta, truth, progress)
 
     own = functools.partial(runtime.in_order, device=device, threads=threads)
     level(own)

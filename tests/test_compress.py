@@ -1,0 +1,62 @@
+"""The compress stage: all levels together, item by item."""
+
+from __future__ import annotations
+
+import media_tables
+import pytest
+
+from lossybench import artifacts
+from lossybench.codecs.original import Original
+from lossybench.errors import LossyBenchError
+from lossybench.stages.compress import compress
+
+LEVELS = [90.0, 50.0, 5.0]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return media_tables.image_task(tmp_path_factory.mktemp("data"), train=2)[0]
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_levels_made_together_are_those_made_alone(data, tmp_path, part, threads):
+    together = [tmp_path / f"{level}.parquet" for level in LEVELS]
+    compress(data, "jpeg", LEVELS, together, part, identity="x", threads=threads)
+    for level, path in zip(LEVELS, together, strict=True):
+        compress(data, "jpeg", [level], [tmp_path / "alone.parquet"], part, identity="x")
+        assert path.read_bytes() == (tmp_path / "alone.parquet").read_bytes()
+        assert artifacts.read_meta(path)["level"] == level and artifacts.identity(path) == "x"
+
+
+def test_each_original_is_decoded_once(data, tmp_path, monkeypatch):
+    decode, decoded = Original.decode, []
+    monkeypatch.setattr(
+        Original, "decode", lambda self, payload, *how: decoded.append(payload) or decode(self, payload, *how)
+    )
+    compress(data, "jpeg", LEVELS, [tmp_path / f"{level}" for level in LEVELS])
+    assert len(decoded) == len(set(decoded)) == 20
+
+
+def test_nothing_is_left_of_any_level_when_one_fails(data, tmp_path):
+    with pytest.raises(LossyBenchError, match=r"item .*: codec 'jpeg': QF 101 is out of range"):
+        compress(data, "jpeg", [50, 101], [tmp_path / "a", tmp_path / "b"])
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(LossyBenchError, match="2 levels and 1 tables; give one table for each level"):
+        compress(data, "jpeg", [50, 10], [tmp_path / "a"])
+
+
+def test_a_part_without_items_is_told_and_leaves_nothing(tmp_path):
+    rows = [row for row in artifacts.iter_rows(media_tables.image_task(tmp_path, train=2)[0]) if row["split"] != "test"]
+    data = media_tables.write_data(tmp_path / "few.parquet", rows, "image", "classification", media_tables.CLASSES)
+    with pytest.raises(LossyBenchError, match="no items of split test"):
+        compress(data, "jpeg", [50], [tmp_path / "out.parquet"])
+    assert not (tmp_path / "out.parquet").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + bytes(50) + b"PAR1"])
+def test_a_file_that_is_no_table_says_nothing_of_what_it_was_made_from(tmp_path, content):
+    path = tmp_path / "damaged.parquet"
+    path.write_bytes(content)
+    assert artifacts.identity(path) is None and path.exists()
+    assert artifacts.identity(tmp_path / "missing") is None
