@@ -14,11 +14,12 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lossybench.errors import LossyBenchError, nearest
@@ -360,6 +361,13 @@ def iter_rows(
     columns: those wanted; all when left out. splits: those wanted; all when left out. Raises LossyBenchError for a
     missing or damaged file, for a column that it lacks, and for one whose type or nulls no table of items has.
     """
+    for rows in _groups_of(path, columns, splits):
+        for row in rows.to_pylist(maps_as_pydicts="strict"):
+            yield _named(path, row)
+
+
+def _groups_of(path: Path | str, columns: list[str] | None, splits: Iterable[str] | None) -> Iterator[pa.Table]:
+    """The row groups of the table `path` without rows of other splits. Arguments and errors: see `iter_rows`."""
     wanted = set(splits) if splits is not None else None
     with _open(path) as file:
         _check_columns(path, file.schema_arrow, [*(columns or ()), *(["split"] if wanted is not None else [])])
@@ -371,9 +379,35 @@ def iter_rows(
             for name in rows.column_names:
                 if name in _TYPES and name not in _MAY_LACK and rows.column(name).null_count:
                     raise ValueError(f"column {name!r} has rows without a value")
-            for row in rows.to_pylist(maps_as_pydicts="strict"):
-                if wanted is None or row["split"] in wanted:
-                    yield _named(path, row)
+            if wanted is not None:
+                rows = rows.filter(pc.is_in(rows.column("split"), pa.array(sorted(wanted), pa.string())))
+            yield rows
+
+
+class Rows(Mapping[str, dict[str, Any]]):
+    """The rows of a table by their ids, in their order, held as Arrow holds them: a tenth of what dictionaries take.
+
+    path, columns, splits, errors: see `iter_rows`; the columns include `id`.
+    """
+
+    def __init__(self, path: Path | str, columns: list[str], splits: Iterable[str] | None = None) -> None:
+        self.path, groups = path, list(_groups_of(path, columns, splits))
+        self._columns = dict[str, Any]()
+        if groups:
+            table = pa.concat_tables(groups).combine_chunks()
+            self._columns = {name: table.column(name) for name in table.column_names}
+        ids = self._columns["id"].to_pylist() if groups else []
+        self._places = {name: place for place, name in enumerate(ids)}
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        place = self._places[name]
+        return _named(self.path, {key: column[place].as_py() for key, column in self._columns.items()})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 def _check_names(path: Path | str, schema: pa.Schema, wanted: Iterable[str]) -> None:

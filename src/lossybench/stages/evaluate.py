@@ -69,10 +69,12 @@ def evaluate(
         raise LossyBenchError(f"evaluate: {len(model)} models and {len(out)} tables; give one table for each model")
     metas = [artifacts.read_meta(path) for path in compressed]
     infos = [_info(folder, compressed, metas) for folder in model]
-    columns = ["id", "shape", "sampling_rate", "label", "boxes"]
-    truth = {row["id"]: row for row in artifacts.iter_rows(data, columns, splits=["test"])}
+    truth = artifacts.Rows(data, ["id", "shape", "sampling_rate", "label", "boxes"], splits=["test"])
     digests = [artifacts.digest(path) for path in compressed]
-    identities = [_identity(info, metas[0]["codec"], digests, truth) for info in infos]
+    about = hashlib.blake2b()
+    for row in truth.values():
+        about.update(json.dumps(row, sort_keys=True).encode())
+    identities = [_identity(info, metas[0]["codec"], [*digests, about.hexdigest()]) for info in infos]
     wanted = [
         place
         for place, (path, identity) in enumerate(zip(out, identities, strict=True))
@@ -110,16 +112,15 @@ def _info(model: Path, compressed: list[Path], metas: list[dict[str, Any]]) -> d
     return info
 
 
-def _identity(info: Mapping[str, Any], codec: str, digests: Sequence[str], truth: Truth) -> str:
-    """A hash of all that a model's outcomes follow from: model, items, truth and code."""
+def _identity(info: Mapping[str, Any], codec: str, digests: Sequence[str]) -> str:
+    """A hash of all that a model's outcomes follow from: the model, the code, and the items and truth by `digests`."""
     if "existing" in info:
         own = ["lossybench.models.existing", (info["existing"]["settings"].get("class") or "").partition(":")[0]]
         own = [name for name in own if name and importlib.util.find_spec(name)]  # `load` tells of a class that is gone
     else:
         own = [models.module_name(info["arch"], info["medium"], info["kind"])]
     code = fingerprint(__name__, f"lossybench.tasks.{info['kind']}", f"lossybench.codecs.{codec}", *own)
-    parts = [code, info, digests, [[row[key] for key in sorted(row)] for row in truth.values()]]
-    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(json.dumps([code, info, digests], sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _lots(folders: Sequence[Path], wanted: Sequence[int]) -> list[list[int]]:

@@ -118,8 +118,7 @@ def _training(info: dict[str, Any], data: Path, train: list[Path], threads: int)
 def _evaluation(model: Path, info: dict[str, Any], data: Path, test: Path, threads: int) -> tuple[int, float, float]:
     device = runtime.start("auto", runtime.deterministic(info))
     network = models.load(model)[0].to(device)
-    columns = ["id", "shape", "sampling_rate", "label", "boxes"]
-    truth = {row["id"]: row for row in artifacts.iter_rows(data, columns, splits=["test"])}
+    truth = artifacts.Rows(data, ["id", "shape", "sampling_rate", "label", "boxes"], splits=["test"])
     meta, asked = artifacts.read_meta(test), [Asked(network, tasks.get(info), lambda _: None)]
 
     def level(feed: Callable[..., Iterator[Any]]) -> None:
