@@ -32,6 +32,7 @@ class TaskKind(abc.ABC):
 
     metric: ClassVar[str]  # the name of what compares epochs
     schema: ClassVar[pa.Schema]  # of the outcomes
+    shaping: ClassVar[tuple[str, ...]] = ()  # the settings on which the media of the examples to learn from depend
 
     def __init__(self, info: Mapping[str, Any]) -> None:
         self.info, self.input = info, Input.of(info)
@@ -45,6 +46,10 @@ class TaskKind(abc.ABC):
     def takes_in(self) -> Hashable:
         """What the `examples` of a test item depend on: tasks of which it is equal have the same ones."""
         return type(self), self.medium, self.input
+
+    @abc.abstractmethod
+    def targets(self, row: Mapping[str, Any]) -> list[Any]:
+        """The targets of an item's examples to learn from. row: its row of the data table."""
 
     @abc.abstractmethod
     def shift_target(self, target: Any, down: int, right: int, flip: bool) -> Any:
