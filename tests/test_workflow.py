@@ -215,6 +215,8 @@ def test_edited_codec_reruns_its_branch_only(copy):
     # Nor does a mended text of an error, though every stage imports the module.
     _replace(copy / "src/lossybench/artifacts.py", "no such artifact", "there is no such artifact")
     _replace(copy / "src/lossybench/errors.py", "did you mean", "is it perhaps")
+    # Nor does the room for decoded media.
+    _edit(copy, lambda config: config.update(decoded=0))
     assert "Nothing to be done" in small_study.run(copy, "--cores", "2", "-n")
     source.write_text(source.read_text() + "\nEDITED = True\n")
     remade = _rerun(copy)
