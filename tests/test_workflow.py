@@ -69,6 +69,14 @@ def test_second_run_does_nothing(finished):
     assert _artifacts(finished) == before
 
 
+def test_models_share_decoded_media_until_the_run_ends(finished):
+    said = [log.read_text() for log in (finished / RESULTS / "logs/train/digits").rglob("*.log")]
+    found = [int(re.search(r"decoded media: (\d+) found in", one)[1]) for one in said]
+    # The models of digits share the originals, whichever is trained first.
+    assert len(found) > 2 and sum(one > 0 for one in found) > len(found) / 2
+    assert not (finished / RESULTS / ".decoded").exists()
+
+
 def test_each_job_takes_a_round_or_two_of_scheduling(finished):
     """Snakemake's limit of jobs a second, left alone, makes a round a second for each job that ever ended."""
     log = (finished / "run.log").read_text()
