@@ -178,7 +178,7 @@ SIZES = {"audio": (500,), "image": (20, 24), "video": (3, 20, 24)}
 
 
 @pytest.mark.parametrize(("medium", "kind"), list(DEFAULTS))
-def test_the_settings_that_shape_the_media_are_named(medium, kind):
+def test_what_the_media_depend_on_is_named(medium, kind):
     """Whatever else of them changes, the examples to learn from are the same, so that jobs may share them."""
     random = np.random.default_rng(0)
     shape = {"image": (32, 40, 3), "audio": (800,), "video": (9, 32, 40, 3)}[medium]
@@ -199,8 +199,7 @@ def test_the_settings_that_shape_the_media_are_named(medium, kind):
         assert json.dumps(task.targets(row), default=np.ndarray.tolist) == json.dumps(
             [one.target for one in found], default=np.ndarray.tolist
         )
-        seen = [task.info["input"], {name: settings[name] for name in task.shaping}]
-        return json.dumps(seen), [one.media.tobytes() for one in found]
+        return repr(task.takes_in(training=True)), [one.media.tobytes() for one in found]
 
     view, whole = examples()
     for name, field in TrainingSettings.model_fields.items():

@@ -201,9 +201,7 @@ class _Loader:
 
     def _view(self) -> str:
         """A hash of what the records of a source follow from besides its bitstreams and their decoder."""
-        settings = {name: self.task.settings[name] for name in self.task.shaping}
-        how = [self.task.medium, self.task.info["kind"], self.task.info["input"], settings]
-        found = hashlib.sha256(json.dumps(how).encode())
+        found = hashlib.sha256(repr(self.task.takes_in(training=True)).encode())
         for row in itertools.chain(*self.rows.values()):
             found.update(json.dumps([row["id"], row["shape"], row["sampling_rate"]]).encode())
         return found.hexdigest()[:32]

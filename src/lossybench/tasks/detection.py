@@ -20,7 +20,6 @@ class Detection(TaskKind):
 
     metric = "map50"
     schema = artifacts.DETECTION_OUTCOMES
-    shaping = ("frames_per_clip",)
 
     def examples(self, media: np.ndarray, row: Mapping[str, Any], training: bool) -> list[Example]:
         if self.medium == "image":
@@ -36,8 +35,9 @@ class Detection(TaskKind):
             for frame, window in zip(searched, windows, strict=True)
         ]
 
-    def takes_in(self) -> Hashable:
-        return super().takes_in(), self.settings["frame_stride"] if self.medium == "video" else None
+    def takes_in(self, training: bool) -> Hashable:
+        frames = self.settings["frames_per_clip" if training else "frame_stride"] if self.medium == "video" else None
+        return super().takes_in(training), frames
 
     def targets(self, row: Mapping[str, Any]) -> list[dict[str, np.ndarray]]:
         frames = [0] if self.medium == "image" else self._learnt(row["shape"][0])

@@ -32,7 +32,6 @@ class TaskKind(abc.ABC):
 
     metric: ClassVar[str]  # the name of what compares epochs
     schema: ClassVar[pa.Schema]  # of the outcomes
-    shaping: ClassVar[tuple[str, ...]] = ()  # the settings on which the media of the examples to learn from depend
 
     def __init__(self, info: Mapping[str, Any]) -> None:
         self.info, self.input = info, Input.of(info)
@@ -43,8 +42,8 @@ class TaskKind(abc.ABC):
     def examples(self, media: np.ndarray, row: Mapping[str, Any], training: bool) -> list[Example]:
         """The examples of the decoded item `media`. row: its row of the data table. training: those to learn from."""
 
-    def takes_in(self) -> Hashable:
-        """What the `examples` of a test item depend on: tasks of which it is equal have the same ones."""
+    def takes_in(self, training: bool) -> Hashable:
+        """What the media of `examples` depend on: tasks of which it, or its repr, is equal have the same ones."""
         return type(self), self.medium, self.input
 
     @abc.abstractmethod
