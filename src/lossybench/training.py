@@ -84,7 +84,9 @@ def prepared(
     task = tasks.get(info)
     loader = _Loader(task, sources, rows, store)
     with contextlib.closing(loader.media):
-        yield Run(task, loader.load(chosen.draws, seed, feed), device, feed, out)
+        examples = loader.load(chosen.draws, seed, feed)
+        del rows, loader  # a kilobyte for each item
+        yield Run(task, examples, device, feed, out)
 
 
 def draw_sources(items: int, sources: int, draws: int, generator: np.random.Generator) -> np.ndarray:
