@@ -171,6 +171,33 @@ def test_another_input_has_a_shelf_of_its_own(toy, tmp_path, decodings):
     assert small == _train(toy, tmp_path / "c", [toy[1]], input_size=[24, 24])
 
 
+def test_clips_of_several_examples_keep_each(tmp_path):
+    """Clips of 2 to 5 frames, of which a detector learns from three at most; another number is another shelf."""
+    random, rows = np.random.default_rng(0), []
+    for split, frames in (("train", 5), ("train", 2), ("train", 3), ("val", 2), ("val", 4)):
+        clip = random.integers(0, 256, (frames, 64, 64, 3)).astype(np.uint8)
+        box = {"x0": 5, "y0": 5, "x1": 30, "y1": 40, "label": 0}
+        boxes = [{"frame": frame, **box} for frame in range(frames)]
+        rows.append(media_tables.data_row(f"{split}{frames}", split, clip, boxes=boxes, sampling_rate=25.0))
+    data = media_tables.write_data(tmp_path / "data.parquet", rows, "video", "detection", ["square"])
+    source = media_tables.write_compressed(tmp_path / "train.parquet", data, "original", 0, ("train", "val"))
+    settings, about = {"epochs": 1, "device": "cpu"}, {"task": "toy", "regime": "original"}
+
+    def records(store, count):
+        how = {**settings, "frames_per_clip": count}
+        with training.prepared(data, [source], about, "fcos_temporal", 0, how, tmp_path, 1, store) as run:
+            splits = [run.examples.train, run.examples.val]
+            return [run.examples.media[split.records[:, 0]].tolist() for split in splits]
+
+    store = Store(tmp_path / "store", 1)
+    for count, each in ((3, (3 + 2 + 3, 2 + 3)), (1, (3, 2))):
+        alone = records(None, count)
+        assert tuple(map(len, alone)) == each
+        assert records(store, count) == alone == records(store, count)
+    sizes = [file.stat().st_size for file in store.root.rglob("*.records")]
+    assert sorted(sizes) == [count * 3 * 64 * 64 * 3 for count in (5, 13)]
+
+
 # A value of each setting that is no number; numbers are halved or become 2, which is the default of none.
 OTHER = {"flip": True, "deterministic": False, "mixed_precision": False, "device": "cpu", "weights": "DEFAULT"}
 OTHER |= {"adversarial": {"epsilon": 0.1, "steps": 2}}

@@ -194,7 +194,8 @@ class _Loader:
             total = self.places[row["id"]].stop
         shape, dtype = (task.input.shape, np.int16) if task.medium == "audio" else ((*task.input.shape, 3), np.uint8)
         self.media = Records(shape, dtype, [None] * len(sources), total)
-        self.view, self.identities = self._view(), [self._identity(index) for index in range(len(sources))]
+        code = source_digest("codecs", "models/inputs.py", "pictures.py", "tasks")
+        self.view, self.identities = self._view(), [self._identity(index, code) for index in range(len(sources))]
         if store:
             names = [f"{task.info['task']}/{Condition(meta['codec'], meta['level'])}" for meta in self.metas]
             how = self.view, total, self.media.size
@@ -208,12 +209,11 @@ class _Loader:
             found.update(json.dumps([row["id"], row["shape"], row["sampling_rate"]]).encode())
         return found.hexdigest()[:32]
 
-    def _identity(self, index: int) -> str:
-        """A hash of the bitstreams of a source, and of the code that makes records of them."""
+    def _identity(self, index: int, code: str) -> str:
+        """A hash of the bitstreams of a source, and of what makes records of them. code: a hash of its own part."""
         with self.sources[index].open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         options, version = self.metas[index]["options"], self.codecs[index].version()
-        code = source_digest("codecs", "models/inputs.py", "pictures.py", "tasks")
         how = [content, self.metas[index]["codec"], options, version, code, np.__version__, cv2.__version__]
         return hashlib.sha256(json.dumps(how).encode()).hexdigest()[:32]
 
