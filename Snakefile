@@ -7,6 +7,7 @@ the rules in workflow/rules only say which job makes which file from which.
 import json
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -108,6 +109,11 @@ onstart:
     limiter = workflow.scheduler.job_rate_limiter
     if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
+
+
+onsuccess:
+    # All models are there, and nobody learns from decoded media any more.
+    shutil.rmtree(LAYOUT.decoded(), ignore_errors=True)
 
 
 include: "workflow/rules/common.smk"

@@ -34,6 +34,7 @@ results: results
 seed: 0
 deltas: [1, 2]
 bootstrap: 1000
+decoded: 20
 defence_margin: 10
 cluster:
   {account: me, partition: cpu, gpu: true, gpu_model: a100, gpu_partition: gpus,

@@ -69,6 +69,14 @@ def test_second_run_does_nothing(finished):
     assert _artifacts(finished) == before
 
 
+def test_models_share_decoded_media_until_the_run_ends(finished):
+    said = [log.read_text() for log in (finished / RESULTS / "logs/train/digits").rglob("*.log")]
+    found = [int(re.search(r"decoded media: (\d+) found in", one)[1]) for one in said]
+    # The models of digits share the originals, whichever is trained first.
+    assert len(found) > 2 and sum(one > 0 for one in found) > len(found) / 2
+    assert not (finished / RESULTS / ".decoded").exists()
+
+
 def test_each_job_takes_a_round_or_two_of_scheduling(finished):
     """Snakemake's limit of jobs a second, left alone, makes a round a second for each job that ever ended."""
     log = (finished / "run.log").read_text()
@@ -233,6 +241,8 @@ def test_edited_codec_reruns_its_branch_only(copy):
     # Nor does a mended text of an error, though every stage imports the module.
     _replace(copy / "src/lossybench/artifacts.py", "no such artifact", "there is no such artifact")
     _replace(copy / "src/lossybench/errors.py", "did you mean", "is it perhaps")
+    # Nor does the room for decoded media.
+    _edit(copy, lambda config: config.update(decoded=0))
     assert "Nothing to be done" in small_study.run(copy, "--cores", "2", "-n")
     source.write_text(source.read_text() + "\nEDITED = True\n")
     remade = _rerun(copy)

@@ -301,6 +301,13 @@ class StudyConfig(Settings):
     )
     bootstrap: int = Field(default=1000, ge=100, le=100_000, description="Bootstrap resamples behind each interval.")
     tasks: dict[Name, TaskConfig] = Field(min_length=1, description="Task name to task.")
+    decoded: float = Field(
+        default=20,
+        ge=0,
+        le=MOST,
+        description="GB of disk for decoded media that training jobs share, below the results, until the run ends; 0 "
+        "shares none. It changes no result and makes nothing run again.",
+    )
     cluster: ClusterConfig = Field(
         default=ClusterConfig(), description="What jobs ask of a cluster; read with `--profile slurm` alone."
     )

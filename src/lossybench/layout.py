@@ -113,6 +113,10 @@ class Layout:
         """The bitstreams (artifacts.COMPRESSED) of one part of the items at one condition."""
         return Path(f"{self.root}/compressed/{task}/{condition}/{part}.parquet")
 
+    def decoded(self) -> Path:
+        """The folder of decoded media that training jobs share (lossybench.decoded), which a finished run removes."""
+        return self.root / ".decoded"
+
     def model(self, model: Model) -> Path:
         """The folder of a model."""
         return self._of_model("models", model)

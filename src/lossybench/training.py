@@ -5,34 +5,34 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import errno
 import functools
 import hashlib
 import io
+import itertools
 import json
-import math
-import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
 
 from lossybench import artifacts, codecs, models, tasks
+from lossybench.conditions import Condition
+from lossybench.decoded import BLOCK, Records, Store
 from lossybench.errors import LossyBenchError, naming
 from lossybench.fingerprint import source_digest
 from lossybench.models import runtime
 from lossybench.models.inputs import Input, common_shape
 from lossybench.tasks import media as batches
 from lossybench.tasks import training_settings
-from lossybench.tasks.task_kind import Example, TaskKind
+from lossybench.tasks.task_kind import TaskKind
 from lossybench.tasks.training_settings import Adversary, TrainingSettings
 
 CHECKPOINT = ".checkpoint.pt"  # in the model's folder; Snakemake does not know it, so it outlives a failed job
@@ -56,11 +56,13 @@ def prepared(
     settings: dict[str, Any],
     out: Path,
     threads: int = 1,
+    store: Store | None = None,
 ) -> Iterator[Run]:
-    """The run of the train stage, ready for its first step; its decoded media are deleted at the end of the context.
+    """The run of the train stage, ready for its first step, which can be taken within the context.
 
     data, arch, seed, settings, out, threads: see `stages.train.train`, also for errors. sources: the train parts.
-    task_meta: holds the task and the regime.
+    task_meta: holds the task and the regime. store: keeps decoded media for other jobs too; those that it does not keep
+    are deleted at the end of the context.
     """
     meta = artifacts.read_meta(data)
     medium, kind = meta["medium"], meta["kind"]
@@ -80,8 +82,10 @@ def prepared(
         "settings": chosen.model_dump(mode="json"),
     }
     task = tasks.get(info)
-    with tempfile.TemporaryFile() as scratch:
-        examples = _Loader(task, sources, scratch, feed).load(rows, chosen.draws, seed)
+    loader = _Loader(task, sources, rows, store)
+    with contextlib.closing(loader.media):
+        examples = loader.load(chosen.draws, seed, feed)
+        del rows, loader  # a kilobyte for each item
         yield Run(task, examples, device, feed, out)
 
 
@@ -154,120 +158,157 @@ def input_of(
 
 @dataclasses.dataclass
 class _Split:
-    """The examples of one split: their targets, and which records of the scratch file hold their versions."""
+    """The examples of one split: their targets, and the numbers of the records that hold their versions."""
 
     targets: list[Any]
     records: np.ndarray  # record numbers (examples, draws)
 
 
-class _Records:
-    """Arrays of one shape in a file. They are read when asked for: a mapped file would count as memory of the job."""
-
-    def __init__(self, file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self.file, self.shape, self.dtype = file, shape, dtype
-        self.size = math.prod(shape) * dtype.itemsize
-
-    def __getitem__(self, records: np.ndarray) -> np.ndarray:
-        """The arrays of these record numbers (N,), stacked: (N, *shape)."""
-        found = np.empty((len(records), *self.shape), self.dtype)
-        into = found.reshape(-1).view(np.uint8).data
-        for index, record in enumerate(records.tolist()):
-            os.preadv(self.file.fileno(), [into[index * self.size : (index + 1) * self.size]], record * self.size)
-        return found
-
-
 @dataclasses.dataclass
 class _Examples:
-    media: _Records  # uint8 or int16, on disk
+    media: Records  # uint8 or int16, on disk
     train: _Split
     val: _Split
     original: _Split | None  # the val items as originals, if the regime contains them
-    digest: str  # of media and targets
+    digest: str  # of all that media and targets follow from
 
 
 Feed = Callable[..., Iterator[Any]]  # prepares items ahead: see models.runtime.in_order
-Places = dict[tuple[int, str], list[tuple[int, Any]]]  # (source, item) -> record number and target of each example
+Row = dict[str, Any]
 
 
 class _Loader:
-    """Decodes each payload that training needs once, into a scratch file, so that the job's memory stays small."""
+    """Has each payload that training needs decoded once, onto the disk, so that the job's memory stays small.
 
-    def __init__(self, task: TaskKind, sources: list[Path], scratch: BinaryIO, feed: Feed) -> None:
-        self.task, self.sources, self.scratch, self.feed = task, sources, scratch, feed
+    sources: the train parts. rows: of the data table, by split. store: keeps what is decoded for other jobs too.
+    """
+
+    def __init__(self, task: TaskKind, sources: list[Path], rows: dict[str, list[Row]], store: Store | None) -> None:
+        self.task, self.sources, self.rows, self.store = task, sources, rows, store
         self.metas = [artifacts.read_meta(source) for source in sources]
-        self.digest = hashlib.blake2b()
-        self.written = 0
-        self.record: tuple[tuple[int, ...], np.dtype] | None = None
+        self.codecs = [codecs.get(meta["codec"], meta["options"]) for meta in self.metas]
+        self.places: dict[str, range] = {}  # of the records of each item among those of a source
+        total = 0
+        for row in itertools.chain(*rows.values()):
+            self.places[row["id"]] = range(total, total + len(task.targets(row)))
+            total = self.places[row["id"]].stop
+        shape, dtype = (task.input.shape, np.int16) if task.medium == "audio" else ((*task.input.shape, 3), np.uint8)
+        self.media = Records(shape, dtype, [None] * len(sources), total)
+        code = source_digest("codecs", "models/inputs.py", "pictures.py", "tasks")
+        self.view, self.identities = self._view(), [self._identity(index, code) for index in range(len(sources))]
+        if store:
+            names = [f"{task.info['task']}/{Condition(meta['codec'], meta['level'])}" for meta in self.metas]
+            how = self.view, total, self.media.size
+            each = zip(names, self.identities, strict=True)
+            self.media.shelves = [store.shelf(name, identity, *how) for name, identity in each]
 
-    def load(self, rows: Mapping[str, list[dict[str, Any]]], draws: int, seed: int) -> _Examples:
+    def _view(self) -> str:
+        """A hash of what the records of a source follow from besides its bitstreams and their decoder."""
+        found = hashlib.sha256(repr(self.task.takes_in(training=True)).encode())
+        for row in itertools.chain(*self.rows.values()):
+            found.update(json.dumps([row["id"], row["shape"], row["sampling_rate"]]).encode())
+        return found.hexdigest()[:32]
+
+    def _identity(self, index: int, code: str) -> str:
+        """A hash of the bitstreams of a source, and of what makes records of them. code: a hash of its own part."""
+        with self.sources[index].open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        options, version = self.metas[index]["options"], self.codecs[index].version()
+        how = [content, self.metas[index]["codec"], options, version, code, np.__version__, cv2.__version__]
+        return hashlib.sha256(json.dumps(how).encode()).hexdigest()[:32]
+
+    def load(self, draws: int, seed: int, feed: Feed) -> _Examples:
         generator = np.random.default_rng([seed, 0])
         # Of each split its rows, and the sources that each of them is taken from.
         drawn = {
-            split: (rows[split], draw_sources(len(rows[split]), len(self.sources), versions, generator))
+            split: (self.rows[split], draw_sources(len(self.rows[split]), len(self.sources), versions, generator))
             for split, versions in (("train", draws), ("val", 1))
         }
         originals = [index for index, meta in enumerate(self.metas) if meta["codec"] == "original"]
         if originals:
-            drawn["original"] = rows["val"], np.full((len(rows["val"]), 1), originals[0])
-        wanted: list[dict[str, dict[str, Any]]] = [{} for _ in self.sources]
+            drawn["original"] = self.rows["val"], np.full((len(self.rows["val"]), 1), originals[0])
+        wanted: list[dict[str, Row]] = [{} for _ in self.sources]
         for row, sources in ((row, sources) for split in drawn.values() for row, sources in zip(*split, strict=True)):
             for source in sources:
                 wanted[source][row["id"]] = row
-        places: Places = {}
+        numbers: dict[tuple[int, str], range] = {}  # of the records of an item from a source
         with tqdm(total=sum(map(len, wanted)), desc="decode", unit="item", mininterval=1) as progress:
             for index, rows_of in enumerate(wanted):
-                for name, examples in self._examples(index, rows_of):
-                    places[index, name] = [(self._write(example.media), example.target) for example in examples]
+                for name, found in self._decoded(index, rows_of, feed):
+                    numbers[index, name] = found
                     progress.update()
-        splits = {name: self._split(*split, places) for name, split in drawn.items()}
-        self.scratch.flush()
-        assert self.record is not None
-        media, digest = _Records(self.scratch, *self.record), self.digest.hexdigest()
-        return _Examples(media, splits["train"], splits["val"], splits.get("original"), digest)
+        if self.store:
+            self.store.tell(self.media)
+        splits = {name: self._split(*split, numbers) for name, split in drawn.items()}
+        digest = hashlib.blake2b(json.dumps([self.view, *self.identities]).encode())
+        for split, (_, sources) in zip(splits.values(), drawn.values(), strict=True):
+            digest.update(sources.tobytes() + json.dumps(split.targets, default=np.ndarray.tolist).encode())
+        return _Examples(self.media, splits["train"], splits["val"], splits.get("original"), digest.hexdigest())
 
-    def _examples(self, index: int, wanted: dict[str, dict[str, Any]]) -> Iterator[tuple[str, list[Example]]]:
-        """The id and the examples of each item of a source that is in `wanted`, out of which it is taken."""
-        source, meta = self.sources[index], self.metas[index]
-        codec = codecs.get(meta["codec"], meta["options"])
+    def _decoded(self, index: int, wanted: dict[str, Row], feed: Feed) -> Iterator[tuple[str, range]]:
+        """The ids of the items in `wanted`, which are taken out of it, and the numbers of their records from a source.
 
-        def decode(found: tuple[dict[str, Any], bytes]) -> tuple[str, list[Example]]:
-            item, payload = found
-            with naming(f"{source}: item {item['id']}"):
-                decoded = codec.decode(payload, tuple(item["shape"]), item["sampling_rate"])
-                return item["id"], self.task.examples(decoded, item, training=True)
+        Each comes as soon as its records are there.
+        """
+        source, codec, shelf = self.sources[index], self.codecs[index], self.media.shelves[index]
 
-        payloads = artifacts.iter_rows(source, ["id", "payload"])
-        yield from self.feed(
-            decode, ((wanted.pop(row["id"]), row["payload"]) for row in payloads if row["id"] in wanted)
-        )
+        def there() -> Iterator[tuple[str, range]]:
+            for name in list(wanted):
+                numbers = self.media.find(index, self.places[name])
+                if numbers is not None:
+                    del wanted[name]
+                    yield name, numbers
+
+        def decode(items: list[tuple[Row, bytes]]) -> list[tuple[str, list[bytes]]]:
+            made = []
+            for item, payload in items:
+                with naming(f"{source}: item {item['id']}"):
+                    decoded = codec.decode(payload, tuple(item["shape"]), item["sampling_rate"])
+                    examples = self.task.examples(decoded, item, training=True)
+                    made.append((item["id"], [example.media.tobytes() for example in examples]))
+            return made
+
+        # First what no other job is decoding at the moment, then what has not come from others meanwhile.
+        for claiming in (True, False):
+            yield from there()
+            for made in feed(decode, self._missing(index, wanted, claiming)):
+                for name, contents in made:
+                    yield name, self.media.keep(index, self.places[name], contents)
+                if shelf:
+                    shelf.release(self._block(made[0][0]))
+        yield from there()
         if wanted:
             missing = f"{len(wanted)} items of the data, such as {min(wanted)!r}"
             raise LossyBenchError(f"{source}: lacks {missing}; compress the data again")
 
-    def _write(self, array: np.ndarray) -> int:
-        self.record = array.shape, array.dtype
-        content = array.tobytes()
-        self.digest.update(content)
-        try:
-            self.scratch.write(content)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            raise LossyBenchError(
-                f"{tempfile.gettempdir()}: full; training keeps decoded media there, "
-                f"{len(content) * self.written / 1e9:.1f} GB so far; set TMPDIR to a folder with more room"
-            ) from error
-        self.written += 1
-        return self.written - 1
+    def _missing(self, index: int, wanted: dict[str, Row], claiming: bool) -> Iterator[list[tuple[Row, bytes]]]:
+        """The items of a source to decode, a block at a time, with their payloads. Each is taken out of `wanted`.
 
-    def _split(self, rows: list[dict[str, Any]], sources: np.ndarray, places: Places) -> _Split:
+        Left out are those that have come onto the shelf and, if `claiming`, those that another job has claimed.
+        """
+        shelf = self.media.shelves[index]
+        payloads = artifacts.iter_rows(self.sources[index], ["id", "payload"]) if wanted else ()
+        items = ((row["id"], row["payload"]) for row in payloads if row["id"] in wanted)
+        for block, some in itertools.groupby(items, key=lambda item: self._block(item[0])):
+            if shelf and claiming and not shelf.claim(block):
+                continue
+            found = [
+                (wanted.pop(name), payload) for name, payload in some if not (shelf and shelf.holds(self.places[name]))
+            ]
+            if found:
+                yield found
+            elif shelf:
+                shelf.release(block)
+
+    def _block(self, name: str) -> int:
+        return self.places[name].start // BLOCK
+
+    def _split(self, rows: list[Row], sources: np.ndarray, numbers: Mapping[tuple[int, str], range]) -> _Split:
         targets: list[Any] = []
-        records: list[list[int]] = []
+        records: list[tuple[int, ...]] = []
         for row, drawn in zip(rows, sources.tolist(), strict=True):
-            versions = [places[source, row["id"]] for source in drawn]
-            targets.extend(target for _, target in versions[0])
-            records.extend([record for record, _ in same] for same in zip(*versions, strict=True))
-        self.digest.update(json.dumps(targets, default=np.ndarray.tolist).encode())
+            targets.extend(self.task.targets(row))
+            records.extend(zip(*(numbers[source, row["id"]] for source in drawn), strict=True))
         return _Split(targets, np.array(records))
 
 

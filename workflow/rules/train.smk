@@ -34,10 +34,14 @@ rule train:
     params:
         folder=lambda w, output: Path(output[0]).parent,
         settings=lambda w: json.dumps(STUDY.training_settings(model_of(w))),
+        # They follow from the output as far as Snakemake can see, so that it does not record them: no result changes.
+        decoded=lambda w, output: LAYOUT.decoded(),
+        room=lambda w, output: STUDY.config.decoded,
         code=lambda w: code("train", *model_code(w), *codec_code(*training_codecs(w))),
     message:
         "Training {wildcards.arch} for {wildcards.task} on {wildcards.regime}, seed {wildcards.seed}"
     shell:
         "exec python -m lossybench train --data {input.data:q} --compressed {input.compressed:q} --task {wildcards.task:q}"
         " --arch {wildcards.arch:q} --regime {wildcards.regime:q} --seed {wildcards.seed:q}"
-        " --settings {params.settings:q} --threads {threads} --out {params.folder:q} > {log:q} 2>&1"
+        " --settings {params.settings:q} --threads {threads} --decoded {params.decoded:q}"
+        " --room {params.room:q} --out {params.folder:q} > {log:q} 2>&1"

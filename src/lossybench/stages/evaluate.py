@@ -170,7 +170,7 @@ def level_outcomes(
     # Models that take in the same of an item share its examples, batch by batch.
     alike: dict[Any, list[Asked]] = {}
     for one in asked:
-        alike.setdefault(one.task.takes_in(), []).append(one)
+        alike.setdefault(one.task.takes_in(training=False), []).append(one)
     waiting: list[list[tuple[str, Example]]] = [[] for _ in alike]
 
     def rows() -> Iterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lossybench import artifacts, models
+from lossybench.decoded import Store
 from lossybench.errors import LossyBenchError
 from lossybench.models import runtime
 from lossybench.training import CHECKPOINT, prepared
@@ -21,6 +22,8 @@ def train(
     settings: dict[str, Any] | None = None,
     seed: int = 0,
     threads: int = 1,
+    decoded: Path | None = None,
+    room: float = 0.0,
 ) -> None:
     """Train one model on originals or on compressed media.
 
@@ -43,13 +46,16 @@ def train(
         settings: training settings (tasks.training_settings.TrainingSettings)
         seed: the seed of the weights and batches
         threads: CPU threads that decode and prepare batches ahead; they change no result
+        decoded: the folder in which training jobs share decoded media, which change no result and may be deleted
+        room: the GB that this folder may take; 0 shares nothing
 
     Raises:
         LossyBenchError: for a wrong setting, parts that lack items, a loss that is not finite, a full disk, or a model
             below `minimum`; nothing is published then.
     """
     about = {"task": task, "regime": regime}
-    with prepared(data, compressed, about, arch, seed, settings or {}, out, threads) as run:
+    store = Store(decoded, room) if decoded and room else None
+    with prepared(data, compressed, about, arch, seed, settings or {}, out, threads, store) as run:
         model, validation, history = run.run()
     chosen, metric, info = run.settings, run.task.metric, dict(run.task.info)
     reached = validation["original"]

@@ -23,6 +23,9 @@ class Classification(TaskKind):
     def examples(self, media: np.ndarray, row: Mapping[str, Any], training: bool) -> list[Example]:
         return [Example(fit(media, self.medium, self.input, crop=True), row["label"])]
 
+    def targets(self, row: Mapping[str, Any]) -> list[int]:
+        return [row["label"]]
+
     def shift_target(self, target: int, down: int, right: int, flip: bool) -> int:
         return target
 

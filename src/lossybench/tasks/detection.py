@@ -25,7 +25,7 @@ class Detection(TaskKind):
         if self.medium == "image":
             return [Example(fit(media, "image", self.input, crop=False), self.target(row, 0))]
         count = len(media)
-        searched = spread(count, min(count, self.settings["frames_per_clip"])) if training else self.searched(count)
+        searched = self._learnt(count) if training else self.searched(count)
         windows = self.windows(searched, count)
         height, width = self.input.shape[-2:]
         used = np.unique(windows)
@@ -35,8 +35,17 @@ class Detection(TaskKind):
             for frame, window in zip(searched, windows, strict=True)
         ]
 
-    def takes_in(self) -> Hashable:
-        return super().takes_in(), self.settings["frame_stride"] if self.medium == "video" else None
+    def takes_in(self, training: bool) -> Hashable:
+        frames = self.settings["frames_per_clip" if training else "frame_stride"] if self.medium == "video" else None
+        return super().takes_in(training), frames
+
+    def targets(self, row: Mapping[str, Any]) -> list[dict[str, np.ndarray]]:
+        frames = [0] if self.medium == "image" else self._learnt(row["shape"][0])
+        return [self.target(row, frame) for frame in frames]
+
+    def _learnt(self, count: int) -> np.ndarray:
+        """Indices (searched,) of the frames of a clip of `count` frames in which training looks for objects."""
+        return spread(count, min(count, self.settings["frames_per_clip"]))
 
     def searched(self, count: int) -> np.ndarray:
         """Indices (searched,) of the frames of a clip of `count` frames in which evaluation looks for objects."""

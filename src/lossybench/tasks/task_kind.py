@@ -42,9 +42,13 @@ class TaskKind(abc.ABC):
     def examples(self, media: np.ndarray, row: Mapping[str, Any], training: bool) -> list[Example]:
         """The examples of the decoded item `media`. row: its row of the data table. training: those to learn from."""
 
-    def takes_in(self) -> Hashable:
-        """What the `examples` of a test item depend on: tasks of which it is equal have the same ones."""
+    def takes_in(self, training: bool) -> Hashable:
+        """What the media of `examples` depend on: tasks of which it, or its repr, is equal have the same ones."""
         return type(self), self.medium, self.input
+
+    @abc.abstractmethod
+    def targets(self, row: Mapping[str, Any]) -> list[Any]:
+        """The targets of an item's examples to learn from. row: its row of the data table."""
 
     @abc.abstractmethod
     def shift_target(self, target: Any, down: int, right: int, flip: bool) -> Any:
