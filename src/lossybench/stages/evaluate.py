@@ -81,6 +81,7 @@ def evaluate(
         if anew or artifacts.identity(path) != identity
     ]
     if wanted:
+        runtime.hold_memory()
         chosen = runtime.start(device, all(runtime.deterministic(infos[place]) for place in wanted))
         feed = functools.partial(runtime.in_order, device=chosen, threads=threads)
         lots = _lots(model, wanted)
