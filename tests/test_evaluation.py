@@ -122,6 +122,11 @@ def test_tables_of_the_same_model_items_and_code_stay_as_they_are(toy, several, 
     os.truncate(out[1], out[1].stat().st_size // 2)
     assert remade() == [False, True]
     assert [path.read_bytes() for path in out] == kept
+    # The same bitstreams in a table with other measurements.
+    rows = [row | {"psnr": 30.0} for row in artifacts.iter_rows(toy[2][0])]
+    measured = tmp_path / "measured.parquet"
+    artifacts.write_table(measured, artifacts.COMPRESSED, rows, dict(artifacts.read_meta(toy[2][0])))
+    assert remade(tests=[measured, toy[2][1]]) == [False, False]
     model, info = models.load(folders[0])
     models.save({name: value * 2 for name, value in model.state_dict().items()}, info, [], folders[0])
     assert remade() == [True, False]

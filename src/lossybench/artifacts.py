@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
-import hashlib
 import json
 import os
 import secrets
@@ -226,12 +225,6 @@ def damaged(path: Path | str, why: object) -> LossyBenchError:
     except OSError as error:
         return LossyBenchError(f"{path}: damaged ({why}); delete it ({error}) and run again, so that it is made anew")
     return LossyBenchError(f"{path}: damaged ({why}); moved to {kept.name}, so run again and it is made anew")
-
-
-def digest(path: Path) -> str:
-    """A hash of the content of the file `path`."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def write_json(path: Path | str, content: Any) -> None:

@@ -70,11 +70,8 @@ def evaluate(
     metas = [artifacts.read_meta(path) for path in compressed]
     infos = [_info(folder, compressed, metas) for folder in model]
     truth = artifacts.Rows(data, ["id", "shape", "sampling_rate", "label", "boxes"], splits=["test"])
-    digests = [artifacts.digest(path) for path in compressed]
-    about = hashlib.blake2b()
-    for row in truth.values():
-        about.update(json.dumps(row, sort_keys=True).encode())
-    identities = [_identity(info, metas[0]["codec"], [*digests, about.hexdigest()]) for info in infos]
+    items = _digest(truth, compressed, metas)
+    identities = [_identity(info, metas[0]["codec"], items) for info in infos]
     wanted = [
         place
         for place, (path, identity) in enumerate(zip(out, identities, strict=True))
@@ -113,15 +110,27 @@ def _info(model: Path, compressed: list[Path], metas: list[dict[str, Any]]) -> d
     return info
 
 
-def _identity(info: Mapping[str, Any], codec: str, digests: Sequence[str]) -> str:
-    """A hash of all that a model's outcomes follow from: the model, the code, and the items and truth by `digests`."""
+def _digest(truth: Truth, compressed: Sequence[Path], metas: Sequence[Mapping[str, Any]]) -> str:
+    """A hash of what is decoded, and of what is true of it. Fidelity, say, does not count."""
+    digest = hashlib.blake2b()
+    for row in truth.values():
+        digest.update(json.dumps(row, sort_keys=True).encode())
+    for path, meta in zip(compressed, metas, strict=True):
+        digest.update(json.dumps([meta[key] for key in ("codec", "options", "level")], sort_keys=True).encode())
+        for row in artifacts.iter_rows(path, ["id", "payload"]):
+            digest.update(f"{row['id']} {len(row['payload'])} ".encode() + row["payload"])
+    return digest.hexdigest()
+
+
+def _identity(info: Mapping[str, Any], codec: str, items: str) -> str:
+    """A hash of all that a model's outcomes follow from: the model, the code, and `items`, their digest."""
     if "existing" in info:
         own = ["lossybench.models.existing", (info["existing"]["settings"].get("class") or "").partition(":")[0]]
         own = [name for name in own if name and importlib.util.find_spec(name)]  # `load` tells of a class that is gone
     else:
         own = [models.module_name(info["arch"], info["medium"], info["kind"])]
     code = fingerprint(__name__, f"lossybench.tasks.{info['kind']}", f"lossybench.codecs.{codec}", *own)
-    return hashlib.blake2b(json.dumps([code, info, digests], sort_keys=True).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(json.dumps([code, info, items], sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _lots(folders: Sequence[Path], wanted: Sequence[int]) -> list[list[int]]:
