@@ -389,17 +389,53 @@ def test_flat_colours_are_not_shifted(name):
 
 
 def test_colour_conversion_agrees_with_pillow_and_is_unbiased():
-    photo = PHOTOS[0][None]
-    yuv = _video.to_yuv(photo, "444")
-    reference = np.asarray(Image.fromarray(photo[0]).convert("YCbCr")).transpose(2, 0, 1)
-    assert np.abs(yuv[0].astype(int) - reference).max() <= 1
-    assert (yuv[0] == reference).mean() > 0.5
-    difference = _video.to_rgb(yuv, "444").astype(int) - photo
+    photo = PHOTOS[0]
+    (yuv,) = _video.to_yuv(photo[None], "444")
+    reference = np.asarray(Image.fromarray(photo).convert("YCbCr")).transpose(2, 0, 1)
+    assert np.abs(np.stack(yuv).astype(int) - reference).max() <= 1
+    assert (np.stack(yuv) == reference).mean() > 0.5
+    difference = _video.to_rgb([yuv], (1, 512, 512), "444")[0].astype(int) - photo
     assert np.abs(difference).max() <= 2 and abs(difference.mean()) < 0.05
     # 4:2:0: the mean of 2x2 pixels, here of Pillow's planes, that were rounded once more.
-    half = _video.to_yuv(photo, "420")[0, 512:].reshape(2, 256, 256).astype(float)
+    (halved,) = _video.to_yuv(photo[None], "420")
     means = reference[1:].reshape(2, 256, 2, 256, 2).mean(axis=(2, 4))
-    assert np.abs(half - means).max() <= 1.5
+    assert np.abs(np.stack(halved[1:]) - means).max() <= 1.5
+
+
+def whole_clip_to_yuv(video, chroma):
+    """BT.601 at full range in the plainest form: all frames at once, in floats, by the same OpenCV calls."""
+    frames, height, width, _ = video.shape
+    yuv = cv2.transform(video.reshape(-1, width, 3).astype(np.float32), _video._TO_YUV)
+    half = (width // 2, frames * height // 2)
+    planes = [yuv[..., 0]]
+    for i in (1, 2):
+        planes.append(yuv[..., i] if chroma == "444" else cv2.resize(yuv[..., i], half, interpolation=cv2.INTER_AREA))
+    return [np.clip(np.rint(plane), 0, 255).astype(np.uint8).reshape(frames, -1, plane.shape[1]) for plane in planes]
+
+
+def whole_clip_to_rgb(planes, chroma):
+    frames, height, width = planes[0].shape
+    full = [planes[0]]
+    for plane in planes[1:]:
+        halves = [half.astype(np.float32) for half in plane]
+        full.append(halves if chroma == "444" else [cv2.resize(half, (width, height)) for half in halves])
+    ycc = np.stack(full, axis=-1).astype(np.float32).reshape(-1, width, 3)
+    rgb = np.clip(np.rint(cv2.transform(ycc, _video._TO_RGB)), 0, 255).astype(np.uint8)
+    return rgb.reshape(frames, height, width, 3)
+
+
+@pytest.mark.parametrize("chroma", ["420", "444"])
+@pytest.mark.parametrize("shape", [(1, 2, 2), (1, 270, 3000), (1, 1000, 718), (5, 6, 10), (3, 200, 334), (40, 64, 64)])
+def test_conversion_in_strips_is_that_of_the_whole_clip(shape, chroma):
+    video = np.random.default_rng(sum(shape)).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    wanted = whole_clip_to_yuv(video, chroma)
+    frames = [[plane.copy() for plane in frame] for frame in _video.to_yuv(video, chroma)]
+    for found, plane in zip(zip(*frames, strict=True), wanted, strict=True):
+        np.testing.assert_array_equal(np.stack(found), plane)
+    noise = [np.random.default_rng(i).integers(0, 256, plane.shape, dtype=np.uint8) for i, plane in enumerate(wanted)]
+    for planes in (wanted, noise):
+        found = _video.to_rgb(zip(*planes, strict=True), shape, chroma)
+        np.testing.assert_array_equal(found, whole_clip_to_rgb(planes, chroma))
 
 
 @pytest.mark.parametrize("name", ["h264", "hevc", "jpeg"])
@@ -436,7 +472,7 @@ def test_video_payloads_are_elementary_streams_that_another_ffmpeg_decodes_to_th
     payload = codecs.get(name, {"chroma": chroma}).encode(clip, 30, 25).payload
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", name, "-i", "-", "-f", "rawvideo", "-"]
     raw = subprocess.run(command, input=payload, capture_output=True, check=True).stdout
-    frames = _ffmpeg.decode_frames(name, payload, len(clip), clip.shape[1:3], f"yuv{chroma}p")
+    frames = list(_ffmpeg.decode_frames(name, payload, len(clip), clip.shape[1:3], f"yuv{chroma}p"))
     assert raw == b"".join(frame.to_ndarray().tobytes() for frame in frames)
 
 
@@ -671,7 +707,7 @@ def test_gop_and_bframes_are_those_asked_for(name):
     clip = pan(PHOTOS[0], frames=16)
     for gop, bframes in ((4, 0), (8, 3), (32, 3)):
         payload = codecs.get(name, {"gop": gop, "bframes": bframes}).encode(clip, 30, 25).payload
-        frames = _ffmpeg.decode_frames(name, payload, 16, clip.shape[1:3], "yuv420p")
+        frames = list(_ffmpeg.decode_frames(name, payload, 16, clip.shape[1:3], "yuv420p"))
         kinds = [PictureType(frame.pict_type).name for frame in frames]
         assert [i for i, kind in enumerate(kinds) if kind == "I"] == list(range(0, 16, gop))
         assert ("B" in kinds) == (bframes > 0)

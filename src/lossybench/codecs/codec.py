@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 import importlib
 import math
 import numbers
@@ -86,10 +87,16 @@ class Codec(abc.ABC):
         Raises LossyBenchError for what is no array of one of the codec's media; for a level, a sampling rate or a size
         that the codec cannot do; and for whatever its encoder refuses.
         """
-        medium = medium_of(media)
-        self.check(level, medium, sampling_rate, media.shape)
-        with naming(f"codec {self.name!r}: {medium} of shape {media.shape} at {self.level_label(level)}"):
+        try:
+            array = isinstance(media, np.ndarray)
+            medium = _encodable(self, media.dtype, media.shape, level, sampling_rate) if array else medium_of(media)
+        except TypeError:  # a level or a rate that cannot be hashed, and is therefore no number
+            medium = _encodable.__wrapped__(self, media.dtype, media.shape, level, sampling_rate)
+        try:
             return self._encode(media, medium, float(level), sampling_rate)
+        except Exception:
+            with naming(f"codec {self.name!r}: {medium} of shape {media.shape} at {self.level_label(level)}"):
+                raise
 
     def decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float = 0.0) -> np.ndarray:
         """The item of `shape` that the payload of `encode` decodes to, as a new array of the medium's dtype.
@@ -102,11 +109,10 @@ class Codec(abc.ABC):
             raise LossyBenchError(
                 f"codec {self.name!r} decodes bytes, the payload of what `encode` returns, not {type(payload).__name__}"
             )
-        medium = _medium_of_shape(shape)
-        if medium is None or medium not in self.media:
-            able = " and ".join(sorted(self.media))
-            raise LossyBenchError(f"codec {self.name!r} is for {able}, not for shape {shape!r}; an item is {_ITEMS}")
-        self.check_size(tuple(shape), sampling_rate)
+        try:
+            _decodable(self, shape, sampling_rate)
+        except TypeError:  # a shape that cannot be hashed, such as a list
+            _decodable.__wrapped__(self, shape, sampling_rate)
         try:
             decoded = self._decode(payload, tuple(shape), sampling_rate)
             if decoded.shape != tuple(shape):
@@ -202,16 +208,40 @@ class Codec(abc.ABC):
         return f"{number}{' ' * (self.unit != ':1')}{self.unit}" if self.unit else f"{self.parameter} {number}"
 
 
+# Items of one shape come one after the other, and on small pictures these checks would cost more than coding does.
+
+
+@functools.lru_cache(maxsize=4096)
+def _encodable(codec: Codec, dtype: np.dtype, shape: tuple[int, ...], level: float, sampling_rate: float) -> Medium:
+    """The medium of arrays of that dtype and shape. Raises LossyBenchError when the codec cannot do such items."""
+    medium = _medium_of_array(dtype, shape)
+    codec.check(level, medium, sampling_rate, shape)
+    return medium
+
+
+@functools.lru_cache(maxsize=4096)
+def _decodable(codec: Codec, shape: Sequence[int], sampling_rate: float) -> None:
+    """Raise LossyBenchError for a shape or a sampling rate that no item of the codec has."""
+    medium = _medium_of_shape(shape)
+    if medium is None or medium not in codec.media:
+        able = " and ".join(sorted(codec.media))
+        raise LossyBenchError(f"codec {codec.name!r} is for {able}, not for shape {shape!r}; an item is {_ITEMS}")
+    codec.check_size(tuple(shape), sampling_rate)
+
+
 def medium_of(media: np.ndarray) -> Medium:
     """The medium of an item, by its dtype and shape. Raises LossyBenchError when `media` is no item of any medium."""
     if isinstance(media, np.ndarray):
-        medium = _medium_of_shape(media.shape)
-        if medium and media.dtype == (np.int16 if medium == "audio" else np.uint8):
-            return medium
-        what = f"{media.dtype} of shape {media.shape}"
-    else:
-        what = f"of type {type(media).__name__}, not a numpy array"
+        return _medium_of_array(media.dtype, media.shape)
+    what = f"of type {type(media).__name__}, not a numpy array"
     raise LossyBenchError(f"codec input is {what}; it must be a non-empty {_ITEMS}")
+
+
+def _medium_of_array(dtype: np.dtype, shape: tuple[int, ...]) -> Medium:
+    medium = _medium_of_shape(shape)
+    if medium and dtype == (np.int16 if medium == "audio" else np.uint8):
+        return medium
+    raise LossyBenchError(f"codec input is {dtype} of shape {shape}; it must be a non-empty {_ITEMS}")
 
 
 def _medium_of_shape(shape: Sequence[int]) -> Medium | None:
