@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple, cast
@@ -16,6 +17,8 @@ from lossybench.codecs.codec import Encoded
 FULL_RANGE, BT601 = 2, 6  # AVCOL_RANGE_JPEG, AVCOL_SPC_SMPTE170M
 
 BLOCK = 64  # pixels; decoders allocate whole blocks of up to so many each way
+
+PIECE = 2**20  # bytes of a stream that are given to a parser at a time
 
 START = b"\x00\x00\x00\x01"
 
@@ -94,7 +97,10 @@ def decode_frames(standard: str, stream: bytes, count: int, size: tuple[int, int
     most = (size[0] + BLOCK) * (size[1] + BLOCK)
     context.options = {"err_detect": "explode", "max_pixels": str(most)}  # the default conceals errors
     decoded = 0
-    for packet in [*context.parse(stream), *context.parse(None), None]:  # None: the end
+    # Piece by piece, as packets are copies.
+    pieces = (memoryview(stream)[at : at + PIECE] for at in range(0, len(stream), PIECE))
+    packets = itertools.chain.from_iterable(map(context.parse, itertools.chain(pieces, [None])))
+    for packet in itertools.chain(packets, [None]):  # None: the end
         for frame in context.decode(packet):
             found = frame.height, frame.width, frame.format.name.replace("yuvj", "yuv")  # j: at full range
             if found != (*size, pixels):
