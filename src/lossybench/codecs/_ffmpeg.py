@@ -55,8 +55,8 @@ def encode_frames(
     sampling_rate: float,
     options: dict[str, str],
     full_range: bool = False,
-) -> bytes:
-    """The Annex B stream of `frames`, encoded by one thread.
+) -> Iterator[bytes]:
+    """The packets of `frames`, encoded by one thread; of H.264 and HEVC, whole Annex B streams.
 
     frames: the planes of each, uint8 (rows, bytes), which are copied before the next frame is asked for. size: (height,
     width). encoder, pixels, options: by FFmpeg's names. sampling_rate: frames/s; 0 where it is unknown. full_range: the
@@ -71,16 +71,14 @@ def encode_frames(
     context.options = options
     if full_range:
         context.color_range, context.colorspace = FULL_RANGE, BT601
-    packets = []
     frame = VideoFrame(size[1], size[0], pixels)
     for index, source in enumerate(frames):
         frame.make_writable()  # a new one, should the encoder still hold it
         for plane, values in zip(frame.planes, source, strict=True):
             np.frombuffer(plane, np.uint8).reshape(plane.height, -1)[:, : values.shape[1]] = values
         frame.pts = index
-        packets += context.encode(frame)
-    packets += context.encode(None)
-    return b"".join(map(bytes, packets))
+        yield from map(bytes, context.encode(frame))
+    yield from map(bytes, context.encode(None))
 
 
 def decode_frames(standard: str, stream: bytes, count: int, size: tuple[int, int], pixels: str) -> Iterator[VideoFrame]:
@@ -115,23 +113,24 @@ def decode_frames(standard: str, stream: bytes, count: int, size: tuple[int, int
         raise ValueError(f"it decodes to {decoded} frames, not {count}")
 
 
-def bare(stream: bytes, standard: str) -> Encoded:
-    """An Annex B stream cut down to parameter sets and slices, and closed by an end unit. standard: "h264" or "hevc".
+def bare(packets: Iterable[bytes], standard: str) -> Encoded:
+    """Annex B packets cut down to parameter sets and slices, and closed by an end unit. standard: "h264" or "hevc".
 
     The slices' NAL units are the coded media. All else is overhead, the SEI that is left out included.
     """
     nal = NAL[standard]
     kept, coded, left_out = list[bytes](), 0, 0
-    at = stream.find(START[1:]) + 3
-    while at > 2:
-        start, at = at, stream.find(START[1:], at) + 3
-        # A start code may begin with one zero more.
-        end = len(stream) if at < 3 else at - 3 - (stream[at - 4] == 0)
-        length, kind = end - start, stream[start] >> nal.shift & nal.mask
-        if kind in nal.slices or kind in nal.parameter_sets:
-            kept += [START, stream[start:end]]
-            coded += length if kind in nal.slices else 0
-        else:
-            left_out += len(START) + length
+    for packet in packets:
+        at = packet.find(START[1:]) + 3
+        while at > 2:
+            start, at = at, packet.find(START[1:], at) + 3
+            # A start code may begin with one zero more.
+            end = len(packet) if at < 3 else at - 3 - (packet[at - 4] == 0)
+            length, kind = end - start, packet[start] >> nal.shift & nal.mask
+            if kind in nal.slices or kind in nal.parameter_sets:
+                kept += [START, packet[start:end]]
+                coded += length if kind in nal.slices else 0
+            else:
+                left_out += len(START) + length
     payload = b"".join([*kept, START, nal.end])
     return Encoded(payload, 8 * coded, 8 * (len(payload) + left_out - coded))

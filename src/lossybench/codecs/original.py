@@ -101,7 +101,8 @@ def _encode_picture(image: np.ndarray) -> tuple[bytes, int]:
     height, width = image.shape[:2]
     if height * width >= _SMALL:
         red, green, blue = cv2.split(np.ascontiguousarray(image))
-        frame = encode_frames("magicyuv", [(green, blue, red)], (height, width), "gbrp", 0, {"pred": "gradient"})
+        packets = encode_frames("magicyuv", [(green, blue, red)], (height, width), "gbrp", 0, {"pred": "gradient"})
+        frame = b"".join(packets)
         payload = frame + zlib.crc32(frame).to_bytes(4, "little")
         if 8 * len(payload) >= _FLAT * height * width:
             return payload, _look_at_magicyuv(payload)[0]
