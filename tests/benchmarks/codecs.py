@@ -65,7 +65,9 @@ def clip(frames: int, height: int, width: int) -> np.ndarray:
     """A camera that moves over photographs and has some noise."""
     noise, large = np.random.default_rng(0), photograph(height + frames, width + 2 * frames)
     views = [large[i : i + height, 2 * i : 2 * i + width] for i in range(frames)]
-    return np.stack([np.clip(np.rint(view + noise.normal(0, 1.5, view.shape)), 0, 255).astype(np.uint8) for view in views])
+    return np.stack(
+        [np.clip(np.rint(view + noise.normal(0, 1.5, view.shape)), 0, 255).astype(np.uint8) for view in views]
+    )
 
 
 def sound(seconds: int, rate: int) -> np.ndarray:
@@ -110,7 +112,10 @@ def _bare_still(codec: codecs.Codec) -> Coder:
 
         def encode_jpeg2000(image: np.ndarray) -> bytes:
             ratio = image.nbytes / (image.nbytes / level + jpeg2000._header_bytes(image.shape))
-            file, how = io.BytesIO(), {"irreversible": True, "mct": 1, "quality_mode": "rates", "quality_layers": [ratio]}
+            file, how = (
+                io.BytesIO(),
+                {"irreversible": True, "mct": 1, "quality_mode": "rates", "quality_layers": [ratio]},
+            )
             Image.fromarray(image).save(file, "JPEG2000", no_jp2=True, **how)
             return file.getvalue()
 
@@ -133,7 +138,11 @@ def _bare_video(codec: codecs.Codec, media: np.ndarray) -> Coder:
     else:
         encoder, standard, pixels = codec.encoder, codec.standard, "yuv420p"
         options = codec._options(LEVELS[codec.name], "video" if media.ndim == 4 else "image", height, width)
-    full = {"dst_color_range": ColorRange.JPEG, "dst_colorspace": Colorspace.ITU601, "interpolation": Interpolation.BILINEAR}
+    full = {
+        "dst_color_range": ColorRange.JPEG,
+        "dst_colorspace": Colorspace.ITU601,
+        "interpolation": Interpolation.BILINEAR,
+    }
 
     def encode(media: np.ndarray) -> bytes:
         context, convert = av.CodecContext.create(encoder, "w"), VideoReformatter()
@@ -155,7 +164,9 @@ def _bare_video(codec: codecs.Codec, media: np.ndarray) -> Coder:
         decoded, index = np.empty(frames.shape, np.uint8), 0
         for packet in [*context.parse(payload), *context.parse(None), None]:
             for frame in context.decode(packet):
-                decoded[index] = convert.reformat(frame, format="rgb24", interpolation=Interpolation.BILINEAR).to_ndarray()
+                decoded[index] = convert.reformat(
+                    frame, format="rgb24", interpolation=Interpolation.BILINEAR
+                ).to_ndarray()
                 index += 1
         return decoded.reshape(media.shape)
 
@@ -189,7 +200,9 @@ def _bare_sound(codec: codecs.Codec, media: np.ndarray, rate: int) -> Coder:
             return file.getvalue()
 
         return write, lambda payload: soundfile.read(io.BytesIO(payload), dtype="int16")[0]
-    encoder, decoder, form = ("libmp3lame", "mp3float", "s16p") if codec.name == "mp3" else ("libopus", "libopus", "flt")
+    encoder, decoder, form = (
+        ("libmp3lame", "mp3float", "s16p") if codec.name == "mp3" else ("libopus", "libopus", "flt")
+    )
     inner = rate if codec.name == "mp3" or rate in NATIVE else CLOCK
     bits = LEVELS[codec.name] * 1000
     header, sizes, skip = b"", list[int](), DELAY

@@ -26,6 +26,8 @@ from lossybench.errors import LossyBenchError, explain, naming, nearest, shown
 Medium = Literal["image", "audio", "video"]
 
 MOST_PIXELS = 2**28  # of one picture: 0.8 GB, of which reading and coding hold several copies
+# Bytes of a clip's frames. Clips are coded whole: with so many, and camera noise in 4K, compress takes up to 3.1 GB.
+MOST_BYTES = 2**29
 
 _MEDIA: dict[int, Medium] = {1: "audio", 3: "image", 4: "video"}  # by the number of axes
 # FFmpeg refuses pictures of more than this many pixels, a margin of 128 and its codecs' padding counted. All codecs
@@ -64,7 +66,7 @@ class Codec(abc.ABC):
     stronger: ClassVar[Literal["lower", "higher"]]  # which levels compress more
     bounds: ClassVar[tuple[float, float]]  # the lowest and the highest level
     whole: ClassVar[bool] = True  # whether levels are whole numbers only
-    # The largest items. The smallest have one pixel, one frame or one sample; a clip may have any number of frames.
+    # The largest items. The smallest have one pixel, one frame or one sample; a clip may have MOST_BYTES.
     side: ClassVar[int] = 1_000_000  # pixels of a height or width: the most that the PNG of `original` holds
     pixels: ClassVar[int] = PIXELS  # of a picture or a frame
     seconds: ClassVar[float] = 1200  # of audio: at 48 kHz such a clip takes a job over 1 GB of memory
@@ -170,6 +172,8 @@ class Codec(abc.ABC):
         side = self.largest_side(_MEDIA[len(shape)])
         allowed = height * width <= self.pixels and (height + MARGIN) * (width + MARGIN) <= PIXELS
         if allowed and max(height, width) <= side:
+            if len(shape) == 4:
+                self._check_clip(*shape[:3])
             return
         fewer = f", {self.pixels} pixels" if self.pixels < PIXELS else ""
         what = "picture" if len(shape) == 3 else "frame"
@@ -178,6 +182,15 @@ class Codec(abc.ABC):
             f"{side} a side{fewer}, and (width + {MARGIN}) x (height + {MARGIN}) up to {PIXELS}; scale the data, or "
             "leave the codec out"
         )
+
+    def _check_clip(self, frames: int, height: int, width: int) -> None:
+        most = MOST_BYTES // (height * width * 3)
+        if frames > most:
+            raise LossyBenchError(
+                f"codec {self.name!r}: a clip of {frames} frames of {width} x {height} pixels (width x height) has "
+                f"{frames * height * width * 3 / 1e9:.2f} GB; it takes up to {MOST_BYTES / 1e9:.2f} GB, {most} such "
+                "frames; cut the clips, or scale or crop the data"
+            )
 
     def _check_rate(self, sampling_rate: float, medium: Medium) -> None:
         if not isinstance(sampling_rate, numbers.Real) or not 0 <= sampling_rate < math.inf:
