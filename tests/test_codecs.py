@@ -459,9 +459,9 @@ def whole_clip_to_yuv(video, chroma):
     frames, height, width, _ = video.shape
     yuv = cv2.transform(video.reshape(-1, width, 3).astype(np.float32), _video._TO_YUV)
     half = (width // 2, frames * height // 2)
-    planes = [yuv[..., 0]]
-    for i in (1, 2):
-        planes.append(yuv[..., i] if chroma == "444" else cv2.resize(yuv[..., i], half, interpolation=cv2.INTER_AREA))
+    planes = [yuv[..., i] for i in range(3)]
+    if chroma == "420":
+        planes[1:] = [cv2.resize(plane, half, interpolation=cv2.INTER_AREA) for plane in planes[1:]]
     return [np.clip(np.rint(plane), 0, 255).astype(np.uint8).reshape(frames, -1, plane.shape[1]) for plane in planes]
 
 

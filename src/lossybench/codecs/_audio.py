@@ -76,7 +76,9 @@ def decode_packets(decoder: str, packets: Iterable[bytes], most: int, header: by
             if not done:
                 samples = np.empty(most, frame.to_ndarray().dtype)
             # Of the many short frames, to_ndarray would take a tenth of the time of decoding.
-            samples[done : done + frame.samples] = np.frombuffer(frame.planes[0], samples.dtype, frame.samples)
+            samples[done : done + frame.samples] = np.frombuffer(
+                cast(memoryview, frame.planes[0]), samples.dtype, frame.samples
+            )
             done += frame.samples
     if not done:
         raise ValueError("it decodes to nothing")

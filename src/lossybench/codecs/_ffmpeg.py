@@ -11,6 +11,7 @@ import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
 
 from lossybench.codecs.codec import Encoded
 
@@ -43,8 +44,12 @@ def ffmpeg_version() -> str:
 
 def planes(frame: VideoFrame) -> list[np.ndarray]:
     """The planes of a frame of 8-bit samples, uint8 (H, W) each, as views that keep the frame in memory."""
-    views = (np.frombuffer(plane, np.uint8).reshape(plane.height, -1) for plane in frame.planes)
-    return [view[:, : plane.width] for view, plane in zip(views, frame.planes, strict=True)]
+    return [_rows(plane)[:, : plane.width] for plane in frame.planes]
+
+
+def _rows(plane: VideoPlane) -> np.ndarray:
+    """All bytes of a plane, uint8 (H, bytes of a row), those that fill up its rows included, as a view."""
+    return np.frombuffer(cast(memoryview, plane), np.uint8).reshape(plane.height, -1)
 
 
 def encode_frames(
@@ -75,7 +80,7 @@ def encode_frames(
     for index, source in enumerate(frames):
         frame.make_writable()  # a new one, should the encoder still hold it
         for plane, values in zip(frame.planes, source, strict=True):
-            np.frombuffer(plane, np.uint8).reshape(plane.height, -1)[:, : values.shape[1]] = values
+            _rows(plane)[:, : values.shape[1]] = values
         frame.pts = index
         yield from map(bytes, context.encode(frame))
     yield from map(bytes, context.encode(None))

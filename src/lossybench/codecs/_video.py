@@ -228,7 +228,7 @@ class BlockCodec(Codec):
 
     def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
         video = media if medium == "video" else media[None]
-        size = padded(*video.shape[1:3], self.smallest, self.multiple)
+        size = padded(video.shape[1], video.shape[2], self.smallest, self.multiple)
         options = self._options(int(level), medium, *size)
         frames = to_yuv(video, self.chroma, size)
         return bare(

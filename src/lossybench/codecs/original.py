@@ -10,13 +10,11 @@ import dataclasses
 import io
 import struct
 import zlib
-from typing import cast
 
 import av
 import cv2
 import numpy as np
 import soundfile
-from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from lossybench.codecs._audio import whole_rate
@@ -122,9 +120,9 @@ def _decode_picture(payload: bytes, wanted: tuple[int, int]) -> np.ndarray:
         raise ValueError(f"it is of {size[1]} x {size[0]} pixels, not {wanted[1]} x {wanted[0]}")
     if not magic:
         return cv2_decode(payload)
-    context = cast(VideoCodecContext, av.CodecContext.create("magicyuv", "r"))
+    context = av.CodecContext.create("magicyuv", "r")
     context.thread_count = 1
-    (frame,) = context.decode(av.Packet(memoryview(payload)[:-4]))
+    (frame,) = context.decode(av.Packet(payload[:-4]))
     return _to_rgb(frame, np.empty((*size, 3), np.uint8))
 
 
