@@ -10,6 +10,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
@@ -41,15 +42,16 @@ _TO_RGB[:, 3] = -128 * _TO_RGB[:, 1:3].sum(axis=1)
 
 
 # Pixels that are converted at a time, so that what is computed of them in floats fits the processor's cache.
-_STRIP = 2**17
-# Rows of a strip are multiples of this, and its pixels too. OpenCV computes what is left over of a multiple of its
-# vectors' length in another order, and a sum that is all but halfway between two integers then rounds differently.
-_ROWS = 64
+_STRIP = 2**16
+# The pixels of a strip are a multiple of this. OpenCV computes what is left over of a multiple of its vectors' length
+# in another order, and a sum that is all but halfway between two integers then rounds differently.
+_VECTOR = 64
 
 
 def _strips(height: int, width: int) -> Iterator[slice]:
-    """The rows of a picture of `height` and `width`, in strips."""
-    step = max(1, _STRIP // width // _ROWS) * _ROWS
+    """The rows of a picture of `height` and `width`, in strips. Even heights give even strips."""
+    least = max(2, _VECTOR // math.gcd(width, _VECTOR))
+    step = max(1, _STRIP // width // least) * least
     for top in range(0, height, step):
         yield slice(top, min(top + step, height))
 
@@ -62,7 +64,7 @@ def _buffers(count: int, rows: int, width: int, channels: int = 1) -> list[np.nd
 
 
 def _at_once(values: int) -> int:
-    """How many frames of so many values each are converted as one tall picture: small ones cost more calls than work."""
+    """How many frames of so many values each are converted as one tall picture, as calls cost more than small ones."""
     return max(1, 2**22 // values)
 
 

@@ -15,7 +15,7 @@ import pkgutil
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pydantic
@@ -38,8 +38,7 @@ _ITEMS = "image uint8 (H, W, 3), video uint8 (frames, H, W, 3) or audio int16 (s
 RATES: dict[Medium, tuple[float, float]] = {"audio": (1, 655350), "video": (0.001, 100000)}
 
 
-@dataclasses.dataclass(frozen=True)
-class Encoded:
+class Encoded(NamedTuple):
     """One item's bitstream.
 
     payload: all that the decoder needs. payload_bits: of the coded media alone. overhead_bits: of what the encoder
