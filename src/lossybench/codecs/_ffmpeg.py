@@ -67,6 +67,8 @@ def encode_frames(
     width). encoder, pixels, options: by FFmpeg's names. sampling_rate: frames/s; 0 where it is unknown. full_range: the
     frames are BT.601 Y'CbCr at full range, and the stream shall say so.
     """
+    # One context an item, though to open it takes half of x264's time for a picture of 48 x 48 pixels, and a quarter of
+    # x265's: what they hold back comes out at the end of an item, after which neither takes another frame.
     context = cast(VideoCodecContext, av.CodecContext.create(encoder, "w"))
     context.height, context.width = size
     context.pix_fmt = pixels
