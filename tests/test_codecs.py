@@ -330,11 +330,63 @@ def test_framing_is_undone(packets):
 # Lossless
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
-def test_original_images_are_bit_exact(height, width, seed):
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 300), st.booleans(), st.integers(0, 2**32 - 1))
+def test_original_images_are_bit_exact(height, width, times, natural, seed):
+    width = width * times if natural else width
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    if natural:
+        image = np.tile(PHOTOS[0], (1, 24, 1))[seed % 400 :, seed % 500 :][:height, :width]
     np.testing.assert_array_equal(codecs.get("original").roundtrip(image, 0), image)
+
+
+def as_avi(payload, height, width):
+    """A file of the one MagicYUV frame of a payload."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="avi") as container:
+        stream = container.add_stream("magicyuv", rate=25)
+        stream.height, stream.width, stream.pix_fmt = height, width, "gbrp"
+        packet = av.Packet(payload[:-4])
+        packet.stream, packet.pts, packet.dts, packet.time_base = stream, 0, 0, Fraction(1, 25)
+        container.start_encoding()
+        container.mux(packet)
+    return file.getvalue()
+
+
+def test_large_pictures_are_magicyuv_that_another_ffmpeg_decodes():
+    for photo in PHOTOS:
+        image = crop(photo, 149, 151)
+        encoded = codecs.get("original").encode(image, 0)
+        assert encoded.payload.startswith(b"MAGY")
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "avi", "-i", "-", "-pix_fmt", "rgb24"]
+        avi = as_avi(encoded.payload, 149, 151)
+        raw = subprocess.run([*command, "-f", "rawvideo", "-"], input=avi, capture_output=True, check=True).stdout
+        np.testing.assert_array_equal(np.frombuffer(raw, np.uint8).reshape(image.shape), image)
+
+
+def test_originals_are_stored_in_what_suits_them():
+    """Small pictures and drawings as PNG; photographs in a form that is no larger."""
+    codec, photo, drawing = codecs.get("original"), PHOTOS[0], np.kron(np.eye(64), np.ones((4, 4)))
+    drawing = np.repeat((255 * drawing).astype(np.uint8)[..., None], 3, axis=2)
+    for image, start in ((crop(photo, 127, 127), b"\x89PNG"), (crop(photo, 128, 128), b"MAGY"), (drawing, b"\x89PNG")):
+        encoded = codec.encode(image, 0)
+        assert encoded.payload.startswith(start)
+        assert encoded.payload_bits + encoded.overhead_bits == 8 * len(encoded.payload)
+        assert len(encoded.payload) <= 1.05 * len(cv2.imencode(".png", image[..., ::-1])[1])
+    # Of MagicYUV, the slices: what is left when the header, the tables (of at most 3 x 256 lengths) and the sum go.
+    overhead = codec.encode(photo, 0).overhead_bits // 8
+    assert 36 + 3 * 16 < overhead <= 36 + 16 + 3 * 2 * 256
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0, 1, exclude_max=True, allow_subnormal=False), st.integers(0, 7))
+def test_a_flipped_bit_in_a_stored_picture_is_never_taken_for_the_original(part, bit):
+    for size in (60, 130):
+        image = crop(PHOTOS[1], size, size)
+        payload = bytearray(codecs.get("original").encode(image, 0).payload)
+        payload[int(part * len(payload))] ^= 1 << bit
+        with pytest.raises(LossyBenchError, match="original payload is damaged"):
+            codecs.get("original").decode(bytes(payload), image.shape)
 
 
 @settings(max_examples=40, deadline=None)
@@ -389,17 +441,53 @@ def test_flat_colours_are_not_shifted(name):
 
 
 def test_colour_conversion_agrees_with_pillow_and_is_unbiased():
-    photo = PHOTOS[0][None]
-    yuv = _video.to_yuv(photo, "444")
-    reference = np.asarray(Image.fromarray(photo[0]).convert("YCbCr")).transpose(2, 0, 1)
-    assert np.abs(yuv[0].astype(int) - reference).max() <= 1
-    assert (yuv[0] == reference).mean() > 0.5
-    difference = _video.to_rgb(yuv, "444").astype(int) - photo
+    photo = PHOTOS[0]
+    (yuv,) = _video.to_yuv(photo[None], "444")
+    reference = np.asarray(Image.fromarray(photo).convert("YCbCr")).transpose(2, 0, 1)
+    assert np.abs(np.stack(yuv).astype(int) - reference).max() <= 1
+    assert (np.stack(yuv) == reference).mean() > 0.5
+    difference = _video.to_rgb([yuv], (1, 512, 512), "444")[0].astype(int) - photo
     assert np.abs(difference).max() <= 2 and abs(difference.mean()) < 0.05
     # 4:2:0: the mean of 2x2 pixels, here of Pillow's planes, that were rounded once more.
-    half = _video.to_yuv(photo, "420")[0, 512:].reshape(2, 256, 256).astype(float)
+    (halved,) = _video.to_yuv(photo[None], "420")
     means = reference[1:].reshape(2, 256, 2, 256, 2).mean(axis=(2, 4))
-    assert np.abs(half - means).max() <= 1.5
+    assert np.abs(np.stack(halved[1:]) - means).max() <= 1.5
+
+
+def whole_clip_to_yuv(video, chroma):
+    """BT.601 at full range in the plainest form: all frames at once, in floats, by the same OpenCV calls."""
+    frames, height, width, _ = video.shape
+    yuv = cv2.transform(video.reshape(-1, width, 3).astype(np.float32), _video._TO_YUV)
+    half = (width // 2, frames * height // 2)
+    planes = [yuv[..., i] for i in range(3)]
+    if chroma == "420":
+        planes[1:] = [cv2.resize(plane, half, interpolation=cv2.INTER_AREA) for plane in planes[1:]]
+    return [np.clip(np.rint(plane), 0, 255).astype(np.uint8).reshape(frames, -1, plane.shape[1]) for plane in planes]
+
+
+def whole_clip_to_rgb(planes, chroma):
+    frames, height, width = planes[0].shape
+    full = [planes[0]]
+    for plane in planes[1:]:
+        halves = [half.astype(np.float32) for half in plane]
+        full.append(halves if chroma == "444" else [cv2.resize(half, (width, height)) for half in halves])
+    ycc = np.stack(full, axis=-1).astype(np.float32).reshape(-1, width, 3)
+    rgb = np.clip(np.rint(cv2.transform(ycc, _video._TO_RGB)), 0, 255).astype(np.uint8)
+    return rgb.reshape(frames, height, width, 3)
+
+
+@pytest.mark.parametrize("chroma", ["420", "444"])
+@pytest.mark.parametrize("shape", [(1, 2, 2), (1, 270, 3000), (1, 1000, 718), (5, 6, 10), (3, 200, 334), (40, 64, 64)])
+def test_conversion_in_strips_is_that_of_the_whole_clip(shape, chroma):
+    video = np.random.default_rng(sum(shape)).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    wanted = whole_clip_to_yuv(video, chroma)
+    frames = [[plane.copy() for plane in frame] for frame in _video.to_yuv(video, chroma)]
+    for found, plane in zip(zip(*frames, strict=True), wanted, strict=True):
+        np.testing.assert_array_equal(np.stack(found), plane)
+    noise = [np.random.default_rng(i).integers(0, 256, plane.shape, dtype=np.uint8) for i, plane in enumerate(wanted)]
+    for planes in (wanted, noise):
+        found = _video.to_rgb(zip(*planes, strict=True), shape, chroma)
+        np.testing.assert_array_equal(found, whole_clip_to_rgb(planes, chroma))
 
 
 @pytest.mark.parametrize("name", ["h264", "hevc", "jpeg"])
@@ -436,7 +524,7 @@ def test_video_payloads_are_elementary_streams_that_another_ffmpeg_decodes_to_th
     payload = codecs.get(name, {"chroma": chroma}).encode(clip, 30, 25).payload
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", name, "-i", "-", "-f", "rawvideo", "-"]
     raw = subprocess.run(command, input=payload, capture_output=True, check=True).stdout
-    frames = _ffmpeg.decode_frames(name, payload, len(clip), clip.shape[1:3], f"yuv{chroma}p")
+    frames = list(_ffmpeg.decode_frames(name, payload, len(clip), clip.shape[1:3], f"yuv{chroma}p"))
     assert raw == b"".join(frame.to_ndarray().tobytes() for frame in frames)
 
 
@@ -571,6 +659,19 @@ def test_sampling_rates_at_the_bounds_work_and_beyond_are_refused(name, medium):
                 refuse(item, level, rate)
 
 
+@pytest.mark.parametrize("name", PICTURES)
+def test_clips_of_more_memory_than_a_job_should_take_are_refused_with_their_size(name):
+    codec, level = codecs.get(name), some_levels(codecs.get(name), "video", 25)[0]
+    codec.check(level, "video", 25, (21, 2160, 3840, 3))
+    for refuse in (
+        lambda: codec.check(level, "video", 25, (250, 2160, 3840, 3)),
+        lambda: codec.encode(np.broadcast_to(np.uint8(7), (250, 2160, 3840, 3)), level, 25),
+        lambda: codec.decode(b"anything", (250, 2160, 3840, 3), 25),
+    ):
+        with pytest.raises(LossyBenchError, match=r"250 frames of 3840 x 2160 pixels .* 6\.22 GB.* 0\.54 GB, 21 such"):
+            refuse()
+
+
 @pytest.mark.parametrize("name", [name for name, medium in PAIRS if medium == "audio"])
 def test_clips_that_are_too_long_are_refused(name):
     codec = codecs.get(name)
@@ -632,6 +733,14 @@ def test_a_header_that_claims_a_huge_picture_is_not_believed(name, monkeypatch):
         codec.decode(lie, item.shape)
 
 
+def test_a_stored_picture_whose_header_claims_another_size_is_not_believed(monkeypatch):
+    payload = codecs.get("original").encode(crop(PHOTOS[0], 130, 140), 0).payload
+    lie = payload[:16] + struct.pack("<4I", 16000, 16000, 16000, 16000) + payload[32:-4]
+    monkeypatch.setattr(av.CodecContext, "create", None)
+    with pytest.raises(LossyBenchError, match="16000 x 16000 pixels, not 140 x 130"):
+        codecs.get("original").decode(lie + zlib.crc32(lie).to_bytes(4, "little"), (130, 140, 3))
+
+
 @pytest.mark.parametrize("name", ["h264", "hevc", "original"])
 def test_a_stream_of_larger_or_more_frames_is_not_decoded_whole(name):
     codec = codecs.get(name)
@@ -671,7 +780,7 @@ def test_gop_and_bframes_are_those_asked_for(name):
     clip = pan(PHOTOS[0], frames=16)
     for gop, bframes in ((4, 0), (8, 3), (32, 3)):
         payload = codecs.get(name, {"gop": gop, "bframes": bframes}).encode(clip, 30, 25).payload
-        frames = _ffmpeg.decode_frames(name, payload, 16, clip.shape[1:3], "yuv420p")
+        frames = list(_ffmpeg.decode_frames(name, payload, 16, clip.shape[1:3], "yuv420p"))
         kinds = [PictureType(frame.pict_type).name for frame in frames]
         assert [i for i, kind in enumerate(kinds) if kind == "I"] == list(range(0, 16, gop))
         assert ("B" in kinds) == (bframes > 0)
@@ -771,6 +880,18 @@ def test_opus_runs_near_its_target():
         for vbr, slack in (("off", 0.05), ("constrained", 0.3)):
             measured = codecs.get("opus", {"vbr": vbr}).encode(clip, level, 16000).payload_bits / 3000
             assert measured == pytest.approx(level, rel=slack)
+
+
+def test_what_opus_remembers_of_its_latest_clip_changes_nothing():
+    codec, clips = codecs.get("opus"), [speech(16000, 0.5, seed) for seed in range(3)]
+    payloads = [codec.encode(clip, 16, 16000).payload for clip in clips]
+    fresh = [codec.decode(payload, clips[0].shape, 16000) for payload in payloads[:2]]
+    for clip, payload, decoded in zip(clips, payloads, fresh, strict=False):
+        np.testing.assert_array_equal(codec.roundtrip(clip, 16, 16000), decoded)
+        np.testing.assert_array_equal(codec.decode(payload, clip.shape, 16000), decoded)
+    long = codec.encode(np.tile(clips[2], 6), 16, 16000).payload
+    with pytest.raises(LossyBenchError, match="more samples than the clip has"):
+        codec.decode(long, (10,), 16000)
 
 
 def test_mp3_bitrates_depend_on_the_sample_rate():

@@ -36,24 +36,33 @@ class StillCodec(Codec):
         """
 
     def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
-        stills = [self.encode_still(frame, level) for frame in (media if medium == "video" else media[None])]
-        payload = pack(stills) if medium == "video" else stills[0]
-        coded = sum(self.look(still)[0] for still in stills)
+        if medium == "image":
+            payload = self.encode_still(media, level)
+            coded = self.look(payload)[0]
+        else:
+            stills = [self.encode_still(frame, level) for frame in media]
+            payload = pack(stills)
+            coded = sum(self.look(still)[0] for still in stills)
         return Encoded(payload, 8 * coded, 8 * (len(payload) - coded))
 
     def _decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float) -> np.ndarray:
-        count, height, width = shape[:3] if len(shape) == 4 else (1, *shape[:2])
-        stills = unpack(payload) if len(shape) == 4 else [payload]
-        if len(stills) != count:
-            raise ValueError(f"it holds {len(stills)} frames, not {count}")
+        if len(shape) == 3:
+            return self._decode_still(payload, shape[:2])
+        stills = unpack(payload)
+        if len(stills) != shape[0]:
+            raise ValueError(f"it holds {len(stills)} frames, not {shape[0]}")
+        clip = np.empty(shape, np.uint8)
+        for frame, still in zip(clip, stills, strict=True):
+            frame[...] = self._decode_still(still, shape[1:3])
+        return clip
+
+    def _decode_still(self, bitstream: bytes, wanted: tuple[int, ...]) -> np.ndarray:
         # Decoders fill in what is missing without a word; the structure tells whether anything is missing. A header
         # that claims billions of pixels would be believed too.
-        for still in stills:
-            _, size = self.look(still)
-            if size != (height, width):
-                raise ValueError(f"it is of {size[1]} x {size[0]} pixels, not {width} x {height}")
-        decoded = [self.decode_still(still) for still in stills]
-        return np.stack(decoded) if len(shape) == 4 else decoded[0]
+        size = self.look(bitstream)[1]
+        if size != wanted:
+            raise ValueError(f"it is of {size[1]} x {size[0]} pixels, not {wanted[1]} x {wanted[0]}")
+        return self.decode_still(bitstream)
 
 
 def cv2_encode(extension: str, image: np.ndarray, parameters: list[int]) -> bytes:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterator
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
 import cv2
 import numpy as np
-from av.video.frame import VideoFrame
 
 from lossybench.codecs._common import CHROMA, described, require
-from lossybench.codecs._ffmpeg import bare, decode_frames, encode_frames, ffmpeg_version
+from lossybench.codecs._ffmpeg import bare, decode_frames, encode_frames, ffmpeg_version, planes
 from lossybench.codecs.codec import Codec, Encoded, Medium
 from lossybench.errors import LossyBenchError
 
@@ -40,70 +41,139 @@ _TO_RGB[:, :3] = np.linalg.inv(_TO_YUV[:, :3].astype(np.float64))
 _TO_RGB[:, 3] = -128 * _TO_RGB[:, 1:3].sum(axis=1)
 
 
-def _rounded(values: np.ndarray) -> np.ndarray:
-    """The floats `values`, any shape, as uint8. They are overwritten: copies would cost as much as the conversion."""
-    return np.clip(np.rint(values, out=values), 0, 255, out=values).astype(np.uint8)
+# Pixels that are converted at a time, so that what is computed of them in floats fits the processor's cache.
+_STRIP = 2**16
+# The pixels of a strip are a multiple of this. OpenCV computes what is left over of a multiple of its vectors' length
+# in another order, and a sum that is all but halfway between two integers then rounds differently.
+_VECTOR = 64
 
 
-def _parts(video: np.ndarray) -> Iterator[np.ndarray]:
-    """The video in parts of some frames each, so that what is computed of them in floats does not fill the memory."""
-    count = max(1, 2**22 // video[0].size)
-    for start in range(0, len(video), count):
-        yield video[start : start + count]
+def _strips(height: int, width: int) -> Iterator[slice]:
+    """The rows of a picture of `height` and `width`, in strips. Even heights give even strips."""
+    least = max(2, _VECTOR // math.gcd(width, _VECTOR))
+    step = max(1, _STRIP // width // least) * least
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))
 
 
-def to_yuv(video: np.ndarray, chroma: str) -> np.ndarray:
-    """The RGB video, uint8 (frames, H, W, 3), as planar Y'CbCr uint8. chroma: "420" or "444".
+def _buffers(count: int, rows: int, width: int, channels: int = 1) -> list[np.ndarray]:
+    """So many arrays for a strip in floats: all strips of an item use the same, as new memory costs a third more."""
+    rows = next((strip.stop for strip in _strips(rows, width)), rows)
+    shape = (rows, width, channels) if channels > 1 else (rows, width)
+    return [np.empty(shape, np.float32) for _ in range(count)]
 
-    The result is (frames, 3H/2, W) for 4:2:0, with even H and W, as FFmpeg's yuv420p; (frames, 3, H, W) for 4:4:4.
+
+def _at_once(values: int) -> int:
+    """How many frames of so many values each are converted as one tall picture, as calls cost more than small ones."""
+    return max(1, 2**22 // values)
+
+
+def to_yuv(video: np.ndarray, chroma: str, size: tuple[int, int] | None = None) -> Iterator[list[np.ndarray]]:
+    """The planes Y', Cb, Cr, uint8, of each frame of the RGB video, uint8 (frames, H, W, 3). chroma: "420" or "444".
+
+    size: the height and width that frames shall have; their right and bottom edges are repeated. They are even for
+    4:2:0, whose chroma planes are half as high and wide. The planes may be overwritten once the next ones are asked
+    for.
     """
-    return np.concatenate([_to_yuv(part, chroma) for part in _parts(video)])
+    height, width = size or video.shape[1:3]
+    at_once = _at_once(3 * height * width)
+    floats, yuv = _buffers(2, at_once * height, width, 3)
+    separate = _buffers(3, at_once * height, width)
+    half = np.empty((len(separate[0]) // 2, width // 2), np.float32)
+    for start in range(0, len(video), at_once):
+        part = video[start : start + at_once]
+        extra = height - part.shape[1], width - part.shape[2]
+        if any(extra):
+            part = np.pad(part, ((0, 0), (0, extra[0]), (0, extra[1]), (0, 0)), mode="edge")
+        # Blocks of 2x2 never cross frames, as heights are even.
+        tall = part.reshape(-1, width, 3)
+        planes = [np.empty((len(tall), width), np.uint8)]
+        planes += [np.empty((len(tall) // n, width // n), np.uint8) for n in ((2, 2) if chroma == "420" else (1, 1))]
+        for strip in _strips(len(tall), width):
+            rows = strip.stop - strip.start
+            np.copyto(floats[:rows], tall[strip])
+            channels = cv2.split(
+                cv2.transform(floats[:rows], _TO_YUV, dst=yuv[:rows]), [channel[:rows] for channel in separate]
+            )
+            # No value is negative, so that the absolute one is the value itself, rounded half to even.
+            cv2.convertScaleAbs(channels[0], dst=planes[0][strip])
+            for channel, plane in zip(channels[1:], planes[1:], strict=True):
+                into = strip
+                if chroma == "420":
+                    into = slice(strip.start // 2, strip.stop // 2)
+                    channel = cv2.resize(
+                        channel, (width // 2, rows // 2), dst=half[: rows // 2], interpolation=cv2.INTER_AREA
+                    )
+                cv2.convertScaleAbs(channel, dst=plane[into])
+        yield from zip(*(plane.reshape(len(part), -1, plane.shape[1]) for plane in planes), strict=True)
 
 
-def _to_yuv(video: np.ndarray, chroma: str) -> np.ndarray:
-    frames, height, width, _ = video.shape
-    # All frames as one tall picture, a single call each; blocks of 2x2 never cross frames, as heights are even.
-    yuv = cv2.transform(video.reshape(-1, width, 3).astype(np.float32), _TO_YUV)
-    if chroma == "444":
-        return _rounded(yuv.reshape(video.shape).transpose(0, 3, 1, 2))
-    half = (width // 2, frames * height // 2)
-    planes = [yuv[..., 0]] + [cv2.resize(yuv[..., i], half, interpolation=cv2.INTER_AREA) for i in (1, 2)]
-    return _rounded(np.concatenate([p.reshape(frames, -1) for p in planes], axis=1)).reshape(frames, -1, width)
+def to_rgb(frames: Iterable[Sequence[np.ndarray]], shape: tuple[int, int, int], chroma: str) -> np.ndarray:
+    """The inverse of `to_yuv`: RGB uint8 (*shape, 3) of the planes of `frames`. shape: how many, and their H and W.
+
+    Where planes are larger than that, what lies to the right and below is left out. They must not be overwritten before
+    the next 2^22 bytes of frames are asked for.
+    """
+    rgb = np.empty((*shape, 3), np.uint8)
+    frames, done = iter(frames), 0
+    first = next(frames)
+    height, width = first[0].shape
+    at_once = _at_once(sum(plane.size for plane in first))
+    ycc, converted = _buffers(2, at_once * height, width, 3)
+    upsampled = _Upsampled(len(ycc), width) if chroma == "420" else None
+    frames = itertools.chain([first], frames)
+    while part := list(itertools.islice(frames, at_once)):
+        whole = rgb[done : done + len(part)]
+        fits = (height, width) == shape[1:]
+        tall = (whole if fits else np.empty((len(part), height, width, 3), np.uint8)).reshape(-1, width, 3)
+        for strip in _strips(len(tall), width):
+            for index in range(strip.start // height, -(-strip.stop // height)):
+                top, bottom = max(strip.start - index * height, 0), min(strip.stop - index * height, height)
+                into = ycc[index * height + top - strip.start :][: bottom - top]
+                if upsampled:
+                    cv2.merge(upsampled.rows(part[index], top, bottom), dst=into)
+                else:
+                    np.copyto(into, cv2.merge([np.ascontiguousarray(plane[top:bottom]) for plane in part[index]]))
+            rows = strip.stop - strip.start
+            values = cv2.transform(ycc[:rows], _TO_RGB, dst=converted[:rows])
+            cv2.threshold(values.reshape(rows, -1), 0, 0, cv2.THRESH_TOZERO, dst=values.reshape(rows, -1))
+            cv2.convertScaleAbs(values, dst=tall[strip])
+        if not fits:
+            np.copyto(whole, tall.reshape(len(part), height, width, 3)[:, : shape[1], : shape[2]])
+        done += len(part)
+    return rgb
 
 
-def to_rgb(yuv: np.ndarray, chroma: str) -> np.ndarray:
-    """The inverse of `to_yuv`: RGB uint8 (frames, H, W, 3) of planar Y'CbCr with that `chroma`."""
-    return np.concatenate([_to_rgb(part, chroma) for part in _parts(yuv)])
+class _Upsampled:
+    """Rows of a 4:2:0 frame with its chroma at full size, in buffers that the next rows overwrite."""
 
+    def __init__(self, rows: int, width: int) -> None:
+        self.luma = np.empty((rows, width), np.float32)
+        self.half = np.empty((rows // 2 + 2, width // 2), np.float32)
+        self.full = [np.empty((rows + 4, width), np.float32) for _ in range(2)]
 
-def _to_rgb(yuv: np.ndarray, chroma: str) -> np.ndarray:
-    frames, width = len(yuv), yuv.shape[-1]
-    if chroma == "444":
-        full = yuv.transpose(0, 2, 3, 1).astype(np.float32)
-    else:
-        height = yuv.shape[1] * 2 // 3
-        full = np.empty((frames, height, width, 3), np.float32)
-        full[..., 0] = yuv[:, :height]
-        halves = yuv[:, height:].astype(np.float32).reshape(frames, 2, height // 2, width // 2)
-        for frame, half in zip(full, halves, strict=True):
-            for i in (0, 1):
-                frame[..., 1 + i] = cv2.resize(half[i], (width, height), interpolation=cv2.INTER_LINEAR)
-    return _rounded(cv2.transform(full.reshape(-1, width, 3), _TO_RGB)).reshape(frames, -1, width, 3)
+    def rows(self, planes: Sequence[np.ndarray], top: int, bottom: int) -> list[np.ndarray]:
+        """The rows from `top` up to `bottom`, both even, of Y', Cb and Cr as floats."""
+        luma = self.luma[: bottom - top]
+        np.copyto(luma, planes[0][top:bottom])
+        found = [luma]
+        # Interpolation reaches one row of chroma beyond these, but not beyond the frame.
+        low, high = max(top // 2 - 1, 0), min(bottom // 2 + 1, len(planes[1]))
+        for plane, full in zip(planes[1:], self.full, strict=True):
+            half = self.half[: high - low]
+            np.copyto(half, plane[low:high])
+            size = (luma.shape[1], 2 * (high - low))
+            cv2.resize(half, size, dst=full[: size[1]], interpolation=cv2.INTER_LINEAR)
+            found.append(full[top - 2 * low :][: bottom - top])
+        return found
 
 
 def padded(height: int, width: int, least: int, multiple: int) -> tuple[int, int]:
-    """The height and width of what `pad` makes of frames of that `height` and `width`; least, multiple: as there."""
-    return max(-(-height // multiple) * multiple, least), max(-(-width // multiple) * multiple, least)
-
-
-def pad(video: np.ndarray, least: int, multiple: int) -> np.ndarray:
-    """The video (frames, H, W, 3) with its right and bottom edges repeated until H and W suit the encoder.
+    """The height and width that frames of that `height` and `width` need to have to suit the encoder.
 
     least: the fewest pixels of each. multiple: each is a multiple of this.
     """
-    height, width = padded(video.shape[1], video.shape[2], least, multiple)
-    extra = height - video.shape[1], width - video.shape[2]
-    return np.pad(video, ((0, 0), (0, extra[0]), (0, extra[1]), (0, 0)), mode="edge") if any(extra) else video
+    return max(-(-height // multiple) * multiple, least), max(-(-width // multiple) * multiple, least)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,20 +229,20 @@ class BlockCodec(Codec):
         return {"preset": self.preset, self.encoder.removeprefix("lib") + "-params": ":".join(parameters)}
 
     def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
-        video = pad(media if medium == "video" else media[None], self.smallest, self.multiple)
-        pixels = f"yuv{self.chroma}p"
-        frames = [VideoFrame.from_ndarray(yuv, format=pixels) for yuv in to_yuv(video, self.chroma)]
-        options = self._options(int(level), medium, *video.shape[1:3])
-        return bare(encode_frames(self.encoder, frames, sampling_rate, options, full_range=True), self.standard)
+        video = media if medium == "video" else media[None]
+        size = padded(video.shape[1], video.shape[2], self.smallest, self.multiple)
+        options = self._options(int(level), medium, *size)
+        frames = to_yuv(video, self.chroma, size)
+        return bare(
+            encode_frames(self.encoder, frames, size, f"yuv{self.chroma}p", sampling_rate, options, full_range=True),
+            self.standard,
+        )
 
     def _decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float) -> np.ndarray:
         count, height, width = shape[:3] if len(shape) == 4 else (1, *shape[:2])
-        pixels = f"yuv{self.chroma}p"
-        frames = decode_frames(
-            self.standard, payload, count, padded(height, width, self.smallest, self.multiple), pixels
-        )
-        rgb = to_rgb(np.stack([frame.to_ndarray() for frame in frames]), self.chroma)
-        return np.ascontiguousarray(rgb[:, :height, :width]).reshape(shape)
+        size = padded(height, width, self.smallest, self.multiple)
+        frames = decode_frames(self.standard, payload, count, size, f"yuv{self.chroma}p")
+        return to_rgb(map(planes, frames), (count, height, width), self.chroma).reshape(shape)
 
     def version(self) -> str:
         return described(self, f"{self.encoder} and decoder {self.standard} of {ffmpeg_version()}")

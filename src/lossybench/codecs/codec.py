@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 import importlib
 import math
 import numbers
@@ -14,7 +15,7 @@ import pkgutil
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pydantic
@@ -25,6 +26,8 @@ from lossybench.errors import LossyBenchError, explain, naming, nearest, shown
 Medium = Literal["image", "audio", "video"]
 
 MOST_PIXELS = 2**28  # of one picture: 0.8 GB, of which reading and coding hold several copies
+# Bytes of a clip's frames. Clips are coded whole: with so many, and camera noise in 4K, compress takes up to 3.1 GB.
+MOST_BYTES = 2**29
 
 _MEDIA: dict[int, Medium] = {1: "audio", 3: "image", 4: "video"}  # by the number of axes
 # FFmpeg refuses pictures of more than this many pixels, a margin of 128 and its codecs' padding counted. All codecs
@@ -35,8 +38,7 @@ _ITEMS = "image uint8 (H, W, 3), video uint8 (frames, H, W, 3) or audio int16 (s
 RATES: dict[Medium, tuple[float, float]] = {"audio": (1, 655350), "video": (0.001, 100000)}
 
 
-@dataclasses.dataclass(frozen=True)
-class Encoded:
+class Encoded(NamedTuple):
     """One item's bitstream.
 
     payload: all that the decoder needs. payload_bits: of the coded media alone. overhead_bits: of what the encoder
@@ -63,7 +65,7 @@ class Codec(abc.ABC):
     stronger: ClassVar[Literal["lower", "higher"]]  # which levels compress more
     bounds: ClassVar[tuple[float, float]]  # the lowest and the highest level
     whole: ClassVar[bool] = True  # whether levels are whole numbers only
-    # The largest items. The smallest have one pixel, one frame or one sample; a clip may have any number of frames.
+    # The largest items. The smallest have one pixel, one frame or one sample; a clip may have MOST_BYTES.
     side: ClassVar[int] = 1_000_000  # pixels of a height or width: the most that the PNG of `original` holds
     pixels: ClassVar[int] = PIXELS  # of a picture or a frame
     seconds: ClassVar[float] = 1200  # of audio: at 48 kHz such a clip takes a job over 1 GB of memory
@@ -86,10 +88,16 @@ class Codec(abc.ABC):
         Raises LossyBenchError for what is no array of one of the codec's media; for a level, a sampling rate or a size
         that the codec cannot do; and for whatever its encoder refuses.
         """
-        medium = medium_of(media)
-        self.check(level, medium, sampling_rate, media.shape)
-        with naming(f"codec {self.name!r}: {medium} of shape {media.shape} at {self.level_label(level)}"):
+        try:
+            array = isinstance(media, np.ndarray)
+            medium = _encodable(self, media.dtype, media.shape, level, sampling_rate) if array else medium_of(media)
+        except TypeError:  # a level or a rate that cannot be hashed, and is therefore no number
+            medium = _encodable.__wrapped__(self, media.dtype, media.shape, level, sampling_rate)
+        try:
             return self._encode(media, medium, float(level), sampling_rate)
+        except Exception:
+            with naming(f"codec {self.name!r}: {medium} of shape {media.shape} at {self.level_label(level)}"):
+                raise
 
     def decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float = 0.0) -> np.ndarray:
         """The item of `shape` that the payload of `encode` decodes to, as a new array of the medium's dtype.
@@ -102,11 +110,10 @@ class Codec(abc.ABC):
             raise LossyBenchError(
                 f"codec {self.name!r} decodes bytes, the payload of what `encode` returns, not {type(payload).__name__}"
             )
-        medium = _medium_of_shape(shape)
-        if medium is None or medium not in self.media:
-            able = " and ".join(sorted(self.media))
-            raise LossyBenchError(f"codec {self.name!r} is for {able}, not for shape {shape!r}; an item is {_ITEMS}")
-        self.check_size(tuple(shape), sampling_rate)
+        try:
+            _decodable(self, shape, sampling_rate)
+        except TypeError:  # a shape that cannot be hashed, such as a list
+            _decodable.__wrapped__(self, shape, sampling_rate)
         try:
             decoded = self._decode(payload, tuple(shape), sampling_rate)
             if decoded.shape != tuple(shape):
@@ -164,6 +171,8 @@ class Codec(abc.ABC):
         side = self.largest_side(_MEDIA[len(shape)])
         allowed = height * width <= self.pixels and (height + MARGIN) * (width + MARGIN) <= PIXELS
         if allowed and max(height, width) <= side:
+            if len(shape) == 4:
+                self._check_clip(*shape[:3])
             return
         fewer = f", {self.pixels} pixels" if self.pixels < PIXELS else ""
         what = "picture" if len(shape) == 3 else "frame"
@@ -172,6 +181,15 @@ class Codec(abc.ABC):
             f"{side} a side{fewer}, and (width + {MARGIN}) x (height + {MARGIN}) up to {PIXELS}; scale the data, or "
             "leave the codec out"
         )
+
+    def _check_clip(self, frames: int, height: int, width: int) -> None:
+        most = MOST_BYTES // (height * width * 3)
+        if frames > most:
+            raise LossyBenchError(
+                f"codec {self.name!r}: a clip of {frames} frames of {width} x {height} pixels (width x height) has "
+                f"{frames * height * width * 3 / 1e9:.2f} GB; it takes up to {MOST_BYTES / 1e9:.2f} GB, {most} such "
+                "frames; cut the clips, or scale or crop the data"
+            )
 
     def _check_rate(self, sampling_rate: float, medium: Medium) -> None:
         if not isinstance(sampling_rate, numbers.Real) or not 0 <= sampling_rate < math.inf:
@@ -202,16 +220,40 @@ class Codec(abc.ABC):
         return f"{number}{' ' * (self.unit != ':1')}{self.unit}" if self.unit else f"{self.parameter} {number}"
 
 
+# Items of one shape come one after the other, and on small pictures these checks would cost more than coding does.
+
+
+@functools.lru_cache(maxsize=4096)
+def _encodable(codec: Codec, dtype: np.dtype, shape: tuple[int, ...], level: float, sampling_rate: float) -> Medium:
+    """The medium of arrays of that dtype and shape. Raises LossyBenchError when the codec cannot do such items."""
+    medium = _medium_of_array(dtype, shape)
+    codec.check(level, medium, sampling_rate, shape)
+    return medium
+
+
+@functools.lru_cache(maxsize=4096)
+def _decodable(codec: Codec, shape: Sequence[int], sampling_rate: float) -> None:
+    """Raise LossyBenchError for a shape or a sampling rate that no item of the codec has."""
+    medium = _medium_of_shape(shape)
+    if medium is None or medium not in codec.media:
+        able = " and ".join(sorted(codec.media))
+        raise LossyBenchError(f"codec {codec.name!r} is for {able}, not for shape {shape!r}; an item is {_ITEMS}")
+    codec.check_size(tuple(shape), sampling_rate)
+
+
 def medium_of(media: np.ndarray) -> Medium:
     """The medium of an item, by its dtype and shape. Raises LossyBenchError when `media` is no item of any medium."""
     if isinstance(media, np.ndarray):
-        medium = _medium_of_shape(media.shape)
-        if medium and media.dtype == (np.int16 if medium == "audio" else np.uint8):
-            return medium
-        what = f"{media.dtype} of shape {media.shape}"
-    else:
-        what = f"of type {type(media).__name__}, not a numpy array"
+        return _medium_of_array(media.dtype, media.shape)
+    what = f"of type {type(media).__name__}, not a numpy array"
     raise LossyBenchError(f"codec input is {what}; it must be a non-empty {_ITEMS}")
+
+
+def _medium_of_array(dtype: np.dtype, shape: tuple[int, ...]) -> Medium:
+    medium = _medium_of_shape(shape)
+    if medium and dtype == (np.int16 if medium == "audio" else np.uint8):
+        return medium
+    raise LossyBenchError(f"codec input is {dtype} of shape {shape}; it must be a non-empty {_ITEMS}")
 
 
 def _medium_of_shape(shape: Sequence[int]) -> Medium | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import struct
 
 import cv2
@@ -12,6 +13,27 @@ from lossybench.codecs._common import CHROMA, described, require
 from lossybench.codecs._stills import StillCodec, cv2_encode, cv2_version
 
 SAMPLING = {"420": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, "444": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444}
+HEADER = 623  # bytes up to the entropy-coded segment: markers of JFIF, tables, frame and scan
+
+
+@functools.lru_cache(maxsize=256)  # pictures of one size and level have the same
+def _header(header: bytes) -> tuple[int, tuple[int, int]]:
+    """Where the entropy-coded segment starts, and (height, width). Raises as `Jpeg.look`."""
+    if header[:2] != b"\xff\xd8":
+        raise ValueError("it does not start with a start-of-image marker")
+    at, marker, sizes = 2, 0, []
+    while marker != 0xDA:  # start of scan: the entropy-coded segment follows its header
+        if header[at] != 0xFF:
+            raise ValueError(f"no marker at byte {at}")
+        marker = header[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame; others are tables
+            sizes.append(struct.unpack_from(">HH", header, at + 5))
+            if marker != 0xC0:
+                raise ValueError("it is no baseline JPEG")
+        at += 2 + int.from_bytes(header[at + 2 : at + 4], "big")
+    if len(sizes) != 1:
+        raise ValueError(f"it has {len(sizes)} frame headers, not one")
+    return at, sizes[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,21 +59,10 @@ class Jpeg(StillCodec):
 
     @staticmethod
     def look(bitstream: bytes) -> tuple[int, tuple[int, int]]:
-        if bitstream[:2] != b"\xff\xd8" or bitstream[-2:] != b"\xff\xd9":
-            raise ValueError("it does not run from a start-of-image to an end-of-image marker")
-        at, marker, sizes = 2, 0, []
-        while marker != 0xDA:  # start of scan: the entropy-coded segment follows its header
-            if bitstream[at] != 0xFF:
-                raise ValueError(f"no marker at byte {at}")
-            marker = bitstream[at + 1]
-            if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame; others are tables
-                sizes.append(struct.unpack_from(">HH", bitstream, at + 5))
-                if marker != 0xC0:
-                    raise ValueError("it is no baseline JPEG")
-            at += 2 + int.from_bytes(bitstream[at + 2 : at + 4], "big")
-        if len(sizes) != 1:
-            raise ValueError(f"it has {len(sizes)} frame headers, not one")
-        return len(bitstream) - at - 2, sizes[0]
+        if bitstream[-2:] != b"\xff\xd9":
+            raise ValueError("it does not end with an end-of-image marker")
+        header, size = _header(bitstream[:HEADER])
+        return len(bitstream) - header - 2, size
 
     def version(self) -> str:
         return described(self, f"libjpeg-turbo: {cv2_version('JPEG')}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 
 import numpy as np
 import soxr
@@ -52,22 +53,45 @@ class Opus(Codec):
         padded = np.concatenate([samples, np.zeros(whole // 1000, np.float32)])
         options = {"vbr": self.vbr, "application": self.application}
         packets, header = encode_packets("libopus", padded, whole, "flt", round(level * 1000), options)
-        header = _aligned(header, packets, soxr.resample(samples, whole, CLOCK))
+        original = samples if whole == CLOCK else soxr.resample(samples, whole, CLOCK)
+        decoded = _decoded(header, packets, len(original) + CLOCK)
+        header = _aligned(header, decoded, original)
         payload, coded = pack([header, *packets]), sum(map(len, packets))
+        _latest.payload, _latest.decoded = payload, decoded
         return Encoded(payload, 8 * coded, 8 * (len(payload) - coded))
 
     def _decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float) -> np.ndarray:
         whole = whole_rate(self.name, sampling_rate)
         header, *packets = unpack(payload)
         most = -(-shape[0] * CLOCK // whole) + CLOCK  # less than a second of delay and padding comes on top
-        decoded = _decoded(header, packets, most)[_pre_skip(header) :].astype(np.float32)
-        samples = soxr.resample(decoded, CLOCK, whole)
+        decoded = _latest.take(payload)
+        if decoded is None or len(decoded) > most:
+            decoded = _decoded(header, packets, most)
+        decoded = decoded[_pre_skip(header) :]
+        samples = decoded if whole == CLOCK else soxr.resample(decoded, CLOCK, whole)
         if len(samples) < shape[0]:
             raise ValueError(f"it decodes to {len(samples)} samples, not {shape[0]}")
         return to_int16(samples[: shape[0]])
 
     def version(self) -> str:
         return described(self, f"libopus of {ffmpeg_version()}, soxr {soxr.__version__}")
+
+
+class _Latest(threading.local):
+    """What this thread's latest payload decodes to, as its encoder had to know: whoever encodes often decodes next."""
+
+    payload = b""
+    decoded: np.ndarray | None = None
+
+    def take(self, payload: bytes) -> np.ndarray | None:
+        """The decoded samples of that payload, if it is the latest one. They are given once, and then forgotten."""
+        if payload != self.payload:
+            return None
+        decoded, self.payload, self.decoded = self.decoded, b"", None
+        return decoded
+
+
+_latest = _Latest()
 
 
 def _pre_skip(header: bytes) -> int:
@@ -82,18 +106,20 @@ def _with_pre_skip(header: bytes, samples: int) -> bytes:
 
 
 def _decoded(header: bytes, packets: list[bytes], most: int) -> np.ndarray:
+    """All samples at 48 kHz, float32 (n,), with the delay at the start. most: as of `decode_packets`."""
     # With a pre-skip of 0, so that it does not matter what FFmpeg's decoder makes of pre-skip.
-    return decode_packets("libopus", packets, most, _with_pre_skip(header, 0))
+    return decode_packets("libopus", packets, most, _with_pre_skip(header, 0)).astype(np.float32, copy=False)
 
 
-def _aligned(header: bytes, packets: list[bytes], original: np.ndarray) -> bytes:
-    """The header with the pre-skip at which the cross-correlation of decoded clip and `original` (48 kHz) is largest.
+def _aligned(header: bytes, decoded: np.ndarray, original: np.ndarray) -> bytes:
+    """The header with the pre-skip at which the cross-correlation of `decoded` and `original` is largest.
+
+    decoded: what `_decoded` makes of the packets. original: the clip at 48 kHz.
 
     The encoder's own figure is right for its CELT mode. Its SILK mode, at low rates, is up to 6 samples late or 3
     early, depending on the speech.
     """
     skip = _pre_skip(header)
-    decoded = _decoded(header, packets, len(original) + CLOCK).astype(np.float32)
     length = min(len(original), len(decoded) - skip - SEARCH)
     if length < 1:  # at high sampling rates, a few samples are none at 48 kHz
         return header

@@ -24,10 +24,11 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from lossybench.codecs.codec import MOST_BYTES
 from lossybench.data.dataset import Finding
 from lossybench.errors import LossyBenchError, naming
 
-LARGEST = 2**30  # bytes of a clip's frames as RGB; while some codecs work, ten times as many are in memory
+LARGEST = MOST_BYTES  # of a clip's frames as RGB
 RATES = (0.01, 1000.0)  # frames/s that are possible
 
 _CONTAINERS = ("mov", "matroska", "avi", "mpeg", "mpegts", "mpegvideo", "m4v", "asf", "flv")
@@ -276,9 +277,10 @@ def _refuse_large(container: InputContainer, stream: VideoStream, rate: float, s
 def _too_large(count: int, height: int, width: int) -> LossyBenchError:
     most = LARGEST // (height * width * 3)
     remedy = f"set max_frames to {most} or fewer, or make its frames smaller" if most else "make its frames smaller"
+    size = count * height * width * 3 / 1e9
     return LossyBenchError(
-        f"its frames, {count} or more of {width} x {height} pixels, have over {LARGEST} bytes, the most that a clip "
-        f"may have; {remedy}"
+        f"its frames, {count} or more of {width} x {height} pixels, have {size:.2f} GB or more, and a clip may have "
+        f"{LARGEST / 1e9:.2f} GB; {remedy}"
     )
 
 
