@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -11,9 +12,13 @@ from lossybench.codecs.codec import Medium
 from lossybench.errors import LossyBenchError
 
 MEASURES = ("psnr", "ssim", "snr", "spectral_distance")  # the columns of a compressed item
-SSIM_FRAME_STEP = 4  # neighbouring frames are nearly alike
+How = Literal["full", "sampled", "none"]  # how much of the items is measured
+ITEMS = 1000  # "sampled": at least so many items of a table, where it has as many
+FRAME_STEP = 4  # "sampled": neighbouring frames are nearly alike
+ROWS = 24  # "sampled": rows of SSIM's windows in a picture; at least so many
 WINDOW = 7  # pixels of a side of the windows of SSIM
-TILE = 128  # windows of a side that SSIM computes at a time: what it holds of so many fits the processor's cache
+# What SSIM computes at a time, so that it fits the processor's cache: windows of a side, and rows of windows.
+TILE, STRIPS = 128, 13
 
 
 def rate_of(payload_bits: int, shape: tuple[int, ...], medium: str, sampling_rate: float) -> float:
@@ -27,13 +32,23 @@ def rate_of(payload_bits: int, shape: tuple[int, ...], medium: str, sampling_rat
     return payload_bits * sampling_rate / shape[0] / 1000
 
 
+def item_step(items: int, how: How) -> int:
+    """Of how many items of a table one is measured: of every item 0, step, 2 step and so on.
+
+    items: how many the table has. how: "full" is all; "sampled" is about ITEMS, evenly spread, and all where there are
+    fewer than twice as many.
+    """
+    return max(1, items // ITEMS) if how == "sampled" else 1
+
+
 def measure(
-    original: np.ndarray, decoded: np.ndarray, medium: Medium, sampling_rate: float = 0.0
+    original: np.ndarray, decoded: np.ndarray, medium: Medium, sampling_rate: float = 0.0, how: How = "full"
 ) -> dict[str, float | None]:
     """The columns MEASURES: psnr and ssim of images and video, snr and spectral_distance of audio, None for the others.
 
-    original, decoded: as for `psnr` or `snr`. sampling_rate: of audio, in Hz. Raises LossyBenchError when the two items
-    differ in shape or dtype.
+    original, decoded: as for `psnr` or `snr`. sampling_rate: of audio, in Hz. how: as for `ssim`; all other measures
+    are of the whole item. "none" leaves all of them None. Raises LossyBenchError when the two items differ in shape or
+    dtype.
     """
     if original.shape != decoded.shape or original.dtype != decoded.dtype:
         raise LossyBenchError(
@@ -41,10 +56,12 @@ def measure(
             f"{original.shape}; give two items of the same dtype and shape"
         )
     row: dict[str, float | None] = dict.fromkeys(MEASURES)
+    if how == "none":
+        return row
     if medium == "audio":
         distance = spectral_distance(original, decoded, sampling_rate)
         return row | {"snr": snr(original, decoded), "spectral_distance": distance}
-    return row | {"psnr": psnr(original, decoded), "ssim": ssim(original, decoded)}
+    return row | {"psnr": psnr(original, decoded), "ssim": ssim(original, decoded, how)}
 
 
 def psnr(original: np.ndarray, decoded: np.ndarray) -> float:
@@ -59,25 +76,39 @@ def psnr(original: np.ndarray, decoded: np.ndarray) -> float:
     return 10 * math.log10(255**2 / (total / original.size)) if total else math.inf
 
 
-def ssim(original: np.ndarray, decoded: np.ndarray) -> float | None:
+def ssim(original: np.ndarray, decoded: np.ndarray, how: How = "full") -> float | None:
     """Structural similarity, at most 1; None when a side is shorter than its window of 7 pixels.
 
-    original, decoded: as for `psnr`. It is averaged over the channels and, in a video, over every fourth frame from the
-    first. Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE TIP 2004, in
+    original, decoded: as for `psnr`. It is averaged over the windows, the channels and, in a video, the frames. how:
+    "full" is all windows of all frames. "sampled" is every fourth frame from the first and, in pictures of 174 rows or
+    more, every k-th row of windows, where k is the largest odd number that leaves ROWS rows or more: an odd step meets
+    the grids of codecs, of 8 and 16 pixels, in all phases. On photographs of 299x299 to 768x512 pixels this differs
+    from "full" by 0.006 (root mean square), and on average over them by less than 0.002.
+
+    Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE TIP 2004, in
     scikit-image's default form: uniform windows of 7x7 pixels that lie within the picture, sample variances.
     """
     height, width = original.shape[-3:-1]
     if min(height, width) < WINDOW:
         return None
+    sampled = how == "sampled"
+    frames = np.s_[:: FRAME_STEP if sampled else 1]
+    rows = window_rows(height) if sampled else range(height - WINDOW + 1)
     total, windows = 0.0, 0
-    for before, after in zip(_frames(original)[::SSIM_FRAME_STEP], _frames(decoded)[::SSIM_FRAME_STEP], strict=True):
-        for top in range(0, height - WINDOW + 1, TILE):
-            for left in range(0, width - WINDOW + 1, TILE):
-                # Neighbouring tiles share the pixels of those windows that reach from one into the other.
-                tile = np.s_[top : top + TILE + WINDOW - 1, left : left + TILE + WINDOW - 1]
-                total += _sum_of_ssim(before[tile], after[tile])
-        windows += (height - WINDOW + 1) * (width - WINDOW + 1) * 3
+    for before, after in zip(_frames(original)[frames], _frames(decoded)[frames], strict=True):
+        total += _sum_over_tiles(before, after) if rows.step == 1 else _sum_over_strips(before, after, rows)
+        windows += len(rows) * (width - WINDOW + 1) * 3
     return total / windows
+
+
+def window_rows(height: int) -> range:
+    """The rows of windows that a sampled SSIM looks at in a picture of this `height`; all where windows would overlap.
+
+    A window's row is that of its topmost pixels.
+    """
+    possible = height - WINDOW + 1
+    step = (possible // ROWS - 1) // 2 * 2 + 1  # the largest odd number of those that leave so many rows
+    return range((possible - 1) % step // 2, possible, step) if step >= WINDOW else range(possible)
 
 
 def _frames(media: np.ndarray) -> np.ndarray:
@@ -85,8 +116,50 @@ def _frames(media: np.ndarray) -> np.ndarray:
     return media.reshape(-1, *media.shape[-3:])
 
 
-def _sum_of_ssim(x: np.ndarray, y: np.ndarray) -> float:
-    """The sum of the SSIM of all windows and channels of two parts of pictures, uint8 (H, W, 3).
+def _sum_over_tiles(before: np.ndarray, after: np.ndarray) -> float:
+    """The sum of the SSIM of all windows and channels of two pictures, uint8 (H, W, 3)."""
+    total, edge = 0.0, WINDOW // 2
+    for top in range(0, len(before) - WINDOW + 1, TILE):
+        for left in range(0, before.shape[1] - WINDOW + 1, TILE):
+            # Neighbouring tiles share the pixels of those windows that reach from one into the other.
+            tile = np.s_[top : top + TILE + WINDOW - 1, left : left + TILE + WINDOW - 1]
+            x, y = before[tile], after[tile]
+            distance = cv2.absdiff(x, y)
+            products = (np.multiply(x, y, dtype=np.uint16), np.multiply(distance, distance, dtype=np.uint16))
+            sums = [
+                cv2.boxFilter(values, cv2.CV_32S, (WINDOW, WINDOW), normalize=False)[edge:-edge, edge:-edge]
+                for values in (x, y, *products)
+            ]
+            total += _sum_of_ssim(*sums)
+    return total
+
+
+def _sum_over_strips(before: np.ndarray, after: np.ndarray, rows: range) -> float:
+    """As `_sum_over_tiles`, of the windows in these rows alone."""
+    total, edge = 0.0, WINDOW // 2
+    for first in range(0, len(rows), STRIPS):
+        some = rows[first : first + STRIPS]
+        x, y = (_strips(picture, some).astype(np.uint16) for picture in (before, after))
+        sums = [values.sum(axis=1, dtype=np.uint16) for values in (x, y)]
+        products = x * y
+        x -= y  # which may wrap, but the squares are below 2^16 and come out right
+        x *= x
+        sums += [values.sum(axis=1, dtype=np.int32) for values in (products, x)]
+        total += _sum_of_ssim(
+            *(cv2.boxFilter(one, cv2.CV_32S, (WINDOW, 1), normalize=False)[:, edge:-edge] for one in sums)
+        )
+    return total
+
+
+def _strips(picture: np.ndarray, rows: range) -> np.ndarray:
+    """The rows of pixels that each row of windows covers: a view (len(rows), 7, W, 3) of the `picture`, (H, W, 3)."""
+    down, *others = picture.strides
+    shape = (len(rows), WINDOW, *picture.shape[1:])
+    return np.lib.stride_tricks.as_strided(picture[rows.start :], shape, (rows.step * down, down, *others))
+
+
+def _sum_of_ssim(sum_x: np.ndarray, sum_y: np.ndarray, sum_xy: np.ndarray, sum_dd: np.ndarray) -> float:
+    """The sum of the SSIM of windows and channels, from their sums over the pixels, int32 (rows, columns, 3).
 
     With sums S over the n pixels of a window, d = x - y, and n (n - 1) times the covariance and the variance of d,
     c = n Sxy - Sx Sy and v = n Sdd - Sd^2, SSIM is (2 Sx Sy + c1) / (2 Sx Sy + c1 + Sd^2) times
@@ -95,21 +168,24 @@ def _sum_of_ssim(x: np.ndarray, y: np.ndarray) -> float:
     """
     n = WINDOW**2
     c1, c2 = np.float32((0.01 * 255 * n) ** 2), np.float32((0.03 * 255) ** 2 * n * (n - 1))
-    distance = cv2.absdiff(x, y)
-    sum_x, sum_y = _window_sums(x), _window_sums(y)
-    means = 2 * sum_x * sum_y
-    covariance = 2 * n * _window_sums(np.multiply(x, y, dtype=np.uint16)) - means
-    offset = np.square(sum_x - sum_y)
-    variance = n * _window_sums(np.multiply(distance, distance, dtype=np.uint16)) - offset
-    means, covariance = means.astype(np.float32) + c1, covariance.astype(np.float32) + c2
-    offset, variance = offset.astype(np.float32), variance.astype(np.float32)
-    return sum(cv2.sumElems(means / (means + offset) * (covariance / (covariance + variance))))
-
-
-def _window_sums(values: np.ndarray) -> np.ndarray:
-    """The sums, int32 (H - 6, W - 6, 3), of all windows within `values`, uint8 or uint16 (H, W, 3)."""
-    edge = WINDOW // 2
-    return cv2.boxFilter(values, cv2.CV_32S, (WINDOW, WINDOW), normalize=False)[edge:-edge, edge:-edge]
+    means = sum_x * sum_y
+    means *= 2
+    covariance = sum_xy * (2 * n)
+    covariance -= means
+    offset = sum_x - sum_y
+    offset *= offset
+    variance = sum_dd * n
+    variance -= offset
+    # In place, because memory that is asked for anew costs more than what is computed in it.
+    luminance, structure, offset, variance = (one.astype(np.float32) for one in (means, covariance, offset, variance))
+    luminance += c1
+    structure += c2
+    offset += luminance
+    variance += structure
+    luminance /= offset
+    structure /= variance
+    luminance *= structure
+    return sum(cv2.sumElems(luminance))
 
 
 def snr(original: np.ndarray, decoded: np.ndarray) -> float:
