@@ -31,7 +31,7 @@ COMMANDS = {name: f"stages.{name}:{name}" for name in STAGES} | {
     "recommend": "stages.report:recommend",
     "headline": "tools.listings:headline",
     **{name: f"tools.{name}:{name}" for name in ("plan", "check", "more", "rates", "speed")},
-    **{name: f"tools.listings:{name}" for name in ("schema", "datasets", "codecs")},
+    **{name: f"tools.listings:{name}" for name in ("schema", "datasets", "codecs", "measures")},
 }
 
 

@@ -1,4 +1,4 @@
-"""What there is: the headline of a study, the config's schema, the public data sets and the codecs."""
+"""What there is: the headline of a study, the config's schema, the public data sets, codecs and measures."""
 
 from __future__ import annotations
 
@@ -45,4 +45,19 @@ def codecs() -> str:
         low, high = codec.bounds
         media, levels = "/".join(sorted(codec.media)), f"{codec.level_label(low)} to {codec.level_label(high)}"
         lines.append(f"{name:10} {media:17} {levels} ({codec.stronger} is stronger)  {codec.version()}")
+    return "\n".join(lines)
+
+
+def measures() -> str:
+    """List the further measures of fidelity that a study may ask for, and the packages that compute them."""
+    from lossybench import measures
+
+    lines = []
+    for name in measures.names():
+        measure = measures.get(name)
+        low, high = measure.bounds
+        media = "/".join(sorted(measure.media))
+        scale = f"{low:g} to {high:g}{' ' * bool(measure.unit)}{measure.unit} ({measure.better} is nearer)"
+        lines.append(f"{name:12} {media:12} {scale}, from {measure.smallest}; pip install {measure.package}")
+        lines.append(f"{'':12} {measure.source}")
     return "\n".join(lines)
