@@ -51,6 +51,8 @@ tasks:
       matched: [{codec: jpeg, levels: [5], archs: [resnet], seeds: [0]}]
       adversarial: {epsilon: 8/255, steps: 2, archs: [resnet], seeds: [0]}
     training: {minimum: 0.5}
+    fidelity: full
+    measures: []
     looks: [100, 200]
     attack:
       archs: [resnet]

@@ -87,6 +87,7 @@ class Synthetic:
         of = dict(arch=ARCHS[0], regime="original", seed=0, threshold=0.31, split="val", objects=201)
         thresholds = [of | dict(items=67, map50=0.71, found=0.705)] * (self.kind == "detection")
         meta = {"attacked": {"items": N, "groups": {}, "few": None, "thresholds": thresholds}} | self.meta
+        meta |= {"medium": self.medium}
         meta["settings"] = {"defence_margin": 10} | self.meta.get("settings", {})
         for name, rows in self.tables.items():
             columns = tables.SCHEMAS[name].names
@@ -370,7 +371,7 @@ def test_each_kind_of_task_gets_the_promised_figures_and_they_show_something(tas
     summary = synthetic.write(tmp_path / task)
     paths = figures.draw(summary, tmp_path / "figures")
     promised = figure_names(
-        kind, has_attacks=rich, has_matched=rich, has_regimes=not bare, has_attacked_regimes=len(attacked) > 1
+        kind, True, has_attacks=rich, has_matched=rich, has_regimes=not bare, has_attacked_regimes=len(attacked) > 1
     )
     assert [path.name for path in paths] == [f"{name}{end}" for name in promised for end in (".png", ".svg")]
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(path.name for path in paths)
@@ -384,13 +385,13 @@ def test_each_kind_of_task_gets_the_promised_figures_and_they_show_something(tas
 
 def test_figure_names_refuse_an_unknown_kind() -> None:
     with pytest.raises(LossyBenchError, match="did you mean 'detection'"):
-        figure_names("detections", False, False, False, False)
+        figure_names("detections", True, False, False, False, False)
 
 
 def test_every_figure_has_a_caption() -> None:
     captions = Path(__file__).parents[1] / "workflow" / "report"
     others = ["contact_sheet", "limits_table", "attacks_page", "workflow"]
-    for name in [*figure_names("classification", True, True, True, True), *others]:
+    for name in [*figure_names("classification", True, True, True, True, True), *others]:
         assert (captions / f"{name}.rst").read_text().strip(), name
 
 
@@ -991,7 +992,7 @@ def test_of_existing_models_nobody_says_what_they_were_trained_on(tmp_path: Path
     def written(existing: list[str], *drawn: Callable[[Summary], Any]) -> tuple[str, str]:
         summary = Synthetic("classification", "audio", mixed=False, matched=False).write(tmp_path / "words")
         rows = read_table(summary / "conditions.parquet").to_pylist()
-        tables.write(summary, "conditions", rows, {"existing": existing})
+        tables.write(summary, "conditions", rows, {"existing": existing, "medium": "audio"})
         recommendations.write_html([summary], tmp_path / "limits.html")
         attack_page.write([summary], tmp_path / "attacks.html")
         pages = [(tmp_path / name).read_text() for name in ("limits.html", "attacks.html")]

@@ -39,6 +39,11 @@ def columns(*named: tuple[Any, ...]) -> pa.Schema:
     )
 
 
+def extended(schema: pa.Schema, *named: tuple[Any, ...]) -> pa.Schema:
+    """The `schema` with further columns, which are given as to `columns`."""
+    return pa.schema([*schema, *columns(*named)])
+
+
 def units(schema: pa.Schema) -> dict[str, str]:
     """The unit of each column of a `schema`; "" for none."""
     return {field.name: (field.metadata or {}).get(b"unit", b"").decode() for field in schema}
@@ -62,7 +67,9 @@ DATA = columns(
     ("boxes", pa.list_(BOX), "pixels"),  # empty in classification
 )
 
-# The items of one part behind one codec at one level. meta: task, medium, codec, level, options.
+# The items of one part behind one codec at one level. meta: task, medium, codec, level, options, fidelity (how much of
+# it was measured: full, sampled, none) and measures (name -> title, unit, better), each of which has a column behind
+# these.
 COMPRESSED = columns(
     ("id", pa.string()),
     ("split", pa.string()),
@@ -72,7 +79,7 @@ COMPRESSED = columns(
     ("raw_bits", pa.int64(), "bits"),  # of the uncompressed item: 8 for each colour of a pixel, 16 for each sample
     ("rate", pa.float64(), RATE),  # of payload_bits
     ("psnr", pa.float32(), "dB"),  # images and video; +inf when identical; null where not measured
-    ("ssim", pa.float32(), ""),
+    ("ssim", pa.float32(), ""),  # by `sampled`, of a part of the windows of pictures of 174 rows or more
     ("snr", pa.float32(), "dB"),  # audio
     ("spectral_distance", pa.float32(), "dB"),  # audio: log-spectral distance
     ("encoder", pa.string()),
@@ -153,9 +160,9 @@ for _schema in _ITEMS:
         _TYPES.setdefault(_field.name, set()).add(_field.type)
 _MAY_LACK = {"psnr", "ssim", "snr", "spectral_distance", "zero_gradient", "spectrum", "kept", "harm", "adversarial"}
 _META_TYPES: dict[str, type] = {
-    **dict.fromkeys(("task", "medium", "kind", "codec", "arch", "regime", "sources", "identity"), str),
+    **dict.fromkeys(("task", "medium", "kind", "codec", "arch", "regime", "sources", "identity", "fidelity"), str),
     **dict.fromkeys(("classes", "compressed_before"), list),
-    **dict.fromkeys(("card", "options", "settings", "bands"), dict),
+    **dict.fromkeys(("card", "options", "settings", "bands", "measures"), dict),
 }
 
 # What a user can do about errors in writing.

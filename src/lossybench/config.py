@@ -18,12 +18,13 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field, field_validator, model_validator
 
-from lossybench import codecs, models, yaml_files
+from lossybench import codecs, measures, models, yaml_files
 from lossybench.attacks.attack_settings import AttackSettings, Distinct, Epsilon, check_epsilon
 from lossybench.codecs import Codec
 from lossybench.conditions import ORIGINAL, level_text
 from lossybench.data.dataset import Description
 from lossybench.errors import LossyBenchError, key, nearest, refusal
+from lossybench.fidelity import How
 from lossybench.models import existing_settings
 from lossybench.models.existing_settings import is_existing
 from lossybench.pictures import Scale
@@ -231,6 +232,15 @@ class TaskConfig(Settings):
         default={}, description="Training settings; `minimum` is the clean validation metric below which the run fails."
     )
     attack: AttackConfig | None = Field(default=None, description="Adversarial attacks; none when left out.")
+    fidelity: How = Field(
+        default="sampled",
+        description="How much of the test items' fidelity is measured: all of it (full), or of many items about a "
+        "thousand, of clips every fourth frame, of larger pictures some rows of SSIM's windows (sampled), or none.",
+    )
+    measures: Annotated[list[str], Distinct] = Field(
+        default=[],
+        description="Further measures of fidelity, e.g. [ms_ssim, ssimulacra2]; `lossybench measures` lists them.",
+    )
     looks: list[Annotated[int, Field(ge=1, le=MOST)]] = Field(
         default=[],
         description="How many test items are tested on first, and how many at each further look, which "
@@ -348,6 +358,15 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
             found[codec_name] = codecs.get(codec_name, codec.options)
             for level in codec.levels:
                 found[codec_name].check(level, medium, described.sampling_rate)
+    for measure_name in task.measures:
+        with at(f"{where}.measures"):
+            measure = measures.get(measure_name)
+            if medium not in measure.media:
+                able = " and ".join(sorted(measure.media))
+                raise LossyBenchError(f"measure {measure_name!r} is for {able}, not for {medium}; leave it out")
+            if task.fidelity == "none":
+                raise LossyBenchError("fidelity is none, so that nothing is measured; set it to sampled or full")
+            measure.require()
     for arch, own in task.models.items():
         with at(f"{where}.models.{arch}"):
             if not _ARCH.fullmatch(arch):

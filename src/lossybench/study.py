@@ -287,6 +287,11 @@ class Study:
         """The encoder options of a task's codec; none of a defence, of which `defence` says them."""
         return {} if codec == ORIGINAL or codec in self.defences(task) else self.task(task).codecs[codec].options
 
+    def measuring(self, task: str) -> list[str]:
+        """What compress is told of the fidelity of a task's test items."""
+        config = self.task(task)
+        return ["--fidelity", config.fidelity, *(["--measures", *config.measures] if config.measures else [])]
+
     def defence(self, task: str, codec: str) -> dict[str, Any]:
         """What stage attack needs of a defence of a task; {} of a codec."""
         if codec not in self.defences(task):

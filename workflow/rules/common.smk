@@ -52,6 +52,11 @@ def codec_code(*names):
     return [f"lossybench.codecs.{name}" for name in names]
 
 
+def measure_code(*names):
+    """The modules of further measures of fidelity, each with its own file only."""
+    return [f"lossybench.measures.{name}" for name in names]
+
+
 def test_parts(wildcards, levels, layout=LAYOUT):
     """Test parts of a codec at these levels, by default of the first look."""
     return [
@@ -170,6 +175,7 @@ def figures(task):
     about = STUDY.description(task)
     return figure_names(
         about.kind,
+        config.fidelity != "none",
         bool(config.attack),
         bool(config.regimes.matched),
         bool(config.regimes.mixed or config.regimes.adversarial),

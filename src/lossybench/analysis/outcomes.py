@@ -96,7 +96,8 @@ def read_conditions(compressed: list[Path], task: TestSet) -> tuple[dict[Conditi
         by_codec.setdefault(meta["codec"], codecs.get(meta["codec"], meta["options"]))
     for condition, of_looks in paths.items():
         codec = by_codec[condition.codec]
-        columns = ["id", "payload_bits", "overhead_bits", "raw_bits", "rate", *MEASURES, "encoder"]
+        measured = [*MEASURES, *read_meta(of_looks[0]).get("measures", {})]
+        columns = ["id", "payload_bits", "overhead_bits", "raw_bits", "rate", *measured, "encoder"]
         table = _read(of_looks, columns).to_pandas()
         check_items(of_looks, table["id"].tolist(), task, "this file")
         rates[condition] = table.set_index("id")["rate"].loc[task.ids].to_numpy()
@@ -112,7 +113,7 @@ def read_conditions(compressed: list[Path], task: TestSet) -> tuple[dict[Conditi
             "ratio": raw / payload,
             "saving": 1 - payload / raw,
             "overhead_share": overhead / (payload + overhead),
-            **{name: _mean_fidelity(table[name]) for name in MEASURES},
+            **{name: _mean_fidelity(table[name]) for name in measured},
             "encoder": " | ".join(sorted(table["encoder"].unique())),
             "n": len(table),
         }

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 
-from lossybench.artifacts import EPSILON, LEVEL, RATE, columns, publish, read_table, write_table
+from lossybench.artifacts import EPSILON, LEVEL, RATE, columns, extended, publish, read_table, write_table
 
 _TEXT, _WHOLE, _REAL, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
@@ -44,7 +44,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("n", _WHOLE, "items"),  # items are what is resampled: for video, clips
         ("support", _WHOLE, "items; true objects in detection"),  # of the class; of all classes together for overall
     ),
-    "conditions": columns(
+    "conditions": columns(  # behind these, a column for each measure of the meta's `measures`
         ("codec", _TEXT),
         ("title", _TEXT),  # "JPEG"
         ("level", _REAL, LEVEL),
@@ -223,7 +223,9 @@ def write(out: Path, name: str, rows: Iterable[dict[str, Any]], meta: dict[str, 
 
     name: a key of SCHEMAS. rows: dictionaries whose keys are the table's columns. meta: what holds for all rows.
     """
-    write_table(out / f"{name}.parquet", SCHEMAS[name], rows, meta)
+    further = meta.get("measures", {}) if name == "conditions" else {}
+    schema = extended(SCHEMAS[name], *((measure, _REAL, about["unit"]) for measure, about in further.items()))
+    write_table(out / f"{name}.parquet", schema, rows, meta)
     table = read_table(out / f"{name}.parquet")
     for place, field in enumerate(table.schema):
         if field.type == _TEXT:

@@ -35,7 +35,7 @@ class _Cell:
 
     media: np.ndarray
     label: str  # the level, as readers write it
-    note: str  # the measured rate and fidelity
+    note: str  # the measured rate, and the fidelity where it was measured
 
 
 Sheet = dict[str, dict[float, dict[str, _Cell]]]  # by codec, by level from mild to strong, by the id of the item
@@ -59,7 +59,10 @@ def draw(data: Path, compressed: list[Path], out: Path) -> None:
     size = columns * wide + 0.8, len(samples) * (len(rows) * high + 0.5) + 0.6
     with style.styled():
         figure = Figure(figsize=size, layout="constrained")
-        about = "what each level does, mild to strong; measured rate and fidelity of each item"
+        measured = (
+            "measured rate" if read_meta(compressed[0]).get("fidelity") == "none" else "measured rate and fidelity"
+        )
+        about = f"what each level does, mild to strong; {measured} of each item"
         style.title(figure, f"{meta['task']}: {about}")
         blocks = figure.subfigures(len(samples), 1, squeeze=False)[:, 0]
         loudest = _loudest(sheet, samples) if audio else 0.0
@@ -122,8 +125,10 @@ def _decode(samples: list[dict[str, Any]], compressed: list[Path], medium: str) 
             if item:
                 with naming(f"{path}: item {row['id']}"):
                     media = codec.decode(row["payload"], tuple(item["shape"]), item["sampling_rate"])
-                fidelity = "identical" if row[measure] == math.inf else f"{row[measure]:.1f} dB"
-                cells[row["id"]] = _Cell(media, label, f"{amount(row['rate'])} {unit}, {fidelity}")
+                note = f"{amount(row['rate'])} {unit}"
+                if row[measure] is not None:
+                    note += ", identical" if row[measure] == math.inf else f", {row[measure]:.1f} dB"
+                cells[row["id"]] = _Cell(media, label, note)
             if not wanted:
                 break
         if wanted:

@@ -66,6 +66,7 @@ def draw(summary: Path, out: Path) -> list[Path]:
     tables = Summary(summary)
     names = figure_names(
         tables.kind,
+        has_fidelity=tables.has_fidelity,
         has_attacks=not tables.attacks.empty,
         has_matched=bool((tables.transfer["train"] == "matched").any()),
         has_regimes=len(tables.regimes) > 1,
@@ -114,9 +115,14 @@ def fidelity_accuracy(tables: Summary) -> Figure:
 
     There is a row per architecture and a column per measure of fidelity.
     """
+    further = tables.meta.get("measures", {})
+    titles = dict(FIDELITY)
+    for name, about in further.items():
+        titles[name] = about["title"] + (f" ({about['unit']})" if about["unit"] else "")
+    falling = {"spectral_distance", *(name for name, about in further.items() if about["better"] == "lower")}
     rows = where(tables.overall(tables.primary), regime=ORIGINAL)
     lossy = rows[rows["codec"] != ORIGINAL]
-    measures = [measure for measure in FIDELITY if np.isfinite(lossy[measure].astype(float)).any()]
+    measures = [measure for measure in titles if np.isfinite(lossy[measure].astype(float)).any()]
     figure, axes = _grid(len(tables.archs), len(measures), 4.2, 3.1, sharex="col", sharey=True)
     for (i, arch), (j, measure) in _product(tables.archs, measures):
         ax, here = axes[i, j], where(rows, arch=arch)
@@ -127,10 +133,10 @@ def fidelity_accuracy(tables: Summary) -> Figure:
             # A level that changed nothing has an infinite PSNR or SNR, which no axis can show.
             curve = curve[np.isfinite(curve[measure].astype(float))]
             _curve(ax, codec, curve[measure], curve)
-        if measure == "spectral_distance" and i == 0:  # the axis is shared by the column
+        if measure in falling and i == 0:  # the axis is shared by the column
             ax.invert_xaxis()
         if i == len(tables.archs) - 1:
-            ax.set_xlabel(FIDELITY[measure] + ", more faithful to the right")
+            ax.set_xlabel(titles[measure] + ", more faithful to the right")
         if j == 0:
             ax.set_ylabel(f"{METRIC_TITLES[tables.primary]} (%)")
     about = f"{METRIC_TITLES[tables.primary]} against fidelity, with 95 % intervals"

@@ -327,6 +327,7 @@ def _task(tables: Summary) -> str:
     texts = (
         _before_text,
         _warnings,
+        _fidelity_text,
         _reference_text,
         _limit_text,
         _equal_rate_text,
@@ -352,6 +353,12 @@ def _warnings(tables: Summary) -> str:
     few = f"**Few groups.** {_few_text(tables)}" if tables.few else ""
     rare = f"**Rare classes.** {_as_text(_rare_text(tables))}" if tables.rare else ""
     return "\n\n".join(filter(None, (few, rare)))
+
+
+def _fidelity_text(tables: Summary) -> str:
+    """That fidelity was not measured; "" where it was."""
+    unsaid = "nothing here says how near decoded items are to their originals"
+    return "" if tables.has_fidelity else f"**Fidelity was not measured** (`fidelity: none`): {unsaid}."
 
 
 def _few_text(tables: Summary) -> str:

@@ -185,10 +185,12 @@ class Summary:
     @property
     def medium(self) -> str:
         """ "image", "audio" or "video"."""
-        lossy = self.conditions[self.conditions["codec"] != ORIGINAL]
-        if lossy["psnr"].isna().all():
-            return "audio"
-        return "image" if set(lossy["rate_unit"]) == {"bpp"} else "video"
+        return self.meta["medium"]
+
+    @property
+    def has_fidelity(self) -> bool:
+        """Whether the fidelity of the test items was measured."""
+        return self.meta.get("fidelity") != "none"
 
     @functools.cached_property
     def meta(self) -> dict[str, Any]:

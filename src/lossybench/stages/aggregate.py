@@ -101,6 +101,8 @@ def aggregate(
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
     about = read_meta(data[0])
     meta |= {"compressed_before": about.get("compressed_before", []), "card": _card(data)}
+    coded = read_meta(compressed[0])
+    meta |= {"fidelity": coded.get("fidelity", "full"), "measures": coded.get("measures", {})}
     meta |= {"existing": inputs.existing_archs(outcomes)}
     meta |= {"rare": [(name, count) for name, count in support.items() if name and count < FEWEST_OF_CLASS]}
     meta |= {"groups": sampling.groups, "few": sampling.few, "attacked": attacked}
