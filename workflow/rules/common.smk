@@ -52,9 +52,15 @@ def codec_code(*names):
     return [f"lossybench.codecs.{name}" for name in names]
 
 
-def measure_code(*names):
-    """The modules of further measures of fidelity, each with its own file only."""
-    return [f"lossybench.measures.{name}" for name in names]
+def measuring(task, part):
+    """What compress is told of fidelity, which nothing reports of what models learn from."""
+    return STUDY.measuring(task) if part == "test" else []
+
+
+def code_of_measures(task, part):
+    """A fingerprint of the further measures of fidelity, each with its own file only."""
+    names = STUDY.task(task).measures if part == "test" else []
+    return fingerprint(*(f"lossybench.measures.{name}" for name in names))
 
 
 def test_parts(wildcards, levels, layout=LAYOUT):
@@ -79,7 +85,7 @@ def added_by_look(wildcards):
 
 
 @functools.cache
-def made_from(task, codec, look):
+def made_from(task, codec, look, part):
     """One hash of all that the compressed media of a codec follow from: the items' source, options and code."""
     items = STUDY.task(task).data
     parts = [
@@ -88,6 +94,8 @@ def made_from(task, codec, look):
         [
             STUDY.codec_options(task, codec),
             code("compress", *codec_code(ORIGINAL, codec)),
+            measuring(task, part),
+            code_of_measures(task, part),
         ],
     ]
     text = json.dumps(parts, sort_keys=True)
@@ -100,7 +108,7 @@ def due_levels(look, task, codec, part, levels):
     All others have a job each, which runs where Snakemake finds a reason. A job of a cluster is read anew there, maybe
     after an earlier try that made some of the levels: then the rule has to be there still.
     """
-    made, layout = made_from(task, codec, look), LAYOUT.at(look)
+    made, layout = made_from(task, codec, look, part), LAYOUT.at(look)
     due = [
         level
         for level in levels

@@ -9,8 +9,8 @@ there: adding a level or a regime compresses nothing a second time. Needs no tor
 # Both kinds of job make the same bytes by the same words, so that Snakemake finds no difference between them.
 COMPRESS = (
     "exec python -m lossybench compress --data {input.data:q} --codec {params.codec:q} --levels {params.levels:q}"
-    " --part {params.part:q} --options {params.options:q} --identity {params.identity:q} --threads {threads}"
-    " --out {output:q} > {log:q} 2>&1"
+    " --part {params.part:q} --options {params.options:q} {params.measuring:q}"
+    " --identity {params.identity:q} --threads {threads} --out {output:q} > {log:q} 2>&1"
 )
 # Training waits for the training parts: make them first.
 FIRST = {"train": 60, "test": 20}
@@ -54,7 +54,8 @@ for task in STUDY.tasks:
                     part=part,
                     levels=lambda w, output: levels_of(output),
                     options=json.dumps(STUDY.codec_options(task, codec)),
-                    identity=made_from(task, codec, look),
+                    identity=made_from(task, codec, look, part),
+                    measuring=measuring(task, part),
                 message:
                     f"Compressing {task} ({part}) with {codec}"
                 shell:
@@ -84,7 +85,8 @@ rule compress:
         part=lambda w: w.part,
         levels=lambda w, output: levels_of(output),
         options=lambda w: json.dumps(STUDY.codec_options(w.task, w.codec)),
-        identity=lambda w: made_from(w.task, w.codec, LAYOUT.number(w.look)),
+        identity=lambda w: made_from(w.task, w.codec, LAYOUT.number(w.look), w.part),
+        measuring=lambda w: measuring(w.task, w.part),
     message:
         "Compressing {wildcards.task} ({wildcards.part}): {wildcards.codec} at {wildcards.level}"
     shell:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 from tqdm import tqdm
 
 from lossybench import ahead, codecs
-from lossybench.artifacts import COMPRESSED, iter_rows, read_meta, writing
+from lossybench.artifacts import COMPRESSED, extended, iter_rows, read_meta, writing
 from lossybench.conditions import ORIGINAL
 from lossybench.errors import LossyBenchError, naming
-from lossybench.fidelity import MEASURES, measure, rate_of
+from lossybench.fidelity import MEASURES, How, item_step, measure, rate_of
+from lossybench.measures import get as measure_named
 
 SPLITS = {"train": ("train", "val"), "test": ("test",)}
 
@@ -25,6 +28,8 @@ def compress(
     out: list[Path],
     part: Literal["train", "test"] = "test",
     options: dict[str, Any] | None = None,
+    fidelity: How = "sampled",
+    measures: Sequence[str] = (),
     identity: str = "",
     threads: int = 1,
 ) -> None:
@@ -38,6 +43,9 @@ def compress(
         part: "test" is the split test, with fidelity; "train" is the splits train and val, whose fidelity stays null,
             because nothing reports it
         options: the options of the encoder
+        fidelity: how much of it is measured: all of it (full); of many items about a thousand, of clips every fourth
+            frame, of larger pictures some rows of SSIM's windows (sampled); or none
+        measures: further measures of fidelity; `lossybench measures` lists them
         identity: any text that says what the tables are made from; they keep it in their `meta`
         threads: CPU threads that code items side by side; they change no result
 
@@ -51,20 +59,26 @@ def compress(
     meta = read_meta(data)
     coder, lossless = codecs.get(codec, options), codecs.get(ORIGINAL)
     encoder = coder.version()
+    how: How = fidelity if part == "test" else "none"
+    further = [measure_named(name) for name in measures] if how != "none" else []
+    step = item_step(sum(1 for _ in iter_rows(data, ["split"], SPLITS[part])), how)
 
-    def coded(row: dict[str, Any]) -> list[dict[str, Any]]:
+    def coded(numbered: tuple[int, dict[str, Any]]) -> list[dict[str, Any]]:
+        number, row = numbered
+        measured: How = how if number % step == 0 else "none"
         with naming(f"{data}: item {row['id']}"):
             media = lossless.decode(row["media"], tuple(row["shape"]), row["sampling_rate"])
-            return [at(level, row, media) for level in levels]
+            return [at(level, row, media, measured) for level in levels]
 
-    def at(level: float, row: dict[str, Any], media: np.ndarray) -> dict[str, Any]:
+    def at(level: float, row: dict[str, Any], media: np.ndarray, measured: How) -> dict[str, Any]:
         shape, sampling_rate = media.shape, row["sampling_rate"]
         coder.check(level, meta["medium"], sampling_rate)
         encoded = coder.encode(media, level, sampling_rate)
-        fidelity: dict[str, float | None] = dict.fromkeys(MEASURES)
-        if part == "test":
+        values: dict[str, float | None] = dict.fromkeys([*MEASURES, *measures])
+        if measured != "none":
             decoded = coder.decode(encoded.payload, shape, sampling_rate)
-            fidelity = measure(media, decoded, meta["medium"], sampling_rate)
+            values |= measure(media, decoded, meta["medium"], sampling_rate, measured)
+            values |= {one.name: one.measure(media, decoded, sampling_rate) for one in further}
         return {
             "id": row["id"],
             "split": row["split"],
@@ -74,16 +88,19 @@ def compress(
             "raw_bits": media.nbytes * 8,
             "rate": rate_of(encoded.payload_bits, shape, meta["medium"], sampling_rate),
             "encoder": encoder,
-            **fidelity,
+            **values,
         }
 
     about = {"task": meta["task"], "medium": meta["medium"], "codec": codec, "options": options, "identity": identity}
+    about["fidelity"] = how
+    about["measures"] = {one.name: {"title": one.title, "unit": one.unit, "better": one.better} for one in further}
+    schema = extended(COMPRESSED, *((one.name, pa.float32(), one.unit) for one in further))
     with contextlib.ExitStack() as stack:
         tables = [
-            stack.enter_context(writing(path, COMPRESSED, {**about, "level": level}))
+            stack.enter_context(writing(path, schema, {**about, "level": level}))
             for level, path in zip(levels, out, strict=True)
         ]
-        rows = ahead.in_order(coded, iter_rows(data, splits=SPLITS[part]), threads - 1)
+        rows = ahead.in_order(coded, enumerate(iter_rows(data, splits=SPLITS[part])), threads - 1)
         for found in tqdm(rows, f"compress {codec}", unit="item", mininterval=2):
             for table, one in zip(tables, found, strict=True):
                 table.add(one)
