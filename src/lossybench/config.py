@@ -235,7 +235,7 @@ class TaskConfig(Settings):
     fidelity: How = Field(
         default="sampled",
         description="How much of the test items' fidelity is measured: all of it (full), or of many items about a "
-        "thousand, of clips every fourth frame, of larger pictures some rows of SSIM's windows (sampled), or none.",
+        "thousand, of clips every fourth frame, of larger pictures some of SSIM's windows (sampled), or none.",
     )
     measures: Annotated[list[str], Distinct] = Field(
         default=[],

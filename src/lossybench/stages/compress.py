@@ -44,7 +44,7 @@ def compress(
             because nothing reports it
         options: the options of the encoder
         fidelity: how much of it is measured: all of it (full); of many items about a thousand, of clips every fourth
-            frame, of larger pictures some rows of SSIM's windows (sampled); or none
+            frame, of larger pictures some of SSIM's windows (sampled); or none
         measures: further measures of fidelity; `lossybench measures` lists them
         identity: any text that says what the tables are made from; they keep it in their `meta`
         threads: CPU threads that code items side by side; they change no result
