@@ -79,7 +79,7 @@ COMPRESSED = columns(
     ("raw_bits", pa.int64(), "bits"),  # of the uncompressed item: 8 for each colour of a pixel, 16 for each sample
     ("rate", pa.float64(), RATE),  # of payload_bits
     ("psnr", pa.float32(), "dB"),  # images and video; +inf when identical; null where not measured
-    ("ssim", pa.float32(), ""),  # by `sampled`, of a part of the windows of pictures of 150 rows or more
+    ("ssim", pa.float32(), ""),  # by `sampled`, of a part of the windows of pictures of 198 rows or more
     ("snr", pa.float32(), "dB"),  # audio
     ("spectral_distance", pa.float32(), "dB"),  # audio: log-spectral distance
     ("encoder", pa.string()),
