@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lossybench.analysis import tables
@@ -14,8 +16,10 @@ from lossybench.artifacts import (
     COMPRESSED,
     DATA,
     DETECTION_OUTCOMES,
+    extended,
     read_meta,
     read_table,
+    units,
     write_table,
 )
 from lossybench.errors import LossyBenchError
@@ -104,6 +108,21 @@ class Study:
 
 def wrong(jpeg90=0.05, jpeg50=0.05, jpeg10=0.4):
     return {("original", 0.0): 0.05, ("jpeg", 90.0): jpeg90, ("jpeg", 50.0): jpeg50, ("jpeg", 10.0): jpeg10}
+
+
+def test_measures_of_fidelity_are_means_over_the_items_that_have_them(tmp_path):
+    study = Study(tmp_path, n=40).model(wrong())
+    about = {"fidelity": "sampled", "measures": {"vmaf": {"title": "VMAF", "unit": "points", "better": "higher"}}}
+    for number, path in enumerate(study.compressed):
+        rows, meta = read_table(path).to_pylist(), read_meta(path)
+        measured = [{"vmaf": 90.0 - number + i % 2 if i % 4 < 2 else None, "ssim": None} for i in range(40)]
+        schema = extended(COMPRESSED, ("vmaf", pa.float32(), "points"))
+        write_table(path, schema, [row | more for row, more in zip(rows, measured, strict=True)], meta | about)
+    conditions = study.summary()["conditions"]
+    assert sorted(conditions["vmaf"]) == [87.5, 88.5, 89.5, 90.5] and conditions["ssim"].isna().all()
+    file = tmp_path / "summary" / "conditions.parquet"
+    assert units(pq.read_schema(file))["vmaf"] == "points" and read_meta(file)["measures"] == about["measures"]
+    assert (tmp_path / "summary/conditions.csv").read_text().splitlines()[0].endswith('"n","vmaf"')
 
 
 def test_classification_study(tmp_path):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import media_tables
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
-from lossybench import artifacts
+from lossybench import artifacts, codecs
+from lossybench.codecs.jpeg import Jpeg
 from lossybench.codecs.original import Original
 from lossybench.errors import LossyBenchError
+from lossybench.measures import Measure
 from lossybench.stages.compress import compress
 
 LEVELS = [90.0, 50.0, 5.0]
@@ -60,3 +64,63 @@ def test_a_file_that_is_no_table_says_nothing_of_what_it_was_made_from(tmp_path,
     path.write_bytes(content)
     assert artifacts.identity(path) is None and path.exists()
     assert artifacts.identity(tmp_path / "missing") is None
+
+
+class Halves(Measure):
+    """Half of the largest difference; of items brighter than 130 on average alone."""
+
+    name, title, media, unit, bounds, better = "halves", "Halves", frozenset({"image"}), "steps", (0, 127.5), "lower"
+    smallest, source, package, module = "any", "these tests", "numpy", "numpy"
+
+    def fits(self, shape, sampling_rate):
+        return True
+
+    def _measure(self, original, decoded, sampling_rate):
+        return np.abs(original.astype(int) - decoded).max() / 2 if original.mean() > 130 else None
+
+
+@pytest.fixture
+def measured(data, tmp_path, monkeypatch):
+    """A table made with these arguments, and its rows."""
+    monkeypatch.setattr("lossybench.stages.compress.measure_named", lambda name: Halves())
+
+    def make(part="test", **how):
+        compress(data, "jpeg", [10], [tmp_path / "out.parquet"], part, **how)
+        return tmp_path / "out.parquet", list(artifacts.iter_rows(tmp_path / "out.parquet"))
+
+    return make
+
+
+def test_fidelity_changes_no_payload_and_may_be_left_out(measured, monkeypatch):
+    _, whole = measured(fidelity="full")
+    assert measured()[1] == whole  # the pictures are small
+    monkeypatch.setattr(Jpeg, "decode", None)  # nothing is decoded for nothing
+    path, without = measured(fidelity="none", measures=["halves"])
+    assert [row | dict.fromkeys(("psnr", "ssim")) for row in whole] == [
+        {name: row[name] for name in artifacts.COMPRESSED.names} for row in without
+    ]
+    assert all(row["psnr"] is None for row in without) and artifacts.read_meta(path)["fidelity"] == "none"
+
+
+def test_of_many_items_those_evenly_spread_are_measured(measured, monkeypatch):
+    _, whole = measured()
+    monkeypatch.setattr("lossybench.fidelity.ITEMS", 4)
+    _, some = measured(measures=["halves"])
+    assert [number for number, row in enumerate(some) if row["psnr"] is not None] == [0, 5, 10, 15]
+    assert [row["psnr"] for row in some[::5]] == [row["psnr"] for row in whole[::5]]
+    assert [row["payload"] for row in some] == [row["payload"] for row in whole]
+    assert all(row["psnr"] is not None for row in measured(fidelity="full")[1])
+
+
+def test_a_further_measure_is_a_column_that_says_what_it_is(data, measured):
+    path, rows = measured(measures=["halves"])
+    lossless = codecs.get("original")
+    for row, item in zip(rows, artifacts.iter_rows(data, splits=["test"]), strict=True):
+        original = lossless.decode(item["media"], tuple(item["shape"]))
+        decoded = Jpeg().decode(row["payload"], original.shape)
+        expected = np.abs(original.astype(int) - decoded).max() / 2 if original.mean() > 130 else None
+        assert row["halves"] == expected
+    assert {row["halves"] is None for row in rows} == {True, False}
+    assert artifacts.units(pq.read_schema(path))["halves"] == "steps"
+    assert artifacts.read_meta(path)["measures"] == {"halves": {"title": "Halves", "unit": "steps", "better": "lower"}}
+    assert "halves" not in measured("train", measures=["halves"])[1][0]

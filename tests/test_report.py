@@ -90,7 +90,7 @@ class Synthetic:
         meta |= {"medium": self.medium}
         meta["settings"] = {"defence_margin": 10} | self.meta.get("settings", {})
         for name, rows in self.tables.items():
-            columns = tables.SCHEMAS[name].names
+            columns = [*tables.SCHEMAS[name].names, *self.meta.get("measures", {})]
             tables.write(folder, name, [{c: row.get(c) for c in columns} for row in rows], meta)
         return folder
 
@@ -381,6 +381,37 @@ def test_each_kind_of_task_gets_the_promised_figures_and_they_show_something(tas
         assert ink.mean() > 0.03, path.name
         # Nothing runs over the edge: constrained layout leaves a white frame where text is not clipped.
         assert not ink[:2].any() and not ink[:, :2].any() and not ink[:, -2:].any(), path.name
+
+
+def test_without_fidelity_its_figure_is_left_out_and_the_report_says_so(tmp_path: Path) -> None:
+    bare: dict[str, Any] = dict(mixed=False, matched=False, attacks=False, archs=1)
+    without = Synthetic("classification", "image", **bare, meta={"fidelity": "none"})
+    for row in without.tables["conditions"]:
+        row |= {"psnr": None, "ssim": None}
+    summary = without.write(tmp_path / "without")
+    drawn = [path.stem for path in figures.draw(summary, tmp_path / "figures")[::2]]
+    assert drawn == figure_names("classification", False, False, False, False, False)
+    assert "rate_accuracy" in drawn and "fidelity_accuracy" not in drawn
+    recommendations.write([summary], tmp_path / "r.md")
+    assert "**Fidelity was not measured** (`fidelity: none`)" in (tmp_path / "r.md").read_text()
+    measured = Synthetic("classification", "image", **bare).write(tmp_path / "measured")
+    recommendations.write([measured], tmp_path / "r.md")
+    assert "Fidelity was not measured" not in (tmp_path / "r.md").read_text()
+
+
+def test_further_measures_are_in_the_figure_of_fidelity(tmp_path: Path) -> None:
+    about = {
+        "pesq": {"title": "PESQ", "unit": "MOS-LQO", "better": "higher"},
+        "halves": {"title": "Halves", "unit": "", "better": "lower"},
+    }
+    synthetic = Synthetic("classification", "audio", archs=1, attacks=False, meta={"measures": about})
+    for row in synthetic.tables["conditions"]:
+        row |= {"pesq": 4.6 - 0.3 * row["strength"], "halves": float(row["strength"])}
+    summary = Summary(synthetic.write(tmp_path / "words"))
+    axes = figures.fidelity_accuracy(summary).axes
+    labels = [ax.get_xlabel().removesuffix(", more faithful to the right") for ax in axes[2:4]]
+    assert labels == ["Halves", "PESQ (MOS-LQO)"]
+    assert [ax.xaxis_inverted() for ax in axes[:4]] == [False, True, True, False]
 
 
 def test_figure_names_refuse_an_unknown_kind() -> None:
@@ -1381,6 +1412,20 @@ def test_contact_sheet_shows_the_decoded_pixels_mild_to_strong(tmp_path: Path, m
         assert f"{row['rate']:#.3g} bpp" in cell.get_xlabel()
         assert ("identical" if meta["codec"] == "original" else f"{row['psnr']:.1f} dB") in cell.get_xlabel()
     assert [len(ax.patches) for ax in cells] == [1, 0, 0] * 2
+
+
+def test_contact_sheet_says_the_fidelity_of_those_items_that_were_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, paths = compressed_images(tmp_path, [5])
+    rows = list(iter_rows(paths[1]))
+    rows[1] |= {"psnr": None, "ssim": None}
+    write_table(paths[1], COMPRESSED, rows, read_meta(paths[1]))
+    kept: list[Any] = []
+    monkeypatch.setattr(contact_sheet.style, "save", lambda figure, *out: kept.append(figure))
+    contact_sheet.draw(data, paths, tmp_path / "sheet.png")
+    notes = [ax.get_xlabel() for ax in kept[0].get_axes() if ax.images]
+    assert [note.endswith(" dB") for note in notes] == [False, True, False, False] and notes[3].endswith(" bpp")
 
 
 def test_names_in_figures_are_no_formulas(tmp_path: Path) -> None:
