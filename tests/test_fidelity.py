@@ -101,6 +101,9 @@ def test_sampled_windows_are_enough_and_spread_evenly_in_all_phases_of_a_codecs_
     across = [column for start in chosen.starts for column in range(start, start + chosen.width)]
     assert set(across) == set(range(columns)) and len(across) < columns + 8
     assert chosen.count == len(taken) * chosen.width
+    at = [np.unravel_index(chosen.pixels[line], (rows + 6, columns + 6, 3)) for line in (0, 6)]
+    assert [list(where[0]) for where in at] == [list(taken), [row + 6 for row in taken]]
+    assert list(at[0][1]) == [chosen.starts[n % 8] for n in range(len(taken))] and not at[0][2].any()
 
 
 def test_sampled_ssim_of_photographs_is_near_that_of_all_windows():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import Literal
 
@@ -103,11 +104,15 @@ def ssim(original: np.ndarray, decoded: np.ndarray, how: How = "full") -> float 
 
 @dataclasses.dataclass(frozen=True)
 class Windows:
-    """A sample of the windows of a picture. Those of the n-th of the `rows` begin at column `starts[n % TURNS]`."""
+    """A sample of the windows of a picture. Those of the n-th of the `rows` begin at column `starts[n % TURNS]`.
+
+    pixels: int (7, rows), where each row of pixels that they cover begins in the flattened picture.
+    """
 
     rows: range
     starts: list[int]
     width: int  # windows in a row
+    pixels: np.ndarray
 
     @property
     def count(self) -> int:
@@ -115,6 +120,7 @@ class Windows:
         return len(self.rows) * self.width
 
 
+@functools.lru_cache(64)
 def sampled_windows(rows: int, columns: int) -> Windows | None:
     """The windows that a sampled SSIM looks at; None for all windows, of a small picture.
 
@@ -125,8 +131,10 @@ def sampled_windows(rows: int, columns: int) -> Windows | None:
     step = (rows // ROWS - 1) // 2 * 2 + 1
     if step < 2:
         return None
-    starts = [columns * turn // TURNS for turn in range(TURNS)]
-    return Windows(range((rows - 1) % step // 2, rows, step), starts, math.ceil(columns / TURNS))
+    chosen, starts = range((rows - 1) % step // 2, rows, step), [columns * turn // TURNS for turn in range(TURNS)]
+    left = np.resize(starts, len(chosen))
+    pixels = (np.arange(WINDOW)[:, None] + np.array(chosen)) * (columns + WINDOW - 1) + left
+    return Windows(chosen, starts, math.ceil(columns / TURNS), 3 * pixels)
 
 
 def _frames(media: np.ndarray) -> np.ndarray:
@@ -157,9 +165,11 @@ def _sum_over_strips(before: np.ndarray, after: np.ndarray, chosen: Windows) -> 
     edge = WINDOW // 2
     # Together, as one piece: where the largest pieces of memory are freed one by one, they go back to the system, and
     # asking for them again costs more than all that is computed in them.
-    x, y, products = np.empty((3, WINDOW, len(chosen.rows), chosen.width + WINDOW - 1, 3), np.uint16)
+    x, y, products = np.empty((3, *chosen.pixels.shape, chosen.width + WINDOW - 1, 3), np.uint16)
     for picture, strips in ((before, x), (after, y)):
-        _cut_strips(picture, chosen, strips)
+        flat, length = picture.ravel(), strips[0, 0].size
+        pieces = np.lib.stride_tricks.as_strided(flat, (flat.size - length + 1, length), (1, 1))
+        strips.reshape(*chosen.pixels.shape, length)[:] = pieces[chosen.pixels]
     sums = [values.sum(axis=0, dtype=np.uint16) for values in (x, y)]
     np.multiply(x, y, out=products)
     x -= y  # which may wrap, but the squares are below 2^16 and come out right
@@ -167,15 +177,6 @@ def _sum_over_strips(before: np.ndarray, after: np.ndarray, chosen: Windows) -> 
     sums += [values.sum(axis=0, dtype=np.int32) for values in (products, x)]
     across = (cv2.boxFilter(one, cv2.CV_32S, (WINDOW, 1), normalize=False)[:, edge:-edge] for one in sums)
     return _sum_of_ssim(*across)
-
-
-def _cut_strips(picture: np.ndarray, chosen: Windows, strips: np.ndarray) -> None:
-    """Fill `strips`, (7, rows, width + 6, 3), with the pixels that the chosen windows of a picture (H, W, 3) cover."""
-    down, *others = picture.strides
-    for turn, start in enumerate(chosen.starts):
-        rows, here = chosen.rows[turn::TURNS], strips[:, turn::TURNS]
-        there = picture[rows.start :, start:]
-        here[:] = np.lib.stride_tricks.as_strided(there, here.shape, (down, rows.step * down, *others))
 
 
 def _sum_of_ssim(sum_x: np.ndarray, sum_y: np.ndarray, sum_xy: np.ndarray, sum_dd: np.ndarray) -> float:

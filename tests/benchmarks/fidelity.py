@@ -45,11 +45,11 @@ PICTURES, SOUNDS = ("jpeg", "webp", "jpeg2000", "h264", "hevc"), ("mp3", "opus")
 # Of each kind: the shape, the sampling rate, and how many items the fastest codecs take, and then all others. A table
 # costs some milliseconds however few items it has, which large studies do not see.
 KINDS: dict[str, tuple[tuple[int, ...], float, int, int]] = {
-    "picture 48x48": ((48, 48, 3), 0, 400, 40),
+    "picture 48x48": ((48, 48, 3), 0, 600, 200),
     "picture 48x48, of 10,000": ((48, 48, 3), 0, 10_000, 0),
-    "picture 512x512": ((512, 512, 3), 0, 32, 4),
+    "picture 512x512": ((512, 512, 3), 0, 64, 4),
     "picture 1080p": ((1080, 1920, 3), 0, 12, 1),
-    "clip 64x64x8": ((8, 64, 64, 3), 25, 100, 20),
+    "clip 64x64x8": ((8, 64, 64, 3), 25, 200, 40),
     "clip 320x240x50": ((50, 240, 320, 3), 25, 4, 1),
     "sound 1 s": ((16000,), 16000, 20, 20),
     "sound 60 s": ((960_000,), 16000, 1, 1),
