@@ -1338,6 +1338,7 @@ def test_originals_that_were_compressed_before_are_warned_of(digits: Path, tmp_p
         assert "compressed before" not in text
     clips = Synthetic("detection", "video", archs=1).write(tmp_path / "clips")
     meta = {"compressed_before": ["web video", "DivX"], "card": {"prior_compression": "from YouTube, then DivX"}}
+    meta["medium"] = "video"
     tables.write(clips, "conditions", read_table(clips / "conditions.parquet").to_pylist(), meta)
     text, page = written(digits, clips)
     assert "Originals that were compressed before: clips: web video, DivX." in page
@@ -1442,7 +1443,7 @@ def test_names_in_figures_are_no_formulas(tmp_path: Path) -> None:
 def test_cards_in_markdown_and_cells_in_csv_are_texts(tmp_path: Path) -> None:
     clips = Synthetic("detection", "video", archs=1).write(tmp_path / "clips")
     told = "<script>x</script> [a](b) | *c*\n# d"
-    meta = {"compressed_before": ["DivX", "a_b"], "card": {"prior_compression": told}}
+    meta = {"medium": "video", "compressed_before": ["DivX", "a_b"], "card": {"prior_compression": told}}
     tables.write(clips, "conditions", read_table(clips / "conditions.parquet").to_pylist(), meta)
     recommendations.write([clips], tmp_path / "r.md")
     assert r"(\<script\>x\</script\> \[a\](b) \| \*c\*\\n\# d)" in (tmp_path / "r.md").read_text()
