@@ -257,6 +257,17 @@ def test_edited_codec_reruns_its_branch_only(copy):
     assert {name.split("/")[1] for name in _match(remade, "summary/", "figures/")} == {"words"}
 
 
+def test_fidelity_makes_test_items_anew_and_no_model(copy):
+    source = copy / "src/lossybench/measures/vmaf.py"
+    source.write_text(source.read_text() + "\nEDITED = True\n")  # which this study does not ask for
+    assert "Nothing to be done" in small_study.run(copy, "--cores", "2", "-n")
+    _edit(copy, lambda config: config["tasks"]["digits"].update(fidelity="full"))
+    planned = set(re.findall(r"^(\w+) +\d+$", small_study.run(copy, "--cores", "2", "-n"), re.MULTILINE))
+    compressed = {name for name in planned if name.startswith("compress")}
+    assert compressed == {f"compress_digits_{codec}_test" for codec in ("original", "jpeg", "hevc")}
+    assert not any(name.startswith(("fetch", "train", "preflight")) for name in planned) and "aggregate" in planned
+
+
 def test_edited_argument_of_a_stage_reruns_that_stage_and_what_follows(copy):
     _replace(copy / "src/lossybench/stages/evaluate.py", "threads: int = 1", "threads: int = 2")
     text = small_study.run(copy, "--cores", "2", "-n")
