@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -28,6 +29,8 @@ from lossybench.conditions import ORIGINAL, Condition, level_text
 from lossybench.errors import LossyBenchError
 from lossybench.fingerprint import source_digest
 from lossybench.models import runtime
+
+REMEMBERED = 1 << 27  # bytes of round trips that a job keeps; all those of a batch of 50 small pictures
 
 logging.getLogger("art").setLevel(logging.WARNING)  # ART logs every estimator that is made
 
@@ -110,19 +113,21 @@ def attack(
         items = search.with_stored(items, oblivious, victim)
         kept = Parts(out, _identity([victim], items, levels, meta))
 
+        @functools.cache
         def through(level: float) -> list[CodecPreprocessor]:
-            remember = 3 * how.batch_size
+            fronts = coder.fronts if isinstance(coder, Defence) else [(coder, level)]
+            apiece = REMEMBERED // (2 * len(levels) * len(fronts) * items.integers[0].nbytes)  # before and after
+            remember = max(3 * how.batch_size, apiece)
             return [
                 CodecPreprocessor(one, own, info["medium"], items.sampling_rate, remember, None, threads)
-                for one, own in (coder.fronts if isinstance(coder, Defence) else [(coder, level)])
+                for one, own in fronts
             ]
 
+        @functools.cache
         def shaped(level: float) -> list[CodecPreprocessor]:
-            found, some = through(level), items.integers[: how.batch_size]
+            some = items.integers[: how.batch_size]
             moved = surrogates.amplitude(how.main.norm, victim.grid.radius(*how.main, some), some[0].size)
-            for one, probed in zip(found, through(level), strict=True):
-                one.surrogate = surrogates.of(probed, some, moved, how.seed)
-            return found
+            return [one.steered(surrogates.of(one, some, moved, how.seed)) for one in through(level)]
 
         def at(level: float) -> Run:
             plain = victim.behind(*through(level))
