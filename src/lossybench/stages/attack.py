@@ -8,23 +8,25 @@ import hashlib
 import itertools
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from tqdm import tqdm
 
 from lossybench import codecs
 from lossybench.artifacts import Parts, read_meta, write_table
 from lossybench.attacks import search, spectra, surrogates, threshold
-from lossybench.attacks.attack_settings import AttackSettings
+from lossybench.attacks.attack_settings import Aim, AttackSettings
 from lossybench.attacks.defences import Defence
 from lossybench.attacks.detectors import DetectionVictim
 from lossybench.attacks.items import Items
+from lossybench.attacks.pieces import Piece, Pieces
 from lossybench.attacks.preprocessor import CodecPreprocessor
-from lossybench.attacks.search import AttackedModel, Run
+from lossybench.attacks.search import AttackedModel, Run, Victim
 from lossybench.conditions import ORIGINAL, Condition, level_text
 from lossybench.errors import LossyBenchError
 from lossybench.fingerprint import source_digest
@@ -71,81 +73,146 @@ def attack(
         LossyBenchError: for an unknown setting, a level that was not compressed, tables that do not belong together,
             and an item that cannot be decoded, which is named.
     """
-    options, settings = options or {}, settings or {}
-    victim = AttackedModel.load(model, settings)
-    how, info = victim.how, victim.info
-    built = Defence.of(codec, **defence) if defence else None
-    coder = built or codecs.get(codec, options)
-    meta = {
-        **{key: info[key] for key in ("task", "arch", "regime", "seed", "classes", "kind")},
-        "codec": codec,
-        "options": options,
-        "defence": {"title": built.title, **(defence or {})} if built else None,
-        "settings": how.model_dump(mode="json"),
-        "versions": {name: version(name) for name in ("adversarial-robustness-toolbox", "kornia", "torch", "numpy")}
-        | {"codec": coder.version()},
-        "environment": runtime.environment(victim.device),
-    }
-    items = search.attacked_items(data, victim)
-    meta["bands"] = spectra.edges(info["medium"], items.sampling_rate)
-    runs: Iterable[Run]
-    if codec == ORIGINAL:
-        if oblivious:
-            raise LossyBenchError(f"{oblivious}: the attack on the bare model needs no such table; leave it out")
-        levels = [0.0]
-        others = [AttackedModel.load(folder, settings) for folder in transfer if "T1" in how.tiers]
-        if info["kind"] == "detection":
-            victim, found = _counting(victim, data)
-            meta |= found
-            others = [_counting(other, data)[0] for other in others]
-        kept = Parts(out, _identity([victim, *others], items, levels, meta))
-        sources = [other.behind() for other in others]
-        plan = search.bare_schedule(how, bool(sources))
-        runs = [Run(0.0, {"T0": [victim.behind()], "T1": sources, "T4": [victim.behind()]}, victim)]
-    else:
-        if not oblivious:
-            raise LossyBenchError(f"codec {codec!r}: needs the attack table of codec {ORIGINAL!r}; make that first")
-        levels = [0.0] if built else _levels(compressed, codec, options, how)
-        if info["kind"] == "detection":  # as on the bare model, so that all attacks on it agree
-            stored = read_meta(oblivious)
-            meta |= {key: stored[key] for key in ("threshold", "threshold_from")}
-            victim = dataclasses.replace(victim, least=meta["threshold"])
-        items = search.with_stored(items, oblivious, victim)
-        kept = Parts(out, _identity([victim], items, levels, meta))
+    arguments = dict(locals())
+    table = _Table.of(**arguments)
+    pieces, bar = table.pieces, functools.partial(tqdm, desc=f"attack {codec}", unit="row", mininterval=2)
+    with pieces.helped(_help, arguments), bar(total=sum(piece.count for piece in pieces.pieces)) as shown:
+        pieces.make(shown.update)
+        write_table(out, table.schema, table.rows(lambda rows: shown.update(rows - shown.n)), table.meta)
+    pieces.parts.discard()
 
-        @functools.cache
-        def through(level: float) -> list[CodecPreprocessor]:
-            fronts = coder.fronts if isinstance(coder, Defence) else [(coder, level)]
-            apiece = REMEMBERED // (2 * len(levels) * len(fronts) * items.integers[0].nbytes)  # before and after
-            remember = max(3 * how.batch_size, apiece)
-            return [
-                CodecPreprocessor(one, own, info["medium"], items.sampling_rate, remember, None, threads)
-                for one, own in fronts
-            ]
 
-        @functools.cache
-        def shaped(level: float) -> list[CodecPreprocessor]:
-            some = items.integers[: how.batch_size]
-            moved = surrogates.amplitude(how.main.norm, victim.grid.radius(*how.main, some), some[0].size)
-            return [one.steered(surrogates.of(one, some, moved, how.seed)) for one in through(level)]
+def _help(**arguments: Any) -> None:
+    """Make, in a helper on an idle core, those pieces of the table of `attack` that nobody has begun."""
+    _Table.of(**arguments).pieces.make()
 
-        def at(level: float) -> Run:
-            plain = victim.behind(*through(level))
-            attackers = {"T2": [plain], "T3": [victim.behind(*shaped(level))], "T4": [plain]}
-            return Run(level, attackers, victim, built)
 
-        plan = search.schedule(how, items.stored, len(levels) > 1)
-        if any("T3-EoT" in tiers for tiers in plan.values()):
-            anyone = victim.behind(*itertools.chain.from_iterable(map(shaped, levels)))
-            items = dataclasses.replace(items, stored=items.stored | search.expected(anyone, plan, items, how, kept))
-        runs = map(at, levels)
+@dataclasses.dataclass(frozen=True)
+class _Table:
+    """What an attack writes. schema, meta: of the table. pieces: of its rows, in their order."""
 
-    total = len(levels) * len(items.ids) * sum(map(len, plan.values()))
-    rows = (row for run in runs for row in run.rows(items, plan, kept))
-    write_table(
-        out, search.SCHEMAS[info["kind"]], tqdm(rows, f"attack {codec}", total, unit="row", mininterval=2), meta
-    )
-    kept.discard()
+    schema: pa.Schema
+    meta: dict[str, Any]
+    pieces: Pieces
+
+    def rows(self, tell: Callable[[int], object]) -> Iterator[dict[str, Any]]:
+        """All rows. tell: gets their number up to each piece."""
+        count = 0
+        for piece in self.pieces.pieces:
+            if piece.count:
+                yield from self.pieces.rows(piece)
+                tell(count := count + piece.count)
+
+    @classmethod
+    def of(
+        cls,
+        model: Path,
+        data: Path,
+        compressed: Sequence[Path],
+        codec: str,
+        out: Path,
+        options: dict[str, Any] | None,
+        oblivious: Path | None,
+        transfer: Sequence[Path],
+        settings: dict[str, Any] | None,
+        threads: int,
+        defence: dict[str, Any] | None,
+    ) -> _Table:
+        """The table that `attack` writes with these arguments; nothing is attacked yet."""
+        options, settings = options or {}, settings or {}
+        victim = AttackedModel.load(model, settings)
+        how, info = victim.how, victim.info
+        built = Defence.of(codec, **defence) if defence else None
+        coder = built or codecs.get(codec, options)
+        meta = {
+            **{key: info[key] for key in ("task", "arch", "regime", "seed", "classes", "kind")},
+            "codec": codec,
+            "options": options,
+            "defence": {"title": built.title, **(defence or {})} if built else None,
+            "settings": how.model_dump(mode="json"),
+            "versions": {name: version(name) for name in ("adversarial-robustness-toolbox", "kornia", "torch", "numpy")}
+            | {"codec": coder.version()},
+            "environment": runtime.environment(victim.device),
+        }
+        items = search.attacked_items(data, victim)
+        meta["bands"] = spectra.edges(info["medium"], items.sampling_rate)
+        expected: dict[Aim, list[Piece]] = {}
+        if codec == ORIGINAL:
+            if oblivious:
+                raise LossyBenchError(f"{oblivious}: the attack on the bare model needs no such table; leave it out")
+            levels = [0.0]
+            others = [AttackedModel.load(folder, settings) for folder in transfer if "T1" in how.tiers]
+            if info["kind"] == "detection":
+                victim, found = _counting(victim, data)
+                meta |= found
+                others = [_counting(other, data)[0] for other in others]
+            parts = Parts(out, _identity([victim, *others], items, levels, meta))
+            sources = [other.behind() for other in others]
+            plan = search.bare_schedule(how, bool(sources))
+            bare = Run(0.0, {"T0": [victim.behind()], "T1": sources, "T4": [victim.behind()]}, victim)
+
+            def at(level: float) -> Run:
+                return bare
+
+        else:
+            if not oblivious:
+                raise LossyBenchError(f"codec {codec!r}: needs the attack table of codec {ORIGINAL!r}; make that first")
+            levels = [0.0] if built else _levels(compressed, codec, options, how)
+            if info["kind"] == "detection":  # as on the bare model, so that all attacks on it agree
+                stored = read_meta(oblivious)
+                meta |= {key: stored[key] for key in ("threshold", "threshold_from")}
+                victim = dataclasses.replace(victim, least=meta["threshold"])
+            items = search.with_stored(items, oblivious, victim)
+            parts = Parts(out, _identity([victim], items, levels, meta))
+
+            @functools.cache
+            def through(level: float) -> list[CodecPreprocessor]:
+                fronts = coder.fronts if isinstance(coder, Defence) else [(coder, level)]
+                apiece = REMEMBERED // (2 * len(levels) * len(fronts) * items.integers[0].nbytes)  # before and after
+                remember = max(3 * how.batch_size, apiece)
+                return [
+                    CodecPreprocessor(one, own, info["medium"], items.sampling_rate, remember, None, threads)
+                    for one, own in fronts
+                ]
+
+            @functools.cache
+            def shaped(level: float) -> list[CodecPreprocessor]:
+                some = items.integers[: how.batch_size]
+                moved = surrogates.amplitude(how.main.norm, victim.grid.radius(*how.main, some), some[0].size)
+                return [one.steered(surrogates.of(one, some, moved, how.seed)) for one in through(level)]
+
+            @functools.cache
+            def at(level: float) -> Run:
+                plain = victim.behind(*through(level))
+                attackers = {"T2": [plain], "T3": [victim.behind(*shaped(level))], "T4": [plain]}
+                return Run(level, attackers, victim, built)
+
+            def anyone() -> Victim:
+                return victim.behind(*itertools.chain.from_iterable(map(shaped, levels)))
+
+            plan = search.schedule(how, items.stored, len(levels) > 1)
+            expected = search.expected(anyone, plan, items, how)
+
+        schema = search.SCHEMAS[info["kind"]]
+
+        def made(level: float, number: int, batch: Items) -> Iterator[dict[str, Any]]:
+            eot = {("T3-EoT", aim): search.crafted(pieces.rows(each[number]), batch) for aim, each in expected.items()}
+            batch = dataclasses.replace(batch, stored=batch.stored | eot)
+            return at(level).rows(number, batch, plan)
+
+        tried = sum(map(len, plan.values()))
+        each = [
+            Piece(
+                f"{level_text(level)}-{number}",
+                schema,
+                tried * len(batch.ids),
+                functools.partial(made, level, number, batch),
+            )
+            for level in levels
+            for number, batch in enumerate(items.batches(how.batch_size))
+        ]
+        pieces = Pieces(parts, [*itertools.chain.from_iterable(expected.values()), *each])
+        return cls(schema, meta, pieces)
 
 
 def _counting(model: AttackedModel, data: Path) -> tuple[AttackedModel, dict[str, Any]]:
