@@ -31,26 +31,30 @@ class Piece:
     make: Callable[[], Rows]
 
 
-class Pieces:
-    """All pieces of a table, in its order; those that others need come first. parts: where they are kept."""
+class Maker:
+    """Makes pieces, or waits for those that another process makes. parts: where they are kept."""
 
-    def __init__(self, parts: Parts, pieces: Sequence[Piece]) -> None:
-        self.parts, self.pieces = parts, pieces
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
         self._helpers: cores.Helpers | None = None
 
     @contextlib.contextmanager
-    def helped(self, work: Callable[..., None], arguments: dict[str, Any]) -> Iterator[None]:
-        """Within, helpers on idle cores call `work` with `arguments`, which makes the same pieces."""
-        with cores.Helpers(work, arguments, self.left) as self._helpers:
+    def helped(self, pieces: Sequence[Piece], work: Callable[..., None], arguments: dict[str, Any]) -> Iterator[None]:
+        """Within, helpers on idle cores call `work` with `arguments`, which makes the same `pieces`."""
+
+        def left() -> int:
+            return sum(not self.parts.has(piece.name) and not cores.is_claimed(self._lock(piece)) for piece in pieces)
+
+        with cores.Helpers(work, arguments, left) as self._helpers:
             yield
+        self._helpers = None
 
-    def left(self) -> int:
-        """How many pieces nobody has begun."""
-        return sum(not self.parts.has(one.name) and not cores.is_claimed(self._lock(one)) for one in self.pieces)
+    def make(self, pieces: Sequence[Piece], tell: Callable[[int], object] = lambda count: None) -> None:
+        """Make those of the `pieces` that nobody has begun. tell: gets the number of rows of the table that are new.
 
-    def make(self, tell: Callable[[int], object] = lambda count: None) -> None:
-        """Make all pieces that nobody has begun. tell: gets the number of rows of the table that are new."""
-        for piece in self.pieces:
+        Raises LossyBenchError where a helper failed.
+        """
+        for piece in pieces:
             self._check()
             if self.parts.has(piece.name):
                 continue
@@ -59,14 +63,14 @@ class Pieces:
                     self._kept(piece, tell)
 
     def rows(self, piece: Piece) -> list[dict[str, Any]]:
-        """The rows of one of the pieces: as another process makes them, or made here where nobody has begun.
+        """The rows of a piece: as another process makes them, or made here where nobody has begun.
 
         Raises LossyBenchError where a helper failed.
         """
         while not self.parts.has(piece.name):
             with self._claimed(piece) as mine:
                 if mine:
-                    break
+                    return self._kept(piece)
             with self._helpers.lending() if self._helpers else contextlib.nullcontext():
                 while cores.is_claimed(self._lock(piece)):
                     self._check()

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from art.preprocessing.preprocessing import PreprocessorPyTorch
 
+from lossybench.attacks.toolbox import PreprocessorPyTorch
 from lossybench.codecs.codec import Medium
-from lossybench.integers import GRIDS
+from lossybench.integers import GRIDS, Grid
 
 
 class RoundTrip(Protocol):
@@ -75,7 +75,8 @@ class CodecPreprocessor(PreprocessorPyTorch):
         codec.check(level, medium, sampling_rate)
         self.codec, self.level, self.sampling_rate, self.grid = codec, level, sampling_rate, GRIDS[medium]
         self.surrogate = surrogate
-        self._remembered = functools.lru_cache(maxsize=remember)(self._roundtrip)
+        made = functools.partial(_roundtrip, codec, level, sampling_rate, self.grid)
+        self._remembered = functools.lru_cache(maxsize=remember)(made)
         self._map = ThreadPoolExecutor(threads).map if threads > 1 else map
 
     def steered(self, surrogate: Surrogate) -> CodecPreprocessor:
@@ -84,12 +85,6 @@ class CodecPreprocessor(PreprocessorPyTorch):
         other.surrogate = surrogate
         return other
 
-    def _roundtrip(self, item: bytes, shape: tuple[int, ...]) -> np.ndarray:
-        media = self.grid.media(np.frombuffer(item, self.grid.dtype).reshape(shape))
-        decoded = self.grid.layout(self.codec.roundtrip(media, self.level, self.sampling_rate))
-        decoded.flags.writeable = False
-        return decoded
-
     def decode(self, items: np.ndarray) -> np.ndarray:
         """The `items` after the round trip, as the model sees them: integers (N, ...) in its layout, in and out."""
         return np.stack(list(self._map(lambda item: self._remembered(item.tobytes(), item.shape), items)))
@@ -97,6 +92,15 @@ class CodecPreprocessor(PreprocessorPyTorch):
     def forward(self, x: torch.Tensor, y: Any | None = None) -> tuple[torch.Tensor, Any | None]:
         """The items `x` after the round trip, as a new float32 tensor of the same shape, and `y` as it came."""
         return _Through.apply(x, self), y
+
+
+def _roundtrip(
+    codec: RoundTrip, level: float, sampling_rate: float, grid: Grid, item: bytes, shape: tuple[int, ...]
+) -> np.ndarray:
+    media = grid.media(np.frombuffer(item, grid.dtype).reshape(shape))
+    decoded = grid.layout(codec.roundtrip(media, level, sampling_rate))
+    decoded.flags.writeable = False
+    return decoded
 
 
 class _Through(torch.autograd.Function):

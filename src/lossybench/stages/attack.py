@@ -24,7 +24,7 @@ from lossybench.attacks.attack_settings import Aim, AttackSettings
 from lossybench.attacks.defences import Defence
 from lossybench.attacks.detectors import DetectionVictim
 from lossybench.attacks.items import Items
-from lossybench.attacks.pieces import Piece, Pieces
+from lossybench.attacks.pieces import Maker, Piece
 from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.attacks.search import AttackedModel, Run, Victim
 from lossybench.conditions import ORIGINAL, Condition, level_text
@@ -75,32 +75,35 @@ def attack(
     """
     arguments = dict(locals())
     table = _Table.of(**arguments)
-    pieces, bar = table.pieces, functools.partial(tqdm, desc=f"attack {codec}", unit="row", mininterval=2)
-    with pieces.helped(_help, arguments), bar(total=sum(piece.count for piece in pieces.pieces)) as shown:
-        pieces.make(shown.update)
+    total = sum(piece.count for piece in table.pieces)
+    bar = tqdm(desc=f"attack {codec}", total=total, unit="row", mininterval=2)
+    with table.maker.helped(table.pieces, _help, arguments), bar as shown:
+        table.maker.make(table.pieces, shown.update)
         write_table(out, table.schema, table.rows(lambda rows: shown.update(rows - shown.n)), table.meta)
-    pieces.parts.discard()
+    table.maker.parts.discard()
 
 
 def _help(**arguments: Any) -> None:
-    """Make, in a helper on an idle core, those pieces of the table of `attack` that nobody has begun."""
-    _Table.of(**arguments).pieces.make()
+    """Make, in a helper on an idle core, what of the table of `attack` nobody has begun."""
+    table = _Table.of(**arguments)
+    table.maker.make(table.pieces)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Table:
-    """What an attack writes. schema, meta: of the table. pieces: of its rows, in their order."""
+    """What an attack writes. schema, meta: of the table. pieces: of its rows in order, after those that they need."""
 
     schema: pa.Schema
     meta: dict[str, Any]
-    pieces: Pieces
+    pieces: list[Piece]
+    maker: Maker
 
     def rows(self, tell: Callable[[int], object]) -> Iterator[dict[str, Any]]:
-        """All rows. tell: gets their number up to each piece."""
+        """All rows. tell: gets their number at the end of each piece."""
         count = 0
-        for piece in self.pieces.pieces:
+        for piece in self.pieces:
             if piece.count:
-                yield from self.pieces.rows(piece)
+                yield from self.maker.rows(piece)
                 tell(count := count + piece.count)
 
     @classmethod
@@ -193,26 +196,19 @@ class _Table:
             plan = search.schedule(how, items.stored, len(levels) > 1)
             expected = search.expected(anyone, plan, items, how)
 
-        schema = search.SCHEMAS[info["kind"]]
+        maker, schema = Maker(parts), search.SCHEMAS[info["kind"]]
 
         def made(level: float, number: int, batch: Items) -> Iterator[dict[str, Any]]:
-            eot = {("T3-EoT", aim): search.crafted(pieces.rows(each[number]), batch) for aim, each in expected.items()}
+            eot = {("T3-EoT", aim): search.crafted(maker.rows(one[number]), batch) for aim, one in expected.items()}
             batch = dataclasses.replace(batch, stored=batch.stored | eot)
             return at(level).rows(number, batch, plan)
 
-        tried = sum(map(len, plan.values()))
-        each = [
-            Piece(
-                f"{level_text(level)}-{number}",
-                schema,
-                tried * len(batch.ids),
-                functools.partial(made, level, number, batch),
-            )
-            for level in levels
-            for number, batch in enumerate(items.batches(how.batch_size))
-        ]
-        pieces = Pieces(parts, [*itertools.chain.from_iterable(expected.values()), *each])
-        return cls(schema, meta, pieces)
+        pieces = list(itertools.chain.from_iterable(expected.values()))
+        for level, (number, batch) in itertools.product(levels, enumerate(items.batches(how.batch_size))):
+            count = len(batch.ids) * sum(map(len, plan.values()))
+            make = functools.partial(made, level, number, batch)
+            pieces.append(Piece(f"{level_text(level)}-{number}", schema, count, make))
+        return cls(schema, meta, pieces, maker)
 
 
 def _counting(model: AttackedModel, data: Path) -> tuple[AttackedModel, dict[str, Any]]:
