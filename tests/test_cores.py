@@ -195,7 +195,9 @@ def test_helpers_change_no_byte_of_an_attack(pool, tmp_path, monkeypatch):
     for codec, before in zip(("original", "jpeg"), alone, strict=True):
         made.clear()
         assert table(codec) == before
-        assert 0 < len(made) < {"original": 3, "jpeg": 9}[codec]  # batches; and those of T3-EoT beside two levels
+        assert (
+            0 < len(made) < {"original": 9, "jpeg": 21}[codec]
+        )  # 3 batches by 3 budgets and goals; two levels and T3-EoT
         assert not list(tmp_path.glob(".*.parts"))
 
 

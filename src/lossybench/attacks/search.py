@@ -37,7 +37,7 @@ import torch
 from lossybench import codecs, models
 from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, iter_rows, read_meta
 from lossybench.attacks import spectra
-from lossybench.attacks.attack_settings import Aim, AttackSettings, Budget
+from lossybench.attacks.attack_settings import Aim, AttackSettings, Budget, Goal
 from lossybench.attacks.classifiers import ClassificationVictim
 from lossybench.attacks.defences import Defence
 from lossybench.attacks.detectors import DetectionVictim, objects
@@ -129,6 +129,17 @@ def schedule(how: AttackSettings, stored: Stored, several: bool) -> Schedule:
     return {aim: tiers for aim, tiers in found.items() if tiers}
 
 
+def apart(schedule: Schedule) -> list[Schedule]:
+    """The `schedule` in parts that need nothing of each other: by budget and goal.
+
+    A search on the scores begins at all that was found within its budget, and some methods go on where others ended.
+    """
+    found: dict[tuple[Budget, Goal], Schedule] = {}
+    for aim, tiers in schedule.items():
+        found.setdefault((aim.budget, aim.goal), {})[aim] = tiers
+    return list(found.values())
+
+
 def _is_main(aim: Aim, how: AttackSettings) -> bool:
     return (aim.attack, aim.norm, aim.epsilon) == how.aims[0][:3]
 
@@ -187,7 +198,7 @@ class Run:
     def rows(self, number: int, batch: Items, schedule: Schedule) -> Iterator[dict[str, Any]]:
         """The rows of the attack table for one batch at this level, which depend on no other batch.
 
-        number: of the batch. schedule: which attacks to try in which tiers.
+        number: of the batch. schedule: which attacks to try in which tiers, or what is `apart` in that.
         """
         with naming(_said(batch)):
             yield from self._attacked(number, batch, schedule)

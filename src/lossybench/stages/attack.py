@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -26,7 +27,7 @@ from lossybench.attacks.detectors import DetectionVictim
 from lossybench.attacks.items import Items
 from lossybench.attacks.pieces import Maker, Piece
 from lossybench.attacks.preprocessor import CodecPreprocessor
-from lossybench.attacks.search import AttackedModel, Run, Victim
+from lossybench.attacks.search import AttackedModel, Run, Schedule, Victim
 from lossybench.conditions import ORIGINAL, Condition, level_text
 from lossybench.errors import LossyBenchError
 from lossybench.fingerprint import source_digest
@@ -52,9 +53,10 @@ def attack(
 ) -> None:
     """Attack one model, bare (codec "original": tiers T0, T1, T4), through one codec or through one defence.
 
-    The same arguments write the same bytes on the same kind of processor, whatever `threads` is. Each batch of items is
-    kept beside `out` as soon as it is attacked. An interrupted attack goes on after the last such batch and writes the
-    same bytes. What was kept for other inputs, settings or code is not used. All of it is deleted in the end.
+    The same arguments write the same bytes on the same kind of processor, whatever `threads` is, and however many idle
+    cores help (`cores`). What was done to a batch of items with one budget and goal is kept beside `out` at once. An
+    interrupted attack goes on from there and writes the same bytes. What was kept for other inputs, settings or code is
+    not used. All of it is deleted in the end.
 
     Args:
         model: the folder that train or adopt made
@@ -75,10 +77,12 @@ def attack(
     """
     arguments = dict(locals())
     table = _Table.of(**arguments)
-    total = sum(piece.count for piece in table.pieces)
+    pieces, total = table.pieces, sum(piece.count for piece in table.pieces)
     bar = tqdm(desc=f"attack {codec}", total=total, unit="row", mininterval=2)
-    with table.maker.helped(table.pieces, _help, arguments), bar as shown:
-        table.maker.make(table.pieces, shown.update)
+    # A GPU is no idle core, and its memory may hold one job and no more.
+    helped = table.maker.helped(pieces, _help, arguments | {"threads": 1}) if table.on_cpu else contextlib.nullcontext()
+    with helped, bar as shown:
+        table.maker.make(pieces, shown.update)
         write_table(out, table.schema, table.rows(lambda rows: shown.update(rows - shown.n)), table.meta)
     table.maker.parts.discard()
 
@@ -91,20 +95,35 @@ def _help(**arguments: Any) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Table:
-    """What an attack writes. schema, meta: of the table. pieces: of its rows in order, after those that they need."""
+    """What an attack writes. schema, meta: of the table.
+
+    first: pieces that others need. batches: those of each batch at each level, in the order of the table. aims: the
+    attacks, in the order of a batch's rows. maker: of the pieces. on_cpu: whether they are made without a GPU.
+    """
 
     schema: pa.Schema
     meta: dict[str, Any]
-    pieces: list[Piece]
+    first: list[Piece]
+    batches: list[list[Piece]]
+    aims: list[Aim]
     maker: Maker
+    on_cpu: bool
+
+    @property
+    def pieces(self) -> list[Piece]:
+        """All of them."""
+        return [*self.first, *itertools.chain.from_iterable(self.batches)]
 
     def rows(self, tell: Callable[[int], object]) -> Iterator[dict[str, Any]]:
-        """All rows. tell: gets their number at the end of each piece."""
+        """All rows. tell: gets their number at the end of each batch."""
         count = 0
-        for piece in self.pieces:
-            if piece.count:
-                yield from self.maker.rows(piece)
-                tell(count := count + piece.count)
+        for batch in self.batches:
+            rows = itertools.chain.from_iterable(map(self.maker.rows, batch))
+            yield from sorted(rows, key=self._place)
+            tell(count := count + sum(piece.count for piece in batch))
+
+    def _place(self, row: Mapping[str, Any]) -> int:
+        return self.aims.index(Aim(row["attack"], row["norm"], row["epsilon"], row["goal"]))
 
     @classmethod
     def of(
@@ -198,17 +217,24 @@ class _Table:
 
         maker, schema = Maker(parts), search.SCHEMAS[info["kind"]]
 
-        def made(level: float, number: int, batch: Items) -> Iterator[dict[str, Any]]:
-            eot = {("T3-EoT", aim): search.crafted(maker.rows(one[number]), batch) for aim, one in expected.items()}
+        def made(level: float, number: int, batch: Items, some: Schedule) -> Iterator[dict[str, Any]]:
+            needed = {aim: each[number] for aim, each in expected.items() if aim in some}
+            eot = {("T3-EoT", aim): search.crafted(maker.rows(piece), batch) for aim, piece in needed.items()}
             batch = dataclasses.replace(batch, stored=batch.stored | eot)
-            return at(level).rows(number, batch, plan)
+            return at(level).rows(number, batch, some)
 
-        pieces = list(itertools.chain.from_iterable(expected.values()))
-        for level, (number, batch) in itertools.product(levels, enumerate(items.batches(how.batch_size))):
-            count = len(batch.ids) * sum(map(len, plan.values()))
-            make = functools.partial(made, level, number, batch)
-            pieces.append(Piece(f"{level_text(level)}-{number}", schema, count, make))
-        return cls(schema, meta, pieces, maker)
+        def piece(level: float, number: int, batch: Items, which: int, some: Schedule) -> Piece:
+            count = len(batch.ids) * sum(map(len, some.values()))
+            make = functools.partial(made, level, number, batch, some)
+            return Piece(f"{level_text(level)}-{number}-{which}", schema, count, make)
+
+        batches = [
+            [piece(level, number, batch, which, some) for which, some in enumerate(search.apart(plan))]
+            for level in levels
+            for number, batch in enumerate(items.batches(how.batch_size))
+        ]
+        first, on_cpu = list(itertools.chain.from_iterable(expected.values())), victim.device.type == "cpu"
+        return cls(schema, meta, first, batches, list(plan), maker, on_cpu)
 
 
 def _counting(model: AttackedModel, data: Path) -> tuple[AttackedModel, dict[str, Any]]:
