@@ -7,6 +7,7 @@ the rules in workflow/rules only say which job makes which file from which.
 import json
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -72,10 +73,10 @@ if os.pathsep in workflow.basedir:
 # file there which is named like a module of Python is not run instead of that.
 JOB_ENVIRONMENT += f"PYTHONSAFEPATH=1 PYTHONPATH={shlex.quote(MODULES)} "
 # Jobs that run here, one for each core, share the cores: a long one uses those that others leave idle.
+POOL = Path(LAYOUT.root, ".cores").resolve()
 if workflow.is_main_process and workflow.local_exec:
-    pool = Path(LAYOUT.root, ".cores").resolve()
     JOB_ENVIRONMENT += f"LOSSYBENCH_CORES={workflow.resource_settings.cores or 1} "
-    JOB_ENVIRONMENT += f"LOSSYBENCH_POOL={shlex.quote(str(pool))} "
+    JOB_ENVIRONMENT += f"LOSSYBENCH_POOL={shlex.quote(str(POOL))} "
 JOB_ENVIRONMENT += f"LOSSYBENCH_BESIDE={shlex.quote(json.dumps(BESIDE))}; "
 if not workflow.deployment_settings.deployment_method:
     JOB_ENVIRONMENT += (
@@ -113,6 +114,14 @@ onstart:
     limiter = workflow.scheduler.job_rate_limiter
     if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
+
+
+onsuccess:
+    shutil.rmtree(POOL, ignore_errors=True)
+
+
+onerror:
+    shutil.rmtree(POOL, ignore_errors=True)
 
 
 include: "workflow/rules/common.smk"
