@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -130,6 +131,19 @@ def test_what_a_helper_fails_with_fails_its_job(pool, how, said):
         until(lambda: helpers._error)
         with pytest.raises(LossyBenchError, match=said):
             helpers.check()
+
+
+def test_without_locks_no_helpers_are_asked_for(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv(cores.POOL, str(tmp_path / "pool"))
+    monkeypatch.setenv(cores.CORES, "2")
+    monkeypatch.setattr(cores, "_POOL", [])
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(cores.fcntl, "flock", refuse)
+    cores.enter()
+    assert not cores.shared() and "idle cores stay idle" in caplog.text
 
 
 def test_a_claim_is_held_by_one(tmp_path):

@@ -12,8 +12,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import errno
 import fcntl
 import itertools
+import logging
 import multiprocessing
 import os
 import signal
@@ -32,13 +34,13 @@ from lossybench.errors import LossyBenchError
 CORES, POOL = "LOSSYBENCH_CORES", "LOSSYBENCH_POOL"  # in a job's environment: how many cores, and the pool's folder
 POLL = 0.25  # seconds from one look at the pool to the next
 PAYS = 8.0  # seconds of work from which on a job is long: to start a helper takes about half as many
+_log = logging.getLogger(__name__)
 
 
 class Pool:
     """The cores that jobs share. folder: of its locks. cores: how many there are."""
 
     def __init__(self, folder: Path, cores: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.cores = folder, cores
         self._own: IO[bytes] | None = None
 
@@ -66,10 +68,20 @@ _POOL: list[Pool] = []  # that this process has entered: one or none
 
 
 def enter() -> None:
-    """Count this process among the jobs of the pool that its environment names, if any, until it ends."""
+    """Count this process among the jobs of the pool that its environment names, if any, until it ends.
+
+    Where the file system has no locks, a warning says that no helpers are started.
+    """
     if shared() and not _POOL:
-        _POOL.append(Pool(Path(os.environ[POOL]), int(os.environ[CORES])))
-        _POOL[0].enter()
+        pool = Pool(Path(os.environ[POOL]), int(os.environ[CORES]))
+        try:
+            pool.enter()
+            _POOL.append(pool)
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+            _log.warning("%s: no locks (%s), so idle cores stay idle", pool.folder, error.strerror)
+            del os.environ[POOL]
 
 
 def shared() -> bool:
@@ -79,11 +91,14 @@ def shared() -> bool:
 
 def _locked(path: Path) -> IO[bytes] | None:
     """The file `path`, locked until it is closed; None where another has its lock."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError as error:
         file.close()
+        if not isinstance(error, BlockingIOError):
+            raise
         return None
     return file
 
@@ -101,7 +116,6 @@ def _free(path: Path) -> bool:
 @contextlib.contextmanager
 def claimed(path: Path) -> Iterator[bool]:
     """Whether this process alone holds the lock of the file `path` within; it does not wait for it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = _locked(path)
     try:
         yield lock is not None
@@ -224,8 +238,9 @@ class Helpers:
 
 
 def _helped(work: Callable[..., None], arguments: dict[str, Any], says: Connection) -> None:
-    """What a helper does. A stop of the job that is meant for all its processes ends it without a word."""
+    """What a helper does."""
     end_with_parent(signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the job, which ends its helpers
     try:
         work(**arguments)
     except LossyBenchError as error:
