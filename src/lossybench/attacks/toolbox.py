@@ -1,57 +1,64 @@
 """The parts of ART that attacks are built from, without all its others.
 
 `import art` imports every attack, defence and metric of ART, and with them pandas and scikit-learn: a second of each
-job. The modules that are needed here need none of that. So while they are imported, ART's packages are bare names for
-folders; afterwards `import art` means the whole of it again, whose modules of these names are those of here.
+job. The modules that are needed here need little of that. So ART's packages, where they are not imported yet, are put
+off: of a package, what is looked for in it is imported if that is a module, and all of it otherwise.
 """
 
 from __future__ import annotations
 
-import contextlib
+import importlib
 import importlib.util
 import itertools
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-_ATTACKS, _ESTIMATORS = "art.attacks.evasion.projected_gradient_descent", "art.estimators.classification"
-_PACKAGES = (_ATTACKS, _ESTIMATORS, "art.estimators.object_detection", "art.defences.preprocessor")
-
-
-@contextlib.contextmanager
-def _bare() -> Iterator[None]:
-    """Within, ART's packages that are not imported yet run no code of their own when they are imported."""
-    spec = importlib.util.find_spec("art")
-    assert spec and spec.origin
-    above = Path(spec.origin).parents[1]
-    names = dict.fromkeys(
-        itertools.chain.from_iterable(itertools.accumulate(p.split("."), "{}.{}".format) for p in _PACKAGES)
-    )
-    made = [name for name in names if name not in sys.modules]
-    for name in made:
-        sys.modules[name] = ModuleType(name)
-        sys.modules[name].__path__ = [str(above.joinpath(*name.split(".")))]
-    try:
-        yield
-    finally:
-        for name in made:
-            del sys.modules[name]
+_PACKAGES = (
+    "art.attacks.evasion.projected_gradient_descent",
+    "art.estimators.classification",
+    "art.estimators.object_detection",
+    "art.defences.preprocessor",
+    "art.defences.postprocessor",
+    "art.preprocessing.standardisation_mean_std",
+)
 
 
-with _bare():
-    from art.attacks.evasion.auto_projected_gradient_descent import AutoProjectedGradientDescent
-    from art.attacks.evasion.fast_gradient import FastGradientMethod
-    from art.attacks.evasion.projected_gradient_descent.projected_gradient_descent_numpy import (
-        ProjectedGradientDescentNumpy,
-    )
-    from art.attacks.evasion.projected_gradient_descent.projected_gradient_descent_pytorch import (
-        ProjectedGradientDescentPyTorch,
-    )
-    from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
-    from art.estimators.classification.pytorch import PyTorchClassifier
-    from art.estimators.object_detection.object_detector import ObjectDetectorMixin
-    from art.estimators.object_detection.pytorch_object_detector import PyTorchObjectDetector
+class _PutOff(ModuleType):
+    """A package whose own code runs when something is asked of it that is no module of it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name != "__version__":  # what Python itself asks modules for
+            raise AttributeError(name)
+        if importlib.util.find_spec(f"{self.__name__}.{name}"):
+            return importlib.import_module(f"{self.__name__}.{name}")
+        self.__class__ = ModuleType  # type: ignore[assignment]
+        assert self.__spec__ and self.__spec__.loader
+        self.__spec__.loader.exec_module(self)
+        return getattr(self, name)
+
+
+for _package in _PACKAGES:
+    for _name in itertools.accumulate(_package.split("."), "{}.{}".format):
+        if _name not in sys.modules:
+            _spec = importlib.util.find_spec(_name)
+            assert _spec
+            _made = importlib.util.module_from_spec(_spec)
+            _made.__class__ = _PutOff
+            sys.modules[_name] = _made
+
+from art.attacks.evasion.auto_projected_gradient_descent import AutoProjectedGradientDescent  # noqa: E402
+from art.attacks.evasion.fast_gradient import FastGradientMethod  # noqa: E402
+from art.attacks.evasion.projected_gradient_descent.projected_gradient_descent_numpy import (  # noqa: E402
+    ProjectedGradientDescentNumpy,
+)
+from art.attacks.evasion.projected_gradient_descent.projected_gradient_descent_pytorch import (  # noqa: E402
+    ProjectedGradientDescentPyTorch,
+)
+from art.defences.preprocessor.preprocessor import PreprocessorPyTorch  # noqa: E402
+from art.estimators.classification.pytorch import PyTorchClassifier  # noqa: E402
+from art.estimators.object_detection.object_detector import ObjectDetectorMixin  # noqa: E402
+from art.estimators.object_detection.pytorch_object_detector import PyTorchObjectDetector  # noqa: E402
 
 __all__ = [
     "AutoProjectedGradientDescent",
