@@ -72,6 +72,11 @@ if os.pathsep in workflow.basedir:
 # What lies beside the config comes last, and where Snakemake runs does not count at all (PYTHONSAFEPATH), so that a
 # file there which is named like a module of Python is not run instead of that.
 JOB_ENVIRONMENT += f"PYTHONSAFEPATH=1 PYTHONPATH={shlex.quote(MODULES)} "
+# Jobs that run here, one for each core, share the cores: a long one uses those that others leave idle.
+POOL = Path(LAYOUT.root, ".cores").resolve()
+if workflow.is_main_process and workflow.local_exec:
+    JOB_ENVIRONMENT += f"LOSSYBENCH_CORES={workflow.resource_settings.cores or 1} "
+    JOB_ENVIRONMENT += f"LOSSYBENCH_POOL={shlex.quote(str(POOL))} "
 JOB_ENVIRONMENT += f"LOSSYBENCH_BESIDE={shlex.quote(json.dumps(BESIDE))}; "
 if not workflow.deployment_settings.deployment_method:
     JOB_ENVIRONMENT += (
@@ -114,6 +119,11 @@ onstart:
 onsuccess:
     # All models are there, and nobody learns from decoded media any more.
     shutil.rmtree(LAYOUT.decoded(), ignore_errors=True)
+    shutil.rmtree(POOL, ignore_errors=True)
+
+
+onerror:
+    shutil.rmtree(POOL, ignore_errors=True)
 
 
 include: "workflow/rules/common.smk"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import math
+import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +30,9 @@ from lossybench.artifacts import COMPRESSED, DATA, read_meta, read_table, write_
 from lossybench.attacks import surrogates
 from lossybench.attacks.attack_settings import Aim, AttackSettings
 from lossybench.attacks.classifiers import ClassificationVictim
-from lossybench.attacks.preprocessor import CodecPreprocessor
+from lossybench.attacks.methods import METHODS
+from lossybench.attacks.preprocessor import CodecPreprocessor, Surrogate
+from lossybench.attacks.search import apart
 from lossybench.codecs.codec import Codec, Encoded, Medium
 from lossybench.errors import LossyBenchError
 from lossybench.integers import GRIDS
@@ -712,6 +716,54 @@ def test_integers_and_floats_and_layouts_are_inverse() -> None:
     clip = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
     assert GRIDS["video"].layout(clip).shape == (2, 3, 4, 5)
     assert np.array_equal(GRIDS["video"].media(GRIDS["video"].layout(clip)), clip)
+
+
+def test_only_the_parts_of_art_that_are_used_are_imported_and_they_are_arts_own() -> None:
+    program = (
+        "import sys, lossybench.stages.attack\n"
+        "from lossybench.attacks import toolbox\n"
+        "assert not {'art.metrics', 'art.attacks.poisoning', 'sklearn'} & set(sys.modules)\n"
+        "import art.attacks.evasion, art.estimators.classification, art.estimators.object_detection\n"
+        "assert art.attacks.evasion.Wasserstein and art.metrics.empirical_robustness and art.__version__\n"
+        "from art.preprocessing.preprocessing import PreprocessorPyTorch\n"
+        "assert toolbox.FastGradientMethod is art.attacks.evasion.FastGradientMethod\n"
+        "assert toolbox.PyTorchClassifier is art.estimators.classification.PyTorchClassifier\n"
+        "assert toolbox.PyTorchObjectDetector is art.estimators.object_detection.PyTorchObjectDetector\n"
+        "assert toolbox.PreprocessorPyTorch is PreprocessorPyTorch\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_attacks_that_need_each_other_are_made_together() -> None:
+    how = AttackSettings.of("image", "classification", {"goals": ["untargeted", "targeted", "trigger"]})
+    schedule = {aim: ["T2", "T3"] for aim in how.aims}
+    parts = apart(schedule)
+    place = {aim: i for i, part in enumerate(parts) for aim in part}
+    assert {aim: tiers for part in parts for aim, tiers in part.items()} == schedule and len(parts) > 3
+    for aim in how.aims:
+        former = METHODS[aim.attack].after
+        assert former is None or place[aim] == place[aim._replace(attack=former)]
+        if METHODS[aim.attack].access == "scores":
+            within = {place[other] for other in how.aims if (other.budget, other.goal) == (aim.budget, aim.goal)}
+            assert within == {place[aim]}
+
+
+def test_a_round_trip_is_remembered_with_either_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+    coarse, encode = Coarse(), Coarse._encode
+
+    def noted(self: Coarse, media: np.ndarray, *rest: Any) -> Encoded:
+        asked.append(media.tobytes())
+        return encode(self, media, *rest)
+
+    monkeypatch.setattr(Coarse, "_encode", noted)
+    plain = CodecPreprocessor(coarse, 8, "image", remember=9)
+    steered = plain.steered(Surrogate(lambda x, seen, gradient: 2 * gradient))
+    x = torch.rand(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    one, two = plain.forward(x)[0], steered.forward(x)[0]
+    assert one.equal(two) and len(asked) == len(set(asked)) == 3
+    gradients = [torch.autograd.grad(seen.sum(), x)[0].unique().tolist() for seen in (one, two)]
+    assert gradients == [[1.0], [2.0]]
 
 
 def test_art_stays_quiet(study: Study, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder) -> None:

@@ -13,7 +13,7 @@ from scipy.stats import chisquare
 
 from lossybench import codecs
 from lossybench.analysis import tables
-from lossybench.artifacts import Parts, read_meta, read_table
+from lossybench.artifacts import read_meta, read_table
 from lossybench.attacks.defences import Chain, Defence
 from lossybench.attacks.items import Items
 from lossybench.attacks.preprocessor import CodecPreprocessor
@@ -142,7 +142,7 @@ def test_a_picture_is_judged_behind_one_draw_and_chosen_by_all(tmp_path):
     fronts = [CodecPreprocessor(codec, level, "image") for codec, level in defence.fronts]
     items = Items(**vars(case.items), stored={}, sampling_rate=0.0)
     run = Run(0.0, {"T2": [model.behind(*fronts)]}, model, defence)
-    found = list(run.rows(items, {aim: ["T2"]}, Parts(tmp_path / "table.parquet", "")))
+    found = list(run.rows(0, items, {aim: ["T2"]}))
     drawn, shares = defence.drawn(items.ids, case.how.seed), []
     for row, way, truth in zip(found, drawn, items.truth, strict=True):
         media = codecs.get("original").decode(row["adversarial"], (test_attacks_detection.SIDE,) * 2 + (3,))

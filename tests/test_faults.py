@@ -159,7 +159,7 @@ STAGES = {
     "compress": (COMPRESSED, ".test.parquet.*.part.parquet"),
     "train": (WEIGHTS, training.CHECKPOINT),
     "evaluate": (OUTCOMES, ""),
-    "attack": (ATTACKS, ".hevc.parquet.parts/45-1.parquet"),
+    "attack": (ATTACKS, ".hevc.parquet.parts/45-1-0.parquet"),
 }
 
 
@@ -265,7 +265,7 @@ def victim(tmp_path_factory):
     return data, levels, folder / "model"
 
 
-def test_an_attack_goes_on_batch_by_batch_to_the_same_bytes(victim, tmp_path, monkeypatch):
+def test_an_attack_goes_on_piece_by_piece_to_the_same_bytes(victim, tmp_path, monkeypatch):
     data, levels, model = victim
     settings = {"items": 5, "batch_size": 3, "steps": 2, "adaptive_steps": 2, "queries": 2, "seed": 0}
     made, rows_of = [], artifacts.Parts.rows
@@ -292,8 +292,11 @@ def test_an_attack_goes_on_batch_by_batch_to_the_same_bytes(victim, tmp_path, mo
     bare, whole, cut = (tmp_path / f"{name}.parquet" for name in ("bare", "whole", "cut"))
     attack("original", bare, None)
     expected, pieces = attack("jpeg", whole, bare), list(made)
-    # Two batches, made against both levels at once and against each.
-    assert len(pieces) == 6 and pieces[2:] == ["50-0", "50-1", "5-0", "5-1"]
+    # Two batches, made against both levels at once and against each, there by budget and goal.
+    budgets = range(len(pieces[2:]) // 4)
+    assert len(budgets) == 6 and pieces[2:] == [
+        f"{q}-{batch}-{b}" for q in (50, 5) for batch in (0, 1) for b in budgets
+    ]
     assert attack("jpeg", cut, bare, stop=3, steps=3) is None and made == pieces[:3]  # of no use to what follows
     assert attack("jpeg", cut, bare, stop=1) is None and made == pieces[:1]
     assert attack("jpeg", cut, bare, stop=3) is None and made == pieces[1:4]

@@ -464,12 +464,19 @@ class Parts:
 
         schema: of the rows.
         """
-        path = self.folder / f"{name}.parquet"
-        if path.exists() and read_meta(path) == self.meta:
-            return list(iter_rows(path))
+        if self.has(name):
+            return list(iter_rows(self._path(name)))
         rows = list(make())
-        write_table(path, schema, rows, self.meta)
+        write_table(self._path(name), schema, rows, self.meta)
         return rows
+
+    def has(self, name: str) -> bool:
+        """Whether the piece `name` is kept."""
+        path = self._path(name)
+        return path.exists() and read_meta(path) == self.meta
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.parquet"
 
     def discard(self) -> None:
         """Remove all pieces, which is right once the table is whole."""

@@ -6,7 +6,6 @@ The workflow's rules call these commands.
 from __future__ import annotations
 
 import ast
-import ctypes
 import errno
 import importlib
 import importlib.util
@@ -21,7 +20,7 @@ import traceback
 import warnings
 from pathlib import Path
 
-from lossybench import commands
+from lossybench import commands, cores
 from lossybench.errors import LossyBenchError, nearest, visible
 
 STAGES = ("fetch", "adopt", "preflight", "compress", "train", "evaluate", "attack", "aggregate")
@@ -72,7 +71,9 @@ def _run(name: str, *words: str) -> None:
     if name not in COMMANDS:
         raise LossyBenchError(f"unknown command {name!r}; {nearest(name, COMMANDS)}")
     if os.environ.get("LOSSYBENCH_END_WITH_PARENT"):
-        _end_with_parent()
+        # A job without its Snakemake would go on and write what nobody waits for.
+        cores.end_with_parent(signal.SIGTERM)
+    cores.enter()
     # Last, so that nothing which lies beside a config is taken for a module of Python or of an installed package.
     sys.path.extend(json.loads(os.environ.get("LOSSYBENCH_BESIDE", "[]")))
     module, function = COMMANDS[name].split(":")
@@ -131,18 +132,6 @@ def _overview() -> str:
         (node,) = (one for one in tree.body if isinstance(one, ast.FunctionDef) and one.name == function)
         lines.append(f"  {name:14} {commands.summary(ast.get_docstring(node) or '')}")
     return "\n".join([*lines, "", "`snakemake --cores all` runs all stages of a study."])
-
-
-def _end_with_parent() -> None:
-    """Have Linux send this process SIGTERM when its parent dies. Elsewhere such a job has to be ended by hand.
-
-    A job without its Snakemake would go on and write what nobody waits for.
-    """
-    if sys.platform == "linux":
-        parent, set_death_signal = os.getppid(), 1
-        ctypes.CDLL(None, use_errno=True).prctl(set_death_signal, signal.SIGTERM)
-        if os.getppid() != parent:  # the parent died meanwhile
-            sys.exit(128 + signal.SIGTERM)
 
 
 def _complain(error: object) -> int:

@@ -27,7 +27,8 @@ rule attack:
     priority: 30
     conda:
         "../../envs/lossybench.yaml"
-    # Codec round trips at a time; more pay where a GPU waits for them: `--set-threads attack=8`.
+    # Codec round trips at a time; more pay where a GPU waits for them: `--set-threads attack=8`. Idle cores of this
+    # machine make further batches, however many threads there are (src/lossybench/cores.py).
     threads: 1
     resources:
         **cluster("attack"),

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
 from lossybench.attacks.attack_settings import Aim, AttackSettings
@@ -17,6 +16,7 @@ from lossybench.attacks.items import Crafted, Items, Tried
 from lossybench.attacks.methods import METHODS, Effort
 from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.attacks.random_search import search
+from lossybench.attacks.toolbox import PyTorchClassifier
 from lossybench.attacks.victim import MOMENTUM, VictimBase, seed_all
 from lossybench.attacks.watch import Loss, Watch, margins
 from lossybench.integers import lengths

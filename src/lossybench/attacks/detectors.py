@@ -28,13 +28,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from art.estimators.object_detection import PyTorchObjectDetector
 from torch import nn
 
 from lossybench.attacks.attack_settings import Aim, AttackSettings, Goal
 from lossybench.attacks.items import Crafted, Items, Tried
 from lossybench.attacks.methods import METHODS, Effort
 from lossybench.attacks.preprocessor import CodecPreprocessor
+from lossybench.attacks.toolbox import PyTorchObjectDetector
 from lossybench.attacks.victim import MOMENTUM, VictimBase, seed_all
 from lossybench.errors import LossyBenchError
 from lossybench.models.inputs import Input, fit

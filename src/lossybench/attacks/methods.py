@@ -63,8 +63,7 @@ class Method:
 
 def _pgd(estimator: Any, effort: Effort) -> Any:
     """Projected gradient descent from one random start (Madry et al. 2018, arXiv 1706.06083)."""
-    from art.attacks.evasion import ProjectedGradientDescentPyTorch
-    from art.estimators.object_detection.object_detector import ObjectDetectorMixin
+    from lossybench.attacks.toolbox import ObjectDetectorMixin, ProjectedGradientDescentPyTorch
 
     if isinstance(estimator, ObjectDetectorMixin):
         return _pgd_on_detectors(estimator, effort)
@@ -108,7 +107,7 @@ def _pgd(estimator: Any, effort: Effort) -> Any:
 
 def _pgd_on_detectors(estimator: Any, effort: Effort) -> Any:
     """The same on a detector, from the item or from a random start. Each call of `generate` gets one batch."""
-    from art.attacks.evasion import ProjectedGradientDescentNumpy
+    from lossybench.attacks.toolbox import ProjectedGradientDescentNumpy
 
     class Started(ProjectedGradientDescentNumpy):
         """ART refuses random starts on detectors, although its step can draw one."""
@@ -129,7 +128,7 @@ def _pgd_on_detectors(estimator: Any, effort: Effort) -> Any:
 
 def _apgd(estimator: Any, effort: Effort) -> Any:
     """PGD that chooses its step sizes (Croce, Hein 2020, arXiv 2003.01690), on the estimator's loss."""
-    from art.attacks.evasion import AutoProjectedGradientDescent
+    from lossybench.attacks.toolbox import AutoProjectedGradientDescent
 
     step = 2 * effort.radius  # as in the paper; the step is halved as the search stalls
     return AutoProjectedGradientDescent(
@@ -144,7 +143,7 @@ def _mifgsm(estimator: Any, effort: Effort) -> Any:
 
 def _fgsm(estimator: Any, effort: Effort) -> Any:
     """Fast gradient sign: one step of the whole bound from the item (Goodfellow et al. 2015, arXiv 1412.6572)."""
-    from art.attacks.evasion import FastGradientMethod
+    from lossybench.attacks.toolbox import FastGradientMethod
 
     return FastGradientMethod(estimator, **effort.common, eps_step=effort.radius)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -10,10 +11,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from art.preprocessing.preprocessing import PreprocessorPyTorch
 
+from lossybench.attacks.toolbox import PreprocessorPyTorch
 from lossybench.codecs.codec import Medium
-from lossybench.integers import GRIDS
+from lossybench.integers import GRIDS, Grid
 
 
 class RoundTrip(Protocol):
@@ -54,9 +55,9 @@ class CodecPreprocessor(PreprocessorPyTorch):
 
     codec, level: of the round trip. medium: "image" (tensors (N, 3, H, W) in [0, 1]), "video" ((N, frames, 3, H, W)) or
     "audio" ((N, samples) in [-1, 1]); values outside are clipped, since a codec takes integers. sampling_rate: Hz of
-    audio, frames/s of video, else 0. remember: how many of the latest round trips are kept, because ART predicts on the
-    clean and the finished items to log a success rate, and the finished items are measured afterwards. surrogate: None
-    for the identity. threads: round trips at a time; codecs work outside Python's lock. They change no result.
+    audio, frames/s of video, else 0. remember: how many of the latest round trips are kept, because every attack begins
+    at the clean items, and what one attack found is measured afterwards and is where others go on. surrogate: None for
+    the identity. threads: round trips at a time; codecs work outside Python's lock. They change no result.
     Raises LossyBenchError for a level or medium that the codec does not take.
     """
 
@@ -73,15 +74,16 @@ class CodecPreprocessor(PreprocessorPyTorch):
         super().__init__(is_fitted=True, apply_fit=False, apply_predict=True)
         codec.check(level, medium, sampling_rate)
         self.codec, self.level, self.sampling_rate, self.grid = codec, level, sampling_rate, GRIDS[medium]
-        self.surrogate = surrogate  # may be set later
-        self._remembered = functools.lru_cache(maxsize=remember)(self._roundtrip)
+        self.surrogate = surrogate
+        made = functools.partial(_roundtrip, codec, level, sampling_rate, self.grid)
+        self._remembered = functools.lru_cache(maxsize=remember)(made)
         self._map = ThreadPoolExecutor(threads).map if threads > 1 else map
 
-    def _roundtrip(self, item: bytes, shape: tuple[int, ...]) -> np.ndarray:
-        media = self.grid.media(np.frombuffer(item, self.grid.dtype).reshape(shape))
-        decoded = self.grid.layout(self.codec.roundtrip(media, self.level, self.sampling_rate))
-        decoded.flags.writeable = False
-        return decoded
+    def steered(self, surrogate: Surrogate) -> CodecPreprocessor:
+        """The same with another gradient. Each remembers the round trips of the other."""
+        other = copy.copy(self)
+        other.surrogate = surrogate
+        return other
 
     def decode(self, items: np.ndarray) -> np.ndarray:
         """The `items` after the round trip, as the model sees them: integers (N, ...) in its layout, in and out."""
@@ -90,6 +92,15 @@ class CodecPreprocessor(PreprocessorPyTorch):
     def forward(self, x: torch.Tensor, y: Any | None = None) -> tuple[torch.Tensor, Any | None]:
         """The items `x` after the round trip, as a new float32 tensor of the same shape, and `y` as it came."""
         return _Through.apply(x, self), y
+
+
+def _roundtrip(
+    codec: RoundTrip, level: float, sampling_rate: float, grid: Grid, item: bytes, shape: tuple[int, ...]
+) -> np.ndarray:
+    media = grid.media(np.frombuffer(item, grid.dtype).reshape(shape))
+    decoded = grid.layout(codec.roundtrip(media, level, sampling_rate))
+    decoded.flags.writeable = False
+    return decoded
 
 
 class _Through(torch.autograd.Function):

@@ -26,7 +26,7 @@ import dataclasses
 import functools
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +35,17 @@ import pyarrow as pa
 import torch
 
 from lossybench import codecs, models
-from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, Parts, iter_rows, read_meta
+from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, iter_rows, read_meta
 from lossybench.attacks import spectra
-from lossybench.attacks.attack_settings import Aim, AttackSettings, Budget
+from lossybench.attacks.attack_settings import Aim, AttackSettings, Budget, Goal
 from lossybench.attacks.classifiers import ClassificationVictim
 from lossybench.attacks.defences import Defence
 from lossybench.attacks.detectors import DetectionVictim, objects
 from lossybench.attacks.items import Crafted, Items, Stored, Tried, chosen
 from lossybench.attacks.methods import METHODS
+from lossybench.attacks.pieces import Piece
 from lossybench.attacks.preprocessor import CodecPreprocessor
-from lossybench.conditions import ORIGINAL, level_text
+from lossybench.conditions import ORIGINAL
 from lossybench.errors import LossyBenchError, naming
 from lossybench.integers import GRIDS, Grid, lengths
 from lossybench.models import runtime
@@ -128,6 +129,17 @@ def schedule(how: AttackSettings, stored: Stored, several: bool) -> Schedule:
     return {aim: tiers for aim, tiers in found.items() if tiers}
 
 
+def apart(schedule: Schedule) -> list[Schedule]:
+    """The `schedule` in parts that need nothing of each other: by budget and goal.
+
+    A search on the scores begins at all that was found within its budget, and some methods go on where others ended.
+    """
+    found: dict[tuple[Budget, Goal], Schedule] = {}
+    for aim, tiers in schedule.items():
+        found.setdefault((aim.budget, aim.goal), {})[aim] = tiers
+    return list(found.values())
+
+
 def _is_main(aim: Aim, how: AttackSettings) -> bool:
     return (aim.attack, aim.norm, aim.epsilon) == how.aims[0][:3]
 
@@ -141,31 +153,34 @@ def _said(batch: Items) -> str:
     return f"attack on the items {batch.ids[0]} to {batch.ids[-1]}"
 
 
-def expected(anyone: Victim, schedule: Schedule, items: Items, how: AttackSettings, kept: Parts) -> Stored:
-    """The items of T3-EoT for the `schedule`, made once against all levels and then tried at each.
+def expected(
+    anyone: Callable[[], Victim], schedule: Schedule, items: Items, how: AttackSettings
+) -> dict[Aim, list[Piece]]:
+    """The items of T3-EoT for the `schedule` by batch, which are made once against all levels and then tried at each.
 
-    anyone: the model behind all levels. items, how: what is attacked, and how. kept: holds those of an interrupted job.
+    anyone: gives the model behind all levels. items, how: what is attacked, and how.
     """
 
-    def made(aim: Aim, number: int, batch: Items) -> Crafted:
-        def craft() -> Iterator[dict[str, Any]]:
-            with naming(_said(batch)):
-                crafted = anyone.craft(batch, aim, how, _entropy(how, number, aim), np.ones(len(batch.ids), bool))
-            return ({"item": i.tobytes(), "calls": c} for i, c in zip(crafted.integers, crafted.calls, strict=True))
+    def made(aim: Aim, number: int, batch: Items) -> Iterator[dict[str, Any]]:
+        with naming(_said(batch)):
+            crafted = anyone().craft(batch, aim, how, _entropy(how, number, aim), np.ones(len(batch.ids), bool))
+        return ({"item": i.tobytes(), "calls": c} for i, c in zip(crafted.integers, crafted.calls, strict=True))
 
-        rows = list(kept.rows(f"eot-{'-'.join(map(str, aim))}-{number}", _EXPECTED, craft))
-        content = b"".join(row["item"] for row in rows)
-        integers = np.frombuffer(content, items.integers.dtype).reshape(batch.integers.shape)
-        return Crafted(integers, np.array([row["calls"] for row in rows], np.int32))
+    return {
+        aim: [
+            Piece(f"eot-{'-'.join(map(str, aim))}-{number}", _EXPECTED, 0, functools.partial(made, aim, number, batch))
+            for number, batch in enumerate(items.batches(how.batch_size))
+        ]
+        for aim, tiers in schedule.items()
+        if "T3-EoT" in tiers
+    }
 
-    stored: Stored = {}
-    for aim, tiers in schedule.items():
-        if "T3-EoT" in tiers:
-            batches = [made(aim, number, batch) for number, batch in enumerate(items.batches(how.batch_size))]
-            stored["T3-EoT", aim] = Crafted(
-                *(np.concatenate([getattr(one, f.name) for one in batches]) for f in dataclasses.fields(Crafted))
-            )
-    return stored
+
+def crafted(rows: Sequence[Mapping[str, Any]], batch: Items) -> Crafted:
+    """What the `rows` of a piece of `expected` hold, made from this batch."""
+    content = b"".join(row["item"] for row in rows)
+    integers = np.frombuffer(content, batch.integers.dtype).reshape(batch.integers.shape)
+    return Crafted(integers, np.array([row["calls"] for row in rows], np.int32))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,16 +195,13 @@ class Run:
     victim: AttackedModel
     defence: Defence | None = None
 
-    def rows(self, items: Items, schedule: Schedule, kept: Parts) -> Iterator[dict[str, Any]]:
-        """The rows of the attack table for `items` at this level, batch by batch.
+    def rows(self, number: int, batch: Items, schedule: Schedule) -> Iterator[dict[str, Any]]:
+        """The rows of the attack table for one batch at this level, which depend on no other batch.
 
-        schedule: which attacks to try in which tiers. kept: holds the rows of an interrupted job.
+        number: of the batch. schedule: which attacks to try in which tiers, or what is `apart` in that.
         """
-        schema = SCHEMAS[self.victim.info["kind"]]
-        for number, batch in enumerate(items.batches(self.victim.how.batch_size)):
-            attacked = functools.partial(self._attacked, number, batch, schedule)
-            with naming(_said(batch)):
-                yield from kept.rows(f"{level_text(self.level)}-{number}", schema, attacked)
+        with naming(_said(batch)):
+            yield from self._attacked(number, batch, schedule)
 
     @property
     def _judge(self) -> Victim:
@@ -197,7 +209,6 @@ class Run:
         return next(iter(self.attackers.values()))[0]
 
     def _attacked(self, number: int, batch: Items, schedule: Schedule) -> Iterator[dict[str, Any]]:
-        """The rows of one batch, which depend on no other batch."""
         batch = dataclasses.replace(batch, clean_after=self._clean(batch).after)
         everything: dict[Budget, list[Tried]] = defaultdict(list)
         by_tier: dict[tuple[str, Aim], Tried] = {}
