@@ -12,7 +12,7 @@ override CONFIG := $(value CONFIG)
 override REPORT := $(value REPORT)
 export CONFIG REPORT
 
-.PHONY: study test faults fuzz check environment lock
+.PHONY: study test faults fuzz bench check environment lock
 
 # Makes the study's results and report, and prints its headline limits.
 study: environment
@@ -33,6 +33,13 @@ faults: environment
 # Gives ten thousand mutated inputs to all that reads what strangers made (CONTRIBUTING.md).
 fuzz: environment
 	$(BIN)/python tests/fuzz.py
+
+# Times codecs and stages beside the bare work in them, how they grow, and their memory (docs/performance.md).
+bench: environment
+	$(BIN)/python tests/benchmarks/codecs.py
+	-$(BIN)/python tests/benchmarks/fidelity.py
+	$(BIN)/python tests/benchmarks/stages.py
+	-$(BIN)/python tests/benchmarks/memory.py
 
 check: environment
 	$(BIN)/ruff check

@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import sys
+import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -23,7 +24,7 @@ from lossybench.errors import LossyBenchError, visible
 from lossybench.fingerprint import fingerprint
 from lossybench.models.existing_settings import identity
 from lossybench.study import Study, check_for_cluster
-from lossybench.tools import plan
+from lossybench.tools import plan, progress
 
 min_version("9.14")
 
@@ -108,6 +109,7 @@ onstart:
         except LossyBenchError as error:
             raise WorkflowError(visible(error)) from None
     print(plan.describe(STUDY, workflow.cores), flush=True)
+    progress.tell(LAYOUT.root / "logs", time.time())
     # Snakemake 9.27 limits itself to 100 new jobs a second by a timer that each round of scheduling starts anew and
     # that starts a round: after n jobs n rounds a second look at every ready job's files. By the 200th job that took
     # half a core. A limit that the user chose stays.

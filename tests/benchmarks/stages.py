@@ -1,14 +1,15 @@
-"""What does each stage take beside the bare work in it, and how does that grow with items, levels and models?
+"""What do training and evaluation take beside the bare work in them, and how do stages grow with their counts?
 
-Run `python tests/benchmarks/stages.py` (`--quick` for a minute's version); on two cores it takes some ten minutes. It
-prints Markdown tables. All seconds are the processor's, without those in which Python and its libraries start: each
-stage runs in this process, once beforehand on a few items. What is compared is timed in turns.
+Run `python tests/benchmarks/stages.py` (`--quick` for a minute's version); it takes some minutes. It prints Markdown
+tables. All seconds are the processor's, without those in which Python and its libraries start: each stage runs
+in this process, once beforehand. What is compared is timed in turns, and the median of the rounds counts.
 
-* compress: the share of encoding and decoding (of `Codec.encode` and `Codec.decode` alone, on the same items and
-  levels) in the stage, with fidelity (part test) and without (part train, which needs no decoding).
-* evaluate: one model and ten, beside the bare passes of the same models over the same batches in torch.
-* train: beside a bare loop in torch that takes as many steps on batches that are ready in memory.
-* scaling: seconds for each item, level and model, and the exponent b of seconds ~ count^b that fits best.
+* evaluate: one model and ten, beside the bare passes of the same models over as many batches in torch; of pictures of
+  48x48 pixels, and of 512x512, which the models see at 48x48.
+* train: an epoch beside a bare loop in torch that takes as many steps on batches that are ready in memory.
+* scaling: milliseconds for each item, level and model, and the exponent b of seconds ~ count^b that fits best.
+
+What share of compress is coding says `fidelity.py`, and what codecs take beside bare libraries `codecs.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,8 +28,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lossybench import artifacts, codecs, models, tasks
-from lossybench.codecs.codec import Medium
+from lossybench import models, tasks
 from lossybench.models import runtime
 from lossybench.models.inputs import Input
 from lossybench.stages.compress import compress
@@ -37,156 +38,75 @@ from lossybench.training import prepared
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import media_tables
+from fidelity import item
 
 ROUNDS = 3
-SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
-    "image": {"48x48": (48, 48, 3), "512x512": (512, 512, 3), "1080p": (1080, 1920, 3)},
-    "video": {"8 of 64x64": (8, 64, 64, 3), "25 of 320x240": (25, 240, 320, 3)},
-    "audio": {"1 s": (16000,), "60 s": (960000,)},
-}
-COUNTS = {"48x48": 300, "512x512": 12, "1080p": 3, "8 of 64x64": 40, "25 of 320x240": 4, "1 s": 60, "60 s": 2}
-LEVELS: dict[str, list[float]] = {
-    "jpeg": [90, 50, 10],
-    "webp": [90, 50, 10],
-    "jpeg2000": [5, 20, 80],
-    "h264": [20, 32, 44],
-    "hevc": [20, 32, 44],
-    "mp3": [64, 32, 16],
-    "opus": [64, 32, 12],
-}
-OF: dict[Medium, tuple[str, ...]] = {
-    "image": ("jpeg", "webp", "jpeg2000", "h264", "hevc"),
-    "video": ("h264", "hevc", "jpeg"),
-    "audio": ("mp3", "opus"),
-}
-RATE = {"image": 0.0, "video": 25.0, "audio": 16000.0}
-
-
-def seconds(work: Callable[[], Any]) -> float:
-    """The processor's seconds that `work` takes."""
-    start = time.process_time()
-    work()
-    return time.process_time() - start
+SIDE = 48  # pixels of a side that the models see
+LEVELS: list[float] = [95, 90, 75, 50, 40, 25, 10, 5]
 
 
 def in_turns(*works: Callable[[], Any]) -> list[float]:
-    """The median seconds of each, which take turns, so that whatever else the machine does meets all alike."""
-    return [median(found) for found in zip(*([seconds(work) for work in works] for _ in range(ROUNDS)), strict=True)]
+    """The median of the processor's seconds of each, which take turns: what else the machine does meets all alike."""
+    found: list[list[float]] = [[] for _ in works]
+    for _ in range(ROUNDS):
+        for work, spent in zip(works, found, strict=True):
+            start = time.process_time()
+            work()
+            spent.append(time.process_time() - start)
+    return [median(spent) for spent in found]
 
 
-def natural(shape: tuple[int, ...], medium: Medium, random: np.random.Generator) -> np.ndarray:
-    """An item whose spectrum falls as that of photographs and of speech does, 1/f, with a little noise."""
-    size = shape if medium == "audio" else shape[-3:-1]
-    white = random.standard_normal(size if medium == "audio" else (*size, 3))
-    axes = (0,) if medium == "audio" else (0, 1)
-    spectrum = np.fft.fftn(white, axes=axes)
-    frequency = np.sqrt(sum(np.square(grid) for grid in np.meshgrid(*map(np.fft.fftfreq, size), indexing="ij")))
-    frequency = np.maximum(frequency, 1 / max(size))
-    values = np.fft.ifftn(spectrum / (frequency if medium == "audio" else frequency[..., None]), axes=axes).real
-    values /= values.std()
-    if medium == "audio":
-        return np.clip(values * 3000, -32768, 32767).astype(np.int16)
-    picture = np.clip(128 + 45 * values, 0, 255).astype(np.uint8)
-    if medium == "image":
-        return picture
-    return np.stack([np.roll(picture, 2 * frame, axis=1) for frame in range(shape[0])])
-
-
-def table_of(folder: Path, medium: Medium, shape: tuple[int, ...], count: int, splits: Iterable[str]) -> Path:
-    """A data table of `count` items in each of the splits."""
-    random = np.random.default_rng(0)
-    few = [natural(shape, medium, random) for _ in range(min(count, 8))]
+def table_of(path: Path, side: int, count: int, *splits: str) -> Path:
+    """A data table of `count` photographs in each of the splits, of which at most 24 differ."""
+    made = [
+        media_tables.data_row("", "", item((side, side, 3), number), number % 2) for number in range(min(count, 24))
+    ]
     rows = [
-        media_tables.data_row(f"{split}-{number}", split, few[number % len(few)], number % 2, (), RATE[medium])
+        made[number % len(made)] | {"id": f"{split}-{number}", "split": split}
         for split in splits
         for number in range(count)
     ]
-    path = folder / f"{medium}-{'x'.join(map(str, shape))}-{count}.parquet"
-    return media_tables.write_data(path, rows, medium, "classification", media_tables.CLASSES)
+    return media_tables.write_data(path, rows, "image", "classification", media_tables.CLASSES)
 
 
-def compress_rows(folder: Path, quick: bool) -> list[dict[str, Any]]:
-    """A row for each codec and size."""
-    rows = []
-    for medium, sizes in SHAPES.items():
-        for size, shape in sizes.items():
-            count = max(1, COUNTS[size] // (10 if quick else 1))
-            data = table_of(folder, medium, shape, count, ("train", "test"))
-            original, items = codecs.get("original"), list(artifacts.iter_rows(data, splits=["test"]))
-            media = [original.decode(row["media"], shape, RATE[medium]) for row in items]
-            for name in OF[medium]:
-                codec, levels = codecs.get(name), LEVELS[name]
-                out = [folder / f"{level}.parquet" for level in levels]
-
-                def coding(decoding: bool, codec=codec, media=media, levels=levels, rate=RATE[medium]) -> None:
-                    for one in media:
-                        for level in levels:
-                            payload = codec.encode(one, level, rate).payload
-                            if decoding:
-                                codec.decode(payload, one.shape, rate)
-
-                def stage(part, data=data, name=name, levels=levels, out=out) -> None:
-                    compress(data, name, levels, out, part)
-
-                stage("train")
-                both, whole, encoded, bare = in_turns(
-                    lambda: coding(True), lambda: stage("test"), lambda: coding(False), lambda: stage("train")
-                )
-                each = 1000 / (count * len(levels))
-                rows.append(
-                    {
-                        "codec": name,
-                        "item": size,
-                        "encode + decode, ms": both * each,
-                        "stage with fidelity, ms": whole * each,
-                        "share": both / whole,
-                        "encode, ms": encoded * each,
-                        "stage without, ms": bare * each,
-                        "share ": encoded / bare,
-                    }
-                )
-                show(rows[-1:], len(rows) == 1)
-    return rows
-
-
-def model(folder: Path, seed: int, side: int = 48) -> Path:
+def model(folder: Path, seed: int) -> Path:
     """A classifier of pictures with random weights."""
     torch.manual_seed(seed)
-    network = models.build("resnet", "image", "classification", 2, Input((side, side)))
+    network = models.build("resnet", "image", "classification", 2, Input((SIDE, SIDE)))
     info = {
         **{"task": "toy", "arch": "resnet", "regime": "original", "seed": seed, "medium": "image"},
         **{"kind": "classification", "classes": media_tables.CLASSES, "settings": {"label_smoothing": 0.0}},
-        "input": {"shape": [side, side], "sampling_rate": 0.0},
+        "input": {"shape": [SIDE, SIDE], "sampling_rate": 0.0},
     }
     models.save(network.state_dict(), info, [], folder / f"model{seed}")
     return folder / f"model{seed}"
 
 
 class Evaluations:
-    """Evaluations of models on JPEG pictures of 48x48 pixels."""
+    """Evaluations of ten models on JPEG pictures, in a folder of their own."""
 
-    def __init__(self, folder: Path, items: int) -> None:
-        self.folder, self.items = folder, items
-        self.data = table_of(folder, "image", (48, 48, 3), items, ["test"])
-        self.tests = [folder / f"test{level}.parquet" for level in range(8)]
-        compress(self.data, "jpeg", [95, 90, 75, 50, 40, 25, 10, 5], self.tests)
+    def __init__(self, folder: Path, side: int, items: int) -> None:
+        self.folder, self.items = folder / f"{side}-{items}", items
+        self.folder.mkdir()
+        self.data = table_of(self.folder / "data.parquet", side, items, "test")
+        self.tests = [self.folder / f"test{level}.parquet" for level in LEVELS]
+        self.models = [model(self.folder, seed) for seed in range(10)]
+        self.compress(len(LEVELS))
+        self.run(1, 1)
+
+    def compress(self, levels: int) -> None:
+        """Compress at the first levels."""
+        compress(self.data, "jpeg", LEVELS[:levels], self.tests[:levels])
 
     def run(self, asked: int, levels: int) -> None:
         """Ask the first models about the first levels."""
         out = [self.folder / f"out{seed}.parquet" for seed in range(asked)]
-        evaluate(
-            [self.folder / f"model{seed}" for seed in range(asked)],
-            self.data,
-            self.tests[:levels],
-            out,
-            device="cpu",
-            anew=True,
-        )
+        evaluate(self.models[:asked], self.data, self.tests[:levels], out, device="cpu", anew=True)
 
     def passes(self, asked: int, levels: int) -> None:
-        """The passes of the same models over batches of as many items."""
-        networks = [models.load(self.folder / f"model{seed}") for seed in range(asked)]
-        batch = torch.from_numpy(np.full((BATCH, 48, 48, 3), 100, np.uint8))
+        """The passes of the same models over as many batches."""
+        networks = [models.load(folder) for folder in self.models[:asked]]
+        batch = torch.from_numpy(np.full((BATCH, SIDE, SIDE, 3), 100, np.uint8))
         with torch.inference_mode():
             for network, info in networks:
                 task = tasks.get(info)
@@ -196,31 +116,21 @@ class Evaluations:
 
 def evaluate_rows(folder: Path, quick: bool) -> list[dict[str, Any]]:
     """One model and ten: what evaluation takes beyond the passes."""
-    runtime.start("cpu")
-    for seed in range(10):
-        model(folder, seed)
-    case = Evaluations(folder, 100 if quick else 1000)
-    case.run(1, 1)
-    one, ten, passes = in_turns(lambda: case.run(1, 4), lambda: case.run(10, 4), lambda: case.passes(1, 4))
-    rows = []
-    for count, took in ((1, one), (10, ten)):
-        beyond = took - count * passes
-        rows.append(
-            {
-                "models": count,
-                "stage, s": took,
-                "passes, s": count * passes,
-                "beyond them, s": beyond,
-                "to one model's": beyond / (one - passes),
-            }
-        )
-    show(rows, True)
+    rows: list[dict[str, Any]] = []
+    for side, items in ((SIDE, 96 if quick else 960), (512, 32 if quick else 160)):
+        case = Evaluations(folder, side, items)
+        one, ten, passes = in_turns(partial(case.run, 1, 4), partial(case.run, 10, 4), partial(case.passes, 10, 4))
+        for count, took in ((1, one), (10, ten)):
+            beyond = took - count * passes / 10
+            rows.append({"pictures": f"{side}x{side}", "models": count, "stage, s": took})
+            rows[-1] |= {"passes, s": count * passes / 10, "beyond them, s": beyond}
+            rows[-1] |= {"to one model's": beyond / (one - passes / 10)}
     return rows
 
 
 def train_rows(folder: Path, quick: bool) -> list[dict[str, Any]]:
     """An epoch of training beside as many bare steps."""
-    data = table_of(folder, "image", (48, 48, 3), 64 if quick else 640, ("train", "val"))
+    data = table_of(folder / "data.parquet", SIDE, 64 if quick else 640, "train", "val")
     part = folder / "train.parquet"
     compress(data, "original", [0.0], [part], "train")
     about = {"task": "toy", "regime": "original"}
@@ -228,7 +138,7 @@ def train_rows(folder: Path, quick: bool) -> list[dict[str, Any]]:
         network = models.build("resnet", "image", "classification", 2, run.task.input).train()
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
         size = len(run.examples.train.targets) // run.steps
-        batch, labels = torch.rand(size, 3, 48, 48), torch.zeros(size, dtype=torch.long)
+        batch, labels = torch.rand(size, 3, SIDE, SIDE), torch.zeros(size, dtype=torch.long)
         batch = batch.contiguous(memory_format=torch.channels_last)
 
         def epoch() -> None:
@@ -243,70 +153,46 @@ def train_rows(folder: Path, quick: bool) -> list[dict[str, Any]]:
                 nn.utils.clip_grad_norm_(network.parameters(), 5.0)
                 optimizer.step()
 
-        epoch(), bare()
+        epoch()
+        bare()
         took, least = in_turns(epoch, bare)
-    rows = [{"steps": run.steps, "stage, s": took, "bare loop, s": least, "ratio": took / least}]
-    show(rows, True)
-    return rows
+    return [{"steps": run.steps, "epoch, s": took, "bare loop, s": least, "ratio": took / least}]
 
 
 def scaling_rows(folder: Path, quick: bool) -> list[dict[str, Any]]:
     """Milliseconds for each of so many items, levels or models, and the exponent of growth."""
+    counts, few = (32, 64, 128) if quick else (256, 1024, 4096), (1, 2, 4, 8)
+    cases = [Evaluations(folder, SIDE, count) for count in counts]
+    grown: dict[str, tuple[tuple[int, ...], list[Callable[[], None]]]] = {
+        "compress by items": (counts, [partial(case.compress, 2) for case in cases]),
+        "compress by levels": (few, [partial(cases[0].compress, count) for count in few]),
+        "evaluate by items": (counts, [partial(case.run, 1, 2) for case in cases]),
+        "evaluate by levels": (few, [partial(cases[0].run, 1, count) for count in few]),
+        "evaluate by models": (few, [partial(cases[0].run, count, 2) for count in few]),
+    }
     rows = []
-    counts = (20, 40, 80) if quick else (250, 1000, 4000)
-    tables = [table_of(folder, "image", (48, 48, 3), count, ["test"]) for count in counts]
-    few = (1, 2, 4, 8)
-    case = Evaluations(folder, counts[0])
-    levels: list[float] = [95, 90, 75, 50, 40, 25, 10, 5]
-
-    def coded(data: Path, count: int) -> Callable[[], None]:
-        return lambda: compress(data, "jpeg", levels[:count], case.tests[:count])
-
-    found: list[tuple[str, tuple[int, ...], list[Callable[[], Any]]]] = [
-        ("compress by items", counts, [coded(data, 2) for data in tables]),
-        ("compress by levels", few, [coded(tables[0], count) for count in few]),
-    ]
-    cases = [Evaluations(folder / str(count), count) for count in counts if not (folder / str(count)).mkdir()]
-    for one in cases:
-        for seed in range(8):
-            model(one.folder, seed)
-    found += [
-        ("evaluate by items", counts, [lambda one=one: one.run(1, 2) for one in cases]),
-        ("evaluate by levels", few, [lambda count=count: cases[0].run(1, count) for count in few]),
-        ("evaluate by models", few, [lambda count=count: cases[0].run(count, 2) for count in few]),
-    ]
-    for name, grown, works in found:
+    for name, (by, works) in grown.items():
         took = in_turns(*works)
-        exponent = np.polyfit(np.log(grown), np.log(took), 1)[0]
-        each = [f"{count}: {1000 * spent / count:.2f}" for count, spent in zip(grown, took, strict=True)]
-        rows.append({"stage": name, "ms for each, by count": ", ".join(each), "exponent": exponent})
-        show(rows[-1:], len(rows) == 1)
+        each = [f"{count}: {1000 * spent / count:.2f}" for count, spent in zip(by, took, strict=True)]
+        exponent = np.polyfit(np.log(by), np.log(took), 1)[0]
+        rows.append({"stage": name, "ms for each, by count": ", ".join(each), "exponent": float(exponent)})
     return rows
-
-
-def show(rows: list[dict[str, Any]], first: bool) -> None:
-    """Print rows of a Markdown table, with its head before the first."""
-    if first:
-        print("\n| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
-    for row in rows:
-        print(
-            "| " + " | ".join(f"{x:.2f}" if isinstance(x, float) else str(x) for x in row.values()) + " |", flush=True
-        )
 
 
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="few items: a minute")
-    parser.add_argument("--only", choices=("compress", "evaluate", "train", "scaling"))
-    chosen = parser.parse_args()
-    torch.set_num_threads(1)
-    parts = {"compress": compress_rows, "evaluate": evaluate_rows, "train": train_rows, "scaling": scaling_rows}
-    for name, rows in parts.items():
-        if chosen.only in (None, name):
-            print(f"\n## {name}")
-            with tempfile.TemporaryDirectory() as folder:
-                rows(Path(folder), chosen.quick)
+    quick = parser.parse_args().quick
+    runtime.start("cpu")
+    runtime.hold_memory()  # as evaluation does, so that what it is compared with has it from the start
+    for rows in (evaluate_rows, train_rows, scaling_rows):
+        with tempfile.TemporaryDirectory() as folder:
+            found = rows(Path(folder), quick)
+        print("\n| " + " | ".join(found[0]) + " |\n|" + "---|" * len(found[0]))
+        for row in found:
+            told = [f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()]
+            print(f"| {' | '.join(told)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,8 @@ def compress(
     encoder = coder.version()
     how: How = fidelity if part == "test" else "none"
     further = [measure_named(name) for name in measures] if how != "none" else []
-    step = item_step(sum(1 for _ in iter_rows(data, ["split"], SPLITS[part])), how)
+    count = sum(1 for _ in iter_rows(data, ["split"], SPLITS[part]))
+    step = item_step(count, how)
 
     def coded(numbered: tuple[int, dict[str, Any]]) -> list[dict[str, Any]]:
         number, row = numbered
@@ -101,7 +102,7 @@ def compress(
             for level, path in zip(levels, out, strict=True)
         ]
         rows = ahead.in_order(coded, enumerate(iter_rows(data, splits=SPLITS[part])), threads - 1)
-        for found in tqdm(rows, f"compress {codec}", unit="item", mininterval=2):
+        for found in tqdm(rows, f"compress {codec}", count, unit="item", mininterval=2):
             for table, one in zip(tables, found, strict=True):
                 table.add(one)
         if not tables[0].count:

@@ -118,8 +118,9 @@ Timings = dict[tuple[str, str], Timing]  # by task and architecture
 def timings(study: Study, trial: bool = False) -> Timings:
     """What is known of the models' speed, measured by `preflight`, or here and now.
 
-    trial: whether to time those models of torchvision and torchaudio here that `preflight` has not timed yet, with
-    random weights, which takes some seconds for each. What is in no `Timing` counts as one of the compact models.
+    trial: whether to time those architectures here that `preflight` has not timed yet, with random weights, which takes
+    some seconds for each. A checkpoint of the user's own is timed by `adopt` alone. What is in no `Timing` counts as a
+    compact model.
     Raises LossyBenchError, naming the key, for a model that fails in such a trial.
     """
     found: Timings = {}
@@ -130,7 +131,7 @@ def timings(study: Study, trial: bool = False) -> Timings:
         for arch in study.task(task).models:
             if arch in measured:
                 found[task, arch] = _timing(measured[arch], "preflight")
-            elif trial and "/" in arch:
+            elif trial and ("/" in arch or arch in study.task(task).trained):
                 with naming(f"tasks.{task}.models.{arch}"):
                     found[task, arch] = _timing(_tried(study, task, arch), "a trial now")
     return found
@@ -144,8 +145,10 @@ def _timing(measured: Mapping[str, float], how: str) -> Timing:
 
 def _tried(study: Study, task: str, arch: str) -> dict[str, float]:
     """The seconds, {learn, predict}, in which this machine's CPU learns and predicts an item of noise."""
-    from lossybench import models, tasks  # with torch, which takes seconds to import
-    from lossybench.models import inputs, runtime
+    import torch  # which takes seconds
+
+    from lossybench import models, tasks
+    from lossybench.models import inputs
     from lossybench.stages import preflight
     from lossybench.tasks.task_kind import Example
 
@@ -159,6 +162,8 @@ def _tried(study: Study, task: str, arch: str) -> dict[str, float]:
         size = from_torchvision.published(arch.partition("/")[2], about.medium, about.kind, chosen.checkpoint)
         size = (*(16,) * (about.medium == "video"), *tuple(size.transforms().crop_size * 2)[:2])
     shape = tuple(size or (_shape(study, task) if about.medium == "audio" else _shape(study, task)[:-1]))
+    if (about.medium, about.kind) == ("video", "detection"):
+        shape = (models.window(arch), *shape[-2:])
     # Where only reading tells the rate, it is taken for the one that torchaudio's encoders need.
     rate = about.sampling_rate or 16000.0 if about.medium == "audio" else 0.0
     info = {
@@ -168,7 +173,7 @@ def _tried(study: Study, task: str, arch: str) -> dict[str, float]:
         "input": {"shape": shape, "sampling_rate": rate},
         "settings": training_settings.read({}, about.medium, about.kind).model_dump(mode="json"),
     }
-    runtime.start("cpu")
+    torch.set_num_threads(1)  # as in a job
     model = models.build(arch, about.medium, about.kind, len(about.classes), inputs.Input(shape, rate))
     random = np.random.default_rng(0)
     if about.medium == "audio":
@@ -411,14 +416,25 @@ def _speed(study: Study, model: Model, raw: float, times: Timings) -> Timing:
     about = study.description(model.task)
     kind = about.medium, about.kind
     if timing := times.get((model.task, model.arch)):
-        prepared = TEST_SHARE * LEARN[kind] * raw / _bytes(SHAPES[kind], about.medium)
-        return timing._replace(predict=timing.predict + prepared)
+        learnt, searched = _examples(study, model)
+        return timing._replace(learn=learnt * timing.learn, predict=searched * timing.predict)
     exists = model in study.existing(model.task)
     settings = ExistingSettings(**study.existing_settings(model)) if exists else _training(study, model)
     size = settings.input_size
     seen = math.prod(size) * (2 if about.medium == "audio" else 3) if size else raw
     learn = LEARN[kind] * seen / SEEN[kind]
     return Timing(learn, TEST_SHARE * learn, "")
+
+
+def _examples(study: Study, model: Model) -> tuple[float, float]:
+    """How many examples, each of which a model takes in at once, an item has in training and in testing."""
+    about = study.description(model.task)
+    if (about.medium, about.kind) != ("video", "detection"):
+        return 1, 1
+    settings, frames = training_settings.read({}, about.medium, about.kind), _shape(study, model.task)[0]
+    if model not in study.existing(model.task):
+        settings = _training(study, model)
+    return min(settings.frames_per_clip, frames), math.ceil(frames / settings.frame_stride)
 
 
 def _attack_steps(settings: AttackSettings, behind: bool) -> float:
