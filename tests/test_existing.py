@@ -783,5 +783,5 @@ def test_the_five_lines_of_the_readme_evaluate_a_model_and_rerun_what_depends_on
     export(1.5)  # takes the two pale dogs for cats
     second = run(*(f"results/outcomes/photos/my_net/original/0/{codec}.parquet" for codec in ("original", "jpeg")))
     remade = {name.split("/")[0] for name, when in second.items() if first[name] != when}
-    assert remade == {"models", "outcomes", "logs", "benchmarks"}
+    assert remade == {"models", "outcomes", "evaluated", "logs", "benchmarks"}
     assert right("original") == right("jpeg") == pytest.approx(20 / 24)

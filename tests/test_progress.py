@@ -14,7 +14,7 @@ from lossybench.tools import progress
 def _log(path, total, done, end=""):
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
-        bar = tqdm(total=total, desc="attack jpeg", unit="row", mininterval=0, file=file)
+        bar = tqdm(total=total, desc="attack jpeg", unit="row", mininterval=0, file=file, position=0)
         for _ in range(done):
             bar.update()
         bar.refresh()

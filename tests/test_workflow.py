@@ -29,12 +29,16 @@ def _edit(folder: Path, change) -> None:
     path.write_text(yaml.safe_dump(config, sort_keys=False))
 
 
+# Logs, and what jobs share while a run lasts.
+APART = ("logs/", "benchmarks/", ".decoded/", ".cores/")
+
+
 def _artifacts(folder: Path) -> dict[str, int]:
-    """Every artifact with the time it was written; logs and benchmarks left out."""
+    """Every artifact with the time it was written; what is `APART` left out."""
     root = folder / RESULTS
     files = (path for path in root.rglob("*") if path.is_file())
     names = {str(path.relative_to(root)): path.stat().st_mtime_ns for path in files}
-    return {name: when for name, when in names.items() if not name.startswith(("logs/", "benchmarks/"))}
+    return {name: when for name, when in names.items() if not name.startswith(APART)}
 
 
 def _remade(before: dict[str, int], after: dict[str, int]) -> set[str]:

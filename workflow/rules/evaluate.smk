@@ -3,9 +3,13 @@
 Inputs: the models, the codec's test parts, truth from {look}/data/{task}.parquet.
 Outputs: {look}/evaluated/{task}/{codec}.json, what each table was made from, and those tables that are not there yet,
 {look}/outcomes/{task}/{arch}/{regime}/{seed}/{codec}.parquet (artifacts.*_OUTCOMES).
-Why one job for all models: it decodes each item once. Why tables that are there are no outputs: Snakemake would remove
-them first, and the job itself leaves those alone, with their times, that were made from what is there now.
+Why one job for all models: it decodes each item once. Why tables that are there are no outputs, but for the targets of a
+run: Snakemake would remove them first, and the job itself leaves those alone, with their times, that were made from
+what is there now.
 """
+
+# Tables that are targets of this run have to be outputs of a rule, there or not.
+ASKED = set(map(Path, sys.argv))
 
 for task in STUDY.tasks:
     for look, codec, tested in STUDY.evaluations(task):
@@ -25,7 +29,7 @@ for task in STUDY.tasks:
                     for level in STUDY.levels(task, codec)
                 ],
             output:
-                [path for path in outcomes if not path.exists()],
+                [path for path in outcomes if path in ASKED or not path.exists()],
                 record=layout.evaluated(task, codec),
             log:
                 layout.log("evaluate", task, codec),
