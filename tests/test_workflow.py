@@ -96,7 +96,11 @@ def test_no_name_was_taken_for_a_command(finished):
 def test_every_placeholder_of_a_command_is_quoted():
     """What the other rules are run with here, every rule's text has: a path is one word, whatever its characters."""
     for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
-        for block in re.findall(r"^ *shell:\n((?: *[rf]*\".*\n)+)", path.read_text(), re.M):
+        text = path.read_text()
+        # The words of a command stand in its rule, or in a constant that rules share.
+        blocks = re.findall(r"^(?: *shell:|[A-Z]+ = \()\n((?: *[rf]*\".*\n)+)", text, re.M)
+        assert len(blocks) == len(set(re.findall(r"^ *shell:\n *(.*)", text, re.M))), path
+        for block in blocks:
             found = [(name, how) for _, name, how, _ in string.Formatter().parse(block) if name]
             assert ("log", "q") in found, path
             assert [name for name, how in found if how != "q"] in ([], ["threads"]), path
