@@ -246,12 +246,14 @@ class Table:
     def __init__(self, file: pq.ParquetWriter, schema: pa.Schema) -> None:
         self.count, self.meta = 0, dict[str, Any]()
         self._file, self._schema, self._group, self._size = file, schema, list[dict[str, Any]](), 0
+        self._binary = [field.name for field in schema if pa.types.is_binary(field.type)]
 
     def add(self, row: dict[str, Any]) -> None:
         """Add a row, a dictionary with the schema's keys."""
         self.count += 1
         self._group.append(row)
-        self._size += sum(len(value) for value in row.values() if isinstance(value, bytes))
+        for name in self._binary:
+            self._size += len(row[name] or b"")
         if len(self._group) >= ROWS_PER_GROUP or self._size >= BYTES_PER_GROUP:
             self._write()
 
