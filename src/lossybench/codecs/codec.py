@@ -41,8 +41,9 @@ RATES: dict[Medium, tuple[float, float]] = {"audio": (1, 655350), "video": (0.00
 class Encoded(NamedTuple):
     """One item's bitstream.
 
-    payload: all that the decoder needs. payload_bits: of the coded media alone. overhead_bits: of what the encoder
-    wrote besides (headers, tables, parameter sets, encoder info), whether or not it is kept in `payload`.
+    payload: all that the decoder needs. payload_bits: of the coded media alone. overhead_bits: of all else in the file
+    or stream that is the codec's own (headers, tables, parameter sets, container). The two together are 8 times the
+    bytes of that file as it would lie on disk, of which `payload` may lack what says nothing to the decoder.
     """
 
     payload: bytes

@@ -40,7 +40,8 @@ class Jpeg2000(StillCodec):
     """The level is the ratio of the raw image to its coded media, the tile-part's packets.
 
     Headers, of about 150 bytes, come on top. OpenJPEG would take them out of the ratio, and on small images little
-    would then be left for the coded media.
+    would then be left for the coded media. What is counted is the .jp2 file: the codestream, which is kept, in the
+    boxes that Pillow and OpenJPEG write around it. All of it but the packets is overhead.
     """
 
     name = "jpeg2000"
@@ -49,6 +50,7 @@ class Jpeg2000(StillCodec):
     unit = ":1"
     stronger = "higher"
     bounds = (1, 1000)
+    container = 85  # the boxes jP, ftyp, jp2h with ihdr and colr, and the head of jp2c (ITU-T T.800, annex I)
     pixels = (2**31 - 1) // 12  # OpenJPEG counts the bytes of three components, four each, in 31 bits
     whole = False
 
