@@ -207,6 +207,10 @@ class Codec(abc.ABC):
         """How many pixels a picture (or a frame, where `medium` is video) may be high or wide."""
         return self.side
 
+    def caveat(self, shape: tuple[int, ...]) -> str:
+        """Why the levels mean little for items of that shape, as a sentence; "" where they mean what they say."""
+        return ""
+
     def by_strength(self, levels: list[float]) -> list[float]:
         """The levels from the mildest to the strongest."""
         return sorted(levels, reverse=self.stronger == "lower")
