@@ -16,6 +16,7 @@ from lossybench.artifacts import (
     COMPRESSED,
     DATA,
     DETECTION_OUTCOMES,
+    SAVINGS,
     extended,
     read_meta,
     read_table,
@@ -106,6 +107,36 @@ class Study:
 
 def wrong(jpeg90=0.05, jpeg50=0.05, jpeg10=0.4):
     return {("original", 0.0): 0.05, ("jpeg", 90.0): jpeg90, ("jpeg", 50.0): jpeg50, ("jpeg", 10.0): jpeg10}
+
+
+def test_rates_are_of_files_or_of_coded_media_and_savings_of_raw_lossless_and_own_bits(tmp_path):
+    study = Study(tmp_path).model(wrong())
+    for path in study.compressed:
+        rows, meta = read_table(path).to_pylist(), read_meta(path)
+        for number, row in enumerate(rows):
+            original = meta["codec"] == "original"
+            row["lossless_bits"] = 4000 + number % 20 if original and number % 10 == 0 else None
+            row["psnr"] = np.inf if number < 7 else 30.0
+        write_table(path, COMPRESSED, rows[::-1], meta | {"lossless": "PNG"})
+    data = read_table(study.data).to_pylist()
+    write_table(study.data, DATA, [row | {"file_bytes": 100} for row in data], read_meta(study.data))
+    for counted, bits in (("file", 1100), ("coded", 1000)):
+        out = tmp_path / counted
+        aggregate([study.data], study.compressed, study.outcomes, SETTINGS | {"rate": counted}, out)
+        assert read_meta(out / "conditions.parquet")["lossless"] == "PNG"
+        rows = read_table(out / "conditions.parquet").to_pylist()
+        row = next(row for row in rows if (row["codec"], row["level"]) == ("jpeg", 90))
+        assert (row["rate"], row["file_rate"], row["coded_rate"]) == pytest.approx((bits / 100, 11, 10))
+        assert row["ratio"] == pytest.approx(10000 / bits) and row["overhead_share"] == pytest.approx(100 / 1100)
+        expected = (1 - bits / 10000, 1 - bits / 4005, 1 - bits / 800)
+        assert [row[name] for name in SAVINGS] == pytest.approx(expected)
+        assert (row["psnr"], row["infinite"]) == (30, 7)
+        limits = read_table(out / "limits.parquet").to_pylist()
+        limit = next(limit for limit in limits if (limit["delta"], limit["level"]) == (5, 50))
+        assert limit["saving_source"] == limit["joint_saving_source"] == pytest.approx(1 - (bits - 400) / 800)
+    data[0] |= {"file_bytes": None}  # one item has no file
+    write_table(study.data, DATA, data, read_meta(study.data))
+    assert study.summary()["conditions"]["saving_source"].isna().all()
 
 
 def test_measures_of_fidelity_are_means_over_the_items_that_have_them(tmp_path):

@@ -27,7 +27,7 @@ from PIL import Image
 from skimage import data
 
 from lossybench import codecs, fidelity
-from lossybench.codecs import _audio, _common, _ffmpeg, _video, mp3
+from lossybench.codecs import _audio, _common, _ffmpeg, _video, mp3, original
 from lossybench.codecs import codec as codec_module
 from lossybench.codecs.mp3 import BITRATES, DELAY
 from lossybench.errors import LossyBenchError
@@ -474,6 +474,22 @@ def test_originals_are_stored_in_what_suits_them():
     # Of MagicYUV, the slices: what is left when the header, the tables (of at most 3 x 256 lengths) and the sum go.
     overhead = codec.encode(photo, 0).overhead_bits // 8
     assert 36 + 3 * 16 < overhead <= 36 + 16 + 3 * 2 * 256
+
+
+def test_lossless_media_take_what_pillow_libsndfile_and_ffmpeg_write():
+    for photo in PHOTOS:
+        file = io.BytesIO()
+        Image.fromarray(photo).save(file, "PNG")
+        assert original.lossless_bits(photo, "image", 0) / 8 == pytest.approx(len(file.getvalue()), rel=0.03)
+    clip = speech(16000, 1.0)
+    file = io.BytesIO()
+    soundfile.write(file, clip, 16000, format="FLAC")
+    assert original.lossless_bits(clip, "audio", 16000) == 8 * len(file.getvalue())
+    video = pan(PHOTOS[0], frames=8, size=96)
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "96x96"]
+    command += ["-i", "-", "-c:v", "ffv1", "-level", "3", "-slices", "4", "-pix_fmt", "bgr0", "-f", "nut", "-"]
+    written = subprocess.run(command, input=video.tobytes(), capture_output=True, check=True).stdout
+    assert original.lossless_bits(video, "video", 25) / 8 == pytest.approx(len(written), rel=0.02)  # NUT has headers
 
 
 @settings(max_examples=60, deadline=None)

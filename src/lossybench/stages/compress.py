@@ -66,16 +66,17 @@ def compress(
     count = sum(1 for _ in iter_rows(data, ["split"], SPLITS[part]))
     step = item_step(count, how)
     # Of which items it is asked what they take losslessly: some, evenly spread, of those that models are tested on.
-    apart = -(-count // MOST_LOSSLESS) if codec == ORIGINAL and part == "test" else count + 1
+    compared = range(0, count, -(-count // MOST_LOSSLESS)) if codec == ORIGINAL and part == "test" and count else ()
 
     def coded(numbered: tuple[int, dict[str, Any]]) -> list[dict[str, Any]]:
         number, row = numbered
         measured: How = how if number % step == 0 else "none"
         with naming(f"{data}: item {row['id']}"):
             media = lossless.decode(row["media"], tuple(row["shape"]), row["sampling_rate"])
-            return [at(level, row, media, measured, number % apart == 0) for level in levels]
+            lossless_too = number in compared
+            return [at(level, row, media, measured, lossless_too) for level in levels]
 
-    def at(level: float, row: dict[str, Any], media: np.ndarray, measured: How, compared: bool) -> dict[str, Any]:
+    def at(level: float, row: dict[str, Any], media: np.ndarray, measured: How, lossless_too: bool) -> dict[str, Any]:
         shape, sampling_rate = media.shape, row["sampling_rate"]
         coder.check(level, meta["medium"], sampling_rate)
         encoded = coder.encode(media, level, sampling_rate)
@@ -92,7 +93,7 @@ def compress(
             "payload_bits": encoded.payload_bits,
             "overhead_bits": encoded.overhead_bits,
             "raw_bits": media.nbytes * 8,
-            "lossless_bits": lossless_bits(media, meta["medium"], sampling_rate) if compared else None,
+            "lossless_bits": lossless_bits(media, meta["medium"], sampling_rate) if lossless_too else None,
             "rate": rate_of(bits, shape, meta["medium"], sampling_rate),
             "coded_rate": rate_of(encoded.payload_bits, shape, meta["medium"], sampling_rate),
             "encoder": encoder,

@@ -334,7 +334,7 @@ def _costs(
     for name, (options, of_codec) in levels.items():
         codec = codecs.get(name, dict(options))
         doubtful = [(ids, text) for (shape, _), ids in shapes.items() if (text := codec.caveat(shape))]
-        if of_codec and doubtful:
+        if doubtful and severity == "error":
             ids, text = doubtful[0]
             what = f"{codec.title}, of {sum(len(ids) for ids, _ in doubtful)} items such as {ids[0]}: {text}"
             report.findings.append(Finding("level that says little", "warning", report.title, what))
