@@ -27,7 +27,7 @@ from PIL import Image
 from skimage import data
 
 from lossybench import codecs, fidelity
-from lossybench.codecs import _common, _ffmpeg, _video
+from lossybench.codecs import _audio, _common, _ffmpeg, _video, mp3, original
 from lossybench.codecs import codec as codec_module
 from lossybench.codecs.mp3 import BITRATES, DELAY
 from lossybench.errors import LossyBenchError
@@ -273,7 +273,105 @@ def test_strength_acts(name, medium):
 def test_bits_add_up(name, medium):
     codec, item = codecs.get(name), ITEMS[medium][0]
     encoded = codec.encode(item, middle_level(codec, medium), RATE[medium])
-    assert 0 < encoded.payload_bits <= 8 * len(encoded.payload) <= encoded.payload_bits + encoded.overhead_bits
+    assert 0 < encoded.payload_bits <= 8 * len(encoded.payload)
+    assert encoded.overhead_bits >= 0 and encoded.payload_bits % 8 == encoded.overhead_bits % 8 == 0
+
+
+def counted(encoded):
+    """The bytes of the file that a codec says it would write."""
+    return (encoded.payload_bits + encoded.overhead_bits) / 8
+
+
+@pytest.mark.parametrize("name", ["jpeg", "webp", "jpeg2000"])
+def test_what_is_counted_of_a_still_is_the_file_that_pillow_writes_or_reads(name):
+    codec = codecs.get(name)
+    for image in (ITEMS["image"][0], crop(PHOTOS[1], 33, 31)):
+        encoded = codec.encode(image, middle_level(codec, "image"))
+        assert Image.open(io.BytesIO(encoded.payload)).size == image.shape[1::-1]
+        boxes = 0
+        if name == "jpeg2000":
+            file = io.BytesIO()
+            Image.fromarray(image).save(file, "JPEG2000", no_jp2=False, quality_mode="rates", quality_layers=[20])
+            boxes = file.getvalue().index(b"\xff\x4f\xff\x51")  # the codestream begins
+        assert counted(encoded) == len(encoded.payload) + boxes
+        clip = codec.encode(np.stack([image] * 3), middle_level(codec, "image"), 25)
+        assert counted(clip) == 3 * counted(encoded)  # a file for each frame
+
+
+@pytest.mark.parametrize("name, information", [("h264", "6|11"), ("hevc", "37|39|40")])
+def test_what_is_counted_of_video_is_the_stream_that_ffmpeg_writes(name, information):
+    """From the encoder's own packets, without SEI and the end of the bitstream."""
+    for media in (ITEMS["image"][1][None], pan(PHOTOS[0], frames=40)):
+        codec = codecs.get(name, {"gop": 16})
+        encoded = codec.encode(media if len(media) > 1 else media[0], 30, 25)
+        options = codec._options(30, "video" if len(media) > 1 else "image", *media.shape[1:3])
+        frames = _video.to_yuv(media, "420")
+        packets = _ffmpeg.encode_frames(codec.encoder, frames, media.shape[1:3], "yuv420p", 25, options, True)
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", name, "-i", "-", "-c", "copy"]
+        command += ["-bsf:v", f"filter_units=remove_types={information}", "-f", name, "-"]
+        written = subprocess.run(command, input=b"".join(packets), capture_output=True, check=True).stdout
+        assert counted(encoded) == len(written)
+
+
+@pytest.mark.parametrize("vbr", ["on", "constrained"])
+def test_what_is_counted_of_opus_is_the_file_that_ffmpeg_writes(vbr):
+    noise = np.random.default_rng(0)
+    for samples, level in ((1, 6), (16000, 24), (16001, 64), (50000, 256), (36000, 8)):
+        clip = noise.normal(0, 6000, samples).clip(-32768, 32767).astype(np.int16)
+        encoded = codecs.get("opus", {"vbr": vbr}).encode(clip, level, 16000)
+        _, *packets = _common.unpack(encoded.payload)
+        file = io.BytesIO()
+        with av.open(file, "w", format="ogg", container_options={"fflags": "+bitexact"}) as out:
+            stream = out.add_stream("libopus", rate=48000, layout="mono")
+            stream.codec_context.open()
+            for number, content in enumerate(packets):
+                packet = av.Packet(content)
+                packet.pts = packet.dts = 960 * number
+                packet.duration, packet.time_base, packet.stream = 960, Fraction(1, 48000), stream
+                out.mux(packet)
+        assert counted(encoded) == len(file.getvalue())
+        assert encoded.payload_bits == 8 * sum(map(len, packets))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 1300), min_size=1, max_size=300), st.integers(1, 60))
+def test_ogg_pages_are_those_of_a_plain_count(lengths, most):
+    """Page by page as RFC 3533 lays them out, with lists instead of sums."""
+    pages, page, whole = [], [], 0
+    for length in lengths:
+        values = [255] * (length // 255) + [length % 255]
+        for place, value in enumerate(values):
+            page.append(value)
+            whole += place == len(values) - 1
+            if len(page) == 255 or (whole == most and place == len(values) - 1):
+                pages.append(page)
+                page, whole = [], 0
+    pages += [page] * bool(page)
+    assert _audio.ogg_bytes(lengths, most) == sum(27 + len(page) + sum(page) for page in pages)
+
+
+def test_mp3_counts_its_frames_and_their_headers_as_overhead():
+    encoded = codecs.get("mp3").encode(speech(16000, 1.0), 32, 16000)
+    frames = encoded.payload.count(b"\xff\xf3", 0)  # MPEG-2, layer III, without a checksum
+    assert counted(encoded) == len(encoded.payload)
+    assert encoded.overhead_bits == 8 * 4 * len(list(mp3._frames(encoded.payload))) <= 8 * 4 * frames
+
+
+@pytest.mark.parametrize("chroma", ["420", "444"])
+def test_optimised_tables_change_no_pixel_and_save_what_a_second_pass_saves(chroma):
+    for photo in PHOTOS:
+        image = crop(photo, 128, 128)
+        for level in (5, 10, 50, 90):
+            standard = codecs.get("jpeg", {"chroma": chroma}).encode(image, level)
+            optimized = codecs.get("jpeg", {"chroma": chroma, "tables": "optimized"}).encode(image, level)
+            both = [codecs.get("jpeg").decode(one.payload, image.shape) for one in (standard, optimized)]
+            np.testing.assert_array_equal(*both)
+            file = io.BytesIO()
+            Image.fromarray(image).save(
+                file, "JPEG", quality=level, optimize=True, subsampling=2 if chroma == "420" else 0
+            )
+            assert counted(optimized) == pytest.approx(len(file.getvalue()), rel=0.02)
+            assert counted(optimized) < (0.75 if level < 20 else 0.95 if level < 60 else 1) * counted(standard)
 
 
 @each_pair
@@ -376,6 +474,22 @@ def test_originals_are_stored_in_what_suits_them():
     # Of MagicYUV, the slices: what is left when the header, the tables (of at most 3 x 256 lengths) and the sum go.
     overhead = codec.encode(photo, 0).overhead_bits // 8
     assert 36 + 3 * 16 < overhead <= 36 + 16 + 3 * 2 * 256
+
+
+def test_lossless_media_take_what_pillow_libsndfile_and_ffmpeg_write():
+    for photo in PHOTOS:
+        file = io.BytesIO()
+        Image.fromarray(photo).save(file, "PNG")
+        assert original.lossless_bits(photo, "image", 0) / 8 == pytest.approx(len(file.getvalue()), rel=0.03)
+    clip = speech(16000, 1.0)
+    file = io.BytesIO()
+    soundfile.write(file, clip, 16000, format="FLAC")
+    assert original.lossless_bits(clip, "audio", 16000) == 8 * len(file.getvalue())
+    video = pan(PHOTOS[0], frames=8, size=96)
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "96x96"]
+    command += ["-i", "-", "-c:v", "ffv1", "-level", "3", "-slices", "4", "-pix_fmt", "bgr0", "-f", "nut", "-"]
+    written = subprocess.run(command, input=video.tobytes(), capture_output=True, check=True).stdout
+    assert original.lossless_bits(video, "video", 25) / 8 == pytest.approx(len(written), rel=0.02)  # NUT has headers
 
 
 @settings(max_examples=60, deadline=None)
@@ -795,10 +909,25 @@ def test_inter_coding_pays_and_hevc_is_no_larger_than_h264():
             assert bits["hevc"] <= bits["h264"] < 0.6 * intra
 
 
-def test_x264s_info_is_counted_and_not_kept():
+def test_x264s_info_is_neither_kept_nor_counted():
     encoded = codecs.get("h264").encode(ITEMS["image"][0], 30)
     assert b"x264" not in encoded.payload
-    assert encoded.payload_bits + encoded.overhead_bits > 8 * (len(encoded.payload) + 500)
+    assert counted(encoded) == len(encoded.payload) - 5  # the end unit
+
+
+@pytest.mark.parametrize(
+    "shape, unit", [((32, 32), 32), ((64, 64), 64), ((64, 200), 64), ((20, 90), 16), ((33, 47), 32)]
+)
+def test_stills_of_hevc_have_the_units_that_ffmpeg_takes_by_itself_and_repeat(shape, unit):
+    codec, image = codecs.get("hevc"), crop(PHOTOS[2], *shape)
+    options = codec._options(30, "image", *_video.padded(*shape, 18, 2))["x265-params"]
+    assert f"ctu={unit}:" in options
+    own = {"preset": "medium", "x265-params": options.replace(f"ctu={unit}:", "")}
+    size = _video.padded(*shape, 18, 2)
+    frames = _video.to_yuv(image[None], "420", size)
+    packets = _ffmpeg.encode_frames("libx265", frames, size, "yuv420p", 0, own, True)
+    assert _ffmpeg.bare(packets, "hevc") == codec.encode(image, 30)
+    assert len({codec.encode(image, 30) for _ in range(5)}) == 1
 
 
 # Audio

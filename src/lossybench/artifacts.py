@@ -28,6 +28,7 @@ ROWS_PER_GROUP, BYTES_PER_GROUP = 256, 1 << 24  # a group ends at whichever come
 
 # Units that more than one table has, in words, because users read them (results.py).
 RATE = "bits/pixel of images, kb/s of audio and video"
+SAVINGS = ("saving", "saving_lossless", "saving_source")  # of raw media, of lossless ones, of the files as they came
 LEVEL = "the codec's own: QF, QP, kb/s, ..."
 EPSILON = "by norm: full scale (linf, l2), dB (snr), share of the area (share)"
 
@@ -65,22 +66,26 @@ DATA = columns(
     ("sampling_rate", pa.float32(), "Hz or frames/s"),  # of audio or video; 0 for images
     ("label", pa.int32(), ""),  # -1 in detection
     ("boxes", pa.list_(BOX), "pixels"),  # empty in classification
+    ("file_bytes", pa.int64(), "bytes"),  # of the files that the item was; null: generated, cut from a file, or scaled
 )
 
 # The items of one part behind one codec at one level. meta: task, medium, codec, level, options, fidelity (how much of
-# it was measured: full, sampled, none) and measures (name -> title, unit, better), each of which has a column behind
-# these.
+# it was measured: full, sampled, none), measures (name -> title, unit, better), each of which has a column behind
+# these, and lossless (what lossless_bits are of).
 COMPRESSED = columns(
     ("id", pa.string()),
     ("split", pa.string()),
     ("payload", pa.binary()),  # all that the decoder needs
     ("payload_bits", pa.int64(), "bits"),  # of the coded media alone
-    ("overhead_bits", pa.int64(), "bits"),  # headers, tables, parameter sets, container
+    ("overhead_bits", pa.int64(), "bits"),  # of all else in the codec's file: headers, tables, container
     ("raw_bits", pa.int64(), "bits"),  # of the uncompressed item: 8 for each colour of a pixel, 16 for each sample
-    ("rate", pa.float64(), RATE),  # of payload_bits
+    ("lossless_bits", pa.int64(), "bits"),  # as PNG, FLAC or FFV1, as meta `lossless` says; null: not looked at
+    ("rate", pa.float64(), RATE),  # of the codec's file: payload_bits and overhead_bits
+    ("coded_rate", pa.float64(), RATE),  # of payload_bits alone
     ("psnr", pa.float32(), "dB"),  # images and video; +inf when identical; null where not measured
     ("ssim", pa.float32(), ""),  # by `sampled`, of a part of the windows of pictures of 198 rows or more
     ("snr", pa.float32(), "dB"),  # audio
+    ("si_sdr", pa.float32(), "dB"),  # audio: as snr, whatever the gain
     ("spectral_distance", pa.float32(), "dB"),  # audio: log-spectral distance
     ("encoder", pa.string()),
 )
@@ -158,7 +163,8 @@ _TYPES: dict[str, set[pa.DataType]] = {}
 for _schema in _ITEMS:
     for _field in _schema:
         _TYPES.setdefault(_field.name, set()).add(_field.type)
-_MAY_LACK = {"psnr", "ssim", "snr", "spectral_distance", "zero_gradient", "spectrum", "kept", "harm", "adversarial"}
+_MAY_LACK = {"psnr", "ssim", "snr", "si_sdr", "spectral_distance", "zero_gradient", "spectrum", "kept", "harm"}
+_MAY_LACK |= {"adversarial", "file_bytes", "lossless_bits"}
 _META_TYPES: dict[str, type] = {
     **dict.fromkeys(("task", "medium", "kind", "codec", "arch", "regime", "sources", "identity", "fidelity"), str),
     **dict.fromkeys(("classes", "compressed_before"), list),

@@ -309,6 +309,11 @@ class StudyConfig(Settings):
         description="Points: a smaller gain under attack is no defence, and checks must see an attack that is this much"
         " poorer.",
     )
+    rate: Literal["file", "coded"] = Field(
+        default="file",
+        description="What rates, savings and codecs at equal rate are counted by: the codec's file as it lies on disk,"
+        " or the coded media in it alone. It compresses nothing again.",
+    )
     bootstrap: int = Field(default=1000, ge=100, le=100_000, description="Bootstrap resamples behind each interval.")
     tasks: dict[Name, TaskConfig] = Field(min_length=1, description="Task name to task.")
     decoded: float = Field(

@@ -373,7 +373,7 @@ class Study:
         error level, `alpha`, this one judges.
         """
         config = self.config
-        names = ("deltas", "defence_margin", "bootstrap", "seed")
+        names = ("deltas", "defence_margin", "bootstrap", "seed", "rate")
         settings: dict[str, Any] = {name: getattr(config, name) for name in names}
         if planned := self.task(task).looks:
             look = self.looks(task)[-1]

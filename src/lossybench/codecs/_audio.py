@@ -32,6 +32,23 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(samples), -32768, 32767).astype(np.int16)
 
 
+def ogg_bytes(packets: Iterable[int], most: int) -> int:
+    """The bytes of the Ogg pages (RFC 3533, section 6) that hold packets of so many bytes each.
+
+    most: the packets that a page is closed after; it is closed before when its 255 segments are full.
+    """
+    size = pages = segments = count = 0
+    for length in packets:
+        left = length // 255 + 1
+        size, count = size + length + left, count + 1
+        while left:
+            taken = min(left, 255 - segments)
+            left, segments = left - taken, segments + taken
+            if segments == 255 or (not left and count == most):
+                pages, segments, count = pages + 1, 0, 0
+    return size + 27 * (pages + (segments > 0))
+
+
 def encode_packets(
     encoder: str, samples: np.ndarray, sampling_rate: int, sample_format: str, bit_rate: int, options: dict[str, str]
 ) -> tuple[list[bytes], bytes]:

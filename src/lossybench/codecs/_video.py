@@ -182,7 +182,8 @@ class BlockCodec(Codec):
 
     The level is the QP: of P frames in video, where I frames are some steps finer and B frames coarser, as x264 and
     x265 set them (ipratio 1.4, pbratio 1.3); of the one frame in images.
-    Coded media are the NAL units of slices; parameter sets, SEI and start codes are overhead.
+    What is counted is the Annex B stream, as of a file .264 or .265: the NAL units of slices are the coded media,
+    parameter sets and start codes overhead. The encoder's SEI, which decoders skip, is left out.
 
     chroma: "420" or "444". preset: one of x264's and x265's. gop: the number of frames from one (closed) intra frame to
     the next. bframes: the most B frames in a row.
@@ -218,12 +219,15 @@ class BlockCodec(Codec):
         return 2 if self.chroma == "420" else 1
 
     @abc.abstractmethod
-    def deterministic(self, height: int, width: int) -> str:
-        """The encoder's parameters that make its output depend on its input alone. height, width: pixels of a frame."""
+    def deterministic(self, height: int, width: int, medium: Medium) -> str:
+        """The encoder's parameters that make its output depend on its input alone.
+
+        height, width: pixels of a frame. medium: "image" or "video".
+        """
 
     def _options(self, qp: int, medium: Medium, height: int, width: int) -> dict[str, str]:
         parameters = [f"qp={qp}", f"keyint={self.gop}", f"bframes={min(self.bframes, self.gop - 1)}"]
-        parameters += ["scenecut=0", "open-gop=0", self.deterministic(height, width)]
+        parameters += ["scenecut=0", "open-gop=0", self.deterministic(height, width, medium)]
         if medium == "image":
             parameters += ["ipratio=1"]
         return {"preset": self.preset, self.encoder.removeprefix("lib") + "-params": ":".join(parameters)}

@@ -41,8 +41,9 @@ RATES: dict[Medium, tuple[float, float]] = {"audio": (1, 655350), "video": (0.00
 class Encoded(NamedTuple):
     """One item's bitstream.
 
-    payload: all that the decoder needs. payload_bits: of the coded media alone. overhead_bits: of what the encoder
-    wrote besides (headers, tables, parameter sets, encoder info), whether or not it is kept in `payload`.
+    payload: all that the decoder needs. payload_bits: of the coded media alone. overhead_bits: of all else in the file
+    or stream that is the codec's own (headers, tables, parameter sets, container). The two together are 8 times the
+    bytes of that file as it would lie on disk, of which `payload` may lack what says nothing to the decoder.
     """
 
     payload: bytes
@@ -205,6 +206,10 @@ class Codec(abc.ABC):
     def largest_side(self, medium: Medium) -> int:
         """How many pixels a picture (or a frame, where `medium` is video) may be high or wide."""
         return self.side
+
+    def caveat(self, shape: tuple[int, ...]) -> str:
+        """Why the levels mean little for items of that shape, as a sentence; "" where they mean what they say."""
+        return ""
 
     def by_strength(self, levels: list[float]) -> list[float]:
         """The levels from the mildest to the strongest."""

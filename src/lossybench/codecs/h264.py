@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from lossybench.codecs._video import BlockCodec
+from lossybench.codecs.codec import Medium
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,5 +19,5 @@ class H264(BlockCodec):
     smallest = 2
     side = 16384  # x264's own bound
 
-    def deterministic(self, height: int, width: int) -> str:
+    def deterministic(self, height: int, width: int, medium: Medium) -> str:
         return "threads=1:lookahead-threads=1:sliced-threads=0"

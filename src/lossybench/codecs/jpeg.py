@@ -1,4 +1,4 @@
-"""JPEG (ITU-T T.81), baseline with the standard's Huffman tables, by libjpeg-turbo in OpenCV."""
+"""JPEG (ITU-T T.81), baseline, by libjpeg-turbo in OpenCV."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lossybench.codecs._common import CHROMA, described, require
 from lossybench.codecs._stills import StillCodec, cv2_encode, cv2_version
 
 SAMPLING = {"420": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, "444": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444}
-HEADER = 623  # bytes up to the entropy-coded segment: markers of JFIF, tables, frame and scan
+HEADER = 623  # bytes up to the entropy-coded segment, at most: markers of JFIF, tables, frame and scan
 
 
-@functools.lru_cache(maxsize=256)  # pictures of one size and level have the same
+@functools.lru_cache(maxsize=256)  # with the standard's tables, pictures of one size and level have the same
 def _header(header: bytes) -> tuple[int, tuple[int, int]]:
     """Where the entropy-coded segment starts, and (height, width). Raises as `Jpeg.look`."""
     if header[:2] != b"\xff\xd8":
@@ -38,7 +38,14 @@ def _header(header: bytes) -> tuple[int, tuple[int, int]]:
 
 @dataclasses.dataclass(frozen=True)
 class Jpeg(StillCodec):
-    """The level is the quality factor. The scan's entropy-coded segment is the coded media; the tables are overhead."""
+    """The level is the quality factor.
+
+    What is counted is the .jpg file: the scan's entropy-coded segment is the coded media; markers, tables and the frame
+    and scan headers are overhead.
+
+    chroma: "420" or "444". tables: the Huffman tables, "standard" (those of ITU-T T.81, annex K, as most encoders write
+    by default) or "optimized" (made for the picture in a second pass), which decode to the same pixels.
+    """
 
     name = "jpeg"
     title = "JPEG"
@@ -48,13 +55,16 @@ class Jpeg(StillCodec):
     side = 65500  # libjpeg's JPEG_MAX_DIMENSION; the standard's own is 65535
 
     chroma: str = "420"
+    tables: str = "standard"
 
     def __post_init__(self) -> None:
         require(self, "chroma", CHROMA)
+        require(self, "tables", ("standard", "optimized"))
 
     def encode_still(self, image: np.ndarray, level: float) -> bytes:
         sampling = SAMPLING[self.chroma]
         parameters = [cv2.IMWRITE_JPEG_QUALITY, int(level), cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+        parameters += [cv2.IMWRITE_JPEG_OPTIMIZE, int(self.tables == "optimized")]
         return cv2_encode(".jpg", image, parameters)
 
     @staticmethod

@@ -8,13 +8,15 @@ import threading
 import numpy as np
 import soxr
 
-from lossybench.codecs._audio import decode_packets, encode_packets, to_int16, whole_rate
+from lossybench.codecs._audio import decode_packets, encode_packets, ogg_bytes, to_int16, whole_rate
 from lossybench.codecs._common import described, pack, require, unpack
 from lossybench.codecs._ffmpeg import ffmpeg_version
 from lossybench.codecs.codec import Codec, Encoded, Medium
 
 NATIVE = (8000, 12000, 16000, 24000, 48000)
 CLOCK = 48000  # Hz, of the decoder's samples and of those that pre-skip counts
+TAGS = len(b"OpusTags") + 4 + len(b"ffmpeg") + 4  # bytes: no comment, and the shortest name of a maker that is in use
+PAGE = 50  # packets of 20 ms
 SEARCH = 24  # samples at 48 kHz, to either side, within which the decoded clip is aligned
 
 
@@ -25,7 +27,9 @@ class Opus(Codec):
     vbr: "constrained" is libopus's own default: each packet takes what it needs, but the mean stays near the target, so
     that a level means about the same rate on every clip. "on" lets the rate follow the content, "off" is constant.
     application: "audio", or "voip" for speech, which emphasises formants and filters low frequencies.
-    Coded media are the packets; the header, and a length of one or two bytes for each packet, are overhead.
+    What is counted is the .opus file (RFC 7845) as FFmpeg writes it, in pages of a second and with the shortest tags:
+    the packets are the coded media, the pages' headers and the first two packets overhead. The payload has the packets
+    and the first header alone.
     """
 
     name = "opus"
@@ -56,9 +60,11 @@ class Opus(Codec):
         original = samples if whole == CLOCK else soxr.resample(samples, whole, CLOCK)
         decoded = _decoded(header, packets, len(original) + CLOCK)
         header = _aligned(header, decoded, original)
-        payload, coded = pack([header, *packets]), sum(map(len, packets))
+        payload, lengths = pack([header, *packets]), [len(packet) for packet in packets]
         _latest.payload, _latest.decoded = payload, decoded
-        return Encoded(payload, 8 * coded, 8 * (len(payload) - coded))
+        coded = sum(lengths)
+        file = ogg_bytes([len(header)], 1) + ogg_bytes([TAGS], 1) + ogg_bytes(lengths, PAGE)
+        return Encoded(payload, 8 * coded, 8 * (file - coded))
 
     def _decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float) -> np.ndarray:
         whole = whole_rate(self.name, sampling_rate)

@@ -54,7 +54,8 @@ from lossybench.reporting.summary import (
 )
 
 Share = bool | Literal["row", "col"]
-FIDELITY = {"psnr": "PSNR (dB)", "ssim": "SSIM", "snr": "SNR (dB)", "spectral_distance": "log-spectral distance (dB)"}
+FIDELITY = {"psnr": "PSNR (dB)", "ssim": "SSIM", "snr": "SNR (dB)", "si_sdr": "SI-SDR (dB)"}
+FIDELITY |= {"spectral_distance": "log-spectral distance (dB)"}
 
 
 def draw(summary: Path, out: Path) -> list[Path]:
@@ -97,7 +98,7 @@ def rate_accuracy(tables: Summary) -> Figure:
         _rate_axis(ax)
         ax.margins(x=0.15)  # room for the names
         if i == len(tables.regimes) - 1:
-            ax.set_xlabel(f"measured rate ({tables.conditions['rate_unit'].iloc[0]}, payload only, log scale)")
+            ax.set_xlabel(f"measured rate ({tables.conditions['rate_unit'].iloc[0]}, {tables.rate_of}, log scale)")
         if j == 0:
             ax.set_ylabel(f"{METRIC_TITLES[tables.primary]} (%)")
     for ax in axes.flat:  # only now are the shared axes final
@@ -140,6 +141,8 @@ def fidelity_accuracy(tables: Summary) -> Figure:
         if j == 0:
             ax.set_ylabel(f"{METRIC_TITLES[tables.primary]} (%)")
     about = f"{METRIC_TITLES[tables.primary]} against fidelity, with 95 % intervals"
+    if left_out := int(lossy["infinite"].max()):
+        about += f"\nmeans leave out items of infinite PSNR, SNR or SI-SDR: up to {left_out} of {lossy['n'].max()}"
     return _finished(figure, tables, about, _codec_keys(tables, [ORIGINAL]))
 
 
@@ -200,7 +203,7 @@ def regimes(tables: Summary) -> Figure:
             ax.set_ylabel(f"{arch}\n{METRIC_TITLES[tables.primary]} (%)")
         _rate_axis(ax)
         if i == len(archs) - 1:
-            ax.set_xlabel(f"measured rate ({tables.conditions['rate_unit'].iloc[0]})")
+            ax.set_xlabel(f"measured rate ({tables.conditions['rate_unit'].iloc[0]}, {tables.rate_of})")
     handles = [
         _key(REGIME_TITLES[regime], *style.look(r), ls=DASHES[regime]) for r, regime in enumerate(tables.regimes)
     ]

@@ -333,6 +333,11 @@ def _costs(
     costs = []
     for name, (options, of_codec) in levels.items():
         codec = codecs.get(name, dict(options))
+        doubtful = [(ids, text) for (shape, _), ids in shapes.items() if (text := codec.caveat(shape))]
+        if doubtful and severity == "error":
+            ids, text = doubtful[0]
+            what = f"{codec.title}, of {sum(len(ids) for ids, _ in doubtful)} items such as {ids[0]}: {text}"
+            report.findings.append(Finding("level that says little", "warning", report.title, what))
         told = set[tuple[str, str]]()  # what a codec refuses at any level is told once
         for level in codec.by_strength(of_codec):
             refused = list(_refused(codec, level, medium, shapes))
@@ -343,8 +348,9 @@ def _costs(
                 for media, rate in sample:
                     encoded = codec.encode(media, level, rate)
                     measure(media, codec.decode(encoded.payload, media.shape, rate), medium, rate)
-                    bits += encoded.payload_bits
-                    rates.append(rate_of(encoded.payload_bits, media.shape, medium, rate))
+                    of_file = encoded.payload_bits + encoded.overhead_bits
+                    bits += of_file
+                    rates.append(rate_of(of_file, media.shape, medium, rate))
             except LossyBenchError as error:
                 if not refused:
                     label = codec.level_label(level)

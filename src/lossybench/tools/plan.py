@@ -233,9 +233,13 @@ def describe(study: Study, cores: int, times: Timings | None = None) -> str:
 
 
 def _told(study: Study, times: Timings) -> list[str]:
-    """A line for each model that was timed, and for each that was not and is none of the compact ones."""
+    """A line for each codec whose levels say little, and for each model that was timed, or is large and was not."""
     lines = []
     for task in study.tasks:
+        if study.description(task).counts is not None:
+            shape = _shape(study, task)
+            caveats = {codec.title: codec.caveat(shape) for codec in study.codecs[task].values()}
+            lines += [f"    {task}, {title}: warning: {text}" for title, text in caveats.items() if text]
         for arch, own in study.task(task).models.items():
             if (task, arch) in times:
                 learn, predict, how = times[task, arch]
