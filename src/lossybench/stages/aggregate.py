@@ -41,7 +41,8 @@ def aggregate(
         compressed: all test parts, one for each codec, level and look; they say which conditions the study has
         outcomes: all tables that evaluate made: of every model one for each codec and look, `original` always among
             the codecs
-        settings: deltas and defence_margin (points), bootstrap (number of resamples) and seed; and where the task is
+        settings: deltas and defence_margin (points), bootstrap (number of resamples) and seed; titles, of those codecs
+            to which the study gives one; and where the task is
             tested look by look, look (the number of this one), looks (the test items of each that is planned) and alpha
             (the one-sided error level of this one, 0.05 without looks)
         out: the folder to write
@@ -52,7 +53,7 @@ def aggregate(
             data's test split, and for models that lack an outcome.
     """
     task = inputs.read_task(data)
-    conditions, of_items = inputs.read_conditions(compressed, task)
+    conditions, of_items = inputs.read_conditions(compressed, task, settings.get("titles", {}))
     how = (settings["bootstrap"], settings["seed"], settings.get("alpha", 0.05))
     codecs = {condition.codec for condition in conditions} - {ORIGINAL}
     sampling = Sampling.draw(len(task.ids), task.groups, *how, family=max(len(codecs), 1))
