@@ -44,7 +44,7 @@ tasks:
     data: {adapter: digits, train: 100, scale: {resize: 40, crop: [32, 32], interpolation: bilinear}}
     codecs:
       jpeg: {levels: [50, 5], options: {chroma: '420'}}
-      other: {codec: jpeg, options: {chroma: '444'}, title: Other JPEG, levels: [5]}
+      other: {codec: jpeg, options: {chroma: '444'}, title: Other JPEG, parameter: bytes, levels: [900]}
     models: {resnet: {epochs: 1}}
     seeds: [0, 1]
     regimes:

@@ -80,6 +80,12 @@ class CodecConfig(Settings):
         default=None,
         description="Which codec it is, where the key is a name of your own; `lossybench codecs` lists them.",
     )
+    parameter: str | None = Field(
+        default=None,
+        min_length=1,
+        description="What the levels are, if not the codec's own parameter: bytes or bpp, a size that each item's file "
+        "may have at most; of H.264 and HEVC crf or bitrate.",
+    )
     title: str | None = Field(
         default=None,
         min_length=1,
@@ -103,7 +109,8 @@ class CodecConfig(Settings):
     @property
     def variant(self) -> dict[str, Any]:
         """What the codec is, where its name does not say it (lossybench.codecs._variants)."""
-        return {"codec": self.codec} if self.codec else {}
+        told = {"codec": self.codec, "parameter": self.parameter}
+        return {key: value for key, value in told.items() if value}
 
     def made(self, name: str) -> Codec:
         """The codec, which a task calls `name`. Raises LossyBenchError as `codecs.made` does."""

@@ -65,6 +65,8 @@ class Codec(abc.ABC):
     stronger: ClassVar[Literal["lower", "higher"]]  # which levels compress more
     bounds: ClassVar[tuple[float, float]]  # the lowest and the highest level
     whole: ClassVar[bool] = True  # whether levels are whole numbers only
+    # What levels may be by the option `control`, its default first; () for a codec with one kind of level alone.
+    controls: ClassVar[tuple[str, ...]] = ()
     # The largest items. The smallest have one pixel, one frame or one sample; a clip may have MOST_BYTES.
     side: ClassVar[int] = 1_000_000  # pixels of a height or width: the most that the PNG of `original` holds
     pixels: ClassVar[int] = PIXELS  # of a picture or a frame
@@ -235,6 +237,8 @@ def _said(option: str, value: Any) -> str:
         return ":".join(value)
     if isinstance(value, bool):
         return option if value else f"not {option}"
+    if option == "control":  # the labels of levels say what it is
+        return f"by {value}"
     return str(value) if option in ("preset", "tune", "application") else f"{option} {value}"
 
 

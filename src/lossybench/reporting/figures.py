@@ -711,7 +711,7 @@ def _steps(tables: Summary, codec: str, only: set[float] | None = None) -> _Step
     """The places of the original and of a codec's levels, or of those levels alone that `only` holds."""
     levels = tables.levels(codec)
     row = levels.iloc[0]
-    unit = str(row["label"]).replace(level_text(row["level"]), "", 1).strip()
+    unit = " ".join(str(row["label"]).replace(level_text(row["level"]), "", 1).split())
     shown = [level for level in levels["level"] if only is None or level in only]
     return _Steps([-1.0, *shown], "ratio" if unit == ":1" else unit)
 
