@@ -44,6 +44,7 @@ tasks:
     data: {adapter: digits, train: 100, scale: {resize: 40, crop: [32, 32], interpolation: bilinear}}
     codecs:
       jpeg: {levels: [50, 5], options: {chroma: '420'}}
+      other: {codec: jpeg, options: {chroma: '444'}, title: Other JPEG, parameter: bytes, levels: [900]}
     models: {resnet: {epochs: 1}}
     seeds: [0, 1]
     regimes:
@@ -134,7 +135,7 @@ def refusal(make: Any, *arguments: Any) -> str:
 
 def test_the_study_of_these_tests_has_every_key():
     there = {".".join("*" if p == "toy" or isinstance(p, int) else p for p in path) for path in places(WHOLE)}
-    there = {re.sub(r"(defences|codecs)\.(jpeg|drawn|twice)", r"\1.*", path) for path in there}
+    there = {re.sub(r"(defences|codecs)\.(jpeg|other|drawn|twice)", r"\1.*", path) for path in there}
     assert set(keys(StudyConfig)) <= there
     assert Study(WHOLE).tasks == ["toy"]
 
@@ -148,7 +149,7 @@ def planned(config: Any) -> None:
         for model in study.attacked(task):
             json.dumps([study.attack_settings(model, "jpeg"), study.transferred(model)])
         for codec in study.task(task).codecs:
-            json.dumps(study.codec_options(task, codec))
+            json.dumps(study.coder(task, codec))
         json.dumps(study.task(task).data.options)
     paths = [str(path) for path in study.all_compressed("toy", "train") + study.all_outcomes("toy")]
     assert not any("{" in path or "\n" in path or "$" in path.replace(study.config.results, "") for path in paths)

@@ -189,11 +189,13 @@ def test_defences_are_attacked_like_codecs_but_nothing_is_compressed_for_them():
     (model,) = loaded.attacked("digits")
     assert loaded.attacked_codecs("digits") == ["original", "jpeg", "drawn", "row"]
     assert loaded.conditions("digits") == without.conditions("digits")
-    assert loaded.attacked_levels("digits", "drawn") == [] and loaded.codec_options("digits", "drawn") == {}
+    assert loaded.attacked_levels("digits", "drawn") == [] and not any(loaded.coder("digits", "drawn").values())
     chroma = {"chroma": "444"}
-    one, other = ({"codec": "jpeg", "level": level, "options": chroma} for level in (33, 7))
+    one, other = ({"codec": "jpeg", "level": level, "options": chroma, "variant": {}} for level in (33, 7))
     assert loaded.defence("digits", "drawn") == {"ways": [[one], [other]]}
-    assert loaded.defence("digits", "row") == {"ways": [[one, {"codec": "hevc", "level": 40, "options": {}}]]}
+    assert loaded.defence("digits", "row") == {
+        "ways": [[one, {"codec": "hevc", "level": 40, "options": {}, "variant": {}}]]
+    }
     assert loaded.defence("digits", "jpeg") == {}
     assert [loaded.layout.attacks(model, name) in loaded.branch("hevc") for name in ("drawn", "row")] == [False, True]
     added = sum(cost.seconds for cost in plan.costs(loaded)) - sum(cost.seconds for cost in plan.costs(without))
@@ -483,3 +485,54 @@ def test_paths_that_snakemake_cannot_hand_to_a_cluster_are_refused(path):
     with pytest.raises(LossyBenchError, match="cluster; rename it"):
         check_for_cluster(["fine $(x)", path])
     check_for_cluster(["results", 'r$(x) "é" & #[1] %s', Path("/a b;c")])
+
+
+VARIANTS = {
+    "jpeg": [50, 5],
+    "jpeg444": {"codec": "jpeg", "options": {"chroma": "444"}, "levels": [50, 5], "title": "JPEG without subsampling"},
+    "hevc_fast": {"codec": "hevc", "options": {"preset": "ultrafast"}, "levels": [30]},
+}
+
+
+def test_a_variant_has_a_name_of_its_own_and_depends_on_its_codecs_file_alone():
+    defences = {"both": {"chain": [{"codec": "jpeg444", "level": 50}, {"codec": "hevc_fast", "level": 30}]}}
+    changes = {"tasks__digits__codecs": VARIANTS, "tasks__digits__regimes": {"mixed": {}}}
+    attack = {"items": 3, "attacks": {"pgd": ["8/255"]}, "levels": {}, "defences": defences, "codecs": ["jpeg444"]}
+    study = Study(_changed(**changes, tasks__digits__attack=attack))
+    assert list(study.codecs["digits"]) == ["original", *VARIANTS]
+    assert study.codec_modules("digits", "jpeg444") == ["lossybench.codecs.jpeg"]
+    assert study.codec_modules("digits", "both") == ["lossybench.codecs.jpeg", "lossybench.codecs.hevc"]
+    assert study.coder("digits", "jpeg444") == {"options": {"chroma": "444"}, "variant": {"codec": "jpeg"}}
+    assert study.coder("digits", "jpeg") == {"options": {}, "variant": {}}  # as ever
+    assert study.codecs["digits"]["hevc_fast"].full_title() == "HEVC ultrafast"
+    assert study.analysis_settings("digits")["titles"] == {"jpeg444": "JPEG without subsampling"}
+    (made,) = study.defence("digits", "both")["ways"]
+    assert [step["variant"] for step in made] == [{"codec": "jpeg"}, {"codec": "hevc"}]
+    branch = {str(path) for path in study.branch("jpeg444")}
+    assert any("/digits/jpeg444/50/test" in path for path in branch) and not any("/jpeg/" in path for path in branch)
+    assert any(path.endswith("both.parquet") for path in branch)  # a defence that the variant is part of
+
+
+@pytest.mark.parametrize(
+    "codecs, message",
+    [
+        ({"webp": {"codec": "jpeg", "levels": [5]}}, "codecs.webp: is the name of the codec webp"),
+        ({"fast": {"codec": "jpg", "levels": [5]}}, "codecs.fast: unknown codec 'jpg'; did you mean 'jpeg'"),
+        ({"original": {"codec": "jpeg", "levels": [5]}}, "codecs.original: the original condition is always there"),
+        ({"raw": {"codec": "original", "levels": [0]}}, "codecs.raw: the original condition is always there"),
+        ({"Fast": {"codec": "jpeg", "levels": [5]}}, "codecs.Fast: name it in small letters"),
+        ({"jpeg": [5], "again": {"codec": "jpeg", "levels": [6]}}, "call it 'JPEG', as they do jpeg; give it a title"),
+        ({"fast": {"codec": "hevc", "options": {"preset": "fats"}, "levels": [5]}}, "codecs.fast: .*'fast'"),
+    ],
+)
+def test_a_variant_that_cannot_be_is_refused_by_its_name(codecs, message):
+    with pytest.raises(LossyBenchError, match=message):
+        Study(_changed(tasks__digits__codecs=codecs, tasks__digits__regimes={}, tasks__digits__attack=None))
+
+
+def test_two_tasks_whose_codecs_would_share_the_names_of_rules_are_refused():
+    config = _changed(tasks__digits__codecs={"fast_jpeg": {"codec": "jpeg", "levels": [5]}}, tasks__digits__regimes={})
+    config["tasks"]["digits"].pop("attack", None)
+    config["tasks"]["digits_fast"] = config["tasks"]["digits"] | {"codecs": {"jpeg": [5]}}
+    with pytest.raises(LossyBenchError, match="digits_fast_jpeg also reads as a codec of task digits"):
+        Study(config)

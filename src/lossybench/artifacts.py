@@ -69,9 +69,10 @@ DATA = columns(
     ("file_bytes", pa.int64(), "bytes"),  # of the files that the item was; null: generated, cut from a file, or scaled
 )
 
-# The items of one part behind one codec at one level. meta: task, medium, codec, level, options, fidelity (how much of
-# it was measured: full, sampled, none), measures (name -> title, unit, better), each of which has a column behind
-# these, and lossless (what lossless_bits are of).
+# The items of one part behind one codec at one level. meta: task, medium, codec (its name in the study), variant (what
+# it is where that is no name of a codec's file), level, options, fidelity (how much of it was measured: full, sampled,
+# none), measures (name -> title, unit, better), each of which has a column behind these, and lossless (what
+# lossless_bits are of).
 COMPRESSED = columns(
     ("id", pa.string()),
     ("split", pa.string()),
@@ -168,7 +169,7 @@ _MAY_LACK |= {"adversarial", "file_bytes", "lossless_bits"}
 _META_TYPES: dict[str, type] = {
     **dict.fromkeys(("task", "medium", "kind", "codec", "arch", "regime", "sources", "identity", "fidelity"), str),
     **dict.fromkeys(("classes", "compressed_before"), list),
-    **dict.fromkeys(("card", "options", "settings", "bands", "measures"), dict),
+    **dict.fromkeys(("card", "options", "variant", "settings", "bands", "measures"), dict),
 }
 
 # What a user can do about errors in writing.

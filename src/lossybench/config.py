@@ -32,7 +32,8 @@ from lossybench.settings import MOST, Seed, Settings
 from lossybench.tasks import training_settings
 
 # Names become parts of paths, and of the names of rules.
-Name = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
+NAME = r"^[a-z][a-z0-9_]*$"
+Name = Annotated[str, pydantic.StringConstraints(pattern=NAME, max_length=60)]
 _OfCluster = Annotated[str, pydantic.StringConstraints(pattern=r"^[\w.][\w.,:@-]*$")]
 _ARCH = re.compile(r"[a-z][a-z0-9_]*|(torchvision|torchaudio)/[a-z0-9_]+")
 
@@ -75,6 +76,22 @@ class CodecConfig(Settings):
 
     levels: list[float] = Field(min_length=1, description="Levels in any order; the codec knows which is stronger.")
     options: dict[str, Any] = Field(default={}, description="Encoder options, e.g. {chroma: '444', preset: fast}.")
+    codec: str | None = Field(
+        default=None,
+        description="Which codec it is, where the key is a name of your own; `lossybench codecs` lists them.",
+    )
+    parameter: str | None = Field(
+        default=None,
+        min_length=1,
+        description="What the levels are, if not the codec's own parameter: bytes or bpp, a size that each item's file "
+        "may have at most; of H.264 and HEVC crf or bitrate.",
+    )
+    title: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=60,
+        description="What reports call it; by its codec and options when left out, e.g. JPEG 4:4:4.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -88,6 +105,20 @@ class CodecConfig(Settings):
         if twice:
             raise ValueError(f"level {twice[0]} is listed twice, or written in two ways; list each level once")
         return levels
+
+    @property
+    def variant(self) -> dict[str, Any]:
+        """What the codec is, where its name does not say it (lossybench.codecs._variants)."""
+        told = {"codec": self.codec, "parameter": self.parameter}
+        return {key: value for key, value in told.items() if value}
+
+    def made(self, name: str) -> Codec:
+        """The codec, which a task calls `name`. Raises LossyBenchError as `codecs.made` does."""
+        if name in codecs.names() and (self.codec or name) != name:
+            raise LossyBenchError(f"is the name of the codec {name}; give the variant of {self.codec} another one")
+        if self.variant and not (re.fullmatch(NAME, name) and len(name) <= 60):
+            raise LossyBenchError("name it in small letters, digits and _, a letter first, up to 60 of them")
+        return codecs.made(name, self.options, self.variant)
 
 
 class Mixed(Settings):
@@ -358,11 +389,12 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
     found: dict[str, Codec] = {ORIGINAL: codecs.get(ORIGINAL)}
     for codec_name, codec in task.codecs.items():
         with at(f"{where}.codecs.{codec_name}"):
-            if codec_name == ORIGINAL:
+            if codec_name == ORIGINAL or codec.codec == ORIGINAL:
                 raise LossyBenchError("the original condition is always there; leave it out")
-            found[codec_name] = codecs.get(codec_name, codec.options)
+            found[codec_name] = codec.made(codec_name)
             for level in codec.levels:
                 found[codec_name].check(level, medium, described.sampling_rate)
+    _check_titles(f"{where}.codecs", found, task.codecs)
     for measure_name in task.measures:
         with at(f"{where}.measures"):
             measure = measures.get(measure_name)
@@ -429,7 +461,7 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
         _levels_among(f"{where}.attack.levels", task.attack.levels, task.codecs)
         for own_name, defence in task.attack.defences.items():
             key_of = f"{where}.attack.defences.{own_name}"
-            if own_name in codecs.names():
+            if own_name in codecs.names() or own_name in task.codecs:
                 raise LossyBenchError(f"{key_of}: is the name of a codec; give it another one")
             _among(f"{key_of}.{'chain' if defence.chain else 'draw'}", defence.codecs, task.codecs)
             for place, step in enumerate(itertools.chain.from_iterable(defence.ways)):
@@ -442,6 +474,18 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
                     "name others in attack.archs, or export it by torch.export or TorchScript"
                 )
     return found
+
+
+def _check_titles(where: str, found: dict[str, Codec], known: dict[str, CodecConfig]) -> None:
+    """Raise LossyBenchError where reports would call two codecs of a task alike."""
+    titles: dict[str, str] = {}
+    for name, codec in found.items():
+        title = (name in known and known[name].title) or codec.full_title()
+        if title in titles:
+            raise LossyBenchError(
+                f"{where}.{name}: reports would call it {title!r}, as they do {titles[title]}; give it a title"
+            )
+        titles[title] = name
 
 
 def read(path: Path | str) -> StudyConfig:

@@ -44,9 +44,22 @@ class Study:
                 _check_apart(self.layout.root, name, data.get(of.adapter, of.options))
                 self.seen[name] = look(of.adapter, of.options, self.config.seed, *places)
             self.codecs[name] = sections.check_task(name, task, self.description(name))
+        self._check_names()
         self._present = self._looks_taken()
         for name in self.tasks:
             self._check_attacked(name)
+
+    def _check_names(self) -> None:
+        """Raise LossyBenchError where two codecs of different tasks would give the rules of their jobs one name."""
+        there: dict[str, str] = {}
+        for task, found in self.codecs.items():
+            for codec in found:
+                other = there.setdefault(f"{task}_{codec}", task)
+                if other != task:
+                    raise LossyBenchError(
+                        f"tasks.{task}.codecs.{codec}: {task}_{codec} also reads as a codec of task {other}; name it "
+                        "otherwise"
+                    )
 
     def _looks_taken(self) -> dict[str, int]:
         """The number of the present look of each task that has gone beyond its first."""
@@ -283,9 +296,23 @@ class Study:
         scale = self.task(task).data.scale
         return scale.model_dump(mode="json") if scale else None
 
-    def codec_options(self, task: str, codec: str) -> dict[str, Any]:
-        """The encoder options of a task's codec; none of a defence, of which `defence` says them."""
-        return {} if codec == ORIGINAL or codec in self.defences(task) else self.task(task).codecs[codec].options
+    def coder(self, task: str, codec: str) -> dict[str, Any]:
+        """What a task's codec is, {options, variant}; of the original and of a defence neither holds anything."""
+        own = self.task(task).codecs.get(codec)
+        return {"options": own.options if own else {}, "variant": own.variant if own else {}}
+
+    def codec_modules(self, task: str, codec: str) -> list[str]:
+        """The modules behind a codec of a task, or behind those of a defence."""
+        each = (codecs.modules(one, self.coder(task, one)["variant"]) for one in self.made_of(task, codec))
+        return list(dict.fromkeys(itertools.chain.from_iterable(each)))
+
+    def codec_files(self, task: str, codec: str) -> list[str]:
+        """The codecs, by the names of their files, that a codec of a task is made of."""
+        return codecs.files(codec, self.coder(task, codec)["variant"])
+
+    def titles(self, task: str) -> dict[str, str]:
+        """The titles that the config gives codecs of a task."""
+        return {name: one.title for name, one in self.task(task).codecs.items() if one.title}
 
     def measuring(self, task: str) -> list[str]:
         """What compress is told of the fidelity of a task's test items."""
@@ -298,7 +325,7 @@ class Study:
             return {}
         return {
             "ways": [
-                [step.model_dump() | {"options": self.codec_options(task, step.codec)} for step in way]
+                [step.model_dump() | self.coder(task, step.codec) for step in way]
                 for way in self.defences(task)[codec].ways
             ]
         }
@@ -322,7 +349,7 @@ class Study:
         levels = {codec: {"levels": self.levels(task, codec)} for codec in self.codecs[task]}
         seed = self.task(task).seeds[0]
         return {
-            "codecs": {name: {**one, "options": self.codec_options(task, name)} for name, one in levels.items()},
+            "codecs": {name: {**one, **self.coder(task, name)} for name, one in levels.items()},
             "training": {
                 arch: self.training_settings(Model(task, arch, ORIGINAL, seed)) for arch in self.task(task).trained
             },
@@ -375,6 +402,8 @@ class Study:
         config = self.config
         names = ("deltas", "defence_margin", "bootstrap", "seed", "rate")
         settings: dict[str, Any] = {name: getattr(config, name) for name in names}
+        if titles := self.titles(task):
+            settings["titles"] = titles
         if planned := self.task(task).looks:
             look = self.looks(task)[-1]
             settings |= {"look": look, "looks": planned, "alpha": looks.level(planned, look)}

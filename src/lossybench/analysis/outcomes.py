@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,14 +82,18 @@ def _read(paths: Iterable[Path], columns: list[str] | None = None, whole: Iterab
 
 
 def read_conditions(
-    compressed: list[Path], task: TestSet, counted: Literal["file", "coded"] = "file"
+    compressed: list[Path],
+    task: TestSet,
+    counted: Literal["file", "coded"] = "file",
+    titles: Mapping[str, str] | None = None,
 ) -> tuple[dict[Condition, Row], dict[Condition, np.ndarray]]:
     """Rows of the table `conditions`: the original first, then codec by codec from the mildest level on. And the rates
     (n,) of each condition, in the order of the task's items.
 
     compressed: tables of artifacts.COMPRESSED, one for each condition and look. counted: which bits rates and savings
-    are of: all of the codec's file, or those of the coded media. Raises LossyBenchError for other items than the task's
-    and when the original is missing.
+    are of: all of the codec's file, or those of the coded media. titles: those that the study gives its codecs; others
+    are by the codec and its options. Raises LossyBenchError for other items than the task's and when the original is
+    missing.
     """
     found: dict[Condition, Row] = {}
     bits: dict[Condition, np.ndarray] = {}
@@ -100,7 +104,7 @@ def read_conditions(
     for path in compressed:
         meta = read_meta(path)
         paths[Condition(meta["codec"], float(meta["level"]))].append(path)
-        by_codec.setdefault(meta["codec"], codecs.get(meta["codec"], meta["options"]))
+        by_codec.setdefault(meta["codec"], codecs.made(meta["codec"], meta["options"], meta.get("variant")))
     for condition, of_looks in paths.items():
         codec = by_codec[condition.codec]
         measured = [*MEASURES, *read_meta(of_looks[0]).get("measures", {})]
@@ -115,7 +119,7 @@ def read_conditions(
             lossless = table["lossless_bits"].to_numpy(float)
         found[condition] = {
             "codec": condition[0],
-            "title": codec.title,
+            "title": (titles or {}).get(condition.codec) or codec.full_title(),
             "level": condition[1],
             "label": codec.title if condition == REFERENCE else codec.level_label(condition[1]),
             "strength": 0,

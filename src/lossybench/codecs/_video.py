@@ -17,9 +17,10 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from lossybench.codecs._common import CHROMA, described, require
+from lossybench.codecs._common import CHROMA, described, require, with_levels
 from lossybench.codecs._ffmpeg import bare, decode_frames, encode_frames, ffmpeg_version, planes
 from lossybench.codecs.codec import Codec, Encoded, Medium
+from lossybench.conditions import level_text
 from lossybench.errors import LossyBenchError
 
 cv2.setNumThreads(1)  # items are small, and jobs run side by side
@@ -178,7 +179,7 @@ def padded(height: int, width: int, least: int, multiple: int) -> tuple[int, int
 
 @dataclasses.dataclass(frozen=True)
 class BlockCodec(Codec):
-    """H.264 or HEVC at a constant QP; images are one intra frame.
+    """H.264 or HEVC, at a constant QP by default; images are one intra frame.
 
     The level is the QP: of P frames in video, where I frames are some steps finer and B frames coarser, as x264 and
     x265 set them (ipratio 1.4, pbratio 1.3); of the one frame in images.
@@ -186,13 +187,16 @@ class BlockCodec(Codec):
     parameter sets and start codes overhead. The encoder's SEI, which decoders skip, is left out.
 
     chroma: "420" or "444". preset: one of x264's and x265's. gop: the number of frames from one (closed) intra frame to
-    the next. bframes: the most B frames in a row.
+    the next. bframes: the most B frames in a row. control: what the level is. "qp": a constant quantiser. "crf": the
+    constant quality of x264 and x265, which spend fewer bits where they hold that less is seen, as most users have it.
+    "bitrate": the mean kb/s of a clip that one pass aims at, of which short clips miss the more.
     """
 
     media = frozenset({"image", "video"})
     parameter = "QP"
     stronger = "higher"
     bounds = (0, 51)
+    controls = ("qp", "crf", "bitrate")
 
     encoder: ClassVar[str]
     standard: ClassVar[str]  # FFmpeg's decoder is named after it
@@ -202,8 +206,14 @@ class BlockCodec(Codec):
     preset: str = "medium"
     gop: int = 32
     bframes: int = 3
+    control: str = "qp"
 
     def __post_init__(self) -> None:
+        require(self, "control", self.controls)
+        if self.control == "crf":
+            with_levels(self, "CRF", "", "higher", (0, 51), whole=False)
+        elif self.control == "bitrate":
+            with_levels(self, "bitrate", "kb/s", "lower", (1, 1_000_000))
         require(self, "chroma", CHROMA)
         require(self, "preset", PRESETS)
         for option, low, high in (("gop", 1, 1000), ("bframes", 0, 16)):
@@ -225,17 +235,31 @@ class BlockCodec(Codec):
         height, width: pixels of a frame. medium: "image" or "video".
         """
 
-    def _options(self, qp: int, medium: Medium, height: int, width: int) -> dict[str, str]:
-        parameters = [f"qp={qp}", f"keyint={self.gop}", f"bframes={min(self.bframes, self.gop - 1)}"]
+    def check(
+        self, level: float, medium: Medium, sampling_rate: float = 0.0, shape: Sequence[int] | None = None
+    ) -> None:
+        """See `Codec`."""
+        super().check(level, medium, sampling_rate, shape)
+        if self.control == "bitrate" and medium == "image":
+            raise LossyBenchError(f"codec {self.name!r}: a picture has no bitrate; use parameter: bytes or bpp")
+        if self.control == "bitrate" and shape is not None and not sampling_rate:
+            raise LossyBenchError(f"codec {self.name!r}: a bitrate needs the clip's frames/s, which are unknown")
+
+    def _options(self, level: float, medium: Medium, height: int, width: int) -> dict[str, str]:
+        parameters = [
+            f"{self.control}={level_text(level)}",
+            f"keyint={self.gop}",
+            f"bframes={min(self.bframes, self.gop - 1)}",
+        ]
         parameters += ["scenecut=0", "open-gop=0", self.deterministic(height, width, medium)]
-        if medium == "image":
+        if medium == "image" and self.control == "qp":
             parameters += ["ipratio=1"]
         return {"preset": self.preset, self.encoder.removeprefix("lib") + "-params": ":".join(parameters)}
 
     def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
         video = media if medium == "video" else media[None]
         size = padded(video.shape[1], video.shape[2], self.smallest, self.multiple)
-        options = self._options(int(level), medium, *size)
+        options = self._options(level, medium, *size)
         frames = to_yuv(video, self.chroma, size)
         return bare(
             encode_frames(self.encoder, frames, size, f"yuv{self.chroma}p", sampling_rate, options, full_range=True),

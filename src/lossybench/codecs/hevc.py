@@ -23,6 +23,9 @@ class Hevc(BlockCodec):
         # thread: seen with 64x64 clips. Units of clips must therefore be narrower than the frame, and no taller. Single
         # pictures were the same in 6,000 runs, and take the units that FFmpeg takes by itself: the largest that fit.
         ctu = next(size for size in (64, 32, 16) if size < width + (medium == "image") and size <= height)
+        # With units of less than 64 pixels, x265's tree of coding units, which qp has no use for, writes beyond its
+        # memory: clips of 48 x 48 pixels at a constant quality ended the process.
+        tree = ":cutree=0" if self.control != "qp" and ctu < 64 else ""
         # info=0 leaves out an SEI of 2 kB that tells the settings.
         # x265 would refuse long pictures with small units, which the standard's levels do not foresee.
-        return f"ctu={ctu}:allow-non-conformance=1:pools=none:frame-threads=1:wpp=0:info=0:log-level=none"
+        return f"ctu={ctu}:allow-non-conformance=1:pools=none:frame-threads=1:wpp=0:info=0:log-level=none{tree}"

@@ -85,16 +85,16 @@ def rate_accuracy(tables: Summary) -> Figure:
     rows = tables.overall(tables.primary)
     figure, axes = _grid(len(tables.regimes), len(tables.archs), 4.4, 3.1, sharex=True, sharey=True)
     limits = where(tables.main_limits, delta=tables.delta)
-    ends = []
+    ends, looks = [], style.codec_looks(tables.codecs)
     for (i, regime), (j, arch) in _product(tables.regimes, tables.archs):
         ax, here = axes[i, j], where(rows, arch=arch, regime=regime)
         ax.set_title(f"{arch}, {tables.training(arch, regime)}")
         _reference(ax, tables, here)
         for codec in [] if here.empty else tables.codecs:
             curve = where(here, codec=codec).sort_values("rate")
-            _curve(ax, codec, curve["rate"], curve)
+            _curve(ax, looks[codec], curve["rate"], curve)
             ends.append((ax, curve.iloc[0]))
-            _ring(ax, curve, limits, style.codec_look(codec).colour)
+            _ring(ax, curve, limits, looks[codec].colour)
         _rate_axis(ax)
         ax.margins(x=0.15)  # room for the names
         if i == len(tables.regimes) - 1:
@@ -102,7 +102,7 @@ def rate_accuracy(tables: Summary) -> Figure:
         if j == 0:
             ax.set_ylabel(f"{METRIC_TITLES[tables.primary]} (%)")
     for ax in axes.flat:  # only now are the shared axes final
-        _name_ends(ax, [end for at, end in ends if at is ax])
+        _name_ends(ax, [end for at, end in ends if at is ax], looks)
     about = (
         f"{METRIC_TITLES[tables.primary]} against rate, with 95 % intervals\n"
         f"ringed: strongest level shown to cost at most {tables.delta:g} points; named: strongest level tested"
@@ -123,6 +123,7 @@ def fidelity_accuracy(tables: Summary) -> Figure:
     falling = {"spectral_distance", *(name for name, about in further.items() if about["better"] == "lower")}
     rows = where(tables.overall(tables.primary), regime=ORIGINAL)
     lossy = rows[rows["codec"] != ORIGINAL]
+    looks = style.codec_looks(tables.codecs)
     measures = [measure for measure in titles if np.isfinite(lossy[measure].astype(float)).any()]
     figure, axes = _grid(len(tables.archs), len(measures), 4.2, 3.1, sharex="col", sharey=True)
     for (i, arch), (j, measure) in _product(tables.archs, measures):
@@ -133,7 +134,7 @@ def fidelity_accuracy(tables: Summary) -> Figure:
             curve = where(here, codec=codec).sort_values(measure)
             # A level that changed nothing has an infinite PSNR or SNR, which no axis can show.
             curve = curve[np.isfinite(curve[measure].astype(float))]
-            _curve(ax, codec, curve[measure], curve)
+            _curve(ax, looks[codec], curve[measure], curve)
         if measure in falling and i == 0:  # the axis is shared by the column
             ax.invert_xaxis()
         if i == len(tables.archs) - 1:
@@ -651,9 +652,8 @@ def _reference(ax: Axes, tables: Summary, rows: pd.DataFrame) -> None:
         ax.axhline(100 * row["value"], color=style.FAINT, ls=BASELINE, lw=1.2)
 
 
-def _curve(ax: Axes, codec: str, x: pd.Series, rows: pd.DataFrame) -> None:
+def _curve(ax: Axes, look: style.Look, x: pd.Series, rows: pd.DataFrame) -> None:
     """Draw the joined points of a codec with a band for the interval."""
-    look = style.codec_look(codec)
     ax.fill_between(x, 100 * rows["low"], 100 * rows["high"], color=look.colour, alpha=0.13, lw=0)
     ax.plot(x, 100 * rows["value"], color=look.colour, marker=look.marker)
 
@@ -672,7 +672,7 @@ def _rate_axis(ax: Axes) -> None:
     ax.tick_params(axis="x", which="minor", pad=5)  # on one line with the longer major ticks
 
 
-def _name_ends(ax: Axes, ends: list[pd.Series]) -> None:
+def _name_ends(ax: Axes, ends: list[pd.Series], looks: dict[str, style.Look]) -> None:
     """Write the level to the left of each curve's end, and push levels apart that would cover each other."""
     if not ends:
         return
@@ -685,7 +685,7 @@ def _name_ends(ax: Axes, ends: list[pd.Series]) -> None:
     down = min(np.mean(placed) - np.mean(wanted), placed[0] - low)  # spread about the points, but inside the axes
     beside: dict[str, Any] = {"xytext": (-8, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
     for end, at in zip(ends, placed, strict=True):
-        dark = [0.65 * part for part in to_rgb(style.codec_look(end["codec"]).colour)]  # readable as text
+        dark = [0.65 * part for part in to_rgb(looks[end["codec"]].colour)]  # readable as text
         ax.annotate(end["label"], (end["rate"], at - down), fontsize=8, color=dark, **beside)
 
 
@@ -714,7 +714,7 @@ def _steps(tables: Summary, codec: str, only: set[float] | None = None) -> _Step
     """The places of the original and of a codec's levels, or of those levels alone that `only` holds."""
     levels = tables.levels(codec)
     row = levels.iloc[0]
-    unit = str(row["label"]).replace(level_text(row["level"]), "", 1).strip()
+    unit = " ".join(str(row["label"]).replace(level_text(row["level"]), "", 1).split())
     shown = [level for level in levels["level"] if only is None or level in only]
     return _Steps([-1.0, *shown], "ratio" if unit == ":1" else unit)
 
@@ -736,7 +736,7 @@ def _minor_log(value: float, _: int) -> str:
 
 
 def _codec_keys(tables: Summary, regimes: list[str]) -> list[Line2D]:
-    handles = [_key(tables.title(codec), *style.codec_look(codec)) for codec in tables.codecs]
+    handles = [_key(tables.title(codec), *look) for codec, look in style.codec_looks(tables.codecs).items()]
     handles.append(_key("uncompressed", style.FAINT, ls=BASELINE))
     known = all(tables.has_reference(*model) for model in tables.trained if model[1] in regimes)
     return handles if known else [*handles, _key("chance", style.FAINT, ls=":")]

@@ -42,9 +42,9 @@ def aggregate(
         outcomes: all tables that evaluate made: of every model one for each codec and look, `original` always among
             the codecs
         settings: deltas and defence_margin (points), bootstrap (number of resamples), seed, and rate ("file" or
-            "coded": which bits rates and savings are of); and where the task is tested look by look, look (the number
-            of this one), looks (the test items of each that is planned) and alpha (the one-sided error level of this
-            one, 0.05 without looks)
+            "coded": which bits rates and savings are of); titles, of those codecs to which the study gives one; and
+            where the task is tested look by look, look (the number of this one), looks (the test items of each that is
+            planned) and alpha (the one-sided error level of this one, 0.05 without looks)
         out: the folder to write
         attacks: all tables that attack made
 
@@ -53,7 +53,8 @@ def aggregate(
             data's test split, and for models that lack an outcome.
     """
     task = inputs.read_task(data)
-    conditions, of_items = inputs.read_conditions(compressed, task, settings.get("rate", "file"))
+    how_told = settings.get("rate", "file"), settings.get("titles", {})
+    conditions, of_items = inputs.read_conditions(compressed, task, *how_told)
     how = (settings["bootstrap"], settings["seed"], settings.get("alpha", 0.05))
     codecs = {condition.codec for condition in conditions} - {ORIGINAL}
     sampling = Sampling.draw(len(task.ids), task.groups, *how, family=max(len(codecs), 1))
