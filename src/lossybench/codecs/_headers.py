@@ -100,6 +100,10 @@ def look_at_avif(bitstream: bytes) -> tuple[int, tuple[int, int]]:
     ]
     if len(sizes) != 1 or max(sizes[0]) > AVIF_SIDE:
         raise ValueError(f"it holds {len(sizes)} pictures, or one that libavif does not decode")
+    box = bitstream.index(b"ispe") + 8  # libavif scales pictures to the size that is told here
+    width, height = (int.from_bytes(bitstream[at : at + 4], "big") for at in (box, box + 4))
+    if (height, width) != sizes[0]:
+        raise ValueError(f"it tells two sizes, {width} x {height} and {sizes[0][1]} x {sizes[0][0]} pixels")
     return sum(unit.end - unit.start for unit in units if unit.kind in FRAMES), sizes[0]
 
 
