@@ -98,13 +98,31 @@ def decode_frames(standard: str, stream: bytes, count: int, size: tuple[int, int
     if not stream.endswith(START + NAL[standard].end):
         raise ValueError("it is cut off")
     context = cast(VideoCodecContext, av.CodecContext.create(standard, "r"))
+    # Piece by piece, as packets are copies.
+    pieces = (memoryview(stream)[at : at + PIECE] for at in range(0, len(stream), PIECE))
+    packets = itertools.chain.from_iterable(map(context.parse, itertools.chain(pieces, [None])))
+    yield from _decoded(context, packets, count, size, pixels)
+
+
+def decode_packets(
+    decoder: str, packets: Iterable[bytes], count: int, size: tuple[int, int], pixels: str
+) -> Iterator[VideoFrame]:
+    """The `count` frames, in display order, of packets that a parser is not needed for. decoder: by FFmpeg's name.
+
+    All else is as in `decode_frames`.
+    """
+    context = cast(VideoCodecContext, av.CodecContext.create(decoder, "r"))
+    yield from _decoded(context, map(av.Packet, packets), count, size, pixels)
+
+
+def _decoded(
+    context: VideoCodecContext, packets: Iterable[av.Packet], count: int, size: tuple[int, int], pixels: str
+) -> Iterator[VideoFrame]:
+    """What `decode_frames` and `decode_packets` return, by a decoder that is not open yet."""
     context.thread_count = 1
     most = (size[0] + BLOCK) * (size[1] + BLOCK)
     context.options = {"err_detect": "explode", "max_pixels": str(most)}  # the default conceals errors
     decoded = 0
-    # Piece by piece, as packets are copies.
-    pieces = (memoryview(stream)[at : at + PIECE] for at in range(0, len(stream), PIECE))
-    packets = itertools.chain.from_iterable(map(context.parse, itertools.chain(pieces, [None])))
     for packet in itertools.chain(packets, [None]):  # None: the end
         for frame in context.decode(packet):
             found = frame.height, frame.width, frame.format.name.replace("yuvj", "yuv")  # j: at full range

@@ -19,7 +19,7 @@ class H264(BlockCodec):
     name = "h264"
     title = "H.264"
     encoder = "libx264"
-    standard = "h264"
+    decoder = "h264"
     smallest = 2
     side = 16384  # x264's own bound
 

@@ -15,7 +15,7 @@ class Hevc(BlockCodec):
     name = "hevc"
     title = "HEVC"
     encoder = "libx265"
-    standard = "hevc"
+    decoder = "hevc"
     smallest = 18
 
     def deterministic(self, height: int, width: int, medium: Medium) -> str:

@@ -7,28 +7,23 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import io
 import struct
 
 import numpy as np
 import PIL
-from PIL import Image, Jpeg2KImagePlugin, features
+from PIL import Jpeg2KImagePlugin, features
 
 from lossybench.codecs._common import described
+from lossybench.codecs._pillow import pillow_decode, pillow_encode
 from lossybench.codecs._stills import StillCodec
-from lossybench.codecs.codec import MOST_PIXELS
 
 SMALL = 48  # pixels of a side, below which packets have too few bytes for what their headers take
 
-Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow's own bound refuses pictures of 179 megapixels as attacks
-
 
 def _codestream(image: np.ndarray, ratio: float) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(image).save(
-        stream, "JPEG2000", no_jp2=True, irreversible=True, mct=1, quality_mode="rates", quality_layers=[ratio]
+    return pillow_encode(
+        "JPEG2000", image, no_jp2=True, irreversible=True, mct=1, quality_mode="rates", quality_layers=[ratio]
     )
-    return stream.getvalue()
 
 
 @functools.lru_cache
@@ -70,8 +65,7 @@ class Jpeg2000(StillCodec):
         return _codestream(image, image.nbytes / (image.nbytes / level + _header_bytes(image.shape)))
 
     def decode_still(self, bitstream: bytes) -> np.ndarray:
-        # Not by Image.open, which refuses large pictures, whose size is known here, and would try all other formats.
-        return np.array(Jpeg2KImagePlugin.Jpeg2KImageFile(io.BytesIO(bitstream)))
+        return pillow_decode(Jpeg2KImagePlugin.Jpeg2KImageFile, bitstream)
 
     @staticmethod
     def look(bitstream: bytes) -> tuple[int, tuple[int, int]]:
