@@ -79,7 +79,8 @@ def some_levels(codec, medium, rate, count=5):
     """Levels over the codec's whole range, from the mildest."""
     low, high = codec.bounds
     possible = []
-    for level in sorted({float(round(level)) for level in np.geomspace(max(low, 1), max(high, 1), 400)} | {low}):
+    within = {float(round(level)) for level in np.geomspace(max(low, 1), max(high, 1), 400)} | {low}
+    for level in sorted(getattr(codec, "bitrates", ()) or within):
         try:
             codec.check(level, medium, rate)
         except LossyBenchError:

@@ -18,6 +18,7 @@ from lossybench.codecs.codec import Codec, Encoded, Medium
 from lossybench.conditions import level_text
 from lossybench.errors import LossyBenchError
 
+
 class SoundCodec(Codec):
     """A codec of audio that works at certain sampling rates alone.
 
