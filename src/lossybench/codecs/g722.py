@@ -42,7 +42,7 @@ class G722(SoundCodec):
         packets, _ = encode_packets("g722", padded, sampling_rate, "s16", 0)
         payload, bits = b"".join(packets), int(level) // 8
         if bits < 8:
-            codewords = np.frombuffer(payload, np.uint8) >> (8 - bits)
+            codewords = np.right_shift(np.frombuffer(payload, np.uint8), np.uint8(8 - bits))
             split = np.unpackbits(codewords[:, None], axis=1, count=bits, bitorder="little")
             payload = np.packbits(split, bitorder="little").tobytes()
         return Encoded(payload, 8 * len(payload), 0)
