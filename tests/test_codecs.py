@@ -828,7 +828,7 @@ def test_decoded_audio_lies_on_the_original(name, rate):
             decoded = codec.roundtrip(clip, level, rate)
             assert decoded.shape == clip.shape
             # AMR's high-pass filters advance low frequencies by a third of a sample at 8 kHz, its own rate.
-            most = rate / 8000 / 2 if name == "amrnb" else 0
+            most = math.ceil(rate / 8000 / 2) if name == "amrnb" and rate > 8000 else 0
             assert abs(lag(clip, decoded)) <= most, f"{name} at {level:g} kb/s, {rate} Hz, {seconds} s"
 
 
@@ -837,7 +837,7 @@ def test_decoded_audio_lies_on_the_original(name, rate):
 def test_any_length_comes_back_as_it_was(name, length, rate):
     codec = codecs.get(name)
     clip = speech(rate, 0.6)[-length:]
-    assert codec.roundtrip(clip, some_levels(codec, "audio", rate)[1], rate).shape == clip.shape
+    assert codec.roundtrip(clip, some_levels(codec, "audio", rate)[:2][-1], rate).shape == clip.shape
 
 
 @pytest.mark.parametrize("name", SOUNDS)
@@ -872,8 +872,9 @@ def test_full_scale_clips_and_does_not_wrap(name, rate):
 def test_silence_stays_silent(name):
     codec = codecs.get(name)
     for level in some_levels(codec, "audio", 16000, 3):
-        # G.722's quantisers have no level at 0.
-        assert np.abs(codec.roundtrip(np.zeros(3000, np.int16), level, 16000)).max() <= (3 if name == "g722" else 1)
+        # G.722's quantisers have no level at 0, and are coarser at 48 kb/s.
+        most = 12 if name == "g722" else 1
+        assert np.abs(codec.roundtrip(np.zeros(3000, np.int16), level, 16000)).max() <= most
 
 
 @pytest.mark.parametrize("rate", sorted(BITRATES))

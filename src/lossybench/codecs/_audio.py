@@ -140,8 +140,8 @@ def decode_packets(
     """All samples (n,) that the decoder makes of the packets, in the decoder's own dtype. header: its extradata.
 
     most: so many samples may come. sampling_rate: Hz, for decoders of packets that do not tell that they are mono at
-    such a rate. options: further ones of the decoder, by FFmpeg's names. Raises av.FFmpegError or ValueError when the packets are damaged, hold more, or are
-    not mono.
+    such a rate. options: further ones of the decoder, by FFmpeg's names. Raises av.FFmpegError or ValueError when the
+    packets are damaged, hold more, or are not mono.
     """
     context = cast(AudioCodecContext, av.CodecContext.create(decoder, "r"))
     context.thread_count = 1

@@ -12,9 +12,8 @@ _REVERSED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
 
 class Page(NamedTuple):
-    """One page. flags: of its header. position: of the last sample that ends on it. whole: packets that end on it."""
+    """One page. position: of the last sample that ends on it. whole: how many packets end on it."""
 
-    flags: int
     position: int
     whole: int
     body: bytes
@@ -24,7 +23,7 @@ def checksum(page: bytes) -> bytes:
     """The 4 bytes of the CRC of a page whose own four are zeros.
 
     RFC 3533, section 6: polynomial 0x04C11DB7, from the highest bit on, started at 0. zlib's is of the same polynomial
-    from the lowest bit on, started and ended at all ones; so bits are reversed before and after, and the ones taken off.
+    from the lowest bit on, started and ended at all ones: bits are reversed before and after, and the ones taken off.
     """
     reflected = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return reflected.to_bytes(4, "little").translate(_REVERSED)[::-1]
@@ -36,8 +35,8 @@ def pages(stream: bytes) -> Iterator[Page]:
     Raises ValueError where a page is cut off, damaged, of another stream or out of order, and where the last one is not
     marked as such.
     """
-    number, last = 0, False
-    for at, end in _bounds(stream):
+    last = False
+    for number, (at, end) in enumerate(_bounds(stream)):
         page = stream[at:end]
         if last or page[14:22] != bytes(4) + number.to_bytes(4, "little"):
             raise ValueError(f"page {number} is not of this stream")
@@ -48,8 +47,7 @@ def pages(stream: bytes) -> Iterator[Page]:
         last = bool(page[5] & LAST)
         lacing = page[27 : 27 + page[26]]
         position = int.from_bytes(page[6:14], "little", signed=True)
-        yield Page(page[5], position, sum(value < 255 for value in lacing), page[27 + page[26] :])
-        number += 1
+        yield Page(position, sum(value < 255 for value in lacing), page[27 + page[26] :])
     if not last:
         raise ValueError("it is cut off")
 

@@ -53,13 +53,12 @@ class Aac(SoundCodec):
         rate = self.native(int(sampling_rate))
         if sampling_rate and level * 1000 * FRAME > MOST * rate:
             raise LossyBenchError(
-                f"codec 'aac' cannot do {level_text(level)} kb/s at {sampling_rate:g} Hz, which are more than {MOST} bits "
-                f"a frame; use up to {level_text(MOST * rate // FRAME / 1000)} kb/s"
+                f"codec 'aac' cannot do {level_text(level)} kb/s at {sampling_rate:g} Hz; "
+                f"it can up to {level_text(MOST * rate / FRAME / 1000)} kb/s"
             )
 
     def encode_sound(self, samples: np.ndarray, sampling_rate: int, level: float) -> Encoded:
-        floats = samples.astype(np.float32) / 32768
-        options = {"aac_coder": self.coder}
+        floats, options = samples.astype(np.float32) / 32768, {"aac_coder": self.coder}
         packets, _ = encode_packets("aac", floats, sampling_rate, "fltp", round(level * 1000), options)
         payload = b"".join(_header(len(packet), sampling_rate) + packet for packet in packets)
         overhead = HEADER * len(packets)
@@ -69,10 +68,7 @@ class Aac(SoundCodec):
         frames, wanted = list(_frames(payload, sampling_rate)), -(-(count + DELAY) // FRAME)
         if len(frames) != wanted:
             raise ValueError(f"it has {len(frames)} frames, not {wanted}")
-        decoded = decode_packets("aac", frames, wanted * FRAME)
-        if len(decoded) != wanted * FRAME:
-            raise ValueError(f"it decodes to {len(decoded)} samples, not {wanted * FRAME}")
-        return decoded[DELAY : DELAY + count] * np.float32(32768)
+        return decode_packets("aac", frames, wanted * FRAME)[DELAY : DELAY + count] * np.float32(32768)
 
     def version(self) -> str:
         return described(self, f"encoder and decoder aac of {ffmpeg_version()}, soxr {soxr.__version__}; ABR")
@@ -85,7 +81,7 @@ def _header(length: int, sampling_rate: int) -> bytes:
 
 
 def _frames(payload: bytes, sampling_rate: int) -> Iterator[bytes]:
-    """The frames of an ADTS stream with their headers. Raises ValueError where a header is not as `_header` makes it."""
+    """The frames of an ADTS stream with their headers. Raises ValueError for a header that `_header` did not make."""
     at = 0
     while at < len(payload):
         length = int.from_bytes(payload[at + 3 : at + 6], "big") >> 5 & 0x1FFF

@@ -47,9 +47,9 @@ class Vorbis(SoundCodec):
         return Encoded(payload, 8 * coded, 8 * (len(payload) - coded))
 
     def decode_sound(self, payload: bytes, count: int, sampling_rate: int) -> np.ndarray:
-        *_, last = [_ogg.Page(0, 0, 0, b""), *_ogg.pages(payload)]
-        if last.position != count:
-            raise ValueError(f"it has {last.position} samples, not {count}")
+        length = [page.position for page in _ogg.pages(payload)][-1]
+        if length != count:
+            raise ValueError(f"it has {length} samples, not {count}")
         with soundfile.SoundFile(io.BytesIO(payload)) as file:
             if (file.format, file.subtype, file.channels, file.samplerate) != ("OGG", "VORBIS", 1, sampling_rate):
                 raise ValueError(f"it is no mono Vorbis at {sampling_rate} Hz")
