@@ -58,9 +58,9 @@ class SoundCodec(Codec):
         rate = self.native(whole)
         samples = media
         if rate != whole:
-            samples = np.zeros(_length(len(media), whole, rate), np.float32)
-            resampled = soxr.resample(media.astype(np.float32), whole, rate)  # rounds its length, perhaps to nothing
-            samples[: len(resampled)] = resampled
+            # soxr rounds the length, perhaps to nothing: with a little silence behind the clip, enough comes of it.
+            silence = np.zeros(2 + 2 * whole // rate, np.float32)
+            samples = soxr.resample(np.concatenate([media, silence]), whole, rate)[: _length(len(media), whole, rate)]
         return self.encode_sound(samples, rate, level)
 
     def _decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float) -> np.ndarray:
@@ -75,8 +75,11 @@ class SoundCodec(Codec):
 
 
 def _length(count: int, sampling_rate: int, other: int) -> int:
-    """The fewest samples at the rate `other` that last as long as `count` samples at `sampling_rate`."""
-    return -(-count * other // sampling_rate)
+    """How many samples at the rate `other` a clip of `count` samples at `sampling_rate` takes.
+
+    At another rate, one is added: the clip's last sample may lie behind the last of those that begin within the clip.
+    """
+    return count if other == sampling_rate else -(-count * other // sampling_rate) + 1
 
 
 def whole_rate(codec: str, sampling_rate: float) -> int:

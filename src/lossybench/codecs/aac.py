@@ -19,7 +19,7 @@ from lossybench.errors import LossyBenchError
 RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 FRAME = 1024  # samples
 DELAY = 1024  # samples, by which the transform's overlap delays the encoder; the decoder adds none
-MOST = 6144  # bits of a frame of one channel (ISO/IEC 14496-3, section 4.5.3.2)
+MOST = 6  # bits a sample: 6144 a frame of one channel (ISO/IEC 14496-3, section 4.5.3.2)
 HEADER = 7  # bytes of an ADTS header without a checksum
 
 
@@ -50,19 +50,16 @@ class Aac(SoundCodec):
         self, level: float, medium: Medium, sampling_rate: float = 0.0, shape: Sequence[int] | None = None
     ) -> None:
         super().check(level, medium, sampling_rate, shape)
-        rate = self.native(int(sampling_rate))
-        if sampling_rate and level * 1000 * FRAME > MOST * rate:
-            raise LossyBenchError(
-                f"codec 'aac' cannot do {level_text(level)} kb/s at {sampling_rate:g} Hz; "
-                f"it can up to {level_text(MOST * rate / FRAME / 1000)} kb/s"
-            )
+        most = MOST * self.native(int(sampling_rate)) / 1000
+        if sampling_rate and level > most:
+            able = f"can do up to {level_text(most)} kb/s at {sampling_rate:g} Hz"
+            raise LossyBenchError(f"codec 'aac' {able}, not {level_text(level)} kb/s")
 
     def encode_sound(self, samples: np.ndarray, sampling_rate: int, level: float) -> Encoded:
         floats, options = samples.astype(np.float32) / 32768, {"aac_coder": self.coder}
         packets, _ = encode_packets("aac", floats, sampling_rate, "fltp", round(level * 1000), options)
-        payload = b"".join(_header(len(packet), sampling_rate) + packet for packet in packets)
-        overhead = HEADER * len(packets)
-        return Encoded(payload, 8 * (len(payload) - overhead), 8 * overhead)
+        payload = b"".join(_header(HEADER + len(packet), sampling_rate) + packet for packet in packets)
+        return Encoded(payload, 8 * sum(map(len, packets)), 8 * HEADER * len(packets))
 
     def decode_sound(self, payload: bytes, count: int, sampling_rate: int) -> np.ndarray:
         frames, wanted = list(_frames(payload, sampling_rate)), -(-(count + DELAY) // FRAME)
@@ -75,9 +72,9 @@ class Aac(SoundCodec):
 
 
 def _header(length: int, sampling_rate: int) -> bytes:
-    """The ADTS header of a frame of `length` bytes: MPEG-4, low complexity, mono (ISO/IEC 14496-3, section 1.A.3.2)."""
+    """The ADTS header (ISO/IEC 14496-3, section 1.A.3.2) of a mono frame of low complexity, `length` bytes with it."""
     fixed = 0xFFF1 << 12 | 1 << 10 | RATES.index(sampling_rate) << 6 | 1 << 2  # and no private, original or home bit
-    return (fixed << 28 | (HEADER + length) << 13 | 0x7FF << 2).to_bytes(HEADER, "big")
+    return (fixed << 28 | length << 13 | 0x7FF << 2).to_bytes(HEADER, "big")
 
 
 def _frames(payload: bytes, sampling_rate: int) -> Iterator[bytes]:
@@ -85,9 +82,8 @@ def _frames(payload: bytes, sampling_rate: int) -> Iterator[bytes]:
     at = 0
     while at < len(payload):
         length = int.from_bytes(payload[at + 3 : at + 6], "big") >> 5 & 0x1FFF
-        if payload[at : at + HEADER] != _header(length - HEADER, sampling_rate) or length <= HEADER:
-            raise ValueError(f"no header of a frame at {sampling_rate} Hz at byte {at}")
-        if at + length > len(payload):
-            raise ValueError("it is cut off within a frame")
+        whole = HEADER < length <= len(payload) - at
+        if not whole or payload[at : at + HEADER] != _header(length, sampling_rate):
+            raise ValueError(f"no whole frame at {sampling_rate} Hz at byte {at}")
         yield payload[at : at + length]
         at += length
