@@ -277,6 +277,7 @@ def media(medium: str, seed: int = 0) -> tuple[Any, float]:
 
 
 LEVELS = {"jpeg": 50, "webp": 50, "jpeg2000": 20, "h264": 30, "hevc": 30, "original": 0, "mp3": 64, "opus": 32}
+LEVELS |= {"aac": 32, "vorbis": 3}
 
 
 @kind(3000)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import abc
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from fractions import Fraction
-from typing import ClassVar, cast
+from typing import cast
 
 import av
 import numpy as np
@@ -15,7 +15,6 @@ from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 
 from lossybench.codecs.codec import Codec, Encoded, Medium
-from lossybench.conditions import level_text
 from lossybench.errors import LossyBenchError
 
 
@@ -31,8 +30,6 @@ class SoundCodec(Codec):
     stronger = "lower"
     whole = False
 
-    bitrates: ClassVar[tuple[float, ...]] = ()  # the only levels, kb/s; empty where all within the bounds are possible
-
     @abc.abstractmethod
     def native(self, sampling_rate: int) -> int:
         """The sampling rate, Hz, at which clips of `sampling_rate` are coded."""
@@ -44,14 +41,6 @@ class SoundCodec(Codec):
     @abc.abstractmethod
     def decode_sound(self, payload: bytes, count: int, sampling_rate: int) -> np.ndarray:
         """The `count` samples, on the scale of int16, that lie where those of `encode_sound` did. Raises ValueError."""
-
-    def check(
-        self, level: float, medium: Medium, sampling_rate: float = 0.0, shape: Sequence[int] | None = None
-    ) -> None:
-        super().check(level, medium, sampling_rate, shape)
-        if self.bitrates and level not in self.bitrates:
-            known = ", ".join(map(level_text, self.bitrates))
-            raise LossyBenchError(f"codec {self.name!r} cannot do {level_text(level)} kb/s; it can {known} kb/s")
 
     def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
         whole = whole_rate(self.name, sampling_rate)

@@ -32,7 +32,7 @@ class AmrNb(SoundCodec):
     parameter = "bitrate"
     unit = "kb/s"
     bounds = (4.75, 12.2)
-    bitrates = BITRATES
+    levels = BITRATES
 
     def native(self, sampling_rate: int) -> int:
         return 8000

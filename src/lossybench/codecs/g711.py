@@ -26,7 +26,7 @@ class G711(SoundCodec):
     parameter = "bitrate"
     unit = "kb/s"
     bounds = (64, 64)
-    bitrates = (64,)
+    levels = (64,)
 
     law: str = "mu"
 

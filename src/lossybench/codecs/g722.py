@@ -30,7 +30,7 @@ class G722(SoundCodec):
     parameter = "bitrate"
     unit = "kb/s"
     bounds = (48, 64)
-    bitrates = (48, 56, 64)
+    levels = (48, 56, 64)
 
     def native(self, sampling_rate: int) -> int:
         return 16000
