@@ -68,6 +68,7 @@ class Codec(abc.ABC):
     whole: ClassVar[bool] = True  # whether levels are whole numbers only
     # What levels may be by the option `control`, its default first; () for a codec with one kind of level alone.
     controls: ClassVar[tuple[str, ...]] = ()
+    levels: ClassVar[tuple[float, ...]] = ()  # the only ones, in ascending order, where there are but a few
     # The largest items. The smallest have one pixel, one frame or one sample; a clip may have MOST_BYTES.
     side: ClassVar[int] = 1_000_000  # pixels of a height or width: the most that the PNG of `original` holds
     pixels: ClassVar[int] = PIXELS  # of a picture or a frame
@@ -156,6 +157,9 @@ class Codec(abc.ABC):
             )
         if self.whole and level != int(level):
             raise LossyBenchError(f"codec {self.name!r}: {self.parameter} {level_text(level)} must be a whole number")
+        if self.levels and level not in self.levels:
+            known = ", ".join(map(level_text, self.levels))
+            raise LossyBenchError(f"codec {self.name!r} cannot do {self.level_label(level)}; it can {known}")
 
     def check_size(self, shape: tuple[int, ...], sampling_rate: float = 0.0) -> None:
         """Raise LossyBenchError, with the size and the bound, for an item of `shape` that is too large for the codec.

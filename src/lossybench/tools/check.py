@@ -376,7 +376,7 @@ def _three(name: str, medium: Any, rate: float) -> list[float]:
     """A mild, a middle and a strong level of a codec; no level if the codec is for other media."""
     codec = codecs.get(name)
     possible: list[float] = []
-    for level in range(math.ceil(codec.bounds[0]), int(codec.bounds[1]) + 1):
+    for level in codec.levels or range(math.ceil(codec.bounds[0]), int(codec.bounds[1]) + 1):
         with contextlib.suppress(LossyBenchError):
             codec.check(level, medium, rate)
             possible.append(level)
