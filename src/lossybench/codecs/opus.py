@@ -53,10 +53,11 @@ class Opus(Codec):
         samples = media.astype(np.float32) / 32768
         if whole not in NATIVE:
             samples, whole = soxr.resample(samples, whole, CLOCK), CLOCK
-        # With a millisecond of silence more, the clip's end is still there wherever pre-skip moves.
-        padded = np.concatenate([samples, np.zeros(whole // 1000, np.float32)])
+        # With a millisecond of silence more, the clip's end is still there wherever pre-skip moves. As 16-bit samples,
+        # of which the encoder knows that the noise of 16 bits is no sound: in floats it would code it, up to 20 kHz.
+        padded = np.concatenate([to_int16(samples * np.float32(32768)), np.zeros(whole // 1000, np.int16)])
         options = {"vbr": self.vbr, "application": self.application}
-        packets, header = encode_packets("libopus", padded, whole, "flt", round(level * 1000), options)
+        packets, header = encode_packets("libopus", padded, whole, "s16", round(level * 1000), options)
         original = samples if whole == CLOCK else soxr.resample(samples, whole, CLOCK)
         decoded = _decoded(header, packets, len(original) + CLOCK)
         header = _aligned(header, decoded, original)
