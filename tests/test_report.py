@@ -114,7 +114,7 @@ class Synthetic:
                     dict(codec=codec, level=level, strength=strength, rate=rate, rate_unit=unit, ratio=raw / rate)
                     | dict(title=CODECS[codec][0] if strength else "original", n=N)
                     | dict(saving=1 - rate / raw, saving_lossless=1 - 2 * rate / raw, saving_source=None)
-                    | dict(infinite=0 if strength else N)
+                    | dict(infinite=0 if strength else N, file_bytes=1000.0 * rate)
                     | dict(file_rate=rate, coded_rate=0.98 * rate)
                     | dict(label=CODECS[codec][1].format(level) if strength else "original", overhead_share=0.02)
                     | dict(encoder="synthetic", **fidelity)

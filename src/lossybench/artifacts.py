@@ -112,6 +112,16 @@ DETECTION_OUTCOMES = columns(
     ("true_labels", pa.list_(pa.int32())),
 )
 
+# What a codec takes of a processor's time on some test items. meta: task, codec, encoder, machine.
+TIMINGS = columns(
+    ("level", pa.float64(), LEVEL),
+    ("encode_ms", pa.float64(), "ms an item"),  # of the process, on all its cores; the median of rounds over the items
+    ("decode_ms", pa.float64(), "ms an item"),
+    ("encode_spread", pa.float64(), "share"),  # how far rounds reach from their median
+    ("decode_spread", pa.float64(), "share"),
+    ("n", pa.int64(), "items"),
+)
+
 # One row for each item, attack and condition. meta: task, arch, regime, seed, codec, classes, settings, bands.
 _ATTACK = [
     ("id", pa.string()),

@@ -130,6 +130,7 @@ def read_conditions(
             "ratio": table["raw_bits"].sum() / bits[condition].sum(),
             "saving": _saving(bits[condition], table["raw_bits"].to_numpy(float)),
             "overhead_share": table["overhead_bits"].sum() / file.sum(),
+            "file_bytes": file.mean() / 8,
             **{name: mean_of(table[name]) for name in measured},
             "infinite": infinite(table[list(MEASURES)].to_dict("records")),
             "encoder": " | ".join(sorted(table["encoder"].unique())),

@@ -59,6 +59,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         *_shares("saving_lossless"),  # of the bits in what meta `lossless` names, over some of the items
         *_shares("saving_source"),  # of the bits of the items' own files; null unless all have one
         *_shares("overhead_share"),  # of the codec's file
+        ("file_bytes", _REAL, "bytes an item"),  # of the codec's file
         ("psnr", _REAL, "dB"),  # mean over the items where it is finite; inf where it is for none; null: not measured
         ("ssim", _REAL, ""),
         ("snr", _REAL, "dB"),  # as psnr, and so on

@@ -51,6 +51,8 @@ class JpegXl(StillCodec):
         return look_at_jpegxl(bitstream)
 
     def version(self) -> str:
-        parts = next(str(file.read_text()) for file in metadata.files(PLUGIN) or () if file.name.endswith(".cyclonedx.json"))
+        parts = next(
+            str(file.read_text()) for file in metadata.files(PLUGIN) or () if file.name.endswith(".cyclonedx.json")
+        )
         libjxl = {part["name"]: part["version"] for part in json.loads(parts)["components"]}["jpegxl-src"]
         return described(self, f"libjxl {libjxl} ({PLUGIN} {metadata.version(PLUGIN)})")

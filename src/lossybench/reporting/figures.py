@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize, to_rgb
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -109,6 +110,44 @@ def rate_accuracy(tables: Summary) -> Figure:
         f"{_BY_BEST * (len(tables.regimes) > 1)}"
     )
     return _finished(figure, tables, about, _codec_keys(tables, tables.regimes))
+
+
+def frontier(tables: Summary, costs: pd.DataFrame) -> Figure:
+    """The primary metric of models of the regime `original` against bytes on disk, with the time of decoding as colour.
+
+    There is a column per architecture. costs: rows of `costs.rows`, whose points are faded where another one has no
+    more bytes, at least as much of the metric, and more of one of the two.
+    """
+    rows = where(tables.overall(tables.primary), regime=ORIGINAL).merge(
+        costs[["codec", "level", "decode_ms"]], on=["codec", "level"]
+    )
+    figure, axes = _grid(1, len(tables.archs), 4.8, 3.4, sharex=True, sharey=True)
+    looks = style.codec_looks(tables.codecs) | {ORIGINAL: style.Look(style.INK, "X")}
+    times = LogNorm(*(rows["decode_ms"].min() * 0.99, rows["decode_ms"].max() * 1.01))
+    for ax, arch in zip(axes.flat, tables.archs, strict=True):
+        here = where(rows, arch=arch)
+        ax.set_title(f"{arch}, {tables.training(arch, ORIGINAL)}")
+        size, value = here["file_bytes"].to_numpy(), here["value"].to_numpy()
+        no_worse = (size <= size[:, None]) & (value >= value[:, None])
+        better = (size < size[:, None]) | (value > value[:, None])
+        faded = (no_worse & better).any(axis=1)
+        for codec, look in looks.items():
+            for dim in (True, False):
+                of = here[(here["codec"] == codec).to_numpy() & (faded == dim)]
+                how = {"c": of["decode_ms"], "norm": times, "cmap": "cividis_r", "marker": look.marker}
+                edge = {"alpha": 0.25} if dim else {"edgecolors": style.INK, "linewidths": 0.6}
+                ax.scatter(of["file_bytes"], 100 * of["value"], s=42, **how, **edge)
+        _rate_axis(ax)
+        ax.set_xlabel("bytes an item, on disk (log scale)")
+    axes.flat[0].set_ylabel(f"{METRIC_TITLES[tables.primary]} (%)")
+    colours = ScalarMappable(times, "cividis_r")
+    bar = figure.colorbar(colours, ax=list(axes.flat), label="decoding an item, ms of a core", pad=0.02)
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    bar.ax.yaxis.set_minor_formatter(FuncFormatter(_minor_log))
+    names = {codec: tables.title(codec) for codec in tables.codecs} | {ORIGINAL: "original, lossless"}
+    keys = [_key(names[codec], style.INK, look.marker, ls="none") for codec, look in looks.items()]
+    about = f"{METRIC_TITLES[tables.primary]} against bytes on disk\nfaded: another point is no larger and no worse"
+    return _finished(figure, tables, about, keys)
 
 
 def fidelity_accuracy(tables: Summary) -> Figure:

@@ -25,6 +25,7 @@ from lossybench.data._published import PublishedDataset
 from lossybench.data.dataset import SPLITS
 from lossybench.errors import naming
 from lossybench.models.existing_settings import SAMPLES, ExistingSettings, is_existing
+from lossybench.stages import timing
 from lossybench.study import Study, load
 from lossybench.tasks import training_settings
 
@@ -187,7 +188,7 @@ def _tried(study: Study, task: str, arch: str) -> dict[str, float]:
 
 def jobs(study: Study) -> dict[str, int]:
     """The number of jobs of each rule for a whole study from nothing, as Snakemake counts them."""
-    count = collections.Counter(recommend=1, all=1)
+    count = collections.Counter(recommend=1, costs=1, all=1)
     for task in study.tasks:
         existing, models, looks = len(study.existing(task)), len(study.models(task)), len(study.looks(task))
         count.update(preflight=1, cleared=1, adopt=existing, train=models - existing, aggregate=1)
@@ -197,7 +198,7 @@ def jobs(study: Study) -> dict[str, int]:
             f"compress_{task}_{codec}_{part}{of_look[look]}" for look, codec, part, _ in study.compressions(task)
         )
         count.update(f"evaluate_{task}_{codec}{of_look[look]}" for look, codec, _ in study.evaluations(task))
-        count[f"figures_{task}"] = 1
+        count.update({f"figures_{task}": 1, "timing": len(study.codecs[task])})
     return count
 
 
@@ -340,6 +341,9 @@ def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
         size = passes * (stored.get(study.codec_files(task, codec)[-1], max(list(stored.values())[1:])) * raw + ROW)
         decoding = count * DECODE * encode[ORIGINAL] * scale
         yield Job("compress", passes, START["compress"] + decoding + each * passes, size=size)
+    for codec in study.codecs[task]:
+        of_level = 6 * min(2 * timing.MOST, max(2 * timing.LEAST, min(timing.ITEMS, tested[0]) * coding(codec)))
+        yield Job("compress", 0, START["compress"] + of_level * len(study.levels(task, codec)))
     outcome = DETECTED if about.kind == "detection" else ROW
     for model in study.models(task):
         learn, predict, _ = timed[model.arch]
