@@ -106,7 +106,7 @@ class Study:
         """The levels of a task's codec from the mildest to the strongest; [0] for the original."""
         if codec == ORIGINAL:
             return [0]
-        return self.codecs[task][codec].by_strength(self.task(task).codecs[codec].levels)
+        return self.codecs[task][codec].by_strength(self.task(task).coders[codec].levels)
 
     def conditions(self, task: str) -> list[Condition]:
         """The original, then every codec of a task at every level."""
@@ -298,8 +298,9 @@ class Study:
 
     def coder(self, task: str, codec: str) -> dict[str, Any]:
         """What a task's codec is, {options, variant}; of the original and of a defence neither holds anything."""
-        own = self.task(task).codecs.get(codec)
-        return {"options": own.options if own else {}, "variant": own.variant if own else {}}
+        config = self.task(task)
+        own = config.coders.get(codec)
+        return {"options": own.options if own else {}, "variant": own.variant(config.codecs) if own else {}}
 
     def codec_modules(self, task: str, codec: str) -> list[str]:
         """The modules behind a codec of a task, or behind those of a defence."""
@@ -404,6 +405,9 @@ class Study:
         settings: dict[str, Any] = {name: getattr(config, name) for name in names}
         if titles := self.titles(task):
             settings["titles"] = titles
+        if grids := self.task(task).grids:
+            steps = {name: self.codecs[task][name].steps[0].said() for name in grids}  # type: ignore[attr-defined]
+            settings["grids"] = {name: [*grid, steps[name]] for name, grid in grids.items()}
         if planned := self.task(task).looks:
             look = self.looks(task)[-1]
             settings |= {"look": look, "looks": planned, "alpha": looks.level(planned, look)}

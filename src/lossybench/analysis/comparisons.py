@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 from statsmodels.stats.contingency_tables import mcnemar
@@ -274,6 +275,35 @@ def limit_rows(
                 "stopped_at": stop.get("level"),
                 "stopped_verdict": stop.get("verdict"),
                 **{key: stop.get(key) for key in ("missing", "needed_low", "needed_high")},
+            }
+        )
+    return rows
+
+
+def capture_rows(grids: dict[str, list[Any]], limits: list[Row], differences: list[Row]) -> list[Row]:
+    """Rows of the table `capture`: of each codec that grids are about, as items came, then under each condition.
+
+    grids: {chain: [codec, degradation, its level, both in words]}. limits, differences: rows of these tables, of the
+    codecs and of the chains.
+    """
+    about = {name: (codec, what, float(amount), said) for name, (codec, what, amount, said) in grids.items()}
+    about |= {codec: (codec, "", None, "as they came") for codec, *_ in grids.values()}
+    order = {name: place for place, name in enumerate([*dict.fromkeys(codec for codec, *_ in grids.values()), *grids])}
+    mildest = {
+        (row["arch"], row["regime"], row["baseline"], row["codec"]): row for row in differences if row["strength"] == 1
+    }
+    kept = ("delta", "verdict", "level", "label", "rate", "rate_unit", "saving", "stopped_at", "stopped_verdict")
+    rows = []
+    for row in sorted((row for row in limits if row["codec"] in about), key=lambda row: order[row["codec"]]):
+        codec, what, amount, said = about[row["codec"]]
+        model = {key: row[key] for key in ("arch", "regime", "baseline")}
+        at_mildest = mildest[*model.values(), row["codec"]]
+        rows.append(
+            {
+                **model,
+                **{"codec": codec, "chain": row["codec"], "degradation": what, "amount": amount, "condition": said},
+                **{f"mildest_{key}": at_mildest[key] for key in ("value", "difference", "low", "high")},
+                **{key: row[key] for key in kept},
             }
         )
     return rows

@@ -122,6 +122,26 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("needed_low", _WHOLE, "as `missing` says"),
         ("needed_high", _WHOLE, "as `missing` says"),
     ),
+    "capture": columns(  # how limits move as capture gets worse: of the codecs to which the study gives a `grid`
+        *_MODEL,
+        ("baseline", _TEXT),  # as in `differences`: on originals as they came, so that what capture costs counts too
+        ("codec", _TEXT),
+        ("chain", _TEXT),  # what the codec under this condition is called elsewhere; the codec itself as items came
+        ("degradation", _TEXT),  # noise, light, ...; "" as items came
+        ("amount", _REAL, "as the degradation has it"),  # its level; null as items came
+        ("condition", _TEXT),  # both in words: "noise σ 4"
+        *_shares("mildest_value", "mildest_difference", "mildest_low", "mildest_high"),  # at the codec's mildest level:
+        # what capture costs and hardly any coding, as `value`, `difference`, `low` and `high` of `differences`
+        ("delta", _REAL, "points"),
+        ("verdict", _TEXT),  # this and all that follow as in `limits`
+        ("level", _REAL, LEVEL),
+        ("label", _TEXT),
+        ("rate", _REAL, RATE),
+        ("rate_unit", _TEXT),
+        *_shares("saving"),
+        ("stopped_at", _REAL, LEVEL),
+        ("stopped_verdict", _TEXT),
+    ),
     "transfer": columns(
         ("arch", _TEXT),
         ("codec", _TEXT),  # that the model was tested with
