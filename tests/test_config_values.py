@@ -44,7 +44,8 @@ tasks:
     data: {adapter: digits, train: 100, scale: {resize: 40, crop: [32, 32], interpolation: bilinear}}
     codecs:
       jpeg: {levels: [50, 5], options: {chroma: '420'}}
-      other: {codec: jpeg, options: {chroma: '444'}, title: Other JPEG, parameter: bytes, grid: {noise: [4]}, levels: [900]}
+      other:
+        {codec: jpeg, options: {chroma: '444'}, title: Other JPEG, parameter: bytes, grid: {noise: [4]}, levels: [900]}
       twice: {codec: jpeg, generations: 2, levels: [5]}
       camera: {chain: [{noise: 4}, {jpeg: 90, options: {chroma: '444'}}, {jpeg: LEVEL}], levels: [5]}
     models: {resnet: {epochs: 1}}

@@ -593,8 +593,8 @@ def test_a_grid_adds_a_chain_for_each_degradation_which_no_list_of_codecs_has_by
     assert {one.codec for one in study.training_conditions(model)} == {"original", "jpeg", "hevc"}
     assert set(study.attacked_codecs("digits")) == {"original", "jpeg", "hevc"}
     codecs_["jpeg_noise_4"] = {"codec": "jpeg", "levels": [5], "title": "Mine"}
-    with pytest.raises(LossyBenchError, match="codecs.jpeg.grid.noise: adds jpeg_noise_4, which is there already"):
+    with pytest.raises(LossyBenchError, match=r"codecs.jpeg.grid.noise: adds jpeg_noise_4, which is there already"):
         Study(changed)
     codecs_["jpeg"]["grid"] = {"nosie": [4]}
-    with pytest.raises(LossyBenchError, match="codecs.jpeg.grid.nosie: .*did you mean 'noise'"):
+    with pytest.raises(LossyBenchError, match=r"codecs.jpeg.grid.nosie: .*did you mean 'noise'"):
         Study(changed)

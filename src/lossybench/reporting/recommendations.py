@@ -331,6 +331,7 @@ def _task(tables: Summary) -> str:
         _reference_text,
         _limit_text,
         _equal_rate_text,
+        _capture_text,
         _training_text,
         _precision_text,
         _attack_text,
@@ -538,6 +539,28 @@ def _gap(row: pd.Series) -> str:
     low, high = (-bounds[1], -bounds[0]) if less else bounds
     low, high = (f"{round(each, 1) + 0.0:.1f}".replace("-", "−") for each in (low, high))
     return f"{text}, {abs(row['bd_rate']):.1f} [{low}, {high}] % {'less' if less else 'more'} rate"
+
+
+def _capture_text(tables: Summary) -> str:
+    """How limits move as capture gets worse, of models trained on originals."""
+    if not tables.grids:
+        return ""
+    lines = [
+        "**Conditions of capture.** The same items, degraded before they are coded; every loss is against originals as"
+        " they came, and so counts what the degradation costs. At the mildest level of a codec it is hardly anything"
+        f" else (points, 95 % interval). The limit is the strongest level shown to cost at most {tables.delta:g} points"
+        f"{_for_few(tables)}:",
+        "",
+        "| codec | architecture | condition | at the mildest level | limit |",
+        "|---" * 5 + "|",
+    ]
+    for _, row in where(tables.capture, regime=ORIGINAL, baseline=OWN, delta=tables.delta).iterrows():
+        cost = f"{points(row['mildest_difference'])} {interval(row['mildest_low'], row['mildest_high'])}"
+        level, rate, _ = _level_cells(row)
+        words = {"inconclusive": "none shown", "unacceptable": "none"}
+        limit = f"{level}, {rate}" if row["verdict"] in ACCEPTED else words.get(row["verdict"], NO_REFERENCE)
+        lines.append(f"| {tables.title(row['codec'])} | {row['arch']} | {row['condition']} | {cost} | {limit} |")
+    return "\n".join(lines)
 
 
 def _training_text(tables: Summary) -> str:
