@@ -420,3 +420,20 @@ def test_conditions_of_capture_are_judged_apart_and_change_nothing_else(tmp_path
     recommendations.write([tmp_path / "grid" / "summary"], tmp_path / "r.md")
     text = (tmp_path / "r.md").read_text()
     assert "| JPEG | net | noise σ 4 | −0.5 [" in text and text.count("noise σ 4") == 1
+
+
+def test_a_codec_held_out_from_training_is_compared_with_models_that_saw_it(tmp_path):
+    study = Study(tmp_path).model(wrong(jpeg10=0.6)).model(wrong(jpeg10=0.2), regime="mixed")
+    found = study.model(wrong(jpeg10=0.45), regime="held_out_jpeg").summary()
+    rows = found["held_out"].set_index(["codec", "level"])
+    assert set(rows["held_out"]) == {"jpeg"} and len(rows) == 4  # on originals too, which it also learnt from
+    at = rows.loc["jpeg", 10.0]
+    assert (at["value"], at["original"], at["mixed"]) == pytest.approx((0.55, 0.4, 0.8))
+    assert at["over_original"] == pytest.approx(0.15) and at["over_mixed"] == pytest.approx(-0.25)
+    assert at["over_original_low"] < 0.15 < at["over_original_high"] and at["over_mixed_high"] < 0
+    assert set(found["transfer"]["train"]) == {"original", "mixed"}
+    recommendations.write([tmp_path / "summary"], tmp_path / "r.md")
+    recommendations.write_html([tmp_path / "summary"], tmp_path / "r.html")
+    assert "| JPEG | QF 10 | net | 55.0 % | +15.0 [" in (tmp_path / "r.md").read_text()
+    study.outcomes = [path for path in study.outcomes if "mixed" not in str(path)]
+    assert study.summary()["held_out"]["over_mixed"].isna().all()

@@ -46,6 +46,7 @@ tasks:
       jpeg: {levels: [50, 5], options: {chroma: '420'}}
       other:
         {codec: jpeg, options: {chroma: '444'}, title: Other JPEG, parameter: bytes, grid: {noise: [4]}, levels: [900]}
+      hevc: [30]
       twice: {codec: jpeg, generations: 2, levels: [5]}
       camera: {chain: [{noise: 4}, {jpeg: 90, options: {chroma: '444'}}, {jpeg: LEVEL}], levels: [5]}
     models: {resnet: {epochs: 1}}
@@ -53,6 +54,7 @@ tasks:
     regimes:
       mixed: {codecs: [jpeg], levels: {jpeg: [50]}, archs: [resnet], seeds: [0]}
       matched: [{codec: jpeg, levels: [5], archs: [resnet], seeds: [0]}]
+      held_out: [{codec: jpeg, levels: {hevc: [30]}, archs: [resnet], seeds: [0]}]
       adversarial: {epsilon: 8/255, steps: 2, archs: [resnet], seeds: [0]}
     training: {minimum: 0.5}
     fidelity: full

@@ -11,7 +11,7 @@ from PIL import Image
 
 from lossybench import config as sections
 from lossybench import study
-from lossybench.conditions import Condition, Model
+from lossybench.conditions import Condition, Model, Regime
 from lossybench.errors import LossyBenchError
 from lossybench.study import Study, check_for_cluster
 from lossybench.tools import plan
@@ -598,3 +598,29 @@ def test_a_grid_adds_a_chain_for_each_degradation_which_no_list_of_codecs_has_by
     codecs_["jpeg"]["grid"] = {"nosie": [4]}
     with pytest.raises(LossyBenchError, match=r"codecs.jpeg.grid.nosie: .*did you mean 'noise'"):
         Study(changed)
+
+
+def test_a_codec_that_is_held_out_is_not_learnt_from_in_any_form():
+    forms = {
+        "camera": {"chain": [{"jpeg": 90}, {"webp": "LEVEL"}], "levels": [80]},
+        "again": {"codec": "webp", "generations": 2, "levels": [50]},
+    }
+    held = [{"codec": "jpeg444"}, {"codec": "camera", "levels": {"hevc_fast": [30]}}]
+    regimes = {"mixed": {"levels": {"hevc_fast": [30]}}, "held_out": held}
+    study = Study(
+        _changed(tasks__digits__codecs=VARIANTS | forms, tasks__digits__regimes=regimes, tasks__digits__attack=None)
+    )
+    trained = {model.regime: model for model in study.models("digits")}
+    first, second = trained["held_out_jpeg444"], trained["held_out_camera"]
+    assert [str(one) for one in study.training_conditions(first)] == ["original/0", "hevc_fast/30", "again/50"]
+    assert [str(one) for one in study.training_conditions(second)] == ["original/0", "hevc_fast/30"]
+    assert study.tested_codecs(first) == ["original", "jpeg444"] and str(Regime.read(first.regime)) == first.regime
+    assert "train" in {part for _, codec, part, _ in study.compressions("digits") if codec == "again"}
+    with pytest.raises(LossyBenchError, match=r"regimes.held_out.codec: without jpeg no codec is left to train on"):
+        Study(_changed(tasks__digits__codecs={"jpeg": [5]}, tasks__digits__regimes={"held_out": [{"codec": "jpeg"}]},
+                       tasks__digits__attack=None))  # fmt: skip
+    with pytest.raises(
+        LossyBenchError, match=r"regimes.held_out.codec: 'jpg' is not in this task; did you mean 'jpeg'"
+    ):
+        Study(_changed(tasks__digits__codecs=VARIANTS, tasks__digits__regimes={"held_out": [{"codec": "jpg"}]},
+                       tasks__digits__attack=None))  # fmt: skip

@@ -10,7 +10,6 @@ import contextlib
 import functools
 import itertools
 import json
-import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -158,8 +157,9 @@ def _step(place: int, step: Mapping[str, Any], known: Mapping[str, CodecConfig])
             f"{shown(dict(step))}"
         )
     (what,) = named
-    level, options = step[what], step.get("options") or {}
-    if level != LEVEL and (isinstance(level, bool) or not isinstance(level, int | float) or not math.isfinite(level)):
+    level, options = step[what], step.get("options", {})
+    numeric = isinstance(level, int | float) and not isinstance(level, bool) and abs(level) < 10**9
+    if not numeric and not (isinstance(level, str) and level == LEVEL):
         raise LossyBenchError(f"chain.{place}.{what}: a number is its level, or {LEVEL}; got {shown(level)}")
     if not isinstance(what, str) or not isinstance(options, dict):
         raise LossyBenchError(f"chain.{place}: {shown(dict(step))} is no step; give {{jpeg: 90, options: {{...}}}}")
@@ -200,6 +200,19 @@ class Matched(Settings):
     seeds: list[Seed] | None = Field(default=None, description="Seeds; the task's first when left out.")
 
 
+class HeldOut(Settings):
+    """Training on a mixture without one codec, and testing on that codec: does what is learnt carry over?"""
+
+    codec: str = Field(
+        description="The codec that is left out, with all variants and chains of the task in which its encoder is."
+    )
+    levels: dict[str, list[float]] = Field(
+        default={}, description="Levels of the other codecs to draw from; those of `mixed`, or all, when left out."
+    )
+    archs: list[str] | None = Field(default=None, description="Architectures; the task's first when left out.")
+    seeds: list[Seed] | None = Field(default=None, description="Seeds; the task's first when left out.")
+
+
 class Adversarial(Settings):
     """Training on originals that are attacked in every step (PGD, Madry et al. 2018); classification only."""
 
@@ -224,6 +237,7 @@ class Regimes(Settings):
 
     mixed: Mixed | None = Field(default=None, description="Train on a mixture of levels; `{}` for all codecs.")
     matched: list[Matched] = Field(default=[], description="Train on one level at a time.")
+    held_out: list[HeldOut] = Field(default=[], description="Train on a mixture that lacks the codec tested on.")
     adversarial: Adversarial | None = Field(default=None, description="Train on attacked originals.")
 
 
@@ -365,6 +379,11 @@ class TaskConfig(Settings):
             chain = [{what: level}, *(own.chain or [{codec: LEVEL}] * (own.generations or 1))]
             found[name] = CodecConfig.model_construct(levels=own.levels, options={}, chain=chain)
         return found
+
+    def without(self, codec: str) -> list[str]:
+        """The codecs in which no encoder of `codec` is."""
+        encoders = {name: set(codecs.files(name, own.variant(self.codecs))) for name, own in self.codecs.items()}
+        return [name for name, own in encoders.items() if not own & encoders[codec]]
 
     @property
     def trained(self) -> list[str]:
@@ -515,6 +534,16 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
         _levels_among(f"{where}.regimes.matched.levels", {matched.codec: matched.levels or []}, task.codecs)
         _among(f"{where}.regimes.matched.archs", matched.archs or [], trained)
         _among(f"{where}.regimes.matched.seeds", matched.seeds or [], task.seeds)
+    for held in task.regimes.held_out:
+        _among(f"{where}.regimes.held_out.codec", [held.codec], task.codecs)
+        left = task.without(held.codec)
+        if not left:
+            raise LossyBenchError(
+                f"{where}.regimes.held_out.codec: without {held.codec} no codec is left to train on; add one to codecs"
+            )
+        _levels_among(f"{where}.regimes.held_out.levels", held.levels, {name: task.codecs[name] for name in left})
+        _among(f"{where}.regimes.held_out.archs", held.archs or [], trained)
+        _among(f"{where}.regimes.held_out.seeds", held.seeds or [], task.seeds)
     adversarial = task.regimes.adversarial
     if adversarial:
         with at(f"{where}.regimes.adversarial"):

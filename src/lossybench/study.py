@@ -131,6 +131,10 @@ class Study:
             levels = [lv for lv in self.levels(task, matched.codec) if lv in (matched.levels or [lv])]
             for arch, level, seed in itertools.product(archs, levels, seeds):
                 found.append(Model(task, arch, str(Regime("matched", Condition(matched.codec, level))), seed))
+        for held in config.regimes.held_out:
+            archs, seeds = held.archs or trained[:1], held.seeds or config.seeds[:1]
+            regime = str(Regime("held_out", codec=held.codec))
+            found += [Model(task, arch, regime, seed) for arch, seed in itertools.product(archs, seeds)]
         return list(dict.fromkeys(found))
 
     def existing(self, task: str) -> list[Model]:
@@ -154,14 +158,27 @@ class Study:
                 for level in self.levels(model.task, codec)
                 if level in mixed.levels.get(codec, [level])
             ]
-        matched = Regime.read(model.regime).condition
-        assert matched is not None
-        return [matched]
+        regime = Regime.read(model.regime)
+        if regime.codec:
+            held = next(held for held in config.regimes.held_out if held.codec == regime.codec)
+            levels = {**(config.regimes.mixed.levels if config.regimes.mixed else {}), **held.levels}
+            return [REFERENCE] + [
+                Condition(codec, level)
+                for codec in config.without(regime.codec)
+                for level in self.levels(model.task, codec)
+                if level in levels.get(codec, [level])
+            ]
+        assert regime.condition is not None
+        return [regime.condition]
 
     def tested_codecs(self, model: Model) -> list[str]:
-        """The codecs that a model is tested on: all of its task, but for a matched model the original and its own."""
-        matched = Regime.read(model.regime).condition
-        return [ORIGINAL, matched.codec] if matched else list(self.codecs[model.task])
+        """The codecs that a model is tested on: all of its task, but for a matched model the original and its own.
+
+        Of a model from which a codec was held out they are the original and that codec.
+        """
+        _, matched, held_out = Regime.read(model.regime)
+        own = matched.codec if matched else held_out
+        return [ORIGINAL, own] if own else list(self.codecs[model.task])
 
     def attacked(self, task: str) -> list[Model]:
         """The models of a task that are attacked."""

@@ -318,7 +318,9 @@ def transfer_rows(overall: list[Row]) -> list[Row]:
         for row in overall:
             if row["codec"] not in (codec, ORIGINAL) or (row["arch"], row["regime"]) not in models:
                 continue
-            name, matched = Regime.read(row["regime"])
+            name, matched, held_out = Regime.read(row["regime"])
+            if held_out:  # they have a table of their own
+                continue
             rows.append(
                 {
                     "arch": row["arch"],
@@ -356,6 +358,29 @@ def recovery_rows(results: Results, conditions: dict[Condition, Row], sampling: 
                     "recovered": difference.value / loss if loss >= LEAST_LOSS else None,
                 }
             )
+    return rows
+
+
+def held_out_rows(results: Results, conditions: dict[Condition, Row], sampling: Sampling) -> list[Row]:
+    """Rows of the table `held_out`: models that never learnt from a codec, on that codec, beside others there."""
+    rows = []
+    for (arch, regime), held in results.items():
+        codec = Regime.read(regime).codec
+        for condition in (c for c in conditions if codec and c in held):
+            others = {name: results.get((arch, name), {}).get(condition) for name in (ORIGINAL, "mixed")}
+            row = {
+                "arch": arch,
+                "held_out": codec,
+                **{k: conditions[condition][k] for k in ("codec", "level", "strength")},
+            }
+            row |= {"value": held[condition].value} | {name: one.value if one else None for name, one in others.items()}
+            for name, one in others.items():
+                found = paired(one, held[condition], sampling, same_models=False).estimate if one else None
+                row[f"over_{name}"] = found.value if found else None
+                row |= {
+                    f"over_{name}_{end}": getattr(found.interval, end) if found else None for end in ("low", "high")
+                }
+            rows.append(row)
     return rows
 
 

@@ -30,7 +30,8 @@ def _interval(name: str) -> list[tuple[Any, ...]]:
     return _shares(name, f"{name}_low", f"{name}_high")
 
 
-_MODEL = (("arch", _TEXT), ("regime", _TEXT))  # regime: original, mixed, adversarial or matched_CODEC_LEVEL
+_MODEL = (("arch", _TEXT), ("regime", _TEXT))  # regime: original, mixed, adversarial, matched_CODEC_LEVEL or
+# held_out_CODEC
 _CONDITION = (("codec", _TEXT), ("level", _REAL, LEVEL), ("strength", _WHOLE, ""))
 
 SCHEMAS: dict[str, pa.Schema] = {
@@ -150,6 +151,14 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("train_level", _REAL, LEVEL),  # null unless matched
         ("test_level", _REAL, LEVEL),  # null when tested on the original
         *_shares("value", "low", "high"),  # of the primary metric, mean over seeds
+    ),
+    "held_out": columns(  # models that learnt from a mixture without one codec, on that codec and on originals
+        ("arch", _TEXT),
+        ("held_out", _TEXT),  # the codec that they never learnt from
+        *_CONDITION,
+        *_shares("value", "original", "mixed"),  # the primary metric: theirs, and of these two regimes; null without
+        *_interval("over_original"),  # theirs minus that of the regime original, paired by item; null without one
+        *_interval("over_mixed"),  # the same of the regime mixed, which did learn from the codec
     ),
     "recovery": columns(
         ("arch", _TEXT),

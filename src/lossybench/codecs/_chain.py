@@ -17,7 +17,7 @@ from lossybench.codecs._common import with_levels
 from lossybench.codecs._variants import LEVEL, made
 from lossybench.codecs.codec import Codec, Encoded, Medium, names
 from lossybench.conditions import ORIGINAL
-from lossybench.errors import LossyBenchError, nearest
+from lossybench.errors import LossyBenchError, naming, nearest
 
 # What bitstreams say of their own size, or containers of their frame rate: the chain's level, which costs no bits.
 _LEVEL = struct.Struct("<d")
@@ -173,7 +173,8 @@ def _step(place: int, step: str, level: float | str, options: Mapping[str, Any],
         raise LossyBenchError(f"chain.{place}: unknown step {step!r}; {nearest(step, known)}")
     if step in DEGRADATIONS and options:
         raise LossyBenchError(f"chain.{place}: {step} has no options; leave them out")
-    what = DEGRADATIONS[step] if step in DEGRADATIONS else made(step, options, variant)
+    with naming(f"chain.{place}"):
+        what = DEGRADATIONS[step] if step in DEGRADATIONS else made(step, options, variant)
     return Step(what, None if level == LEVEL else float(level))
 
 

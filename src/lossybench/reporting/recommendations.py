@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -333,6 +334,7 @@ def _task(tables: Summary) -> str:
         _equal_rate_text,
         _capture_text,
         _training_text,
+        _held_out_text,
         _precision_text,
         _attack_text,
     )
@@ -595,6 +597,34 @@ def _training_text(tables: Summary) -> str:
             found = where(limits, codec=codec, arch=arch, regime=regime)
             cells.append("–" if found.empty else _short_limit(tables, found.iloc[0]))
         lines.append(f"| {' | '.join([*cells, *_gain_cells(tables, codec, arch)])} |")
+    return "\n".join(lines)
+
+
+def _held_out_text(tables: Summary) -> str:
+    """What models that never learnt from a codec have on it."""
+    rows = where(tables.held_out[tables.held_out["codec"] == tables.held_out["held_out"]])
+    if rows.empty:
+        return ""
+    lines = [
+        "**A codec that training never saw.** Models that learnt from a mixture without the codec, and from none of its"
+        f" variants, tested on it: {METRIC_TITLES[tables.primary]}, and the difference (points, 95 % interval) to"
+        " models trained on originals and to those whose mixture had the codec:",
+        "",
+        "| codec | level | architecture | codec held out | over originals | over the whole mixture |",
+        "|---" * 6 + "|",
+    ]
+    for _, row in rows.iterrows():
+        gains = (
+            "–" if math.isnan(row[name]) else f"{points(row[name])} {interval(row[f'{name}_low'], row[f'{name}_high'])}"
+            for name in ("over_original", "over_mixed")
+        )
+        cells = [
+            tables.title(row["codec"]),
+            tables.label(row["codec"], row["level"]),
+            row["arch"],
+            percent(row["value"]),
+        ]
+        lines.append(f"| {' | '.join([*cells, *gains])} |")
     return "\n".join(lines)
 
 

@@ -100,6 +100,7 @@ class Summary:
     limits = _table("limits")  # the strongest acceptable level per baseline, codec and delta
     capture = _table("capture")  # how limits move as capture gets worse
     transfer = _table("transfer")  # train condition against test level
+    held_out = _table("held_out")  # models on a codec that the mixture they learnt from lacked
     recovery = _table("recovery")  # what training on a mixture wins back
     bd = _table("bd")  # Bjontegaard differences between codecs
     attacks = _table("attacks")  # per codec, level and attack; no rows when nothing was attacked

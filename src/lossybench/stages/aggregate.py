@@ -104,6 +104,7 @@ def aggregate(
         if (row["seed"], row["metric"], row["class"]) == overall and row["codec"] not in grids
     ]
     rows["transfer"] += comparisons.transfer_rows(of_primary)
+    rows["held_out"] += comparisons.held_out_rows(results, plain, sampling)
     rows["recovery"] += comparisons.recovery_rows(results, plain, sampling)
     strengths = {condition: row["strength"] for condition, row in conditions.items()}
     about_attacks = [read_meta(path) for path in attacks]
