@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from test_codecs import ITEMS, RATE, pan
+from PIL import Image
+from test_codecs import ITEMS, RATE, pan, speech
 
 from lossybench import codecs, fidelity
-from lossybench.codecs import _targets
+from lossybench.codecs import _targets, mp3
 from lossybench.errors import LossyBenchError
 
 IMAGE, CLIP, SOUND = ITEMS["image"][0], ITEMS["video"][1], ITEMS["audio"][0]
@@ -89,7 +92,7 @@ def test_labels_and_titles_of_targets():
     assert of("jpeg", "bytes").level_label(10000) == "at most 10000 bytes"
     assert of("webp", "bpp").level_label(0.5) == "0.5 bpp"
     assert of("jpeg", "bytes", chroma="444").full_title() == "JPEG 4:4:4 to a size"
-    assert of("hevc", "crf", preset="slow").full_title() == "HEVC slow, by crf"
+    assert of("hevc", "crf", preset="slow").full_title() == "HEVC slow, at constant quality"
     assert of("hevc", "crf").level_label(28) == "CRF 28" and of("h264", "bitrate").level_label(300) == "300 kb/s"
 
 
@@ -162,10 +165,10 @@ def test_x264_at_a_constant_quality_is_what_ffmpeg_makes_of_it(tmp_path):
     command += ["-pix_fmt", "yuv420p", "-color_range", "pc", "-c:v", "libx264", "-crf", "26", "-threads", "1"]
     command += ["-x264-params", "keyint=32:scenecut=0:open-gop=0", "-f", "h264", str(tmp_path / "out.h264")]
     subprocess.run(command, check=True)
-    theirs = (tmp_path / "out.h264").stat().st_size
-    # Up to the words of the settings, which both write into an SEI.
-    ours = codec.encode(clip, 26, 25)
-    assert size(ours) == pytest.approx(theirs, rel=0.03) and ours.payload_bits / 8 < theirs - 600
+    # Of both the NAL units of slices alone (ITU-T H.264, table 7-1), without the words of the settings.
+    units = (tmp_path / "out.h264").read_bytes().replace(b"\0\0\0\1", b"\0\0\1").split(b"\0\0\1")
+    theirs = sum(len(unit) for unit in units if unit and unit[0] & 31 in (1, 5))
+    assert codec.encode(clip, 26, 25).payload_bits / 8 == pytest.approx(theirs, rel=0.03)
 
 
 # Chains and conditions of capture
@@ -379,3 +382,99 @@ def test_an_edit_of_chains_concerns_chains_alone():
             followed.add(name)
             queue += _imports(name)
     assert not any(name.endswith(("_chain", "_capture", "_targets")) for name in followed)
+
+
+# Options
+
+
+OPTIONS = [
+    ("jpeg", {"progressive": True}, IMAGE, 0, 30),
+    ("jpeg", {"progressive": True, "chroma": "444"}, CLIP[:2], 25, 80),
+    ("h264", {"tune": "film", "preset": "slow"}, CLIP, 25, 30),
+    ("hevc", {"tune": "grain"}, CLIP, 25, 30),
+    ("h264", {"tune": "stillimage", "control": "crf"}, IMAGE, 0, 25),
+    ("mp3", {"control": "abr"}, SOUND, 16000, 33),
+    ("mp3", {"control": "vbr"}, SOUND, 16000, 4.5),
+    ("opus", {"complexity": 0}, SOUND, 16000, 24),
+    ("opus", {"application": "lowdelay", "bandwidth": "narrow"}, SOUND, 16000, 24),
+]
+
+
+@pytest.mark.parametrize("name, options, media, rate, level", OPTIONS, ids=lambda value: str(value)[:40])
+def test_every_option_repeats_acts_and_refuses_what_is_cut(name, options, media, rate, level):
+    codec = codecs.get(name, options)
+    encoded = codec.encode(media, level, rate)
+    assert encoded == codec.encode(media.copy(), level, rate)
+    assert encoded != codecs.get(name).encode(media, round(level) if name != "mp3" else 32, rate)
+    assert encoded.payload_bits > 0 and encoded.overhead_bits >= 0
+    decoded = codec.decode(encoded.payload, media.shape, rate)
+    assert decoded.shape == media.shape and decoded.dtype == media.dtype
+    for part in (0, 0.3, 0.7, 0.999):
+        with pytest.raises(LossyBenchError):
+            codec.decode(encoded.payload[: int(part * len(encoded.payload))], media.shape, rate)
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        damaged = bytearray(encoded.payload)
+        damaged[random.integers(len(damaged))] ^= 1 << random.integers(8)
+        try:
+            assert codec.decode(bytes(damaged), media.shape, rate).shape == media.shape
+        except LossyBenchError:
+            continue
+
+
+def test_a_progressive_jpeg_has_the_pixels_of_baseline_in_fewer_bytes():
+    plain, progressive = codecs.get("jpeg"), codecs.get("jpeg", {"progressive": True})
+    for photo, level in itertools.product(ITEMS["image"], (90, 50, 5)):
+        file = progressive.encode(photo, level)
+        assert (progressive.decode(file.payload, photo.shape) == plain.roundtrip(photo, level)).all()
+        assert size(file) < size(plain.encode(photo, level))
+        with Image.open(io.BytesIO(file.payload)) as picture:
+            assert picture.info["progressive"] and picture.size == photo.shape[1::-1]
+        # Coded media: all bytes of scans behind their headers, as another parser counts them.
+        scans = re.split(rb"\xff\xda", file.payload)[1:]
+        count = 0
+        for scan in scans:
+            body = scan[int.from_bytes(scan[:2], "big") :]
+            count += re.search(rb"\xff[\x01-\xcf\xd8-\xfe]|$", body).start()
+        assert 8 * count == file.payload_bits and 8 * len(file.payload) == file.payload_bits + file.overhead_bits
+
+
+def test_mp3_at_a_mean_bitrate_or_quality_spends_frames_unevenly():
+    clip, rate = np.concatenate([speech(16000, 2.0), np.zeros(16000, np.int16)]), 16000
+
+    def bitrates(codec, level):
+        return {len(frame) for frame in mp3._frames(codec.encode(clip, level, rate).payload)}
+
+    assert len(bitrates(codecs.get("mp3"), 32)) == 1
+    for control, level in (("abr", 32), ("vbr", 4)):
+        codec = codecs.get("mp3", {"control": control})
+        assert len(bitrates(codec, level)) > 2
+    rates = [size(codecs.get("mp3", {"control": "vbr"}).encode(clip, v, rate)) for v in (0, 3, 6, 9)]
+    assert rates == sorted(rates, reverse=True)
+    with pytest.raises(LossyBenchError, match="codec 'mp3' cannot do 200 kb/s at 16000 Hz; use 8 to 160"):
+        codecs.get("mp3", {"control": "abr"}).encode(clip, 200, rate)
+
+
+def test_opus_bandwidth_is_what_is_kept():
+    noise = np.random.default_rng(0).normal(0, 5000, 48000).astype(np.int16)
+    for bandwidth, edge in (("narrow", 4000), ("wide", 8000), ("superwide", 12000)):
+        seen = codecs.get("opus", {"bandwidth": bandwidth}).roundtrip(noise, 96, 48000)
+        spectrum = np.abs(np.fft.rfft(seen)) ** 2
+        at = np.fft.rfftfreq(len(seen), 1 / 48000)
+        assert spectrum[at > 1.15 * edge].sum() < 0.01 * spectrum.sum() < spectrum[at < edge].sum()
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("jpeg", {"progressive": "yes"}, "option 'progressive'"),
+        ("h264", {"tune": "flim"}, "tune 'flim' is unknown; did you mean 'film'"),
+        ("hevc", {"tune": "film"}, "tune 'film' is unknown; .*known: animation, fastdecode, grain, none, psnr, ssim"),
+        ("opus", {"complexity": 11}, "complexity 11 must be a whole number from 0 to 10"),
+        ("opus", {"bandwidth": "wideband"}, "bandwidth 'wideband' is unknown; did you mean 'wide'"),
+        ("mp3", {"control": "cbr"}, "control 'cbr' is unknown"),
+    ],
+)
+def test_a_bad_value_of_an_option_is_refused_with_what_is_right(name, options, message):
+    with pytest.raises(LossyBenchError, match=message):
+        codecs.get(name, options)

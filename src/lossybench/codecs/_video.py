@@ -185,10 +185,11 @@ class BlockCodec(Codec):
     x265 set them (ipratio 1.4, pbratio 1.3); of the one frame in images.
     Coded media are the NAL units of slices; parameter sets, SEI and start codes are overhead.
 
-    chroma: "420" or "444". preset: one of x264's and x265's. gop: the number of frames from one (closed) intra frame to
-    the next. bframes: the most B frames in a row. control: what the level is. "qp": a constant quantiser. "crf": the
-    constant quality of x264 and x265, which spend fewer bits where they hold that less is seen, as most users have it.
-    "bitrate": the mean kb/s of a clip that one pass aims at, of which short clips miss the more.
+    chroma: "420" or "444". preset: one of x264's and x265's. tune: "none" or one of the encoder's own, over whose B
+    frames `bframes` holds. gop: the number of frames from one (closed) intra frame to the next. bframes: the most B
+    frames in a row. control: what the level is. "qp": a constant quantiser. "crf": the constant quality of x264 and
+    x265, which spend fewer bits where they hold that less is seen, as most users have it. "bitrate": the mean kb/s of a
+    clip that one pass aims at, of which short clips miss the more.
     """
 
     media = frozenset({"image", "video"})
@@ -201,8 +202,11 @@ class BlockCodec(Codec):
     standard: ClassVar[str]  # FFmpeg's decoder is named after it
     smallest: ClassVar[int]  # the fewest pixels of a side that the encoder takes
 
+    tunes: ClassVar[tuple[str, ...]]  # the encoder's tunings
+
     chroma: str = "420"
     preset: str = "medium"
+    tune: str = "none"
     gop: int = 32
     bframes: int = 3
     control: str = "qp"
@@ -215,6 +219,7 @@ class BlockCodec(Codec):
             with_levels(self, "bitrate", "kb/s", "lower", (1, 1_000_000))
         require(self, "chroma", CHROMA)
         require(self, "preset", PRESETS)
+        require(self, "tune", ("none", *self.tunes))
         for option, low, high in (("gop", 1, 1000), ("bframes", 0, 16)):
             value = getattr(self, option)
             if not isinstance(value, int) or not low <= value <= high:
@@ -250,7 +255,8 @@ class BlockCodec(Codec):
         parameters += ["scenecut=0", "open-gop=0", self.deterministic(height, width)]
         if medium == "image" and self.control == "qp":
             parameters += ["ipratio=1"]
-        return {"preset": self.preset, self.encoder.removeprefix("lib") + "-params": ":".join(parameters)}
+        tune = {"tune": self.tune} if self.tune != "none" else {}
+        return {"preset": self.preset, **tune, self.encoder.removeprefix("lib") + "-params": ":".join(parameters)}
 
     def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
         video = media if medium == "video" else media[None]

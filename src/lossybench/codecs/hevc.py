@@ -16,6 +16,7 @@ class Hevc(BlockCodec):
     encoder = "libx265"
     standard = "hevc"
     smallest = 18
+    tunes = ("animation", "grain", "psnr", "ssim", "fastdecode")
 
     def deterministic(self, height: int, width: int) -> str:
         # When a picture is no wider than one coding tree unit (CTU), x265's bits change from run to run, even with one
