@@ -106,7 +106,7 @@ class Study:
         """The levels of a task's codec from the mildest to the strongest; [0] for the original."""
         if codec == ORIGINAL:
             return [0]
-        return self.codecs[task][codec].by_strength(self.task(task).codecs[codec].levels)
+        return self.codecs[task][codec].by_strength(self.task(task).coders[codec].levels)
 
     def conditions(self, task: str) -> list[Condition]:
         """The original, then every codec of a task at every level."""
@@ -131,6 +131,10 @@ class Study:
             levels = [lv for lv in self.levels(task, matched.codec) if lv in (matched.levels or [lv])]
             for arch, level, seed in itertools.product(archs, levels, seeds):
                 found.append(Model(task, arch, str(Regime("matched", Condition(matched.codec, level))), seed))
+        for held in config.regimes.held_out:
+            archs, seeds = held.archs or trained[:1], held.seeds or config.seeds[:1]
+            regime = str(Regime("held_out", codec=held.codec))
+            found += [Model(task, arch, regime, seed) for arch, seed in itertools.product(archs, seeds)]
         return list(dict.fromkeys(found))
 
     def existing(self, task: str) -> list[Model]:
@@ -154,14 +158,27 @@ class Study:
                 for level in self.levels(model.task, codec)
                 if level in mixed.levels.get(codec, [level])
             ]
-        matched = Regime.read(model.regime).condition
-        assert matched is not None
-        return [matched]
+        regime = Regime.read(model.regime)
+        if regime.codec:
+            held = next(held for held in config.regimes.held_out if held.codec == regime.codec)
+            levels = {**(config.regimes.mixed.levels if config.regimes.mixed else {}), **held.levels}
+            return [REFERENCE] + [
+                Condition(codec, level)
+                for codec in config.without(regime.codec)
+                for level in self.levels(model.task, codec)
+                if level in levels.get(codec, [level])
+            ]
+        assert regime.condition is not None
+        return [regime.condition]
 
     def tested_codecs(self, model: Model) -> list[str]:
-        """The codecs that a model is tested on: all of its task, but for a matched model the original and its own."""
-        matched = Regime.read(model.regime).condition
-        return [ORIGINAL, matched.codec] if matched else list(self.codecs[model.task])
+        """The codecs that a model is tested on: all of its task, but for a matched model the original and its own.
+
+        Of a model from which a codec was held out they are the original and that codec.
+        """
+        _, matched, held_out = Regime.read(model.regime)
+        own = matched.codec if matched else held_out
+        return [ORIGINAL, own] if own else list(self.codecs[model.task])
 
     def attacked(self, task: str) -> list[Model]:
         """The models of a task that are attacked."""
@@ -299,8 +316,9 @@ class Study:
 
     def coder(self, task: str, codec: str) -> dict[str, Any]:
         """What a task's codec is, {options, variant}; of the original and of a defence neither holds anything."""
-        own = self.task(task).codecs.get(codec)
-        return {"options": own.options if own else {}, "variant": own.variant if own else {}}
+        config = self.task(task)
+        own = config.coders.get(codec)
+        return {"options": own.options if own else {}, "variant": own.variant(config.codecs) if own else {}}
 
     def codec_modules(self, task: str, codec: str) -> list[str]:
         """The modules behind a codec of a task, or behind those of a defence."""
@@ -410,6 +428,9 @@ class Study:
         settings: dict[str, Any] = {name: getattr(config, name) for name in names}
         if titles := self.titles(task):
             settings["titles"] = titles
+        if grids := self.task(task).grids:
+            steps = {name: self.codecs[task][name].steps[0].said() for name in grids}  # type: ignore[attr-defined]
+            settings["grids"] = {name: [*grid, steps[name]] for name, grid in grids.items()}
         if planned := self.task(task).looks:
             look = self.looks(task)[-1]
             settings |= {"look": look, "looks": planned, "alpha": looks.level(planned, look)}

@@ -240,18 +240,22 @@ class BlockCodec(FrameCodec):
     What is counted is the Annex B stream, as of a file .264 or .265: the NAL units of slices are the coded media,
     parameter sets and start codes overhead. The encoder's SEI, which decoders skip, is left out.
 
-    chroma: "420" or "444". preset: one of x264's and x265's. gop: the number of frames from one (closed) intra frame to
-    the next. bframes: the most B frames in a row. control: what the level is. "qp": a constant quantiser. "crf": the
-    constant quality of x264 and x265, which spend fewer bits where they hold that less is seen, as most users have it.
-    "bitrate": the mean kb/s of a clip that one pass aims at, of which short clips miss the more.
+    chroma: "420" or "444". preset: one of x264's and x265's. tune: "none" or one of the encoder's own, over whose B
+    frames `bframes` holds. gop: the number of frames from one (closed) intra frame to the next. bframes: the most B
+    frames in a row. control: what the level is. "qp": a constant quantiser. "crf": the constant quality of x264 and
+    x265, which spend fewer bits where they hold that less is seen, as most users have it. "bitrate": the mean kb/s of a
+    clip that one pass aims at, of which short clips miss the more.
     """
 
     parameter = "QP"
     bounds = (0, 51)
     controls = ("qp", "crf", "bitrate")
 
+    tunes: ClassVar[tuple[str, ...]]  # the encoder's tunings
+
     chroma: str = "420"
     preset: str = "medium"
+    tune: str = "none"
     gop: int = 32
     bframes: int = 3
     control: str = "qp"
@@ -264,6 +268,7 @@ class BlockCodec(FrameCodec):
             with_levels(self, "bitrate", "kb/s", "lower", (1, 1_000_000))
         require(self, "chroma", CHROMA)
         require(self, "preset", PRESETS)
+        require(self, "tune", ("none", *self.tunes))
         require_whole(self, "gop", 1, 1000)
         require_whole(self, "bframes", 0, 16)
 
@@ -293,7 +298,8 @@ class BlockCodec(FrameCodec):
         parameters += ["scenecut=0", "open-gop=0", self.deterministic(height, width, medium)]
         if medium == "image" and self.control == "qp":
             parameters += ["ipratio=1"]
-        return {"preset": self.preset, self.encoder.removeprefix("lib") + "-params": ":".join(parameters)}
+        tune = {"tune": self.tune} if self.tune != "none" else {}
+        return {"preset": self.preset, **tune, self.encoder.removeprefix("lib") + "-params": ":".join(parameters)}
 
     def gather(self, packets: Iterable[bytes], size: tuple[int, int], sampling_rate: float) -> Encoded:
         return bare(packets, self.decoder)

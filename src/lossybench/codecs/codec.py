@@ -247,8 +247,8 @@ def _said(option: str, value: Any) -> str:
     if isinstance(value, bool):
         return option if value else f"not {option}"
     if option == "control":  # the labels of levels say what it is
-        return f"by {value}"
-    return str(value) if option in ("preset", "tune", "application") else f"{option} {value}"
+        return {"crf": "at constant quality", "bitrate": "at a bitrate"}.get(value, value.upper())
+    return str(value) if option in ("preset", "tune", "application", "tables") else f"{option} {value}"
 
 
 # Items of one shape come one after the other, and on small pictures these checks would cost more than coding does.

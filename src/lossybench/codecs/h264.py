@@ -21,6 +21,7 @@ class H264(BlockCodec):
     encoder = "libx264"
     decoder = "h264"
     smallest = 2
+    tunes = ("film", "animation", "grain", "stillimage", "psnr", "ssim", "fastdecode")
     side = 16384  # x264's own bound
 
     def deterministic(self, height: int, width: int, medium: Medium) -> str:

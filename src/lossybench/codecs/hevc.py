@@ -17,6 +17,7 @@ class Hevc(BlockCodec):
     encoder = "libx265"
     decoder = "hevc"
     smallest = 18
+    tunes = ("animation", "grain", "psnr", "ssim", "fastdecode")
 
     def deterministic(self, height: int, width: int, medium: Medium) -> str:
         # When a frame is no wider than one coding tree unit (CTU), x265's bits change from run to run, even with one

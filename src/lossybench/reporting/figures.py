@@ -73,6 +73,7 @@ def draw(summary: Path, out: Path) -> list[Path]:
         has_matched=bool((tables.transfer["train"] == "matched").any()),
         has_regimes=len(tables.regimes) > 1,
         has_attacked_regimes=tables.attacks["regime"].nunique() > 1,
+        has_capture=bool(tables.grids),
     )
     paths = []
     with style.styled():
@@ -211,6 +212,45 @@ def metrics(tables: Summary) -> Figure:
         if (arch, regime) in tables.trained
     ]
     return _finished(figure, tables, "what is lost by level, mild to strong\nwith 95 % intervals", handles)
+
+
+def capture(tables: Summary) -> Figure:
+    """The primary metric of models trained on originals against the rate, a line for each level of a degradation.
+
+    There is a row per architecture and a column per codec and degradation; the darkest line is of items as they came.
+    """
+    rows = where(tables.overall(tables.primary, captured=True), regime=ORIGINAL)
+    limits = where(tables.capture, regime=ORIGINAL, baseline=OWN, delta=tables.delta)
+    worse = limits[limits["degradation"] != ""]
+    columns = list(worse[["codec", "degradation"]].drop_duplicates().itertuples(index=False, name=None))
+    archs = [arch for arch in tables.archs if arch in set(limits["arch"])]
+    figure, axes = _grid(len(archs), len(columns), 4.2, 3.1, sharex=True, sharey=True)
+    for (i, arch), (j, (codec, degradation)) in _product(archs, columns):
+        ax, look = axes[i, j], style.look(j)
+        here = where(limits, arch=arch, codec=codec)
+        lines = here[here["degradation"].isin(["", degradation])]
+        _reference(ax, tables, where(rows, arch=arch))
+        for k, (_, line) in enumerate(lines.iterrows()):
+            pale = 0.75 * k / max(1, len(lines) - 1)
+            colour = tuple((1 - pale) * part + pale for part in to_rgb(look.colour))
+            curve = where(rows, arch=arch, codec=line["chain"]).sort_values("rate")
+            ax.fill_between(curve["rate"], 100 * curve["low"], 100 * curve["high"], color=colour, alpha=0.13, lw=0)
+            marker = style.look(k).marker
+            ax.plot(curve["rate"], 100 * curve["value"], color=colour, marker=marker, label=line["condition"])
+            passed = where(curve, level=line["level"])
+            ax.plot(passed["rate"], 100 * passed["value"], "o", ms=10, mfc="none", mec=style.INK, mew=1.2)
+        ax.set_title(f"{arch}, {tables.title(codec)}")
+        ax.legend(fontsize=8, loc="lower right")
+        _rate_axis(ax)
+        if i == len(archs) - 1:
+            ax.set_xlabel(f"measured rate ({tables.conditions['rate_unit'].iloc[0]}, log scale)")
+        if j == 0:
+            ax.set_ylabel(f"{METRIC_TITLES[tables.primary]} (%)")
+    about = (
+        f"{METRIC_TITLES[tables.primary]} as capture gets worse, with 95 % intervals\n"
+        f"ringed: strongest level shown to cost at most {tables.delta:g} points against originals as they came"
+    )
+    return _finished(figure, tables, about, [_key("uncompressed, as they came", style.FAINT, ls=BASELINE)])
 
 
 def regimes(tables: Summary) -> Figure:
@@ -509,7 +549,7 @@ def _lost(ax: Axes, one: Explained) -> None:
         ax.text(*at, text, transform=ax.transAxes, ha="right", va="top", fontsize=8.5, color=colour)
 
 
-_CLASSIC = (limits, rate_accuracy, fidelity_accuracy, metrics, regimes, transfer)
+_CLASSIC = (limits, rate_accuracy, fidelity_accuracy, metrics, capture, regimes, transfer)
 _ALL = (*_CLASSIC, attacks, attack_curves, attack_spectra, attack_regimes)
 FIGURES: dict[str, Callable[[Summary], Figure]] = {figure.__name__: figure for figure in _ALL}
 KEPT = "#DDDDDD"  # the area of what a codec keeps

@@ -524,7 +524,7 @@ def check(
         found = read(config)
         for name, one in found.tasks.items():
             if task in (None, name):
-                levels = {codec: (of.made(codec), of.levels) for codec, of in one.codecs.items()}
+                levels = {codec: (of.made(codec, one.codecs), of.levels) for codec, of in one.coders.items()}
                 scale = one.data.scale.model_dump() if one.data.scale else None
                 reports[name] = examine(one.data.adapter, one.data.options, levels, found.seed, scale, _unsized(one))
         if not reports:
