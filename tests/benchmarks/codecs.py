@@ -4,11 +4,12 @@ Run `python tests/benchmarks/codecs.py`, or name codecs or items: `... codecs.py
 takes long. Bare is what one would write with the same library and the same settings to get the same bytes (but for
 headers) and the same media, and without any check of level, size or damage:
 
-- JPEG, WebP: `cv2.cvtColor` to BGR and `cv2.imencode`; `cv2.imdecode` to RGB. JPEG 2000: Pillow's `save` and
-  `Image.open`. In clips, frame by frame into one array.
-- H.264, HEVC: PyAV with one context for an item, frames by `VideoFrame.from_ndarray`, swscale's conversion to full
-  range and back, bilinear, one converter for all frames. It is a cruder conversion than ours: it rounds in other
-  places, and on the way back it repeats the chroma of 2x2 pixels instead of interpolating it.
+- JPEG, WebP: `cv2.cvtColor` to BGR and `cv2.imencode`; `cv2.imdecode` to RGB. JPEG 2000, AVIF, JPEG XL:
+  Pillow's `save` and `Image.open`. In clips, frame by frame into one array.
+- H.264, HEVC, VP9, AV1: PyAV with one context for an item, frames by `VideoFrame.from_ndarray`, swscale's conversion to
+  full range and back, bilinear, one converter for all frames; the encoder's packets, without a parser. It is a cruder
+  conversion than ours: it rounds in other places, and on the way back it repeats the chroma of 2x2 pixels instead of
+  interpolating it.
 - MP3, Opus: PyAV with one context, `AudioFrame.from_ndarray`, `to_ndarray`, samples rounded to int16; for Opus, soxr
   to 48 kHz where the rate needs it, and back.
 - original: the settings of `codecs/original.py` through OpenCV, soundfile or PyAV, and swscale from RGB to planes and
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import statistics
 import sys
 import time
@@ -45,6 +47,8 @@ from lossybench.codecs.mp3 import DELAY
 from lossybench.codecs.opus import CLOCK, NATIVE
 
 LEVELS = {"original": 0, "jpeg": 50, "jpeg2000": 20, "webp": 50, "h264": 30, "hevc": 30, "mp3": 64, "opus": 32}
+LEVELS |= {"avif": 50, "jpegxl": 50, "vp9": 35, "av1": 35}
+VIDEO = ("h264", "hevc", "vp9", "av1")
 PICTURES = ((48, 48), (512, 512), (1080, 1920))
 CLIPS = ((16, 64, 64), (16, 240, 320), (8, 1080, 1920))
 SOUNDS = ((1, 16000), (1, 44100), (60, 16000), (60, 44100))
@@ -84,7 +88,7 @@ def bare(codec: codecs.Codec, media: np.ndarray, rate: float) -> Coder:
     """The bare library's encoder and decoder of items like this one."""
     if media.ndim == 1:
         return _bare_sound(codec, media, int(rate))
-    if codec.name in ("h264", "hevc", "original") and (media.ndim == 4 or codec.name != "original"):
+    if codec.name in VIDEO or (codec.name == "original" and media.ndim == 4):
         return _bare_video(codec, media)
     if codec.name == "original" and media[..., 0].size >= original._SMALL:
         return _bare_magicyuv(media)
@@ -122,6 +126,18 @@ def _bare_still(codec: codecs.Codec) -> Coder:
             return file.getvalue()
 
         return encode_jpeg2000, lambda payload: np.array(Image.open(io.BytesIO(payload)))
+    if codec.name in ("avif", "jpegxl"):
+        form, how = {
+            "avif": ("AVIF", {"max_threads": 1, "autotiling": False, "advanced": {"tune": "iq"}}),
+            "jpegxl": ("JXL", {"num_threads": 0}),
+        }[codec.name]
+
+        def encode_by_pillow(image: np.ndarray) -> bytes:
+            file = io.BytesIO()
+            Image.fromarray(image).save(file, form, quality=level, **how)
+            return file.getvalue()
+
+        return encode_by_pillow, lambda payload: np.array(Image.open(io.BytesIO(payload)))
     extension, parameters = {
         "jpeg": (".jpg", [cv2.IMWRITE_JPEG_QUALITY, level, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x221111]),
         "webp": (".webp", [cv2.IMWRITE_WEBP_QUALITY, level]),
@@ -138,13 +154,15 @@ def _bare_video(codec: codecs.Codec, media: np.ndarray) -> Coder:
     if codec.name == "original":
         encoder, standard, pixels, options = "libx264rgb", "h264", "rgb24", original._LOSSLESS
     else:
-        encoder, standard, pixels = codec.encoder, codec.standard, "yuv420p"
+        encoder, standard, pixels = codec.encoder, codec.decoder, "yuv420p"
         options = codec._options(LEVELS[codec.name], "video" if media.ndim == 4 else "image", height, width)
     full = {
         "dst_color_range": ColorRange.JPEG,
         "dst_colorspace": Colorspace.ITU601,
         "interpolation": Interpolation.BILINEAR,
     }
+
+    sizes: list[int] = []
 
     def encode(media: np.ndarray) -> bytes:
         context, convert = av.CodecContext.create(encoder, "w"), VideoReformatter()
@@ -158,13 +176,16 @@ def _bare_video(codec: codecs.Codec, media: np.ndarray) -> Coder:
                 frame = convert.reformat(frame, format=pixels, **full)
             frame.pts = index
             packets += context.encode(frame)
-        return b"".join(map(bytes, packets + context.encode(None)))
+        packets = list(map(bytes, packets + context.encode(None)))
+        sizes[:] = map(len, packets)
+        return b"".join(packets)
 
     def decode(payload: bytes) -> np.ndarray:
         context, convert = av.CodecContext.create(standard, "r"), VideoReformatter()
         context.thread_count = 1
         decoded, index = np.empty(frames.shape, np.uint8), 0
-        for packet in [*context.parse(payload), *context.parse(None), None]:
+        ends = list(itertools.accumulate(sizes))
+        for packet in [*(av.Packet(payload[end - size : end]) for size, end in zip(sizes, ends, strict=True)), None]:
             for frame in context.decode(packet):
                 decoded[index] = convert.reformat(
                     frame, format="rgb24", interpolation=Interpolation.BILINEAR

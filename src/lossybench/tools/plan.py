@@ -43,9 +43,11 @@ START = {
 }
 FETCH = {"image": 0.004, "audio": 0.004, "video": 0.02}  # for an item
 ENCODE = {  # for an item
-    "image": {"original": 0.001, "jpeg": 0.0003, "webp": 0.0005, "jpeg2000": 0.002, "h264": 0.0015, "hevc": 0.005},
+    "image": {"original": 0.001, "jpeg": 0.0003, "webp": 0.0005, "jpeg2000": 0.002, "h264": 0.0015, "hevc": 0.005}
+    | {"avif": 0.006, "jpegxl": 0.006, "vp9": 0.008, "av1": 0.008},
     "audio": {"original": 0.001, "mp3": 0.006, "opus": 0.01},
-    "video": {"original": 0.007, "jpeg": 0.002, "jpeg2000": 0.02, "h264": 0.007, "hevc": 0.012},
+    "video": {"original": 0.007, "jpeg": 0.002, "jpeg2000": 0.02, "h264": 0.007, "hevc": 0.012}
+    | {"avif": 0.11, "jpegxl": 0.06, "vp9": 0.04, "av1": 0.03},
 }
 DECODE = 0.3  # what decoding an item costs, as a share of what encoding and decoding it does
 MEASURE = {"image": 0.0001, "audio": 0.0005, "video": 0.0006}  # for the fidelity of an item
