@@ -10,8 +10,8 @@ out, and said. For each codec and setting, over --clips files that are spread ov
 Clips are given to both at the codec's own rate, where they are brought once, by soxr: 16 kHz for G.722.
 
 The tools: AAC, Debian's ffmpeg 5.1, an older version of the same encoder. Vorbis, oggenc and oggdec. G.711, sox and
-ffmpeg. G.722, SpanDSP's encoder and decoder, packed. AMR-NB, sox with OpenCORE. To the clips of the last two, silence of
-the codec's delay is added for the tool, without which its last samples would never be decoded.
+ffmpeg. G.722, SpanDSP's encoder and decoder, packed. AMR-NB, sox with OpenCORE. For the tools of the last two, silence
+of the codec's delay is added behind the clips, without which their last samples would never be decoded.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ def g722(wav: Path, level: float, out: Path) -> np.ndarray:
         getattr(library, name).restype = ctypes.c_void_p
         states.append(ctypes.c_void_p(getattr(library, name)(None, int(level * 1000), 2)))
     clip = samples(wav)
-    padded = np.concatenate([clip, np.zeros(22 + len(clip) % 2, np.int16)])
+    # A multiple of 16 samples, as codewords that do not fill a byte are kept back.
+    padded = np.concatenate([clip, np.zeros(22 + -(len(clip) + 22) % 16, np.int16)])
     coded, decoded = np.zeros(len(padded), np.uint8), np.zeros(len(padded) + 16, np.int16)
     to, through, back = (array.ctypes.data_as(ctypes.c_void_p) for array in (padded, coded, decoded))
     length = library.g722_encode(states[0], through, to, len(padded))
