@@ -109,13 +109,14 @@ def g722(wav: Path, level: float, out: Path) -> np.ndarray:
         getattr(library, name).restype = ctypes.c_void_p
         states.append(ctypes.c_void_p(getattr(library, name)(None, int(level * 1000), 2)))
     clip = samples(wav)
-    # A multiple of 16 samples, as codewords that do not fill a byte are kept back.
+    # A multiple of 16 samples, as the encoder keeps codewords back that do not fill a byte. The decoder keeps one back
+    # for which it has read all bytes, and gets one byte more.
     padded = np.concatenate([clip, np.zeros(22 + -(len(clip) + 22) % 16, np.int16)])
     coded, decoded = np.zeros(len(padded), np.uint8), np.zeros(len(padded) + 16, np.int16)
     to, through, back = (array.ctypes.data_as(ctypes.c_void_p) for array in (padded, coded, decoded))
     length = library.g722_encode(states[0], through, to, len(padded))
     out.write_bytes(coded[:length].tobytes())
-    return decoded[: library.g722_decode(states[1], back, through, length)]
+    return decoded[: library.g722_decode(states[1], back, through, length + 1)]
 
 
 TOOLS = {
