@@ -10,8 +10,9 @@ out, and said. For each codec and setting, over --clips files that are spread ov
 Clips are given to both at the codec's own rate, where they are brought once, by soxr: 16 kHz for G.722.
 
 The tools: AAC, Debian's ffmpeg 5.1, an older version of the same encoder. Vorbis, oggenc and oggdec. G.711, sox and
-ffmpeg. G.722, SpanDSP's encoder and decoder, packed. AMR-NB, sox with OpenCORE. For the tools of the last two, silence
-of the codec's delay is added behind the clips, without which their last samples would never be decoded.
+Debian's ffmpeg. G.722, SpanDSP's encoder and decoder, packed, with silence of the codec's delay behind the clips,
+without which their last samples would never be decoded. AMR-NB, sox with OpenCORE, which sends next to nothing in pauses
+(DTX), and the ffmpeg of imageio-ffmpeg with OpenCORE, which codes them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import imageio_ffmpeg
 import numpy as np
 import soundfile
 import soxr
@@ -94,11 +96,20 @@ def g711_of_ffmpeg(law: str) -> Way:
     return way
 
 
-def amrnb(wav: Path, level: float, out: Path) -> np.ndarray:
-    """By sox."""
+def amrnb_of_sox(wav: Path, level: float, out: Path) -> np.ndarray:
+    """By sox, with silence of the codec's delay behind the clip."""
     run("sox", "-D", wav, "-t", "amr-nb", "-C", codecs.codec_class("amrnb").levels.index(level), out, "pad", "0", "40s")
     run("sox", "-D", "-t", "amr-nb", out, "-e", "signed", "-b", "16", out.with_suffix(".back.wav"))
     return samples(out.with_suffix(".back.wav"))
+
+
+def amrnb_of_ffmpeg(wav: Path, level: float, out: Path) -> np.ndarray:
+    """By imageio-ffmpeg."""
+    program, back = imageio_ffmpeg.get_ffmpeg_exe(), out.with_suffix(".back.wav")
+    how = ("-c:a", "libopencore_amrnb")
+    run(program, "-v", "error", "-y", "-i", wav, *how, "-b:a", f"{level:g}k", "-f", "amr", out)
+    run(program, "-v", "error", "-y", *how, "-f", "amr", "-i", out, back)
+    return samples(back)
 
 
 def g722(wav: Path, level: float, out: Path) -> np.ndarray:
@@ -126,7 +137,8 @@ TOOLS = {
     "g711 ffmpeg": Tool(("ffmpeg",), 8000, (64,), 0, g711_of_ffmpeg("mulaw")),
     "g711 ffmpeg, A-law": Tool(("ffmpeg",), 8000, (64,), 0, g711_of_ffmpeg("alaw"), {"law": "a"}),
     "g722": Tool(("spandsp",), 16000, (64, 56, 48), 22, g722),
-    "amrnb": Tool(("sox",), 8000, (12.2, 7.95, 4.75), 40, amrnb),
+    "amrnb sox": Tool(("sox",), 8000, (12.2, 7.95, 4.75), 40, amrnb_of_sox),
+    "amrnb ffmpeg": Tool((), 8000, (12.2, 7.95, 4.75), 40, amrnb_of_ffmpeg),
 }
 
 
