@@ -11,8 +11,8 @@ Clips are given to both at the codec's own rate, where they are brought once, by
 
 The tools: AAC, Debian's ffmpeg 5.1, an older version of the same encoder. Vorbis, oggenc and oggdec. G.711, sox and
 Debian's ffmpeg. G.722, SpanDSP's encoder and decoder, packed, with silence of the codec's delay behind the clips,
-without which their last samples would never be decoded. AMR-NB, sox with OpenCORE, which sends next to nothing in pauses
-(DTX), and the ffmpeg of imageio-ffmpeg with OpenCORE, which codes them.
+without which their last samples would never be decoded. AMR-NB, sox with OpenCORE, which sends next to nothing in
+pauses (DTX), and the ffmpeg of imageio-ffmpeg with OpenCORE, which codes them.
 """
 
 from __future__ import annotations
