@@ -12,6 +12,8 @@ headers) and the same media, and without any check of level, size or damage:
   interpolating it.
 - MP3, Opus: PyAV with one context, `AudioFrame.from_ndarray`, `to_ndarray`, samples rounded to int16; for Opus, soxr
   to 48 kHz where the rate needs it, and back.
+- AAC, AMR-NB, G.711, G.722: as MP3, with soxr to the codec's own rate and back where they need it. G.711's and G.722's
+  encoders take the clip at once. Vorbis: soundfile, to and from memory.
 - original: the settings of `codecs/original.py` through OpenCV, soundfile or PyAV, and swscale from RGB to planes and
   back.
 
@@ -43,12 +45,14 @@ from skimage import data
 
 from lossybench import codecs
 from lossybench.codecs import jpeg2000, original
+from lossybench.codecs._audio import SoundCodec
 from lossybench.codecs.mp3 import DELAY
 from lossybench.codecs.opus import CLOCK, NATIVE
 
 LEVELS = {"original": 0, "jpeg": 50, "jpeg2000": 20, "webp": 50, "h264": 30, "hevc": 30, "mp3": 64, "opus": 32}
 LEVELS |= {"avif": 50, "jpegxl": 50, "vp9": 35, "av1": 35}
 VIDEO = ("h264", "hevc", "vp9", "av1")
+LEVELS |= {"aac": 64, "vorbis": 3, "g711": 64, "g722": 64, "amrnb": 12.2}
 PICTURES = ((48, 48), (512, 512), (1080, 1920))
 CLIPS = ((16, 64, 64), (16, 240, 320), (8, 1080, 1920))
 SOUNDS = ((1, 16000), (1, 44100), (60, 16000), (60, 44100))
@@ -223,48 +227,70 @@ def _bare_sound(codec: codecs.Codec, media: np.ndarray, rate: int) -> Coder:
             return file.getvalue()
 
         return write, lambda payload: soundfile.read(io.BytesIO(payload), dtype="int16")[0]
-    encoder, decoder, form = (
-        ("libmp3lame", "mp3float", "s16p") if codec.name == "mp3" else ("libopus", "libopus", "flt")
-    )
-    inner = rate if codec.name == "mp3" or rate in NATIVE else CLOCK
-    bits = LEVELS[codec.name] * 1000
-    header, sizes, skip = b"", list[int](), DELAY
+    if codec.name == "vorbis":
+
+        def write_vorbis(samples: np.ndarray) -> bytes:
+            file, how = io.BytesIO(), {"format": "OGG", "subtype": "VORBIS"}
+            soundfile.write(file, samples, rate, compression_level=1 - LEVELS["vorbis"] / 10, **how)
+            return file.getvalue()
+
+        return write_vorbis, lambda payload: soundfile.read(io.BytesIO(payload), dtype="int16")[0]
+    encoder, decoder, form, delay = {
+        "mp3": ("libmp3lame", "mp3float", "s16p", DELAY),
+        "opus": ("libopus", "libopus", "flt", 0),
+        "aac": ("aac", "aac", "fltp", 1024),
+        "g711": ("pcm_mulaw", "pcm_mulaw", "s16", 0),
+        "g722": ("g722", "g722", "s16", 22),
+        "amrnb": ("libopencore_amrnb", "libopencore_amrnb", "s16", 40),
+    }[codec.name]
+    inner = codec.native(rate) if isinstance(codec, SoundCodec) else rate
+    inner = CLOCK if codec.name == "opus" and rate not in NATIVE else inner
+    outer, floats = CLOCK if codec.name == "opus" else inner, form.startswith("flt")
+    bits = round(LEVELS[codec.name] * 1000)
+    header, sizes, skip = b"", list[int](), delay
 
     def encode(samples: np.ndarray) -> bytes:
         nonlocal header, skip
-        if codec.name == "opus":
-            samples = samples.astype(np.float32) / 32768
+        if floats or inner != rate:
+            samples = samples.astype(np.float32)
             samples = samples if inner == rate else soxr.resample(samples, rate, inner)
+            samples = samples / 32768 if floats else np.clip(np.rint(samples), -32768, 32767).astype(np.int16)
+        if delay in (22, 40):  # of the encoders that give out no more than they got
+            samples = np.concatenate([samples, np.zeros(delay + 2, np.int16)])
         context = av.CodecContext.create(encoder, "w")
         context.sample_rate, context.layout, context.format, context.bit_rate = inner, "mono", form, bits
         context.time_base = Fraction(1, inner)
-        context.options = {} if codec.name == "mp3" else {"vbr": codec.vbr, "application": codec.application}
+        context.options = {"vbr": codec.vbr, "application": codec.application} if codec.name == "opus" else {}
         context.open()
-        packets = []
-        for start in range(0, len(samples), context.frame_size):
-            frame = AudioFrame.from_ndarray(samples[None, start : start + context.frame_size], form, "mono")
+        packets, size = [], len(samples) if codec.name == "g722" else context.frame_size or len(samples)
+        for start in range(0, len(samples), size):
+            frame = AudioFrame.from_ndarray(samples[None, start : start + size], form, "mono")
             frame.sample_rate, frame.pts = inner, start
             packets += context.encode(frame)
         packets = list(map(bytes, packets + context.encode(None)))
         sizes[:] = map(len, packets)
+        header = bytes(context.extradata or b"")
         if codec.name == "opus":
-            header = bytes(context.extradata)
             skip = int.from_bytes(header[10:12], "little")
         return b"".join(packets)
 
     def decode(payload: bytes) -> np.ndarray:
         context, at, decoded = av.CodecContext.create(decoder, "r"), 0, []
-        if header:
-            context.extradata = header[:10] + bytes(2) + header[12:]
+        if codec.name in ("g711", "g722", "amrnb"):
+            context.sample_rate, context.layout = inner, "mono"
+        elif header:
+            context.extradata = header[:10] + bytes(2) + header[12:] if codec.name == "opus" else header
         for size in sizes:
             decoded += [frame.to_ndarray().reshape(-1) for frame in context.decode(av.Packet(payload[at : at + size]))]
             at += size
         decoded += [frame.to_ndarray().reshape(-1) for frame in context.decode(None)]
         samples = np.concatenate(decoded)[skip:]
-        if codec.name == "mp3":
+        if outer != rate or codec.name == "opus":
+            samples = soxr.resample(samples.astype(np.float32), outer, rate)
+        if samples.dtype == np.int16:
+            return samples[: len(media)]
+        if codec.name in ("mp3", "aac"):
             samples = samples * np.float32(32768)
-        else:
-            samples = soxr.resample(samples.astype(np.float32), CLOCK, rate)
         return np.clip(np.rint(samples[: len(media)]), -32768, 32767).astype(np.int16)
 
     return encode, decode

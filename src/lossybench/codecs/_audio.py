@@ -17,6 +17,8 @@ from av.audio.frame import AudioFrame
 from lossybench.codecs.codec import Codec, Encoded, Medium
 from lossybench.errors import LossyBenchError
 
+AT_ONCE = 64  # frames that are given to an encoder: PyAV cuts them, faster than it takes them one by one
+
 
 class SoundCodec(Codec):
     """A codec of audio that works at certain sampling rates alone.
@@ -128,7 +130,7 @@ def encode_packets(
     context.options = options or {}
     context.open()
     packets = []
-    size = context.frame_size or len(samples)  # 0: of any size
+    size = AT_ONCE * (context.frame_size or 1024)  # 0: frames of any size
     for start in range(0, len(samples), size):
         chunk = np.ascontiguousarray(samples[None, start : start + size])
         frame = AudioFrame.from_ndarray(chunk, format=sample_format, layout="mono")

@@ -45,7 +45,8 @@ FETCH = {"image": 0.004, "audio": 0.004, "video": 0.02}  # for an item
 ENCODE = {  # for an item
     "image": {"original": 0.001, "jpeg": 0.0003, "webp": 0.0005, "jpeg2000": 0.002, "h264": 0.0015, "hevc": 0.005}
     | {"avif": 0.006, "jpegxl": 0.006, "vp9": 0.008, "av1": 0.008},
-    "audio": {"original": 0.001, "mp3": 0.006, "opus": 0.01},
+    "audio": {"original": 0.001, "mp3": 0.006, "opus": 0.01, "aac": 0.005, "vorbis": 0.004, "amrnb": 0.005}
+    | {"g711": 0.0003, "g722": 0.0015},
     "video": {"original": 0.007, "jpeg": 0.002, "jpeg2000": 0.02, "h264": 0.007, "hevc": 0.012}
     | {"avif": 0.11, "jpegxl": 0.06, "vp9": 0.04, "av1": 0.03},
 }
@@ -80,7 +81,8 @@ SEEN = {
 # The share of an item's bytes that is stored: losslessly, and by a codec as the mean over the default study's levels.
 STORED = {
     "image": {"original": 0.48, "jpeg": 0.045, "webp": 0.04, "jpeg2000": 0.07, "h264": 0.032, "hevc": 0.028},
-    "audio": {"original": 0.62, "mp3": 0.13, "opus": 0.1},
+    "audio": {"original": 0.62, "mp3": 0.13, "opus": 0.1, "aac": 0.13, "vorbis": 0.25, "amrnb": 0.04}
+    | {"g711": 0.25, "g722": 0.22},
     "video": {"original": 0.3, "jpeg": 0.045, "jpeg2000": 0.06, "h264": 0.01, "hevc": 0.008},
 }
 ROW = 150  # the bytes of a row of tables beside the media, and of an outcome
