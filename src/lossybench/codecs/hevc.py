@@ -21,7 +21,7 @@ class Hevc(BlockCodec):
     def deterministic(self, height: int, width: int, medium: Medium) -> str:
         # When a frame is no wider than one coding tree unit (CTU), x265's bits change from run to run, even with one
         # thread: seen with 64x64 clips. Units of clips must therefore be narrower than the frame, and no taller. Single
-        # pictures were the same in 6,000 runs, and take the units that FFmpeg takes by itself: the largest that fit.
+        # pictures were the same in 8,000 runs, and take the units that FFmpeg takes by itself: the largest that fit.
         ctu = next(size for size in (64, 32, 16) if size < width + (medium == "image") and size <= height)
         # info=0 leaves out an SEI of 2 kB that tells the settings.
         # x265 would refuse long pictures with small units, which the standard's levels do not foresee.
