@@ -203,7 +203,7 @@ def _bare_sound(codec: codecs.Codec, media: np.ndarray, rate: int) -> Coder:
 
         return write, lambda payload: soundfile.read(io.BytesIO(payload), dtype="int16")[0]
     encoder, decoder, form = (
-        ("libmp3lame", "mp3float", "s16p") if codec.name == "mp3" else ("libopus", "libopus", "flt")
+        ("libmp3lame", "mp3float", "s16p") if codec.name == "mp3" else ("libopus", "libopus", "s16")
     )
     inner = rate if codec.name == "mp3" or rate in NATIVE else CLOCK
     bits = LEVELS[codec.name] * 1000
@@ -211,9 +211,9 @@ def _bare_sound(codec: codecs.Codec, media: np.ndarray, rate: int) -> Coder:
 
     def encode(samples: np.ndarray) -> bytes:
         nonlocal header, skip
-        if codec.name == "opus":
-            samples = samples.astype(np.float32) / 32768
-            samples = samples if inner == rate else soxr.resample(samples, rate, inner)
+        if inner != rate:
+            resampled = soxr.resample(samples.astype(np.float32), rate, inner)
+            samples = np.clip(np.rint(resampled), -32768, 32767).astype(np.int16)
         context = av.CodecContext.create(encoder, "w")
         context.sample_rate, context.layout, context.format, context.bit_rate = inner, "mono", form, bits
         context.time_base = Fraction(1, inner)
