@@ -52,7 +52,7 @@ class Cost:
     codec: str
     label: str
     seconds: float  # of one core, for encoding, decoding and measuring all items
-    bytes: float  # of all payloads
+    bytes: float  # of all files
     rate: float  # the mean, in bits per pixel for images and in kb/s for audio and video
 
 
