@@ -132,6 +132,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/preflight.smk"
 include: "workflow/rules/compress.smk"
+include: "workflow/rules/timing.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/adopt.smk"
 include: "workflow/rules/evaluate.smk"
@@ -144,6 +145,7 @@ rule all:
     default_target: True
     input:
         rules.recommend.output,
+        rules.costs.output,
         all_figures(STUDY.tasks),
         artifacts(STUDY.tasks),
 

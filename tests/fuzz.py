@@ -277,6 +277,8 @@ def media(medium: str, seed: int = 0) -> tuple[Any, float]:
 
 
 LEVELS = {"jpeg": 50, "webp": 50, "jpeg2000": 20, "h264": 30, "hevc": 30, "original": 0, "mp3": 64, "opus": 32}
+LEVELS |= {"avif": 50, "jpegxl": 50, "vp9": 30, "av1": 30}
+LEVELS |= {"aac": 32, "vorbis": 3}
 
 
 @kind(3000)

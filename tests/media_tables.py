@@ -55,6 +55,7 @@ def write_compressed(path: Path, data: Path, codec: str, level: float, splits: t
 
     def rows():
         for row in artifacts.iter_rows(data, splits=splits):
+            about = (meta["medium"], row["sampling_rate"])
             media = original.decode(row["media"], tuple(row["shape"]), row["sampling_rate"])
             encoded = lossy.encode(media, level, row["sampling_rate"])
             yield {
@@ -65,7 +66,8 @@ def write_compressed(path: Path, data: Path, codec: str, level: float, splits: t
                 "payload_bits": encoded.payload_bits,
                 "overhead_bits": encoded.overhead_bits,
                 "raw_bits": 8 * media.nbytes,
-                "rate": rate_of(encoded.payload_bits, media.shape, meta["medium"], row["sampling_rate"]),
+                "rate": rate_of(encoded.payload_bits + encoded.overhead_bits, media.shape, *about),
+                "coded_rate": rate_of(encoded.payload_bits, media.shape, *about),
                 "encoder": lossy.version(),
             }
 

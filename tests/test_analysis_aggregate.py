@@ -16,6 +16,7 @@ from lossybench.artifacts import (
     COMPRESSED,
     DATA,
     DETECTION_OUTCOMES,
+    SAVINGS,
     extended,
     read_meta,
     read_table,
@@ -57,11 +58,9 @@ class Study:
             for level in levels:
                 path = folder / f"{codec}_{level:g}.parquet"
                 bits = {"payload_bits": int(100 + 10 * level), "overhead_bits": 100, "raw_bits": 10000}
+                rates = {"rate": (bits["payload_bits"] + 100) / 100, "coded_rate": bits["payload_bits"] / 100}
                 psnr = np.inf if codec == "original" else 30 + level / 10
-                rows = (
-                    self.row(COMPRESSED, id=name, **bits, rate=bits["payload_bits"] / 100, psnr=psnr, encoder="toy 1")
-                    for name in self.ids
-                )
+                rows = (self.row(COMPRESSED, id=name, **bits, **rates, psnr=psnr, encoder="toy 1") for name in self.ids)
                 about = {"codec": codec, "level": level, "options": {}, "variant": (chains or {}).get(codec, {})}
                 write_table(path, COMPRESSED, rows, about)
                 self.compressed.append(path)
@@ -118,6 +117,36 @@ def wrong(jpeg90=0.05, jpeg50=0.05, jpeg10=0.4):
     return {("original", 0.0): 0.05, ("jpeg", 90.0): jpeg90, ("jpeg", 50.0): jpeg50, ("jpeg", 10.0): jpeg10}
 
 
+def test_rates_are_of_files_or_of_coded_media_and_savings_of_raw_lossless_and_own_bits(tmp_path):
+    study = Study(tmp_path).model(wrong())
+    for path in study.compressed:
+        rows, meta = read_table(path).to_pylist(), read_meta(path)
+        for number, row in enumerate(rows):
+            original = meta["codec"] == "original"
+            row["lossless_bits"] = 4000 + number % 20 if original and number % 10 == 0 else None
+            row["psnr"] = np.inf if number < 7 else 30.0
+        write_table(path, COMPRESSED, rows[::-1], meta | {"lossless": "PNG"})
+    data = read_table(study.data).to_pylist()
+    write_table(study.data, DATA, [row | {"file_bytes": 100} for row in data], read_meta(study.data))
+    for counted, bits in (("file", 1100), ("coded", 1000)):
+        out = tmp_path / counted
+        aggregate([study.data], study.compressed, study.outcomes, SETTINGS | {"rate": counted}, out)
+        assert read_meta(out / "conditions.parquet")["lossless"] == "PNG"
+        rows = read_table(out / "conditions.parquet").to_pylist()
+        row = next(row for row in rows if (row["codec"], row["level"]) == ("jpeg", 90))
+        assert (row["rate"], row["file_rate"], row["coded_rate"]) == pytest.approx((bits / 100, 11, 10))
+        assert row["ratio"] == pytest.approx(10000 / bits) and row["overhead_share"] == pytest.approx(100 / 1100)
+        expected = (1 - bits / 10000, 1 - bits / 4005, 1 - bits / 800)
+        assert [row[name] for name in SAVINGS] == pytest.approx(expected)
+        assert (row["psnr"], row["infinite"]) == (30, 7)
+        limits = read_table(out / "limits.parquet").to_pylist()
+        limit = next(limit for limit in limits if (limit["delta"], limit["level"]) == (5, 50))
+        assert limit["saving_source"] == limit["joint_saving_source"] == pytest.approx(1 - (bits - 400) / 800)
+    data[0] |= {"file_bytes": None}  # one item has no file
+    write_table(study.data, DATA, data, read_meta(study.data))
+    assert study.summary()["conditions"]["saving_source"].isna().all()
+
+
 def test_measures_of_fidelity_are_means_over_the_items_that_have_them(tmp_path):
     study = Study(tmp_path, n=40).model(wrong())
     about = {"fidelity": "sampled", "measures": {"vmaf": {"title": "VMAF", "unit": "points", "better": "higher"}}}
@@ -153,7 +182,7 @@ def test_classification_study(tmp_path):
     limit = summary["limits"].query("baseline == 'own'").set_index(["regime", "delta"]).loc[("original", 2.0)]
     assert (limit["verdict"], limit["level"], limit["label"], limit["stopped_at"]) == ("acceptable", 50, "QF 50", 10)
     assert (limit["joint_level"], limit["joint_rate"], limit["seeds"]) == (50, limit["rate"], 2)  # of one codec alone
-    assert limit["rate"] == pytest.approx(6.0) and limit["saving"] == pytest.approx(0.94)
+    assert limit["rate"] == pytest.approx(7.0) and limit["saving"] == pytest.approx(0.93)  # of files
     assert limit["reference"] == pytest.approx(0.95)
 
     recovery = summary["recovery"].set_index(["codec", "level"])
@@ -384,7 +413,7 @@ def test_a_codec_that_gets_more_items_wrong_at_equal_rate_is_behind(tmp_path, mo
     assert (row["codec_a"], row["codec_b"], row["seeds"], row["status"]) == ("jpeg", "webp", seeds, "ok")
     assert row["bd_metric"] == pytest.approx(-5) and row["bd_metric_low"] < -5 < row["bd_metric_high"] < 0
     assert row["bd_rate_low"] > 0 and row["p_holm"] == row["p"] < 1e-4 and row["ahead"] == "jpeg"
-    assert (row["rate_low"], row["rate_high"]) == pytest.approx((1.5, 10))
+    assert (row["rate_low"], row["rate_high"]) == pytest.approx((2.5, 11))  # of files
 
 
 def test_conditions_of_capture_are_judged_apart_and_change_nothing_else(tmp_path):

@@ -94,7 +94,7 @@ def test_map_equals_torchmetrics_also_on_repeated_items(items, frames, seed):
     assert 0.05 < plain[0] < plain[1] <= 1
     assert plain == pytest.approx(coco_map(data), abs=1e-6)
     assert detection.plain_map50(data) == plain[1]
-    times = draw(items, 3, seed).units[0].weights
+    times = draw(items, 3, seed).units[0].weights.astype(np.float32)
     drawn = detection.weighted(matches, 0.5, times)[:2]
     assert (detection.map50(matches, times) == drawn[1]).all()
     for r in range(3):

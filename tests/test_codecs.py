@@ -27,7 +27,7 @@ from PIL import Image
 from skimage import data
 
 from lossybench import codecs, fidelity
-from lossybench.codecs import _common, _ffmpeg, _video
+from lossybench.codecs import _audio, _common, _ffmpeg, _video, mp3, original
 from lossybench.codecs import codec as codec_module
 from lossybench.codecs.mp3 import BITRATES, DELAY
 from lossybench.errors import LossyBenchError
@@ -79,7 +79,8 @@ def some_levels(codec, medium, rate, count=5):
     """Levels over the codec's whole range, from the mildest."""
     low, high = codec.bounds
     possible = []
-    for level in sorted({float(round(level)) for level in np.geomspace(max(low, 1), max(high, 1), 400)} | {low}):
+    within = {float(round(level)) for level in np.geomspace(max(low, 1), max(high, 1), 400)} | {low}
+    for level in codec.levels or sorted(within):
         try:
             codec.check(level, medium, rate)
         except LossyBenchError:
@@ -98,7 +99,8 @@ def middle_level(codec, medium):
 
 
 def test_every_codec_of_the_brief_is_there_under_its_name():
-    assert {"original", "jpeg", "jpeg2000", "webp", "h264", "hevc", "mp3", "opus"} <= set(codecs.names())
+    wanted = {"original", "jpeg", "jpeg2000", "webp", "avif", "jpegxl", "h264", "hevc", "vp9", "av1", "mp3", "opus"}
+    assert wanted <= set(codecs.names())
 
 
 @pytest.mark.parametrize("name", codecs.names())
@@ -129,6 +131,12 @@ def test_labels_are_as_readers_write_them():
         ("hevc", {"gop": 0}, "gop 0 must be a whole number from 1"),
         ("hevc", {"bframes": 2.5}, "bframes.*2.5"),
         ("opus", {"vbr": "cbr"}, "known: constrained, off, on"),
+        ("av1", {"preset": 14}, "preset 14 must be a whole number from 0 to 13"),
+        ("av1", {"chroma": "444"}, "unknown option 'chroma'; known: gop, preset"),
+        ("vp9", {"speed": -1}, "speed -1 must be a whole number from 0 to 5"),
+        ("vp9", {"chroma": "422"}, "known: 420, 444"),
+        ("avif", {"tune": "vmaf"}, "known: iq, psnr, ssim"),
+        ("jpegxl", {"effort": 0}, "effort 0 must be a whole number from 1 to 9"),
     ],
 )
 def test_wrong_names_and_options_are_refused_with_the_right_ones(name, options, message):
@@ -185,8 +193,10 @@ def test_a_wrong_argument_is_refused_in_words_whatever_its_type(name, medium):
 @each_pair
 def test_levels_may_be_of_any_number_type(name, medium):
     codec, item, rate = codecs.get(name), ITEMS[medium][0], RATE[medium]
-    level = round(middle_level(codec, medium))
-    for kind in (float, np.float32, np.int64):
+    level = middle_level(codec, medium)
+    if round(level) in (codec.levels or [round(level)]):
+        level = round(level)
+    for kind in (float, np.float32, np.int64) if isinstance(level, int) else (np.float64,):
         assert codec.encode(item, kind(level), rate) == codec.encode(item, level, rate)
 
 
@@ -261,19 +271,118 @@ def test_strength_acts(name, medium):
         ]
         bits.append(sum(e.payload_bits for e in encoded))
         quality.append(np.mean([m["snr" if medium == "audio" else "psnr"] for m in measured]))
-    assert len(levels) == 5
+    assert len(levels) == min(5, len(codec.levels) or 5)
     assert all(np.diff(bits) < 0), f"{name}: bits {bits} at levels {levels}"
     # Audio encoders shape noise by ear, and Opus changes its coder within the range: SNR may stand still there.
     slack = 2 if medium == "audio" else 0
     assert all(np.diff(quality) < slack), f"{name}: {quality} dB at levels {levels}"
-    assert quality[0] - quality[-1] > 6
+    # The modes of one telephone codec lie near each other.
+    assert len(levels) == 1 or quality[0] - quality[-1] > (0.5 if codec.levels else 6)
 
 
 @each_pair
 def test_bits_add_up(name, medium):
     codec, item = codecs.get(name), ITEMS[medium][0]
     encoded = codec.encode(item, middle_level(codec, medium), RATE[medium])
-    assert 0 < encoded.payload_bits <= 8 * len(encoded.payload) <= encoded.payload_bits + encoded.overhead_bits
+    assert 0 < encoded.payload_bits <= 8 * len(encoded.payload)
+    assert encoded.overhead_bits >= 0 and encoded.payload_bits % 8 == encoded.overhead_bits % 8 == 0
+
+
+def counted(encoded):
+    """The bytes of the file that a codec says it would write."""
+    return (encoded.payload_bits + encoded.overhead_bits) / 8
+
+
+@pytest.mark.parametrize("name", ["jpeg", "webp", "jpeg2000"])
+def test_what_is_counted_of_a_still_is_the_file_that_pillow_writes_or_reads(name):
+    codec = codecs.get(name)
+    for image in (ITEMS["image"][0], crop(PHOTOS[1], 33, 31)):
+        encoded = codec.encode(image, middle_level(codec, "image"))
+        assert Image.open(io.BytesIO(encoded.payload)).size == image.shape[1::-1]
+        boxes = 0
+        if name == "jpeg2000":
+            file = io.BytesIO()
+            Image.fromarray(image).save(file, "JPEG2000", no_jp2=False, quality_mode="rates", quality_layers=[20])
+            boxes = file.getvalue().index(b"\xff\x4f\xff\x51")  # the codestream begins
+        assert counted(encoded) == len(encoded.payload) + boxes
+        clip = codec.encode(np.stack([image] * 3), middle_level(codec, "image"), 25)
+        assert counted(clip) == 3 * counted(encoded)  # a file for each frame
+
+
+@pytest.mark.parametrize("name, information", [("h264", "6|11"), ("hevc", "37|39|40")])
+def test_what_is_counted_of_video_is_the_stream_that_ffmpeg_writes(name, information):
+    """From the encoder's own packets, without SEI and the end of the bitstream."""
+    for media in (ITEMS["image"][1][None], pan(PHOTOS[0], frames=40)):
+        codec = codecs.get(name, {"gop": 16})
+        encoded = codec.encode(media if len(media) > 1 else media[0], 30, 25)
+        options = codec._options(30, "video" if len(media) > 1 else "image", *media.shape[1:3])
+        frames = _video.to_yuv(media, "420")
+        packets = _ffmpeg.encode_frames(codec.encoder, frames, media.shape[1:3], "yuv420p", 25, options, True)
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", name, "-i", "-", "-c", "copy"]
+        command += ["-bsf:v", f"filter_units=remove_types={information}", "-f", name, "-"]
+        written = subprocess.run(command, input=b"".join(packets), capture_output=True, check=True).stdout
+        assert counted(encoded) == len(written)
+
+
+@pytest.mark.parametrize("vbr", ["on", "constrained"])
+def test_what_is_counted_of_opus_is_the_file_that_ffmpeg_writes(vbr):
+    noise = np.random.default_rng(0)
+    for samples, level in ((1, 6), (16000, 24), (16001, 64), (50000, 256), (36000, 8)):
+        clip = noise.normal(0, 6000, samples).clip(-32768, 32767).astype(np.int16)
+        encoded = codecs.get("opus", {"vbr": vbr}).encode(clip, level, 16000)
+        _, *packets = _common.unpack(encoded.payload)
+        file = io.BytesIO()
+        with av.open(file, "w", format="ogg", container_options={"fflags": "+bitexact"}) as out:
+            stream = out.add_stream("libopus", rate=48000, layout="mono")
+            stream.codec_context.open()
+            for number, content in enumerate(packets):
+                packet = av.Packet(content)
+                packet.pts = packet.dts = 960 * number
+                packet.duration, packet.time_base, packet.stream = 960, Fraction(1, 48000), stream
+                out.mux(packet)
+        assert counted(encoded) == len(file.getvalue())
+        assert encoded.payload_bits == 8 * sum(map(len, packets))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 1300), min_size=1, max_size=300), st.integers(1, 60))
+def test_ogg_pages_are_those_of_a_plain_count(lengths, most):
+    """Page by page as RFC 3533 lays them out, with lists instead of sums."""
+    pages, page, whole = [], [], 0
+    for length in lengths:
+        values = [255] * (length // 255) + [length % 255]
+        for place, value in enumerate(values):
+            page.append(value)
+            whole += place == len(values) - 1
+            if len(page) == 255 or (whole == most and place == len(values) - 1):
+                pages.append(page)
+                page, whole = [], 0
+    pages += [page] * bool(page)
+    assert _audio.ogg_bytes(lengths, most) == sum(27 + len(page) + sum(page) for page in pages)
+
+
+def test_mp3_counts_its_frames_and_their_headers_as_overhead():
+    encoded = codecs.get("mp3").encode(speech(16000, 1.0), 32, 16000)
+    frames = encoded.payload.count(b"\xff\xf3", 0)  # MPEG-2, layer III, without a checksum
+    assert counted(encoded) == len(encoded.payload)
+    assert encoded.overhead_bits == 8 * 4 * len(list(mp3._frames(encoded.payload))) <= 8 * 4 * frames
+
+
+@pytest.mark.parametrize("chroma", ["420", "444"])
+def test_optimised_tables_change_no_pixel_and_save_what_a_second_pass_saves(chroma):
+    for photo in PHOTOS:
+        image = crop(photo, 128, 128)
+        for level in (5, 10, 50, 90):
+            standard = codecs.get("jpeg", {"chroma": chroma}).encode(image, level)
+            optimized = codecs.get("jpeg", {"chroma": chroma, "tables": "optimized"}).encode(image, level)
+            both = [codecs.get("jpeg").decode(one.payload, image.shape) for one in (standard, optimized)]
+            np.testing.assert_array_equal(*both)
+            file = io.BytesIO()
+            Image.fromarray(image).save(
+                file, "JPEG", quality=level, optimize=True, subsampling=2 if chroma == "420" else 0
+            )
+            assert counted(optimized) == pytest.approx(len(file.getvalue()), rel=0.02)
+            assert counted(optimized) < (0.75 if level < 20 else 0.95 if level < 60 else 1) * counted(standard)
 
 
 @each_pair
@@ -378,6 +487,22 @@ def test_originals_are_stored_in_what_suits_them():
     assert 36 + 3 * 16 < overhead <= 36 + 16 + 3 * 2 * 256
 
 
+def test_lossless_media_take_what_pillow_libsndfile_and_ffmpeg_write():
+    for photo in PHOTOS:
+        file = io.BytesIO()
+        Image.fromarray(photo).save(file, "PNG")
+        assert original.lossless_bits(photo, "image", 0) / 8 == pytest.approx(len(file.getvalue()), rel=0.03)
+    clip = speech(16000, 1.0)
+    file = io.BytesIO()
+    soundfile.write(file, clip, 16000, format="FLAC")
+    assert original.lossless_bits(clip, "audio", 16000) == 8 * len(file.getvalue())
+    video = pan(PHOTOS[0], frames=8, size=96)
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "96x96"]
+    command += ["-i", "-", "-c:v", "ffv1", "-level", "3", "-slices", "4", "-pix_fmt", "bgr0", "-f", "nut", "-"]
+    written = subprocess.run(command, input=video.tobytes(), capture_output=True, check=True).stdout
+    assert original.lossless_bits(video, "video", 25) / 8 == pytest.approx(len(written), rel=0.02)  # NUT has headers
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.floats(0, 1, exclude_max=True, allow_subnormal=False), st.integers(0, 7))
 def test_a_flipped_bit_in_a_stored_picture_is_never_taken_for_the_original(part, bit):
@@ -434,10 +559,12 @@ def test_any_size_comes_back_as_it_was(name, shape):
 def test_flat_colours_are_not_shifted(name):
     """A truncating conversion or a wrong matrix or range moves them; rounding stays within 2 steps of 256."""
     codec = codecs.get(name)
+    # JPEG XL codes cube roots of linear light, of which sRGB's first 5 steps beside a bright channel are a 500th.
+    most = 5 if name == "jpegxl" else 3
     mildest = some_levels(codec, "image", 0)[0]
     for colour in ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (127, 128, 129), (200, 150, 90)):
         image = np.full((32, 32, 3), colour, np.uint8)
-        assert np.abs(codec.roundtrip(image, mildest).astype(int) - image).max() <= 3, colour
+        assert np.abs(codec.roundtrip(image, mildest).astype(int) - image).max() <= most, colour
 
 
 def test_colour_conversion_agrees_with_pillow_and_is_unbiased():
@@ -490,7 +617,7 @@ def test_conversion_in_strips_is_that_of_the_whole_clip(shape, chroma):
         np.testing.assert_array_equal(found, whole_clip_to_rgb(planes, chroma))
 
 
-@pytest.mark.parametrize("name", ["h264", "hevc", "jpeg"])
+@pytest.mark.parametrize("name", ["h264", "hevc", "jpeg", "vp9", "avif"])
 def test_chroma_444_keeps_colour_detail_that_420_loses(name):
     stripes = np.zeros((32, 32, 3), np.uint8)
     stripes[:, ::2, 0] = stripes[:, 1::2, 2] = 200
@@ -509,10 +636,11 @@ def test_jpeg_png_and_webp_are_what_pillow_decodes():
             np.testing.assert_array_equal(codec.decode(payload, image.shape), reference)
 
 
-def test_jpeg2000_is_what_opencv_decodes():
+@pytest.mark.parametrize("name, level", [("jpeg2000", 20), ("avif", 50)])
+def test_jpeg2000_and_avif_are_what_opencv_decodes(name, level):
     image = crop(PHOTOS[1], 61, 83)
-    codec = codecs.get("jpeg2000")
-    payload = codec.encode(image, 20).payload
+    codec = codecs.get(name)
+    payload = codec.encode(image, level).payload
     reference = cv2.imdecode(np.frombuffer(payload, np.uint8), cv2.IMREAD_COLOR_RGB)
     np.testing.assert_array_equal(codec.decode(payload, image.shape), reference)
 
@@ -526,6 +654,57 @@ def test_video_payloads_are_elementary_streams_that_another_ffmpeg_decodes_to_th
     raw = subprocess.run(command, input=payload, capture_output=True, check=True).stdout
     frames = list(_ffmpeg.decode_frames(name, payload, len(clip), clip.shape[1:3], f"yuv{chroma}p"))
     assert raw == b"".join(frame.to_ndarray().tobytes() for frame in frames)
+
+
+def by_ffmpeg(*arguments, stream):
+    """What imageio-ffmpeg's program, which is not PyAV's FFmpeg, makes of a stream."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *arguments]
+    return subprocess.run(command, input=stream, capture_output=True, check=True).stdout
+
+
+def test_jpeg_xl_is_what_another_libjxl_decodes():
+    image = crop(PHOTOS[1], 61, 83)
+    payload = codecs.get("jpegxl").encode(image, 60).payload
+    raw = by_ffmpeg("-f", "jpegxl_pipe", "-i", "-", "-pix_fmt", "rgb24", "-f", "rawvideo", "-", stream=payload)
+    reference = np.frombuffer(raw, np.uint8).reshape(image.shape)
+    assert np.abs(codecs.get("jpegxl").decode(payload, image.shape).astype(int) - reference).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "name, form, decoder", [("av1", "obu", "libaom-av1"), ("av1", "obu", "libdav1d"), ("vp9", "ivf", "libvpx-vp9")]
+)
+def test_av1_and_vp9_payloads_are_the_files_that_ffmpeg_writes_and_other_decoders_read(name, form, decoder, tmp_path):
+    codec, clip = codecs.get(name), ITEMS["video"][0]
+    encoded = codec.encode(clip, 30, 25)
+    by_ffmpeg("-f", form, "-i", "-", "-c", "copy", "-f", form, str(tmp_path / "file"), stream=encoded.payload)
+    assert (tmp_path / "file").read_bytes() == encoded.payload
+    assert encoded.payload_bits + encoded.overhead_bits == 8 * len(encoded.payload)
+    raw = by_ffmpeg("-c:v", decoder, "-f", form, "-i", "-", "-f", "rawvideo", "-", stream=encoded.payload)
+    frames = codec.decode_payload(encoded.payload, len(clip), clip.shape[1:3])
+    assert raw == b"".join(frame.to_ndarray().tobytes() for frame in frames)
+
+
+def test_what_is_overhead_of_av1_vp9_avif_and_jpeg_xl():
+    """By FFmpeg's filter that drops sequence headers, and by the standards' structures."""
+    clip, image = ITEMS["video"][0], ITEMS["image"][0]
+    encoded = codecs.get("av1").encode(clip, 30, 25)
+    filters = ("-c", "copy", "-bsf:v", "filter_units=remove_types=1", "-f", "obu", "-")
+    headless = by_ffmpeg("-f", "obu", "-i", "-", *filters, stream=encoded.payload)
+    assert encoded.payload_bits == 8 * (len(headless) - 2 * len(clip))  # without temporal delimiters
+    assert codecs.get("vp9").encode(clip, 30, 25).overhead_bits == 8 * (32 + 12 * len(clip))
+    # ftyp, meta, the head of mdat, temporal delimiter and sequence header; a signature, 15 bits of size, and two more.
+    assert codecs.get("avif").encode(image, 50).overhead_bits == 8 * (32 + 235 + 8 + 2 + 11)
+    assert codecs.get("jpegxl").encode(image, 50).overhead_bits == 8 * (2 + 2)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 200), st.integers(1, 600))
+def test_sizes_in_headers_of_jpeg_xl_and_avif_are_those_that_pillow_reads(height, width):
+    image = np.zeros((height, width, 3), np.uint8)
+    for name, quick in (("jpegxl", {"effort": 1}), ("avif", {"speed": 10})):
+        codec = codecs.get(name, quick)
+        payload = codec.encode(image, 50).payload
+        assert codec.look(payload)[1] == (height, width) == Image.open(io.BytesIO(payload)).size[::-1]
 
 
 @pytest.mark.parametrize("ratio", [5, 20, 50])
@@ -552,7 +731,7 @@ def psnr_at(name, image, levels, bpp):
 
 
 def test_codecs_rank_as_published_at_equal_rate():
-    """Kodak at 0.6 bpp, CompressAI's results: JPEG 29.8 dB, JPEG 2000 32.1, HEVC intra about 34."""
+    """Kodak at 0.6 bpp, CompressAI's results: JPEG 29.8 dB, JPEG 2000 32.1, HEVC intra about 34, AV1 above that."""
     gains = []
     for photo in PHOTOS:
         image = photo[:256, :256]
@@ -560,9 +739,11 @@ def test_codecs_rank_as_published_at_equal_rate():
         jpeg = psnr_at("jpeg", image, (10, 20, 40, 70), bpp)
         jpeg2000 = psnr_at("jpeg2000", image, (20, 40, 80), bpp)
         hevc = psnr_at("hevc", image, (24, 30, 36, 42), bpp)
-        gains.append((jpeg2000 - jpeg, hevc - jpeg))
-    assert np.mean(gains, axis=0)[0] > 1.5
-    assert np.mean(gains, axis=0)[1] > 2.5
+        avif = psnr_at("avif", image, (20, 40, 60, 80), bpp)
+        jpegxl = psnr_at("jpegxl", image, (5, 30, 60, 80), bpp)
+        gains.append((jpeg2000 - jpeg, hevc - jpeg, avif - jpeg, jpegxl - jpeg))
+    gain = dict(zip(("jpeg2000", "hevc", "avif", "jpegxl"), np.mean(gains, axis=0), strict=True))
+    assert gain["jpeg2000"] > 1.5 and gain["hevc"] > 2.5 and gain["avif"] > 2.5 and gain["jpegxl"] > 0.5
 
 
 # Sizes
@@ -592,6 +773,8 @@ def test_the_stated_largest_side_is_the_encoders(name, medium, side, turned, mon
     ):
         with pytest.raises(LossyBenchError, match=rf"{larger.shape[-2]} x {larger.shape[-3]} pixels .* {side} a side"):
             refuse()
+    if name == "av1" and not turned:
+        return  # SVT-AV1's bound of widths is larger than that of heights, which the codec states for both
     monkeypatch.setattr(type(codec), "largest_side", lambda self, medium: side + 1)
     with pytest.raises(LossyBenchError, match=f"codec '{name}': {medium} of shape"):
         codec.encode(larger, level)
@@ -646,9 +829,9 @@ def test_ffmpeg_refuses_the_pictures_that_have_too_many_pixels():
 def test_sampling_rates_at_the_bounds_work_and_beyond_are_refused(name, medium):
     codec, item = codecs.get(name), ITEMS[medium][0][:2] if medium == "video" else ITEMS[medium][0][:20]
     low, high = codec_module.RATES.get(medium, (0, 0))
-    level = middle_level(codec, medium)
     for rate in [] if name == "mp3" else [low, high]:
-        assert codec.roundtrip(item, level, rate).shape == item.shape
+        assert codec.roundtrip(item, some_levels(codec, medium, rate)[-1], rate).shape == item.shape
+    level = middle_level(codec, medium)
     for rate in (low / 2, high + 1) if high else ():
         for refuse in (
             codec.encode,
@@ -733,6 +916,25 @@ def test_a_header_that_claims_a_huge_picture_is_not_believed(name, monkeypatch):
         codec.decode(lie, item.shape)
 
 
+@pytest.mark.parametrize("name", ["avif", "jpegxl"])
+def test_a_picture_of_another_size_is_not_decoded(name, monkeypatch):
+    codec = codecs.get(name)
+    payload = codec.encode(flat("image", 1200, 1600), 30).payload
+    monkeypatch.setattr(Image.core, "new", None)
+    with pytest.raises(LossyBenchError, match="1600 x 1200 pixels, not 8 x 8"):
+        codec.decode(payload, (8, 8, 3))
+
+
+def test_an_avif_whose_two_sizes_differ_is_damaged(monkeypatch):
+    """libavif would scale the picture of AV1 to the size that the box tells, whatever memory that takes."""
+    codec, item = codecs.get("avif"), flat("image", 8, 8)
+    payload = bytearray(codec.encode(item, 30).payload)
+    struct.pack_into(">II", payload, payload.find(b"ispe") + 8, 16000, 16000)
+    monkeypatch.setattr(Image.core, "new", None)
+    with pytest.raises(LossyBenchError, match=r"avif payload is damaged: it tells two sizes, 16000 x 16000 and 8 x 8"):
+        codec.decode(bytes(payload), item.shape)
+
+
 def test_a_stored_picture_whose_header_claims_another_size_is_not_believed(monkeypatch):
     payload = codecs.get("original").encode(crop(PHOTOS[0], 130, 140), 0).payload
     lie = payload[:16] + struct.pack("<4I", 16000, 16000, 16000, 16000) + payload[32:-4]
@@ -741,7 +943,7 @@ def test_a_stored_picture_whose_header_claims_another_size_is_not_believed(monke
         codecs.get("original").decode(lie + zlib.crc32(lie).to_bytes(4, "little"), (130, 140, 3))
 
 
-@pytest.mark.parametrize("name", ["h264", "hevc", "original"])
+@pytest.mark.parametrize("name", ["h264", "hevc", "vp9", "av1", "original"])
 def test_a_stream_of_larger_or_more_frames_is_not_decoded_whole(name):
     codec = codecs.get(name)
     many = codec.encode(flat("video", 64, 64)[[0] * 300], codec.bounds[0], 25).payload
@@ -763,8 +965,15 @@ def test_sounds_that_go_on_or_have_two_channels_are_damaged(name):
 # Video
 
 
-@pytest.mark.parametrize("name", ["h264", "hevc"])
-@pytest.mark.parametrize("options", [{}, {"gop": 4}, {"gop": 1}, {"bframes": 0}, {"bframes": 8}, {"chroma": "444"}])
+FRAME_OPTIONS = {
+    "h264": [{}, {"gop": 4}, {"gop": 1}, {"bframes": 0}, {"bframes": 8}, {"chroma": "444"}],
+    "vp9": [{}, {"gop": 4}, {"gop": 1}, {"speed": 5}, {"chroma": "444"}],
+    "av1": [{}, {"gop": 4}, {"gop": 1}, {"preset": 4}, {"preset": 13}],
+}
+FRAME_OPTIONS["hevc"] = FRAME_OPTIONS["h264"]
+
+
+@pytest.mark.parametrize("name, options", [(name, one) for name, several in FRAME_OPTIONS.items() for one in several])
 @pytest.mark.parametrize("count", [1, 2, 5, 19])
 def test_frames_are_all_there_in_order(name, options, count):
     codec = codecs.get(name, options)
@@ -786,6 +995,35 @@ def test_gop_and_bframes_are_those_asked_for(name):
         assert ("B" in kinds) == (bframes > 0)
 
 
+@pytest.mark.parametrize("name", ["vp9", "av1"])
+def test_key_frames_are_where_gop_says(name):
+    clip = pan(PHOTOS[0], frames=16)
+    for gop in (4, 8, 32):
+        codec = codecs.get(name, {"gop": gop})
+        frames = list(codec.decode_payload(codec.encode(clip, 30, 25).payload, 16, clip.shape[1:3]))
+        assert [i for i, frame in enumerate(frames) if frame.key_frame] == list(range(0, 16, gop))
+
+
+def psnr_of_clip(name, clip, levels, bits):
+    found = []
+    for level in levels:
+        encoded = codecs.get(name).encode(clip, level, 25)
+        decoded = codecs.get(name).decode(encoded.payload, clip.shape, 25)
+        found.append((np.log(encoded.payload_bits), fidelity.psnr(clip, decoded)))
+    assert min(found)[0] < np.log(bits) < max(found)[0]
+    return np.interp(np.log(bits), *zip(*sorted(found), strict=True))
+
+
+def test_av1_is_ahead_of_vp9_and_h264():
+    """As published: Chen et al., "An Overview of Coding Tools in AV1" (2020), some 30 % fewer bits than VP9."""
+    for photo in PHOTOS:
+        clip = pan(photo, 32, 128)
+        bits = codecs.get("h264").encode(clip, 32, 25).payload_bits
+        h264 = psnr_of_clip("h264", clip, (30, 34), bits)
+        ahead = {name: psnr_of_clip(name, clip, (20, 30, 40, 50, 60), bits) - h264 for name in ("av1", "vp9")}
+        assert ahead["av1"] > ahead["vp9"] and ahead["av1"] > 0.7
+
+
 def test_inter_coding_pays_and_hevc_is_no_larger_than_h264():
     """UVG with x264 and x265 at equal QP from 17 on (CompressAI's results): x265 takes fewer bits."""
     for clip in ITEMS["video"]:
@@ -795,10 +1033,25 @@ def test_inter_coding_pays_and_hevc_is_no_larger_than_h264():
             assert bits["hevc"] <= bits["h264"] < 0.6 * intra
 
 
-def test_x264s_info_is_counted_and_not_kept():
+def test_x264s_info_is_neither_kept_nor_counted():
     encoded = codecs.get("h264").encode(ITEMS["image"][0], 30)
     assert b"x264" not in encoded.payload
-    assert encoded.payload_bits + encoded.overhead_bits > 8 * (len(encoded.payload) + 500)
+    assert counted(encoded) == len(encoded.payload) - 5  # the end unit
+
+
+@pytest.mark.parametrize(
+    "shape, unit", [((32, 32), 32), ((64, 64), 64), ((64, 200), 64), ((20, 90), 16), ((33, 47), 32)]
+)
+def test_stills_of_hevc_have_the_units_that_ffmpeg_takes_by_itself_and_repeat(shape, unit):
+    codec, image = codecs.get("hevc"), crop(PHOTOS[2], *shape)
+    options = codec._options(30, "image", *_video.padded(*shape, 18, 2))["x265-params"]
+    assert f"ctu={unit}:" in options
+    own = {"preset": "medium", "x265-params": options.replace(f"ctu={unit}:", "")}
+    size = _video.padded(*shape, 18, 2)
+    frames = _video.to_yuv(image[None], "420", size)
+    packets = _ffmpeg.encode_frames("libx265", frames, size, "yuv420p", 0, own, True)
+    assert _ffmpeg.bare(packets, "hevc") == codec.encode(image, 30)
+    assert len({codec.encode(image, 30) for _ in range(5)}) == 1
 
 
 # Audio
@@ -822,7 +1075,9 @@ def test_decoded_audio_lies_on_the_original(name, rate):
         for level in some_levels(codec, "audio", rate, 8):
             decoded = codec.roundtrip(clip, level, rate)
             assert decoded.shape == clip.shape
-            assert lag(clip, decoded) == 0, f"{name} at {level:g} kb/s, {rate} Hz, {seconds} s"
+            # AMR's high-pass filters advance low frequencies by a third of a sample at 8 kHz, its own rate.
+            most = math.ceil(rate / 8000 / 2) if name == "amrnb" and rate > 8000 else 0
+            assert abs(lag(clip, decoded)) <= most, f"{name} at {level:g} kb/s, {rate} Hz, {seconds} s"
 
 
 @settings(max_examples=60, deadline=None)
@@ -830,7 +1085,7 @@ def test_decoded_audio_lies_on_the_original(name, rate):
 def test_any_length_comes_back_as_it_was(name, length, rate):
     codec = codecs.get(name)
     clip = speech(rate, 0.6)[-length:]
-    assert codec.roundtrip(clip, some_levels(codec, "audio", rate)[1], rate).shape == clip.shape
+    assert codec.roundtrip(clip, some_levels(codec, "audio", rate)[:2][-1], rate).shape == clip.shape
 
 
 @pytest.mark.parametrize("name", SOUNDS)
@@ -841,10 +1096,11 @@ def test_the_end_is_still_there(name):
         time = np.arange(length)
         clip = (9000 * np.sin(time * 2 * np.pi * 400 / 16000)).astype(np.int16)
         decoded = codec.roundtrip(clip, some_levels(codec, "audio", 16000)[0], 16000)
-        assert fidelity.snr(clip[-160:], decoded[-160:]) > 10, length
+        # AMR's high-pass filters at 80 and 60 Hz turn 400 Hz by half a radian, which leaves 6 dB.
+        assert fidelity.snr(clip[-160:], decoded[-160:]) > (4 if name == "amrnb" else 10), length
 
 
-@pytest.mark.parametrize("name", SOUNDS)
+@pytest.mark.parametrize("name", [name for name in SOUNDS if name != "amrnb"])  # which keeps no square wave
 @pytest.mark.parametrize("rate", [8000, 44100])
 def test_full_scale_clips_and_does_not_wrap(name, rate):
     codec = codecs.get(name)
@@ -855,14 +1111,18 @@ def test_full_scale_clips_and_does_not_wrap(name, rate):
         assert decoded.max() > 28000 and decoded.min() < -28000
         # Within a plateau, off its edges, a wrapped sample would have the other sign.
         inside = np.abs(np.sin(2 * np.pi * 200 * time)) > 0.6
-        assert (np.sign(decoded[inside]) == np.sign(square[inside])).mean() > 0.995
+        # At 8 kb/s, AAC leaves so little of the overtones that a few samples cross zero early.
+        least = 0.97 if name == "aac" else 0.995
+        assert (np.sign(decoded[inside]) == np.sign(square[inside])).mean() > least
 
 
 @pytest.mark.parametrize("name", SOUNDS)
 def test_silence_stays_silent(name):
     codec = codecs.get(name)
     for level in some_levels(codec, "audio", 16000, 3):
-        assert np.abs(codec.roundtrip(np.zeros(3000, np.int16), level, 16000)).max() <= 1
+        # G.722's quantisers have no level at 0, and are coarser at 48 kb/s.
+        most = 12 if name == "g722" else 1
+        assert np.abs(codec.roundtrip(np.zeros(3000, np.int16), level, 16000)).max() <= most
 
 
 @pytest.mark.parametrize("rate", sorted(BITRATES))
@@ -908,7 +1168,7 @@ def test_mp3_bitrates_depend_on_the_sample_rate():
         codec.check(32, "audio", 96000)
     for name in SOUNDS:
         with pytest.raises(LossyBenchError, match="sampling rate"):
-            codecs.get(name).encode(ITEMS["audio"][0], 32)
+            codecs.get(name).encode(ITEMS["audio"][0], codecs.get(name).bounds[1])
 
 
 @pytest.mark.parametrize("rate", sorted(BITRATES))

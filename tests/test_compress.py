@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import media_tables
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from lossybench import artifacts, codecs
 from lossybench.codecs.jpeg import Jpeg
@@ -76,6 +79,27 @@ def test_a_file_that_is_no_table_says_nothing_of_what_it_was_made_from(tmp_path,
     path.write_bytes(content)
     assert artifacts.identity(path) is None and path.exists()
     assert artifacts.identity(tmp_path / "missing") is None
+
+
+def test_rates_are_of_the_file_and_some_originals_are_compared_with_lossless_media(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("lossybench.stages.compress.MOST_LOSSLESS", 7)
+    lossless = codecs.get("original")
+    for codec, part in (("original", "test"), ("original", "train"), ("jpeg", "test")):
+        path = tmp_path / f"{codec}-{part}.parquet"
+        compress(data, codec, [50 if codec == "jpeg" else 0], [path], part)
+        rows = list(artifacts.iter_rows(path))
+        for row in rows:
+            pixels = row["raw_bits"] / 24
+            assert row["rate"] == pytest.approx((row["payload_bits"] + row["overhead_bits"]) / pixels)
+            assert row["coded_rate"] == pytest.approx(row["payload_bits"] / pixels)
+        known = [number for number, row in enumerate(rows) if row["lossless_bits"] is not None]
+        assert known == ([0, 3, 6, 9, 12, 15, 18] if (codec, part) == ("original", "test") else [])
+        assert artifacts.read_meta(path)["lossless"] == "PNG"
+        for number in known:
+            (item,) = [row for row in artifacts.iter_rows(data) if row["id"] == rows[number]["id"]]
+            picture, file = lossless.decode(item["media"], tuple(item["shape"])), io.BytesIO()
+            Image.fromarray(picture).save(file, "PNG")
+            assert rows[number]["lossless_bits"] / 8 == pytest.approx(len(file.getvalue()), rel=0.05, abs=60)
 
 
 class Halves(Measure):

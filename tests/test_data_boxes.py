@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 
 import numpy as np
 import pytest
@@ -283,6 +284,8 @@ class Mot:
             assert media(row)[:, 0, 0, 0].tolist() == [first, first + 1, first + 2]
             expected = [(i, (first + i) % 9, 3, (first + i) % 9 + 6, 7, label) for i in range(3)]
             assert [(box["frame"], *corners(box), box["label"]) for box in row["boxes"]] == expected
+            files = sorted((self.root / "img1").iterdir(), key=lambda file: int(re.sub(r"\D", "", file.stem)))
+            assert row["file_bytes"] == sum(file.stat().st_size for file in files[first - 1 : first + 2])
 
 
 @pytest.fixture

@@ -150,6 +150,17 @@ def test_factors_that_cannot_be_are_refused(pictures, group, why):
         data.describe("image_folder", {"path": pictures, "group": group})
 
 
+def test_the_bytes_of_an_items_own_file_are_kept_unless_it_was_scaled_or_generated(pictures, tmp_path):
+    def kept(adapter, options=None, scale=None):
+        fetch(adapter, "t", tmp_path / "t.parquet", options, scale)
+        return {row["id"]: row["file_bytes"] for row in artifacts.iter_rows(tmp_path / "t.parquet")}
+
+    of_files = kept("image_folder", {"path": pictures})
+    assert of_files == {name: (pictures / name).stat().st_size for name in of_files} and len(of_files) == 40
+    assert set(kept("image_folder", {"path": pictures}, {"resize": 16}).values()) == {None}
+    assert set(kept("digits", {"train": 10, "val": 10, "test": 10}).values()) == {None}
+
+
 def test_items_of_other_factors_than_the_first_are_refused(tmp_path, monkeypatch):
     class Odd(data.Dataset):
         name, medium, kind = "odd", "image", "classification"

@@ -239,13 +239,18 @@ def test_rates_are_those_of_the_items_whatever_their_order(tmp_path):
     paths = []
     for codec, level in (("original", 0.0), ("jpeg", 50.0)):
         bits = {"payload_bits": 10, "overhead_bits": 1, "raw_bits": 100, "encoder": "toy"}
-        rows = [{"id": name, "rate": float(len(name) + level), **bits} for name in reversed(names)]
+        rows = [
+            {"id": name, "rate": float(len(name) + level), "coded_rate": len(name) / 2, **bits}
+            for name in reversed(names)
+        ]
         paths.append(tmp_path / f"{codec}.parquet")
         table = ({column: row.get(column) for column in COMPRESSED.names} for row in rows)
         write_table(paths[-1], COMPRESSED, table, {"codec": codec, "level": level, "options": {}})
     task = outcomes.TestSet("toy", "image", "classification", ["a"], list(names), np.zeros(3, int), {}, tmp_path)
     _, rates = outcomes.read_conditions(paths, task)
     assert rates[Condition("jpeg", 50.0)].tolist() == [53, 53, 55] and rates[REFERENCE].tolist() == [3, 3, 5]
+    _, coded = outcomes.read_conditions(paths, task, "coded")
+    assert coded[REFERENCE].tolist() == [1.5, 1.5, 2.5]
 
 
 SEEDS = {"seeds": 3, "scatter": 0.01}

@@ -6,6 +6,7 @@ import math
 import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from skimage import data
@@ -174,6 +175,44 @@ def test_snr_of_an_attenuated_clip_is_known():
     assert fidelity.snr(clip, clip // 10 * 9) == pytest.approx(20, abs=1e-9)
     assert fidelity.snr(clip, clip) == math.inf
     assert fidelity.snr(np.zeros(9, np.int16), np.ones(9, np.int16)) == -math.inf
+
+
+@pytest.mark.parametrize("gain", [0.95, 0.5, 1.0, 2.0])
+def test_si_sdr_of_a_scaled_clip_with_noise_across_it_is_known_whatever_the_gain(gain):
+    """A sine plus a cosine of a tenth of its amplitude, which has nothing of it: 20 dB. SNR sees the gain too."""
+    turns = 2 * np.pi * np.arange(8000) / 80
+    clip = (10000 * np.sin(turns)).round().astype(np.int16)
+    heard = (gain * (10000 * np.sin(turns) + 1000 * np.cos(turns))).round().astype(np.int16)
+    assert fidelity.si_sdr(clip, heard) == pytest.approx(20, abs=0.01)
+    expected = -10 * np.log10((1 - gain) ** 2 + (0.1 * gain) ** 2)
+    assert fidelity.snr(clip, heard) == pytest.approx(expected, abs=0.01)
+
+
+def test_si_sdr_is_that_of_torchmetrics():
+    from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio as other
+
+    for seed in range(5):
+        noise = np.random.default_rng(seed)
+        clip = noise.normal(0, 4000, 4000).round().astype(np.int16)
+        heard = (0.9 * clip + noise.normal(0, 800, 4000)).round().astype(np.int16)
+        expected = float(other(torch.from_numpy(heard).double(), torch.from_numpy(clip).double()))
+        assert fidelity.si_sdr(clip, heard) == pytest.approx(expected, abs=1e-6)
+
+
+def test_si_sdr_is_infinite_where_nothing_or_all_is_lost():
+    silence, clip = np.zeros(100, np.int16), NOISE.integers(-9000, 9000, 100).astype(np.int16)
+    assert fidelity.si_sdr(clip, clip) == fidelity.si_sdr(silence, silence) == np.inf
+    assert fidelity.si_sdr(clip, 2 * clip) == np.inf
+    assert fidelity.si_sdr(silence, clip) == fidelity.si_sdr(clip, silence) == -np.inf
+
+
+def test_means_leave_out_what_is_infinite_and_it_is_counted():
+    nan = float("nan")
+    assert fidelity.mean_of([1.0, None, 3.0, np.inf, -np.inf, nan]) == 2
+    assert fidelity.mean_of([np.inf, None]) == np.inf and fidelity.mean_of([-np.inf]) == -np.inf
+    assert fidelity.mean_of([None, nan]) is None and fidelity.mean_of([]) is None
+    rows = [dict.fromkeys(fidelity.MEASURES) | row for row in ({"psnr": np.inf}, {"snr": -np.inf}, {"snr": 3.0}, {})]
+    assert fidelity.infinite([*rows, dict.fromkeys(fidelity.MEASURES, nan)]) == 2
 
 
 @pytest.mark.parametrize("rate", [8000, 22050])

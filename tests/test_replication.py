@@ -14,7 +14,7 @@ import soxr
 from PIL import Image
 from skimage import data as photographs
 
-from lossybench import cli, codecs, study
+from lossybench import cli, codecs, fidelity, study
 from lossybench.tools import plan
 
 ROOT = Path(__file__).parents[1]
@@ -130,17 +130,17 @@ def test_rates_of_kodak_are_those_that_pillow_and_numpy_find(kodak, tmp_path):
     assert [row["level"] for row in rows] == [50, 10]
     for row in rows:
         bpp, quality = mean_of(kodak[:2], pillow_jpeg(int(row["level"])))
-        assert row["file_rate"] == pytest.approx(bpp, rel=1e-3)
+        assert row["rate"] == pytest.approx(bpp, rel=1e-3)
         assert row["psnr"] == pytest.approx(quality, abs=1e-3)
 
 
 def test_rates_weigh_items_alike_and_tell_media_from_files(photos, tmp_path, capsys):
     [row] = measured(photos, tmp_path / "j2k.csv", "--codec", "jpeg2000", "--levels", "20")
     assert (row["codec"], row["level"], row["items"]) == ("jpeg2000", 20, 2)
-    assert row["rate"] == pytest.approx(24 / 20, rel=0.02)  # the ratio is that of the coded media
-    assert row["rate"] < row["file_rate"]
+    assert row["coded_rate"] == pytest.approx(24 / 20, rel=0.02)  # the ratio is that of the coded media
+    assert row["coded_rate"] < row["rate"]
     bpp, quality = mean_of(sorted(photos.rglob("*.png")), ours("jpeg2000", 20))
-    assert (row["file_rate"], row["psnr"]) == pytest.approx((bpp, quality))
+    assert (row["rate"], row["psnr"]) == pytest.approx((bpp, quality))
     printed = capsys.readouterr().out
     assert "OpenJPEG" in printed and "20:1" in printed and f"{row['psnr']:.4g}" in printed
 
@@ -152,6 +152,16 @@ def test_rates_of_sound_are_in_kilobits_a_second(tmp_path):
     rows = measured(tmp_path, tmp_path / "mp3.csv", *arguments)
     assert [row["rate"] for row in rows] == pytest.approx([64, 32], rel=0.2)
     assert rows[0]["snr"] > rows[1]["snr"] and rows[0]["spectral_distance"] < rows[1]["spectral_distance"]
+
+
+def test_items_that_come_back_identical_are_counted_and_left_out_of_means(tmp_path, capsys):
+    grey, noise = np.full((64, 64, 3), 128, np.uint8), np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    for name, picture in (("grey", grey), ("noise", noise)):
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    [row] = measured(tmp_path, tmp_path / "jpeg.csv", "--codec", "jpeg", "--levels", "50")
+    alone = fidelity.psnr(noise, codecs.get("jpeg").roundtrip(noise, 50))
+    assert (row["items"], row["infinite"]) == (2, 1) and row["psnr"] == pytest.approx(alone)
+    assert "QF 50: 1 of 2 items have an infinite PSNR" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import pytest
 
 from lossybench import codecs
 from lossybench.analysis import tables
-from lossybench.artifacts import COMPRESSED, DATA, iter_rows, read_meta, read_table, write_table
+from lossybench.artifacts import COMPRESSED, DATA, SAVINGS, iter_rows, read_meta, read_table, write_table
 from lossybench.errors import LossyBenchError
 from lossybench.reporting import attack_page, contact_sheet, figures, recommendations
 from lossybench.reporting.names import figure_names
@@ -88,7 +88,8 @@ class Synthetic:
         thresholds = [of | dict(items=67, map50=0.71, found=0.705)] * (self.kind == "detection")
         meta = {"attacked": {"items": N, "groups": {}, "few": None, "thresholds": thresholds}} | self.meta
         meta |= {"medium": self.medium}
-        meta["settings"] = {"defence_margin": 10} | self.meta.get("settings", {})
+        meta["lossless"] = {"image": "PNG", "audio": "FLAC", "video": "FFV1"}[self.medium]
+        meta["settings"] = {"defence_margin": 10, "rate": "file"} | self.meta.get("settings", {})
         for name, rows in self.tables.items():
             columns = [*tables.SCHEMAS[name].names, *self.meta.get("measures", {})]
             tables.write(folder, name, [{c: row.get(c) for c in columns} for row in rows], meta)
@@ -105,12 +106,16 @@ class Synthetic:
                 rate = raw * 0.5 if not strength else raw * 0.22 * 2.1**-strength * (1 + 0.13 * len(codec) % 0.5)
                 fidelity = {"psnr": 44 - 4.1 * strength, "ssim": 1 - 0.012 * strength**1.8}
                 if self.medium == "audio":
-                    fidelity = {"snr": 26 - 4.3 * strength, "spectral_distance": 0.4 + 1.3 * strength}
+                    fidelity = {"snr": 26 - 4.3 * strength, "si_sdr": 27 - 4.3 * strength}
+                    fidelity["spectral_distance"] = 0.4 + 1.3 * strength
                 if not strength:
-                    fidelity = {key: math.inf if key in ("psnr", "snr") else 1.0 for key in fidelity}
+                    fidelity = {key: math.inf if key in ("psnr", "snr", "si_sdr") else 1.0 for key in fidelity}
                 self.tables["conditions"].append(
                     dict(codec=codec, level=level, strength=strength, rate=rate, rate_unit=unit, ratio=raw / rate)
-                    | dict(title=CODECS[codec][0] if strength else "original", saving=1 - rate / raw, n=N)
+                    | dict(title=CODECS[codec][0] if strength else "original", n=N)
+                    | dict(saving=1 - rate / raw, saving_lossless=1 - 2 * rate / raw, saving_source=None)
+                    | dict(infinite=0 if strength else N, file_bytes=1000.0 * rate)
+                    | dict(file_rate=rate, coded_rate=0.98 * rate)
                     | dict(label=CODECS[codec][1].format(level) if strength else "original", overhead_share=0.02)
                     | dict(encoder="synthetic", **fidelity)
                 )
@@ -208,10 +213,10 @@ class Synthetic:
         of_level = {(one["codec"], one["level"]): one for one in self.tables["conditions"]}
         if passed:
             condition = of_level[codec, rows[passed - 1]["level"]]
-            limit |= {name: condition[name] for name in ("level", "label", "rate", "rate_unit", "ratio", "saving")}
+            limit |= {name: condition[name] for name in ("level", "label", "rate", "rate_unit", "ratio", *SAVINGS)}
         if jointly:
             condition = of_level[codec, rows[jointly - 1]["level"]]
-            limit |= {f"joint_{name}": condition[name] for name in ("level", "label", "rate", "saving")}
+            limit |= {f"joint_{name}": condition[name] for name in ("level", "label", "rate", *SAVINGS)}
         self.tables["limits"].append(limit)
 
     def _recovery(self) -> None:
@@ -409,9 +414,9 @@ def test_further_measures_are_in_the_figure_of_fidelity(tmp_path: Path) -> None:
         row |= {"pesq": 4.6 - 0.3 * row["strength"], "halves": float(row["strength"])}
     summary = Summary(synthetic.write(tmp_path / "words"))
     axes = figures.fidelity_accuracy(summary).axes
-    labels = [ax.get_xlabel().removesuffix(", more faithful to the right") for ax in axes[2:4]]
-    assert labels == ["Halves", "PESQ (MOS-LQO)"]
-    assert [ax.xaxis_inverted() for ax in axes[:4]] == [False, True, True, False]
+    labels = [ax.get_xlabel().removesuffix(", more faithful to the right") for ax in axes[:5]]
+    assert labels == ["SNR (dB)", "SI-SDR (dB)", "log-spectral distance (dB)", "Halves", "PESQ (MOS-LQO)"]
+    assert [ax.xaxis_inverted() for ax in axes[:5]] == [False, False, True, True, False]
 
 
 def test_figure_names_refuse_an_unknown_kind() -> None:
@@ -688,7 +693,7 @@ def judge(summary: Path, codec: str, arch: str, **changes: Any) -> None:
 
     It holds for all codecs at once, unless the changes say otherwise.
     """
-    jointly = {f"joint_{key}": changes[key] for key in ("level", "label", "rate", "saving") if key in changes}
+    jointly = {f"joint_{key}": changes[key] for key in ("level", "label", "rate", *SAVINGS) if key in changes}
 
     def change(row: dict[str, Any]) -> dict[str, Any]:
         at = tuple(row[key] for key in ("codec", "arch", "regime", "baseline", "delta"))
@@ -699,8 +704,8 @@ def judge(summary: Path, codec: str, arch: str, **changes: Any) -> None:
 
 # The made-up accuracy on originals in %, with its interval: 433 and 424 of 450 items, and Wald's formula.
 CLEAN = {ARCHS[0]: ("96.2", "94.4", "98.0"), ARCHS[1]: ("94.2", "92.0", "96.4")}
-NOTHING_PASSED = dict.fromkeys(("level", "label", "rate", "rate_unit", "ratio", "saving"))
-JOINTLY = ("joint_level", "joint_label", "joint_rate", "joint_saving")
+NOTHING_PASSED = dict.fromkeys(("level", "label", "rate", "rate_unit", "ratio", *SAVINGS))
+JOINTLY = tuple(f"joint_{name}" for name in ("level", "label", "rate", *SAVINGS))
 COSTS_MORE = NOTHING_PASSED | {"verdict": "unacceptable", "stopped_verdict": "unacceptable", "missing": ""}
 COSTS_MORE |= {"needed_low": None, "needed_high": None}
 UNDECIDED = NOTHING_PASSED | {"verdict": "inconclusive", "stopped_verdict": "inconclusive", "missing": "items"}
@@ -716,7 +721,7 @@ def test_the_headline_is_the_worst_of_the_architectures(tmp_path: Path) -> None:
     assert "| **words** | **Opus** | **2 points** | **32 kb/s** | **31.5 kb/s** | **75.4 %** |" in advise(summary)
     judge(summary, "opus", ARCHS[0], **UNDECIDED, stopped_at=32.0, needed_low=1234, needed_high=4321)
     text = advise(summary)
-    opus = "| words | Opus | 2 points | – | – | – | {} {} % [{}, {}], chance 10.0 % | these 2 models | "
+    opus = "| words | Opus | 2 points | – | – | – | – | – | {} {} % [{}, {}], chance 10.0 % | these 2 models | "
     reference = [opus.format(arch, *CLEAN[arch]) for arch in ARCHS]
     assert f"{reference[0]}inconclusive at 32 kb/s: 1,234 to 4,321 test items in all would likely settle it |" in text
     assert "No compression is shown to cost at most 2 points" in text
@@ -765,22 +770,32 @@ def test_the_picked_codec_goes_by_limits_that_hold_for_all_codecs_at_once(tmp_pa
     summary = Synthetic("classification", "audio").write(tmp_path / "words")
     limits = {
         "mp3": ({"level": 16.0, "label": "16 kb/s", "rate": 16.5, "saving": 0.87}, None),
-        "opus": ({"level": 8.0, "label": "8 kb/s", "rate": 7.5, "saving": 0.94}, (24.0, "24 kb/s", 23.5, 0.816)),
+        "opus": (
+            {"level": 8.0, "label": "8 kb/s", "rate": 7.5, "saving": 0.94},
+            (24.0, "24 kb/s", 23.5, 0.816, 0.632, -0.05),
+        ),
     }
     for codec, (alone, jointly) in limits.items():
-        joint = dict(zip(JOINTLY, jointly or [None] * 4, strict=True))
+        joint = dict(zip(JOINTLY, jointly or [None] * 6, strict=True))
         for arch in ARCHS:
             judge(summary, codec, arch, verdict="acceptable", rate_unit="kb/s", ratio=5.0, **alone, **joint)
     text = advise(summary)
     picked = "| **words** | **Opus** | **2 points** | **24 kb/s** | **23.5 kb/s** | **81.6 %** |"
+    picked += " **63.2 %** | **−5.0 %** |"
     assert picked in text and "**acceptable (8 kb/s if Opus alone is asked about)** |" in text
-    assert "**Opus at 24 kb/s** (23.5 kb/s, saves 81.6 % of the raw bits)" in text
+    assert (
+        "**Opus at 24 kb/s** (23.5 kb/s, saves 81.6 % of the raw bits, 63.2 % of FLAC and −5.0 % of their own files"
+        in text
+    )
     assert "This holds for both codecs at once" in text and "If Opus alone is asked about, it is 8 kb/s." in text
     assert "The limits of the others, each by itself: MP3 16 kb/s, 16.5 kb/s." in text
     assert "The lower rates of MP3 are not shown for both codecs at once" in text
     # One architecture whose joint limit is milder, or missing, decides.
     judge(summary, "opus", ARCHS[1], joint_level=32.0, joint_label="32 kb/s", joint_rate=31.5, joint_saving=0.754)
-    assert "| **Opus** | **2 points** | **32 kb/s** | **31.5 kb/s** | **75.4 %** |" in advise(summary)
+    judge(summary, "opus", ARCHS[1], joint_saving_lossless=None, joint_saving_source=None)
+    row = "| **Opus** | **2 points** | **32 kb/s** | **31.5 kb/s** | **75.4 %** | **–** | **–** |"
+    text = advise(summary)
+    assert row in text and "(31.5 kb/s, saves 75.4 % of the raw bits) is" in text
     judge(summary, "opus", ARCHS[1], **dict.fromkeys(JOINTLY))
     text = advise(summary)
     assert "**No codec can be picked:** no limit holds for both codecs at once" in text
@@ -963,7 +978,8 @@ def test_a_model_at_chance_is_recommended_nowhere(tmp_path: Path) -> None:
     summary = Synthetic("classification", "audio").write(tmp_path / "words")
     without_reference(summary, *ARCHS)
     text, terminal = advise(summary), recommendations.headline([summary])
-    cells = "| words | Opus | 2 points | – | – | – | resnet_small 10.2 % [7.7, 13.4], chance 10.0 % | these 2 models | "
+    cells = "| words | Opus | 2 points | – | – | – | – | – | resnet_small 10.2 % [7.7, 13.4], chance 10.0 % "
+    cells += "| these 2 models | "
     assert f"{cells}no reference: resnet_small is not shown to be more than 2 points above chance |" in text
     assert "**No verdict on any codec,** because there is no reference." in text
     why = "Not shown to be more than 2 points above chance on originals: resnet_small, trained on: original (10.2 %"
@@ -1023,7 +1039,8 @@ def test_of_existing_models_nobody_says_what_they_were_trained_on(tmp_path: Path
     def written(existing: list[str], *drawn: Callable[[Summary], Any]) -> tuple[str, str]:
         summary = Synthetic("classification", "audio", mixed=False, matched=False).write(tmp_path / "words")
         rows = read_table(summary / "conditions.parquet").to_pylist()
-        tables.write(summary, "conditions", rows, {"existing": existing, "medium": "audio"})
+        about = read_meta(summary / "conditions.parquet")
+        tables.write(summary, "conditions", rows, {**about, "existing": existing, "medium": "audio"})
         recommendations.write_html([summary], tmp_path / "limits.html")
         attack_page.write([summary], tmp_path / "attacks.html")
         pages = [(tmp_path / name).read_text() for name in ("limits.html", "attacks.html")]
@@ -1443,7 +1460,8 @@ def test_names_in_figures_are_no_formulas(tmp_path: Path) -> None:
 def test_cards_in_markdown_and_cells_in_csv_are_texts(tmp_path: Path) -> None:
     clips = Synthetic("detection", "video", archs=1).write(tmp_path / "clips")
     told = "<script>x</script> [a](b) | *c*\n# d"
-    meta = {"medium": "video", "compressed_before": ["DivX", "a_b"], "card": {"prior_compression": told}}
+    meta = dict(read_meta(clips / "conditions.parquet"))
+    meta |= {"medium": "video", "compressed_before": ["DivX", "a_b"], "card": {"prior_compression": told}}
     tables.write(clips, "conditions", read_table(clips / "conditions.parquet").to_pylist(), meta)
     recommendations.write([clips], tmp_path / "r.md")
     assert r"(\<script\>x\</script\> \[a\](b) \| \*c\*\\n\# d)" in (tmp_path / "r.md").read_text()

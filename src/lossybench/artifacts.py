@@ -28,6 +28,7 @@ ROWS_PER_GROUP, BYTES_PER_GROUP = 256, 1 << 24  # a group ends at whichever come
 
 # Units that more than one table has, in words, because users read them (results.py).
 RATE = "bits/pixel of images, kb/s of audio and video"
+SAVINGS = ("saving", "saving_lossless", "saving_source")  # of raw media, of lossless ones, of the files as they came
 LEVEL = "the codec's own: QF, QP, kb/s, ..."
 EPSILON = "by norm: full scale (linf, l2), dB (snr), share of the area (share)"
 
@@ -65,22 +66,27 @@ DATA = columns(
     ("sampling_rate", pa.float32(), "Hz or frames/s"),  # of audio or video; 0 for images
     ("label", pa.int32(), ""),  # -1 in detection
     ("boxes", pa.list_(BOX), "pixels"),  # empty in classification
+    ("file_bytes", pa.int64(), "bytes"),  # of the files that the item was; null: generated, cut from a file, or scaled
 )
 
 # The items of one part behind one codec at one level. meta: task, medium, codec (its name in the study), variant (what
 # it is where that is no name of a codec's file), level, options, fidelity (how much of it was measured: full, sampled,
-# none) and measures (name -> title, unit, better), each of which has a column behind these.
+# none), measures (name -> title, unit, better), each of which has a column behind these, and lossless (what
+# lossless_bits are of).
 COMPRESSED = columns(
     ("id", pa.string()),
     ("split", pa.string()),
     ("payload", pa.binary()),  # all that the decoder needs
     ("payload_bits", pa.int64(), "bits"),  # of the coded media alone
-    ("overhead_bits", pa.int64(), "bits"),  # headers, tables, parameter sets, container
+    ("overhead_bits", pa.int64(), "bits"),  # of all else in the codec's file: headers, tables, container
     ("raw_bits", pa.int64(), "bits"),  # of the uncompressed item: 8 for each colour of a pixel, 16 for each sample
-    ("rate", pa.float64(), RATE),  # of payload_bits
+    ("lossless_bits", pa.int64(), "bits"),  # as PNG, FLAC or FFV1, as meta `lossless` says; null: not looked at
+    ("rate", pa.float64(), RATE),  # of the codec's file: payload_bits and overhead_bits
+    ("coded_rate", pa.float64(), RATE),  # of payload_bits alone
     ("psnr", pa.float32(), "dB"),  # images and video; +inf when identical; null where not measured
     ("ssim", pa.float32(), ""),  # by `sampled`, of a part of the windows of pictures of 198 rows or more
     ("snr", pa.float32(), "dB"),  # audio
+    ("si_sdr", pa.float32(), "dB"),  # audio: as snr, whatever the gain
     ("spectral_distance", pa.float32(), "dB"),  # audio: log-spectral distance
     ("encoder", pa.string()),
 )
@@ -104,6 +110,16 @@ DETECTION_OUTCOMES = columns(
     ("scores", pa.list_(pa.float32())),  # descending
     ("true_boxes", pa.list_(pa.float32()), "pixels"),
     ("true_labels", pa.list_(pa.int32())),
+)
+
+# What a codec takes of a processor's time on some test items. meta: task, codec, encoder, machine.
+TIMINGS = columns(
+    ("level", pa.float64(), LEVEL),
+    ("encode_ms", pa.float64(), "ms an item"),  # of the process, on all its cores; the median of rounds over the items
+    ("decode_ms", pa.float64(), "ms an item"),
+    ("encode_spread", pa.float64(), "share"),  # how far rounds reach from their median
+    ("decode_spread", pa.float64(), "share"),
+    ("n", pa.int64(), "items"),
 )
 
 # One row for each item, attack and condition. meta: task, arch, regime, seed, codec, classes, settings, bands.
@@ -158,7 +174,8 @@ _TYPES: dict[str, set[pa.DataType]] = {}
 for _schema in _ITEMS:
     for _field in _schema:
         _TYPES.setdefault(_field.name, set()).add(_field.type)
-_MAY_LACK = {"psnr", "ssim", "snr", "spectral_distance", "zero_gradient", "spectrum", "kept", "harm", "adversarial"}
+_MAY_LACK = {"psnr", "ssim", "snr", "si_sdr", "spectral_distance", "zero_gradient", "spectrum", "kept", "harm"}
+_MAY_LACK |= {"adversarial", "file_bytes", "lossless_bits"}
 _META_TYPES: dict[str, type] = {
     **dict.fromkeys(("task", "medium", "kind", "codec", "arch", "regime", "sources", "identity", "fidelity"), str),
     **dict.fromkeys(("classes", "compressed_before"), list),
@@ -246,12 +263,14 @@ class Table:
     def __init__(self, file: pq.ParquetWriter, schema: pa.Schema) -> None:
         self.count, self.meta = 0, dict[str, Any]()
         self._file, self._schema, self._group, self._size = file, schema, list[dict[str, Any]](), 0
+        self._binary = [field.name for field in schema if pa.types.is_binary(field.type)]
 
     def add(self, row: dict[str, Any]) -> None:
         """Add a row, a dictionary with the schema's keys."""
         self.count += 1
         self._group.append(row)
-        self._size += sum(len(value) for value in row.values() if isinstance(value, bytes))
+        for name in self._binary:
+            self._size += len(row[name] or b"")
         if len(self._group) >= ROWS_PER_GROUP or self._size >= BYTES_PER_GROUP:
             self._write()
 

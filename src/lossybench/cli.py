@@ -23,11 +23,12 @@ from pathlib import Path
 from lossybench import commands, cores
 from lossybench.errors import LossyBenchError, nearest, visible
 
-STAGES = ("fetch", "adopt", "preflight", "compress", "train", "evaluate", "attack", "aggregate")
+STAGES = ("fetch", "adopt", "preflight", "compress", "train", "timing", "evaluate", "attack", "aggregate")
 COMMANDS = {name: f"stages.{name}:{name}" for name in STAGES} | {
     "figures": "stages.report:figures",
     "contact-sheet": "stages.report:contact_sheet",
     "recommend": "stages.report:recommend",
+    "costs": "stages.report:costs",
     "headline": "tools.listings:headline",
     **{name: f"tools.{name}:{name}" for name in ("plan", "check", "more", "rates", "speed")},
     **{name: f"tools.listings:{name}" for name in ("schema", "datasets", "codecs", "measures")},

@@ -420,6 +420,17 @@ class ClusterConfig(Settings):
         return self
 
 
+class Prices(Settings):
+    """What is paid, for the report's costs of a million items. An edit makes that page alone again."""
+
+    storage: float = Field(default=0.02, ge=0, description="Of a gigabyte (10^9 bytes) for a month.")
+    months: float = Field(default=12, ge=0, description="How long items are stored.")
+    transfer: float = Field(default=0.05, ge=0, description="Of a gigabyte that is sent.")
+    reads: float = Field(default=10, ge=0, description="How often each item is sent and decoded, e.g. epochs.")
+    cpu: float = Field(default=0.04, ge=0, description="Of a core for an hour.")
+    currency: str = Field(default="$", min_length=1, max_length=8, description="What prices are in.")
+
+
 class StudyConfig(Settings):
     """A whole study."""
 
@@ -436,7 +447,15 @@ class StudyConfig(Settings):
         description="Points: a smaller gain under attack is no defence, and checks must see an attack that is this much"
         " poorer.",
     )
+    rate: Literal["file", "coded"] = Field(
+        default="file",
+        description="What rates, savings and codecs at equal rate are counted by: the codec's file as it lies on disk,"
+        " or the coded media in it alone. It compresses nothing again.",
+    )
     bootstrap: int = Field(default=1000, ge=100, le=100_000, description="Bootstrap resamples behind each interval.")
+    prices: Prices = Field(
+        default=Prices(), description="Prices, for what a million items cost; round ones of our own when left out."
+    )
     tasks: dict[Name, TaskConfig] = Field(min_length=1, description="Task name to task.")
     decoded: float = Field(
         default=20,

@@ -1,10 +1,11 @@
-"""What a bitstream costs, its rate, and how faithful the decoded item is: PSNR, SSIM, SNR and spectral distance."""
+"""What a bitstream costs, its rate, and how faithful the decoded item is: PSNR, SSIM, SNR, SI-SDR and others."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import cv2
@@ -13,7 +14,7 @@ import numpy as np
 from lossybench.codecs.codec import Medium
 from lossybench.errors import LossyBenchError
 
-MEASURES = ("psnr", "ssim", "snr", "spectral_distance")  # the columns of a compressed item
+MEASURES = ("psnr", "ssim", "snr", "si_sdr", "spectral_distance")  # the columns of a compressed item
 How = Literal["full", "sampled", "none"]  # how much of the items is measured
 ITEMS = 1000  # "sampled": at least so many items of a table, where it has as many
 FRAME_STEP = 4  # "sampled": neighbouring frames are nearly alike
@@ -23,15 +24,15 @@ WINDOW = 7  # pixels of a side of the windows of SSIM
 TILE = 128  # windows of a side that SSIM computes at a time: what it holds of so many fits the processor's cache
 
 
-def rate_of(payload_bits: int, shape: tuple[int, ...], medium: str, sampling_rate: float) -> float:
+def rate_of(bits: int, shape: tuple[int, ...], medium: str, sampling_rate: float) -> float:
     """The rate of a bitstream: bits per pixel for images, kb/s for audio and video.
 
-    payload_bits: of the coded media. medium, shape: of the item, (H, W, 3), (samples,) or (frames, H, W, 3).
+    bits: those of it that count. medium, shape: of the item, (H, W, 3), (samples,) or (frames, H, W, 3).
     sampling_rate: Hz of audio, frames/s of video.
     """
     if medium == "image":
-        return payload_bits / (shape[0] * shape[1])
-    return payload_bits * sampling_rate / shape[0] / 1000
+        return bits / (shape[0] * shape[1])
+    return bits * sampling_rate / shape[0] / 1000
 
 
 def item_step(items: int, how: How) -> int:
@@ -46,7 +47,7 @@ def item_step(items: int, how: How) -> int:
 def measure(
     original: np.ndarray, decoded: np.ndarray, medium: Medium, sampling_rate: float = 0.0, how: How = "full"
 ) -> dict[str, float | None]:
-    """The columns MEASURES: psnr and ssim of images and video, snr and spectral_distance of audio, None for the others.
+    """The columns MEASURES: psnr and ssim of images and video, all others of audio; None for those of other media.
 
     original, decoded: as for `psnr` or `snr`. sampling_rate: of audio, in Hz. how: as for `ssim`; all other measures
     are of the whole item. "none" leaves all of them None. Raises LossyBenchError when the two items differ in shape or
@@ -62,7 +63,8 @@ def measure(
         return row
     if medium == "audio":
         distance = spectral_distance(original, decoded, sampling_rate)
-        return row | {"snr": snr(original, decoded), "spectral_distance": distance}
+        ratios = {"snr": snr(original, decoded), "si_sdr": si_sdr(original, decoded)}
+        return row | ratios | {"spectral_distance": distance}
     return row | {"psnr": psnr(original, decoded), "ssim": ssim(original, decoded, how)}
 
 
@@ -216,6 +218,39 @@ def snr(original: np.ndarray, decoded: np.ndarray) -> float:
     if noise == 0:
         return math.inf
     return 10 * math.log10(signal / noise) if signal else -math.inf
+
+
+def si_sdr(original: np.ndarray, decoded: np.ndarray) -> float:
+    """Scale-invariant signal-to-distortion ratio in dB of int16 clips `original` s and `decoded` d, (n,).
+
+    It is the SNR of d as an estimate of a s, where a = <d, s> / <s, s> is the gain that suits d best: Le Roux et al.,
+    "SDR - half-baked or well done?", ICASSP 2019. An encoder that makes a clip quieter, as LAME does, loses nothing by
+    that. +inf when d is s at another gain; -inf when one of them alone is silent, and when d has nothing of s.
+    """
+    clean, received = original.astype(np.float64), decoded.astype(np.float64)
+    power, common = float(clean @ clean), float(clean @ received)
+    target = clean * (common / power if power else 0.0)
+    noise = float(np.sum((target - received) ** 2))
+    if common == 0:
+        return -math.inf if power or noise else math.inf
+    return 10 * math.log10(float(target @ target) / noise) if noise else math.inf
+
+
+def mean_of(values: Sequence[float | None] | np.ndarray) -> float | None:
+    """The mean of the values of a measure that are finite, None and NaN being no values.
+
+    An infinite one, of an item that came back identical or of silence that did not, would decide the mean alone:
+    `infinite` counts these. Infinity where all are; None where there are none.
+    """
+    found = np.array(values, float)
+    found = found[~np.isnan(found)]
+    finite = found[np.isfinite(found)]
+    return float(finite.mean()) if len(finite) else float(found.max()) if len(found) else None
+
+
+def infinite(rows: Iterable[Mapping[str, float | None]]) -> int:
+    """Of how many items, given by their columns MEASURES, some measure is infinite."""
+    return sum(any(math.isinf(row[name] or 0) for name in MEASURES) for row in rows)
 
 
 def spectral_distance(original: np.ndarray, decoded: np.ndarray, sampling_rate: float) -> float:

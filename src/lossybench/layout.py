@@ -21,8 +21,10 @@ TABLES = {
     "outcomes": (*_MODEL, "codec"),
     "attacks": (*_MODEL, "codec"),
     "summary": ("task", "table"),
+    "timings": ("task", "codec"),
 }
 REPORTS = {"text": "recommendations.md", "html": "limits.html", "attacks": "attacks.html"}
+REPORTS |= {"costs": "costs.html", "costs_table": "costs.csv"}
 
 
 class Layout:
@@ -116,6 +118,10 @@ class Layout:
     def decoded(self) -> Path:
         """The folder of decoded media that training jobs share (lossybench.decoded), which a finished run removes."""
         return self.root / ".decoded"
+
+    def timing(self, task: str, codec: str) -> Path:
+        """What a codec takes of a processor's time on a task's items (artifacts.TIMINGS)."""
+        return self.root / "timings" / task / f"{codec}.parquet"
 
     def model(self, model: Model) -> Path:
         """The folder of a model."""

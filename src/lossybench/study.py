@@ -297,6 +297,7 @@ class Study:
                 for layout in map(self.layout.at, self.looks(task)):
                     found += [layout.compressed(task, Condition(codec, lv), "test") for lv in self.levels(task, codec)]
                     found += [layout.evaluated(task, codec), *(layout.outcomes(m, codec) for m in tested)]
+                found.append(self.layout.timing(task, codec))
                 through = [name for name in self.attacked_codecs(task) if codec in self.made_of(task, name)]
                 found += [self.layout.attacks(m, name) for m in self.attacked(task) for name in through]
         return found
@@ -331,6 +332,11 @@ class Study:
     def titles(self, task: str) -> dict[str, str]:
         """The titles that the config gives codecs of a task."""
         return {name: one.title for name, one in self.task(task).codecs.items() if one.title}
+
+    @property
+    def timed(self) -> list[tuple[str, str]]:
+        """The task and codec of everything that is timed."""
+        return [(task, codec) for task in self.tasks for codec in self.codecs[task]]
 
     def measuring(self, task: str) -> list[str]:
         """What compress is told of the fidelity of a task's test items."""
@@ -418,7 +424,7 @@ class Study:
         error level, `alpha`, this one judges.
         """
         config = self.config
-        names = ("deltas", "defence_margin", "bootstrap", "seed")
+        names = ("deltas", "defence_margin", "bootstrap", "seed", "rate")
         settings: dict[str, Any] = {name: getattr(config, name) for name in names}
         if titles := self.titles(task):
             settings["titles"] = titles

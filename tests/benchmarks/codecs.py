@@ -4,13 +4,16 @@ Run `python tests/benchmarks/codecs.py`, or name codecs or items: `... codecs.py
 takes long. Bare is what one would write with the same library and the same settings to get the same bytes (but for
 headers) and the same media, and without any check of level, size or damage:
 
-- JPEG, WebP: `cv2.cvtColor` to BGR and `cv2.imencode`; `cv2.imdecode` to RGB. JPEG 2000: Pillow's `save` and
-  `Image.open`. In clips, frame by frame into one array.
-- H.264, HEVC: PyAV with one context for an item, frames by `VideoFrame.from_ndarray`, swscale's conversion to full
-  range and back, bilinear, one converter for all frames. It is a cruder conversion than ours: it rounds in other
-  places, and on the way back it repeats the chroma of 2x2 pixels instead of interpolating it.
+- JPEG, WebP: `cv2.cvtColor` to BGR and `cv2.imencode`; `cv2.imdecode` to RGB. JPEG 2000, AVIF, JPEG XL:
+  Pillow's `save` and `Image.open`. In clips, frame by frame into one array.
+- H.264, HEVC, VP9, AV1: PyAV with one context for an item, frames by `VideoFrame.from_ndarray`, swscale's conversion to
+  full range and back, bilinear, one converter for all frames; the encoder's packets, without a parser. It is a cruder
+  conversion than ours: it rounds in other places, and on the way back it repeats the chroma of 2x2 pixels instead of
+  interpolating it.
 - MP3, Opus: PyAV with one context, `AudioFrame.from_ndarray`, `to_ndarray`, samples rounded to int16; for Opus, soxr
   to 48 kHz where the rate needs it, and back.
+- AAC, AMR-NB, G.711, G.722: as MP3, with soxr to the codec's own rate and back where they need it. G.711's and G.722's
+  encoders take the clip at once. Vorbis: soundfile, to and from memory.
 - original: the settings of `codecs/original.py` through OpenCV, soundfile or PyAV, and swscale from RGB to planes and
   back.
 
@@ -21,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import statistics
 import sys
 import time
@@ -41,10 +45,14 @@ from skimage import data
 
 from lossybench import codecs
 from lossybench.codecs import jpeg2000, original
+from lossybench.codecs._audio import SoundCodec
 from lossybench.codecs.mp3 import DELAY
 from lossybench.codecs.opus import CLOCK, NATIVE
 
 LEVELS = {"original": 0, "jpeg": 50, "jpeg2000": 20, "webp": 50, "h264": 30, "hevc": 30, "mp3": 64, "opus": 32}
+LEVELS |= {"avif": 50, "jpegxl": 50, "vp9": 35, "av1": 35}
+VIDEO = ("h264", "hevc", "vp9", "av1")
+LEVELS |= {"aac": 64, "vorbis": 3, "g711": 64, "g722": 64, "amrnb": 12.2}
 PICTURES = ((48, 48), (512, 512), (1080, 1920))
 CLIPS = ((16, 64, 64), (16, 240, 320), (8, 1080, 1920))
 SOUNDS = ((1, 16000), (1, 44100), (60, 16000), (60, 44100))
@@ -84,7 +92,7 @@ def bare(codec: codecs.Codec, media: np.ndarray, rate: float) -> Coder:
     """The bare library's encoder and decoder of items like this one."""
     if media.ndim == 1:
         return _bare_sound(codec, media, int(rate))
-    if codec.name in ("h264", "hevc", "original") and (media.ndim == 4 or codec.name != "original"):
+    if codec.name in VIDEO or (codec.name == "original" and media.ndim == 4):
         return _bare_video(codec, media)
     if codec.name == "original" and media[..., 0].size >= original._SMALL:
         return _bare_magicyuv(media)
@@ -122,6 +130,18 @@ def _bare_still(codec: codecs.Codec) -> Coder:
             return file.getvalue()
 
         return encode_jpeg2000, lambda payload: np.array(Image.open(io.BytesIO(payload)))
+    if codec.name in ("avif", "jpegxl"):
+        form, how = {
+            "avif": ("AVIF", {"max_threads": 1, "autotiling": False, "advanced": {"tune": "iq"}}),
+            "jpegxl": ("JXL", {"num_threads": 0}),
+        }[codec.name]
+
+        def encode_by_pillow(image: np.ndarray) -> bytes:
+            file = io.BytesIO()
+            Image.fromarray(image).save(file, form, quality=level, **how)
+            return file.getvalue()
+
+        return encode_by_pillow, lambda payload: np.array(Image.open(io.BytesIO(payload)))
     extension, parameters = {
         "jpeg": (".jpg", [cv2.IMWRITE_JPEG_QUALITY, level, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x221111]),
         "webp": (".webp", [cv2.IMWRITE_WEBP_QUALITY, level]),
@@ -138,13 +158,15 @@ def _bare_video(codec: codecs.Codec, media: np.ndarray) -> Coder:
     if codec.name == "original":
         encoder, standard, pixels, options = "libx264rgb", "h264", "rgb24", original._LOSSLESS
     else:
-        encoder, standard, pixels = codec.encoder, codec.standard, "yuv420p"
+        encoder, standard, pixels = codec.encoder, codec.decoder, "yuv420p"
         options = codec._options(LEVELS[codec.name], "video" if media.ndim == 4 else "image", height, width)
     full = {
         "dst_color_range": ColorRange.JPEG,
         "dst_colorspace": Colorspace.ITU601,
         "interpolation": Interpolation.BILINEAR,
     }
+
+    sizes: list[int] = []
 
     def encode(media: np.ndarray) -> bytes:
         context, convert = av.CodecContext.create(encoder, "w"), VideoReformatter()
@@ -158,13 +180,16 @@ def _bare_video(codec: codecs.Codec, media: np.ndarray) -> Coder:
                 frame = convert.reformat(frame, format=pixels, **full)
             frame.pts = index
             packets += context.encode(frame)
-        return b"".join(map(bytes, packets + context.encode(None)))
+        packets = list(map(bytes, packets + context.encode(None)))
+        sizes[:] = map(len, packets)
+        return b"".join(packets)
 
     def decode(payload: bytes) -> np.ndarray:
         context, convert = av.CodecContext.create(standard, "r"), VideoReformatter()
         context.thread_count = 1
         decoded, index = np.empty(frames.shape, np.uint8), 0
-        for packet in [*context.parse(payload), *context.parse(None), None]:
+        ends = list(itertools.accumulate(sizes))
+        for packet in [*(av.Packet(payload[end - size : end]) for size, end in zip(sizes, ends, strict=True)), None]:
             for frame in context.decode(packet):
                 decoded[index] = convert.reformat(
                     frame, format="rgb24", interpolation=Interpolation.BILINEAR
@@ -202,48 +227,70 @@ def _bare_sound(codec: codecs.Codec, media: np.ndarray, rate: int) -> Coder:
             return file.getvalue()
 
         return write, lambda payload: soundfile.read(io.BytesIO(payload), dtype="int16")[0]
-    encoder, decoder, form = (
-        ("libmp3lame", "mp3float", "s16p") if codec.name == "mp3" else ("libopus", "libopus", "flt")
-    )
-    inner = rate if codec.name == "mp3" or rate in NATIVE else CLOCK
-    bits = LEVELS[codec.name] * 1000
-    header, sizes, skip = b"", list[int](), DELAY
+    if codec.name == "vorbis":
+
+        def write_vorbis(samples: np.ndarray) -> bytes:
+            file, how = io.BytesIO(), {"format": "OGG", "subtype": "VORBIS"}
+            soundfile.write(file, samples, rate, compression_level=1 - LEVELS["vorbis"] / 10, **how)
+            return file.getvalue()
+
+        return write_vorbis, lambda payload: soundfile.read(io.BytesIO(payload), dtype="int16")[0]
+    encoder, decoder, form, delay = {
+        "mp3": ("libmp3lame", "mp3float", "s16p", DELAY),
+        "opus": ("libopus", "libopus", "flt", 0),
+        "aac": ("aac", "aac", "fltp", 1024),
+        "g711": ("pcm_mulaw", "pcm_mulaw", "s16", 0),
+        "g722": ("g722", "g722", "s16", 22),
+        "amrnb": ("libopencore_amrnb", "libopencore_amrnb", "s16", 40),
+    }[codec.name]
+    inner = codec.native(rate) if isinstance(codec, SoundCodec) else rate
+    inner = CLOCK if codec.name == "opus" and rate not in NATIVE else inner
+    outer, floats = CLOCK if codec.name == "opus" else inner, form.startswith("flt")
+    bits = round(LEVELS[codec.name] * 1000)
+    header, sizes, skip = b"", list[int](), delay
 
     def encode(samples: np.ndarray) -> bytes:
         nonlocal header, skip
-        if codec.name == "opus":
-            samples = samples.astype(np.float32) / 32768
+        if floats or inner != rate:
+            samples = samples.astype(np.float32)
             samples = samples if inner == rate else soxr.resample(samples, rate, inner)
+            samples = samples / 32768 if floats else np.clip(np.rint(samples), -32768, 32767).astype(np.int16)
+        if delay in (22, 40):  # of the encoders that give out no more than they got
+            samples = np.concatenate([samples, np.zeros(delay + 2, np.int16)])
         context = av.CodecContext.create(encoder, "w")
         context.sample_rate, context.layout, context.format, context.bit_rate = inner, "mono", form, bits
         context.time_base = Fraction(1, inner)
-        context.options = {} if codec.name == "mp3" else {"vbr": codec.vbr, "application": codec.application}
+        context.options = {"vbr": codec.vbr, "application": codec.application} if codec.name == "opus" else {}
         context.open()
-        packets = []
-        for start in range(0, len(samples), context.frame_size):
-            frame = AudioFrame.from_ndarray(samples[None, start : start + context.frame_size], form, "mono")
+        packets, size = [], len(samples) if codec.name == "g722" else context.frame_size or len(samples)
+        for start in range(0, len(samples), size):
+            frame = AudioFrame.from_ndarray(samples[None, start : start + size], form, "mono")
             frame.sample_rate, frame.pts = inner, start
             packets += context.encode(frame)
         packets = list(map(bytes, packets + context.encode(None)))
         sizes[:] = map(len, packets)
+        header = bytes(context.extradata or b"")
         if codec.name == "opus":
-            header = bytes(context.extradata)
             skip = int.from_bytes(header[10:12], "little")
         return b"".join(packets)
 
     def decode(payload: bytes) -> np.ndarray:
         context, at, decoded = av.CodecContext.create(decoder, "r"), 0, []
-        if header:
-            context.extradata = header[:10] + bytes(2) + header[12:]
+        if codec.name in ("g711", "g722", "amrnb"):
+            context.sample_rate, context.layout = inner, "mono"
+        elif header:
+            context.extradata = header[:10] + bytes(2) + header[12:] if codec.name == "opus" else header
         for size in sizes:
             decoded += [frame.to_ndarray().reshape(-1) for frame in context.decode(av.Packet(payload[at : at + size]))]
             at += size
         decoded += [frame.to_ndarray().reshape(-1) for frame in context.decode(None)]
         samples = np.concatenate(decoded)[skip:]
-        if codec.name == "mp3":
+        if outer != rate or codec.name == "opus":
+            samples = soxr.resample(samples.astype(np.float32), outer, rate)
+        if samples.dtype == np.int16:
+            return samples[: len(media)]
+        if codec.name in ("mp3", "aac"):
             samples = samples * np.float32(32768)
-        else:
-            samples = soxr.resample(samples.astype(np.float32), CLOCK, rate)
         return np.clip(np.rint(samples[: len(media)]), -32768, 32767).astype(np.int16)
 
     return encode, decode

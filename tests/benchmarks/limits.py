@@ -167,7 +167,7 @@ def _map50(matches: box_metrics.Matches, weights: np.ndarray, unit: object) -> n
 
 
 def _sampled(matches: box_metrics.Matches, sampling: Sampling) -> np.ndarray:
-    return np.stack([_map50(matches.by(unit), unit.weights, unit) for unit in sampling.units])
+    return np.stack([_map50(matches.by(unit), unit.weights.astype(np.float32), unit) for unit in sampling.units])
 
 
 def of_power(n: int, groups: int, studies: int) -> tuple[float, float, float]:

@@ -104,8 +104,10 @@ def _resampled(values: np.ndarray, sampling: Sampling) -> np.ndarray:
     for unit in sampling.units:
         sums = np.zeros((len(values), unit.count, math.prod(values.shape[2:])), np.float32)
         np.add.at(sums, (slice(None), unit.index), values.reshape(*values.shape[:2], -1))
-        drawn = unit.weights.T @ np.bincount(unit.index).astype(np.float32)
-        means.append((unit.weights.T @ sums / drawn[:, None]).reshape(len(values), -1, *values.shape[2:]))
+        drawn = unit.weights.T.astype(np.float32) @ np.bincount(unit.index).astype(np.float32)
+        means.append(
+            (unit.weights.T.astype(np.float32) @ sums / drawn[:, None]).reshape(len(values), -1, *values.shape[2:])
+        )
     return np.stack(means, axis=1).astype(float)
 
 

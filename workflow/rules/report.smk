@@ -108,3 +108,49 @@ rule recommend:
     shell:
         "exec python -m lossybench recommend --summaries {params.summaries:q} --out {output.text:q} --html {output.html:q}"
         " --attacks {output.attacks:q} > {log:q} 2>&1"
+
+
+rule costs:
+    input:
+        timings=[LAYOUT.timing(task, codec) for task, codec in STUDY.timed],
+        summaries=[
+            LAYOUT.summary(task, table) for task in STUDY.tasks for table in SCHEMAS
+        ],
+    output:
+        html=report(
+            LAYOUT.report("costs"),
+            caption="../report/costs.rst",
+            category="Bytes, time and money",
+            labels={"figure": "what each codec takes"},
+        ),
+        table=LAYOUT.report("costs_table"),
+        figures=[
+            report(
+                LAYOUT.figure(task, "frontier"),
+                caption="../report/frontier.rst",
+                category=title(task),
+                labels=figure_labels("frontier"),
+            )
+            for task in STUDY.tasks
+        ],
+        vectors=[LAYOUT.figure(task, "frontier", "svg") for task in STUDY.tasks],
+    log:
+        LAYOUT.log("costs"),
+    benchmark:
+        LAYOUT.benchmark("costs")
+    conda:
+        "../../envs/lossybench.yaml"
+    resources:
+        **cluster("report"),
+    params:
+        summaries=lambda w, input: list(
+            dict.fromkeys(Path(path).parent for path in input.summaries)
+        ),
+        prices=STUDY.config.prices.model_dump_json(),
+        code=lambda w: code("report:costs"),
+    message:
+        "Reckoning what each codec takes of bytes, time and money"
+    shell:
+        "exec python -m lossybench costs --summaries {params.summaries:q} --timings {input.timings:q}"
+        " --prices {params.prices:q} --out {output.html:q} --table {output.table:q} --figures {output.figures:q}"
+        " > {log:q} 2>&1"

@@ -185,7 +185,7 @@ def measure(matches: Matches, threshold: float, sampling: Sampling) -> Measured:
     threshold. Overall they are of all boxes together (micro); mAP and mAP50 are means over classes.
     """
     values = weighted(matches, threshold, np.ones((sampling.n, 1)))[:, 0]
-    by_unit = [(matches.by(unit), unit.weights) for unit in sampling.units]
+    by_unit = [(matches.by(unit), unit.weights.astype(np.float32)) for unit in sampling.units]
     few = [weighted(one, threshold, weights[:, :VARIANCE_RESAMPLES].copy()) for one, weights in by_unit]
     samples, primary = np.stack(few, axis=1), np.stack([map50(one, weights) for one, weights in by_unit])
     return Measured(values, _trials(matches, threshold, values, np.nanvar(samples[:, 0], axis=1)), samples, primary)

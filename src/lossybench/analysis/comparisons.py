@@ -25,6 +25,7 @@ from lossybench.analysis.intervals import Estimate, Interval
 from lossybench.analysis.outcomes import Row, Trained
 from lossybench.analysis.sampling import FEWEST_SEEDS, Sampling
 from lossybench.analysis.verdicts import ACCEPTED, Missing, fixed_sequence, missing, verdict
+from lossybench.artifacts import SAVINGS
 from lossybench.chance import lower_bound
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition, Regime
 
@@ -270,8 +271,8 @@ def limit_rows(
                 **{"reference_high": of_original.high, "chance": of_original.chance},
                 "above_chance": of_original.above_chance,
                 "verdict": sequence[0]["verdict"],
-                **{key: limit.get(key) for key in ("level", "label", "rate", "rate_unit", "ratio", "saving")},
-                **{f"joint_{key}": joint.get(key) for key in ("level", "label", "rate", "saving")},
+                **{key: limit.get(key) for key in ("level", "label", "rate", "rate_unit", "ratio", *SAVINGS)},
+                **{f"joint_{key}": joint.get(key) for key in ("level", "label", "rate", *SAVINGS)},
                 "stopped_at": stop.get("level"),
                 "stopped_verdict": stop.get("verdict"),
                 **{key: stop.get(key) for key in ("missing", "needed_low", "needed_high")},

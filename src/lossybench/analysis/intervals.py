@@ -397,7 +397,9 @@ def _influence(unit: Units, samples: np.ndarray) -> np.ndarray:
     (resamples,) alone (Efron 2014, J. Am. Stat. Assoc. 109:991-1007).
     """
     deviations = np.nan_to_num(samples - np.nanmean(samples))
-    return (unit.weights - unit.weights.mean(axis=1, keepdims=True)) @ deviations
+    means = unit.weights.mean(axis=1)
+    found = [unit.weights[some].astype(np.float64) @ deviations for some in unit.blocks()]
+    return np.concatenate(found) - means * deviations.sum()
 
 
 def of_share_samples(values: np.ndarray, samples: np.ndarray, trials: float, sampling: Sampling) -> Estimate:

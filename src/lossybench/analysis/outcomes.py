@@ -7,11 +7,10 @@ Whatever would silently shrink or unpair a comparison is refused: missing levels
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,7 @@ from lossybench.analysis.box_metrics import Frames
 from lossybench.artifacts import read_meta, read_table
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition, level_text
 from lossybench.errors import LossyBenchError
-from lossybench.fidelity import MEASURES
+from lossybench.fidelity import MEASURES, infinite, mean_of
 
 Row = dict[str, Any]
 Trained = tuple[str, str]  # an architecture and a regime: all models that differ in their seeds alone
@@ -34,7 +33,8 @@ class TestSet:
     """The test items of a task.
 
     labels: int (n,), -1 in detection. groups: factor -> int (n,), the index of each item's group from 0 on; {} where
-    nothing is known to be shared. data: the table of the items, named in errors.
+    nothing is known to be shared. data: the table of the items, named in errors. file_bytes: float (n,), of each item's
+    own files, NaN where there are none; None where it was not asked for.
     """
 
     name: str
@@ -45,6 +45,7 @@ class TestSet:
     labels: np.ndarray
     groups: dict[str, np.ndarray]
     data: Path
+    file_bytes: np.ndarray | None = None
 
 
 def read_task(data: list[Path]) -> TestSet:
@@ -55,7 +56,7 @@ def read_task(data: list[Path]) -> TestSet:
     """
     first, *_ = data
     meta = read_meta(first)
-    table = _read(data, ["id", "split", "label", "groups"])
+    table = _read(data, ["id", "split", "label", "groups", "file_bytes"])
     test = table.filter(pc.equal(table["split"], "test"))
     if not len(test):
         raise LossyBenchError(f"{first}: the split test has no items; add some, because models are tested on them")
@@ -66,7 +67,8 @@ def read_task(data: list[Path]) -> TestSet:
     if names.isna().to_numpy().any():
         raise LossyBenchError(f"{_named(data)}: its items differ in what they may share; delete it and run again")
     groups = {str(factor): pd.factorize(names[factor])[0] for factor in names}
-    return TestSet(meta["task"], meta["medium"], meta["kind"], meta["classes"], ids, labels, groups, first)
+    own = test["file_bytes"].to_pandas().to_numpy(float)
+    return TestSet(meta["task"], meta["medium"], meta["kind"], meta["classes"], ids, labels, groups, first, own)
 
 
 def _read(paths: Iterable[Path], columns: list[str] | None = None, whole: Iterable[str] = ()) -> pa.Table:
@@ -80,16 +82,22 @@ def _read(paths: Iterable[Path], columns: list[str] | None = None, whole: Iterab
 
 
 def read_conditions(
-    compressed: list[Path], task: TestSet, titles: Mapping[str, str] | None = None
+    compressed: list[Path],
+    task: TestSet,
+    counted: Literal["file", "coded"] = "file",
+    titles: Mapping[str, str] | None = None,
 ) -> tuple[dict[Condition, Row], dict[Condition, np.ndarray]]:
     """Rows of the table `conditions`: the original first, then codec by codec from the mildest level on. And the rates
     (n,) of each condition, in the order of the task's items.
 
-    compressed: tables of artifacts.COMPRESSED, one for each condition and look. titles: those that the study gives its
-    codecs; others are by the codec and its options. Raises LossyBenchError for other items
-    than the task's and when the original is missing.
+    compressed: tables of artifacts.COMPRESSED, one for each condition and look. counted: which bits rates and savings
+    are of: all of the codec's file, or those of the coded media. titles: those that the study gives its codecs; others
+    are by the codec and its options. Raises LossyBenchError for other items than the task's and when the original is
+    missing.
     """
     found: dict[Condition, Row] = {}
+    bits: dict[Condition, np.ndarray] = {}
+    lossless = np.full(len(task.ids), np.nan)
     rates: dict[Condition, np.ndarray] = {}
     by_codec: dict[str, codecs.Codec] = {}
     paths: dict[Condition, list[Path]] = defaultdict(list)
@@ -100,28 +108,40 @@ def read_conditions(
     for condition, of_looks in paths.items():
         codec = by_codec[condition.codec]
         measured = [*MEASURES, *read_meta(of_looks[0]).get("measures", {})]
-        columns = ["id", "payload_bits", "overhead_bits", "raw_bits", "rate", *measured, "encoder"]
-        table = _read(of_looks, columns).to_pandas()
+        columns = ["id", "payload_bits", "overhead_bits", "raw_bits", "lossless_bits", "rate", "coded_rate"]
+        table = _read(of_looks, [*columns, *measured, "encoder"]).to_pandas()
         check_items(of_looks, table["id"].tolist(), task, "this file")
-        rates[condition] = table.set_index("id")["rate"].loc[task.ids].to_numpy()
-        payload, overhead, raw = (table[name].sum() for name in ("payload_bits", "overhead_bits", "raw_bits"))
+        table = table.set_index("id").loc[task.ids]
+        file = table["payload_bits"] + table["overhead_bits"]
+        rates[condition] = table["rate" if counted == "file" else "coded_rate"].to_numpy()
+        bits[condition] = (file if counted == "file" else table["payload_bits"]).to_numpy(float)
+        if condition == REFERENCE:
+            lossless = table["lossless_bits"].to_numpy(float)
         found[condition] = {
             "codec": condition[0],
             "title": (titles or {}).get(condition.codec) or codec.full_title(),
             "level": condition[1],
             "label": codec.title if condition == REFERENCE else codec.level_label(condition[1]),
             "strength": 0,
-            "rate": table["rate"].mean(),
+            "rate": rates[condition].mean(),
+            "file_rate": table["rate"].mean(),
+            "coded_rate": table["coded_rate"].mean(),
             "rate_unit": "bpp" if task.medium == "image" else "kb/s",
-            "ratio": raw / payload,
-            "saving": 1 - payload / raw,
-            "overhead_share": overhead / (payload + overhead),
-            **{name: _mean_fidelity(table[name]) for name in measured},
+            "ratio": table["raw_bits"].sum() / bits[condition].sum(),
+            "saving": _saving(bits[condition], table["raw_bits"].to_numpy(float)),
+            "overhead_share": table["overhead_bits"].sum() / file.sum(),
+            "file_bytes": file.mean() / 8,
+            **{name: mean_of(table[name]) for name in measured},
+            "infinite": infinite(table[list(MEASURES)].to_dict("records")),
             "encoder": " | ".join(sorted(table["encoder"].unique())),
             "n": len(table),
         }
     if REFERENCE not in found:
         raise LossyBenchError(f"{task.name}: no compressed test part of codec {ORIGINAL!r}; every study needs it")
+    own = task.file_bytes
+    for condition, row in found.items():
+        row["saving_lossless"] = _saving(bits[condition], lossless)
+        row["saving_source"] = _saving(bits[condition], 8 * own) if own is not None and np.isfinite(own).all() else None
     ordered = {REFERENCE: found.pop(REFERENCE)}
     for name in sorted({name for name, _ in found}):
         levels = by_codec[name].by_strength([level for other, level in found if other == name])
@@ -130,10 +150,10 @@ def read_conditions(
     return ordered, rates
 
 
-def _mean_fidelity(values: pd.Series) -> float | None:
-    """The mean over the items that changed (an unchanged one is infinitely faithful); None where not measured."""
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else math.inf if values.notna().any() else None
+def _saving(bits: np.ndarray, before: np.ndarray) -> float | None:
+    """The share of the bits `before` that is saved, over the items of which they are known; None where of none."""
+    known = np.isfinite(before)
+    return float(1 - bits[known].sum() / before[known].sum()) if known.any() else None
 
 
 def outcome_files(outcomes: list[Path], task: TestSet) -> dict[Trained, dict[str, dict[int, list[Path]]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -11,14 +11,16 @@ from lossybench.enough import FEWEST_GROUPS
 
 # With fewer models than this nothing is claimed of models that are trained anew.
 FEWEST_SEEDS = 3
+_BLOCK = 2**20  # weights that are floats or wide integers at a time
 
 
 @dataclasses.dataclass(frozen=True)
 class Units:
     """What is drawn independently: the items, or the groups of a factor with all their items.
 
-    factor: the factor's name; "" for the items. index: int (n,), the unit of each item. weights: float32 (units,
-    resamples), how often each bootstrap resample draws each unit.
+    factor: the factor's name; "" for the items. index: int (n,), the unit of each item. weights: uint8 (units,
+    resamples), how often each bootstrap resample draws each unit: of all that aggregation holds, this is what grows
+    with the items, and a unit is drawn once on average.
     """
 
     factor: str
@@ -32,7 +34,19 @@ class Units:
 
     def total(self, of_items: np.ndarray) -> np.ndarray:
         """The resampled totals, (resamples,), of a quantity of the items (n,)."""
-        return np.bincount(self.index, of_items, minlength=self.count) @ self.weights
+        return self.weighted(np.bincount(self.index, of_items, minlength=self.count))
+
+    def weighted(self, of_units: np.ndarray) -> np.ndarray:
+        """The resampled totals, (resamples,), of a quantity of the units (units,)."""
+        found = np.zeros(self.weights.shape[1])
+        for some in self.blocks():
+            found += of_units[some] @ self.weights[some].astype(np.float64)
+        return found
+
+    def blocks(self) -> Iterator[slice]:
+        """The units in blocks, so that few of the weights are floats at a time."""
+        step = max(1, _BLOCK // self.weights.shape[1])
+        return (slice(start, start + step) for start in range(0, self.count, step))
 
     def mean(self, of_items: np.ndarray) -> np.ndarray:
         """The resampled means, (resamples,), of a quantity of the items (n,)."""
@@ -46,10 +60,13 @@ class Units:
         (McCarthy and Snowden 1985; Rao and Wu 1988).
         """
         count = int(index.max()) + 1
-        drawn = np.random.default_rng([seed, count]).multinomial(
-            max(count - 1, 1), np.full(count, 1 / count), resamples
-        )
-        return cls(factor, index, np.ascontiguousarray(drawn.T, dtype=np.float32))
+        generator, shares = np.random.default_rng([seed, count]), np.full(count, 1 / count)
+        weights = np.empty((count, resamples), np.uint8)
+        step = max(1, _BLOCK // count)
+        for start in range(0, resamples, step):
+            some = weights[:, start : start + step]
+            some[:] = generator.multinomial(max(count - 1, 1), shares, some.shape[1]).T
+        return cls(factor, index, weights)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +90,7 @@ class Sampling:
     ) -> Sampling:
         """The sampling of `n` items. groups: factor -> int (n,), the group of each item, from 0 on.
 
-        The result takes 4 * n * resamples bytes, and less for each factor.
+        The result takes n * resamples bytes, and less for each factor.
         """
         counts = {factor: int(index.max()) + 1 for factor, index in groups.items()}
         wide = [factor for factor, count in counts.items() if FEWEST_GROUPS <= count < n]

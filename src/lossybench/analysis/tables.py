@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 
-from lossybench.artifacts import EPSILON, LEVEL, RATE, columns, extended, publish, read_table, write_table
+from lossybench.artifacts import EPSILON, LEVEL, RATE, SAVINGS, columns, extended, publish, read_table, write_table
 
 _TEXT, _WHOLE, _REAL, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
@@ -51,14 +51,22 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("level", _REAL, LEVEL),
         ("label", _TEXT),  # "QF 10"
         ("strength", _WHOLE, ""),
-        ("rate", _REAL, RATE),  # mean over items, of the payload alone
+        ("rate", _REAL, RATE),  # mean over items, by the settings' `rate`: one of the next two
+        ("file_rate", _REAL, RATE),  # of the codec's file
+        ("coded_rate", _REAL, RATE),  # of the coded media in it alone
         ("rate_unit", _TEXT),  # bpp or kb/s
-        ("ratio", _REAL, "raw bits per payload bit"),  # of the totals over all items, as are the next two
-        *_shares("saving", "overhead_share"),  # 1 - payload/raw and overhead / (payload + overhead)
-        ("psnr", _REAL, "dB"),  # mean over the items that changed; inf when none did; null where not measured
+        ("ratio", _REAL, "raw bits per bit"),  # of the totals over all items, as are all shares
+        *_shares("saving"),  # of the raw bits, by the settings' `rate`, as are the next two
+        *_shares("saving_lossless"),  # of the bits in what meta `lossless` names, over some of the items
+        *_shares("saving_source"),  # of the bits of the items' own files; null unless all have one
+        *_shares("overhead_share"),  # of the codec's file
+        ("file_bytes", _REAL, "bytes an item"),  # of the codec's file
+        ("psnr", _REAL, "dB"),  # mean over the items where it is finite; inf where it is for none; null: not measured
         ("ssim", _REAL, ""),
-        ("snr", _REAL, "dB"),  # as psnr
+        ("snr", _REAL, "dB"),  # as psnr, and so on
+        ("si_sdr", _REAL, "dB"),
         ("spectral_distance", _REAL, "dB"),
+        ("infinite", _WHOLE, "items"),  # left out of a mean: identical to the original, or sound where it is silent
         ("encoder", _TEXT),
         ("n", _WHOLE, "items"),
     ),
@@ -110,13 +118,13 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("label", _TEXT),
         ("rate", _REAL, RATE),
         ("rate_unit", _TEXT),
-        ("ratio", _REAL, "raw bits per payload bit"),
-        *_shares("saving"),
+        ("ratio", _REAL, "raw bits per bit"),
+        *_shares(*SAVINGS),
         ("joint_level", _REAL, LEVEL),  # the strongest that passed for all of the task's codecs at once: what picking
         # the best codec goes by; this and the next three are null when none did
         ("joint_label", _TEXT),
         ("joint_rate", _REAL, RATE),
-        *_shares("joint_saving"),
+        *_shares(*(f"joint_{name}" for name in SAVINGS)),
         ("stopped_at", _REAL, LEVEL),  # the first level that failed; null when all passed
         ("stopped_verdict", _TEXT),
         ("missing", _TEXT),  # as in `verdicts`, at stopped_at; null when all passed

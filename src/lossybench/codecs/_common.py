@@ -33,6 +33,13 @@ def with_levels(
         object.__setattr__(codec, name, value)  # dataclasses of codecs are frozen
 
 
+def require_whole(codec: Codec, option: str, low: int, high: int) -> None:
+    """Raise LossyBenchError unless the codec's `option` is a whole number from `low` to `high`."""
+    value = getattr(codec, option)
+    if not isinstance(value, int) or not low <= value <= high:
+        raise LossyBenchError(f"codec {codec.name!r}: {option} {value!r} must be a whole number from {low} to {high}")
+
+
 def described(codec: Codec, software: str) -> str:
     """The text `software` with the codec's options: "libx265 of FFmpeg 8.1.2; chroma=420, preset=medium"."""
     fields = dataclasses.fields(codec)  # type: ignore[arg-type]

@@ -98,13 +98,31 @@ def decode_frames(standard: str, stream: bytes, count: int, size: tuple[int, int
     if not stream.endswith(START + NAL[standard].end):
         raise ValueError("it is cut off")
     context = cast(VideoCodecContext, av.CodecContext.create(standard, "r"))
+    # Piece by piece, as packets are copies.
+    pieces = (memoryview(stream)[at : at + PIECE] for at in range(0, len(stream), PIECE))
+    packets = itertools.chain.from_iterable(map(context.parse, itertools.chain(pieces, [None])))
+    yield from _decoded(context, packets, count, size, pixels)
+
+
+def decode_packets(
+    decoder: str, packets: Iterable[bytes], count: int, size: tuple[int, int], pixels: str
+) -> Iterator[VideoFrame]:
+    """The `count` frames, in display order, of packets that a parser is not needed for. decoder: by FFmpeg's name.
+
+    All else is as in `decode_frames`.
+    """
+    context = cast(VideoCodecContext, av.CodecContext.create(decoder, "r"))
+    yield from _decoded(context, map(av.Packet, packets), count, size, pixels)
+
+
+def _decoded(
+    context: VideoCodecContext, packets: Iterable[av.Packet], count: int, size: tuple[int, int], pixels: str
+) -> Iterator[VideoFrame]:
+    """What `decode_frames` and `decode_packets` return, by a decoder that is not open yet."""
     context.thread_count = 1
     most = (size[0] + BLOCK) * (size[1] + BLOCK)
     context.options = {"err_detect": "explode", "max_pixels": str(most)}  # the default conceals errors
     decoded = 0
-    # Piece by piece, as packets are copies.
-    pieces = (memoryview(stream)[at : at + PIECE] for at in range(0, len(stream), PIECE))
-    packets = itertools.chain.from_iterable(map(context.parse, itertools.chain(pieces, [None])))
     for packet in itertools.chain(packets, [None]):  # None: the end
         for frame in context.decode(packet):
             found = frame.height, frame.width, frame.format.name.replace("yuvj", "yuv")  # j: at full range
@@ -123,21 +141,21 @@ def decode_frames(standard: str, stream: bytes, count: int, size: tuple[int, int
 def bare(packets: Iterable[bytes], standard: str) -> Encoded:
     """Annex B packets cut down to parameter sets and slices, and closed by an end unit. standard: "h264" or "hevc".
 
-    The slices' NAL units are the coded media. All else is overhead, the SEI that is left out included.
+    What is counted is the stream of these NAL units, with the start codes that the encoder gave them: slices are the
+    coded media, parameter sets and start codes overhead. SEI, which tells no decoder anything, is neither kept nor
+    counted, and the end unit, which only serves to find a cut, is kept and not counted.
     """
     nal = NAL[standard]
-    kept, coded, left_out = list[bytes](), 0, 0
+    kept, coded = list[bytes](), 0
     for packet in packets:
         at = packet.find(START[1:]) + 3
         while at > 2:
             start, at = at, packet.find(START[1:], at) + 3
             # A start code may begin with one zero more.
             end = len(packet) if at < 3 else at - 3 - (packet[at - 4] == 0)
-            length, kind = end - start, packet[start] >> nal.shift & nal.mask
+            kind = packet[start] >> nal.shift & nal.mask
             if kind in nal.slices or kind in nal.parameter_sets:
-                kept += [START, packet[start:end]]
-                coded += length if kind in nal.slices else 0
-            else:
-                left_out += len(START) + length
-    payload = b"".join([*kept, START, nal.end])
-    return Encoded(payload, 8 * coded, 8 * (len(payload) + left_out - coded))
+                kept.append(packet[start - 3 - (packet[start - 4 : start - 3] == b"\0") : end])
+                coded += end - start if kind in nal.slices else 0
+    stream = b"".join(kept)
+    return Encoded(stream + START + nal.end, 8 * coded, 8 * (len(stream) - coded))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import re
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -15,9 +16,13 @@ cv2.setNumThreads(1)  # items are small, and jobs run side by side
 
 
 class StillCodec(Codec):
-    """A codec of single pictures. An image is one bitstream, a video those of its frames, joined by `pack`."""
+    """A codec of single pictures. An image is one bitstream, a video those of its frames, joined by `pack`.
+
+    What is counted of a video is a file for each frame, without the lengths that `pack` puts between them.
+    """
 
     media = frozenset({"image", "video"})
+    container: ClassVar[int] = 0  # bytes of the codec's file around a bitstream, which are not kept
 
     @abc.abstractmethod
     def encode_still(self, image: np.ndarray, level: float) -> bytes:
@@ -36,14 +41,10 @@ class StillCodec(Codec):
         """
 
     def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
-        if medium == "image":
-            payload = self.encode_still(media, level)
-            coded = self.look(payload)[0]
-        else:
-            stills = [self.encode_still(frame, level) for frame in media]
-            payload = pack(stills)
-            coded = sum(self.look(still)[0] for still in stills)
-        return Encoded(payload, 8 * coded, 8 * (len(payload) - coded))
+        stills = [self.encode_still(frame, level) for frame in (media if medium == "video" else [media])]
+        coded = sum(self.look(still)[0] for still in stills)
+        files = sum(len(still) + self.container for still in stills)
+        return Encoded(pack(stills) if medium == "video" else stills[0], 8 * coded, 8 * (files - coded))
 
     def _decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float) -> np.ndarray:
         if len(shape) == 3:

@@ -1,4 +1,4 @@
-"""H.264 and HEVC through FFmpeg: colour conversion, padding, and all that the two codecs share.
+"""Video codecs through FFmpeg: colour conversion, padding, and all that they share; what H.264 and HEVC share.
 
 Colour is Y'CbCr by the BT.601 matrix at full range (0-255), as in JPEG, so that codecs differ in their coding and not
 in their colours. Limited range (16-235), which broadcasting uses, would merge a seventh of the 8-bit levels before
@@ -16,8 +16,9 @@ from typing import ClassVar
 
 import cv2
 import numpy as np
+from av.video.frame import VideoFrame
 
-from lossybench.codecs._common import CHROMA, described, require, with_levels
+from lossybench.codecs._common import CHROMA, described, require, require_whole, with_levels
 from lossybench.codecs._ffmpeg import bare, decode_frames, encode_frames, ffmpeg_version, planes
 from lossybench.codecs.codec import Codec, Encoded, Medium
 from lossybench.conditions import level_text
@@ -177,13 +178,67 @@ def padded(height: int, width: int, least: int, multiple: int) -> tuple[int, int
     return max(-(-height // multiple) * multiple, least), max(-(-width // multiple) * multiple, least)
 
 
+class FrameCodec(Codec):
+    """A codec of FFmpeg's for Y'CbCr frames; images are one intra frame.
+
+    Subclasses are frozen dataclasses. They define `_options`, `gather` and `decode_payload`, and the class attributes
+    below, of which `chroma` may be a field.
+    """
+
+    media = frozenset({"image", "video"})
+    stronger = "higher"
+
+    encoder: ClassVar[str]  # by FFmpeg's name, as is the decoder
+    decoder: ClassVar[str]
+    smallest: ClassVar[int]  # the fewest pixels of a side that the encoder takes
+    fastest: ClassVar[float] = math.inf  # the most frames/s that the encoder takes; it is told so many of faster clips
+    chroma: str = "420"  # or "444"
+
+    @property
+    def multiple(self) -> int:
+        """The height and width of frames are multiples of this."""
+        return 2 if self.chroma == "420" else 1
+
+    @abc.abstractmethod
+    def _options(self, level: float, medium: Medium, height: int, width: int) -> dict[str, str]:
+        """The encoder's options, by FFmpeg's names. They make its output depend on its input alone."""
+
+    @abc.abstractmethod
+    def gather(self, packets: Iterable[bytes], size: tuple[int, int], sampling_rate: float) -> Encoded:
+        """The bitstream of an item's packets. size: (height, width) of the frames. sampling_rate: as of `encode`."""
+
+    @abc.abstractmethod
+    def decode_payload(self, payload: bytes, count: int, size: tuple[int, int]) -> Iterator[VideoFrame]:
+        """The `count` frames of `size` in display order. Raises what `decode_packets` raises when it is damaged."""
+
+    def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
+        video = media if medium == "video" else media[None]
+        size = padded(video.shape[1], video.shape[2], self.smallest, self.multiple)
+        options = self._options(level, medium, *size)
+        frames, pixels = to_yuv(video, self.chroma, size), f"yuv{self.chroma}p"
+        packets = encode_frames(
+            self.encoder, frames, size, pixels, min(sampling_rate, self.fastest), options, full_range=True
+        )
+        return self.gather(packets, size, sampling_rate)
+
+    def _decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float) -> np.ndarray:
+        count, height, width = shape[:3] if len(shape) == 4 else (1, *shape[:2])
+        size = padded(height, width, self.smallest, self.multiple)
+        frames = self.decode_payload(payload, count, size)
+        return to_rgb(map(planes, frames), (count, height, width), self.chroma).reshape(shape)
+
+    def version(self) -> str:
+        return described(self, f"{self.encoder} and decoder {self.decoder} of {ffmpeg_version()}")
+
+
 @dataclasses.dataclass(frozen=True)
-class BlockCodec(Codec):
+class BlockCodec(FrameCodec):
     """H.264 or HEVC, at a constant QP by default; images are one intra frame.
 
     The level is the QP: of P frames in video, where I frames are some steps finer and B frames coarser, as x264 and
     x265 set them (ipratio 1.4, pbratio 1.3); of the one frame in images.
-    Coded media are the NAL units of slices; parameter sets, SEI and start codes are overhead.
+    What is counted is the Annex B stream, as of a file .264 or .265: the NAL units of slices are the coded media,
+    parameter sets and start codes overhead. The encoder's SEI, which decoders skip, is left out.
 
     chroma: "420" or "444". preset: one of x264's and x265's. tune: "none" or one of the encoder's own, over whose B
     frames `bframes` holds. gop: the number of frames from one (closed) intra frame to the next. bframes: the most B
@@ -192,15 +247,9 @@ class BlockCodec(Codec):
     clip that one pass aims at, of which short clips miss the more.
     """
 
-    media = frozenset({"image", "video"})
     parameter = "QP"
-    stronger = "higher"
     bounds = (0, 51)
     controls = ("qp", "crf", "bitrate")
-
-    encoder: ClassVar[str]
-    standard: ClassVar[str]  # FFmpeg's decoder is named after it
-    smallest: ClassVar[int]  # the fewest pixels of a side that the encoder takes
 
     tunes: ClassVar[tuple[str, ...]]  # the encoder's tunings
 
@@ -220,21 +269,15 @@ class BlockCodec(Codec):
         require(self, "chroma", CHROMA)
         require(self, "preset", PRESETS)
         require(self, "tune", ("none", *self.tunes))
-        for option, low, high in (("gop", 1, 1000), ("bframes", 0, 16)):
-            value = getattr(self, option)
-            if not isinstance(value, int) or not low <= value <= high:
-                raise LossyBenchError(
-                    f"codec {self.name!r}: {option} {value!r} must be a whole number from {low} to {high}"
-                )
-
-    @property
-    def multiple(self) -> int:
-        """The height and width of frames are multiples of this."""
-        return 2 if self.chroma == "420" else 1
+        require_whole(self, "gop", 1, 1000)
+        require_whole(self, "bframes", 0, 16)
 
     @abc.abstractmethod
-    def deterministic(self, height: int, width: int) -> str:
-        """The encoder's parameters that make its output depend on its input alone. height, width: pixels of a frame."""
+    def deterministic(self, height: int, width: int, medium: Medium) -> str:
+        """The encoder's parameters that make its output depend on its input alone.
+
+        height, width: pixels of a frame. medium: "image" or "video".
+        """
 
     def check(
         self, level: float, medium: Medium, sampling_rate: float = 0.0, shape: Sequence[int] | None = None
@@ -252,27 +295,14 @@ class BlockCodec(Codec):
             f"keyint={self.gop}",
             f"bframes={min(self.bframes, self.gop - 1)}",
         ]
-        parameters += ["scenecut=0", "open-gop=0", self.deterministic(height, width)]
+        parameters += ["scenecut=0", "open-gop=0", self.deterministic(height, width, medium)]
         if medium == "image" and self.control == "qp":
             parameters += ["ipratio=1"]
         tune = {"tune": self.tune} if self.tune != "none" else {}
         return {"preset": self.preset, **tune, self.encoder.removeprefix("lib") + "-params": ":".join(parameters)}
 
-    def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
-        video = media if medium == "video" else media[None]
-        size = padded(video.shape[1], video.shape[2], self.smallest, self.multiple)
-        options = self._options(level, medium, *size)
-        frames = to_yuv(video, self.chroma, size)
-        return bare(
-            encode_frames(self.encoder, frames, size, f"yuv{self.chroma}p", sampling_rate, options, full_range=True),
-            self.standard,
-        )
+    def gather(self, packets: Iterable[bytes], size: tuple[int, int], sampling_rate: float) -> Encoded:
+        return bare(packets, self.decoder)
 
-    def _decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float) -> np.ndarray:
-        count, height, width = shape[:3] if len(shape) == 4 else (1, *shape[:2])
-        size = padded(height, width, self.smallest, self.multiple)
-        frames = decode_frames(self.standard, payload, count, size, f"yuv{self.chroma}p")
-        return to_rgb(map(planes, frames), (count, height, width), self.chroma).reshape(shape)
-
-    def version(self) -> str:
-        return described(self, f"{self.encoder} and decoder {self.standard} of {ffmpeg_version()}")
+    def decode_payload(self, payload: bytes, count: int, size: tuple[int, int]) -> Iterator[VideoFrame]:
+        return decode_frames(self.decoder, payload, count, size, f"yuv{self.chroma}p")

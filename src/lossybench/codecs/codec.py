@@ -41,8 +41,9 @@ RATES: dict[Medium, tuple[float, float]] = {"audio": (1, 655350), "video": (0.00
 class Encoded(NamedTuple):
     """One item's bitstream.
 
-    payload: all that the decoder needs. payload_bits: of the coded media alone. overhead_bits: of what the encoder
-    wrote besides (headers, tables, parameter sets, encoder info), whether or not it is kept in `payload`.
+    payload: all that the decoder needs. payload_bits: of the coded media alone. overhead_bits: of all else in the file
+    or stream that is the codec's own (headers, tables, parameter sets, container). The two together are 8 times the
+    bytes of that file as it would lie on disk, of which `payload` may lack what says nothing to the decoder.
     """
 
     payload: bytes
@@ -67,6 +68,7 @@ class Codec(abc.ABC):
     whole: ClassVar[bool] = True  # whether levels are whole numbers only
     # What levels may be by the option `control`, its default first; () for a codec with one kind of level alone.
     controls: ClassVar[tuple[str, ...]] = ()
+    levels: ClassVar[tuple[float, ...]] = ()  # the only ones, in ascending order, where there are but a few
     # The largest items. The smallest have one pixel, one frame or one sample; a clip may have MOST_BYTES.
     side: ClassVar[int] = 1_000_000  # pixels of a height or width: the most that the PNG of `original` holds
     pixels: ClassVar[int] = PIXELS  # of a picture or a frame
@@ -155,6 +157,9 @@ class Codec(abc.ABC):
             )
         if self.whole and level != int(level):
             raise LossyBenchError(f"codec {self.name!r}: {self.parameter} {level_text(level)} must be a whole number")
+        if self.levels and level not in self.levels:
+            known = ", ".join(map(level_text, self.levels))
+            raise LossyBenchError(f"codec {self.name!r} cannot do {self.level_label(level)}; it can {known}")
 
     def check_size(self, shape: tuple[int, ...], sampling_rate: float = 0.0) -> None:
         """Raise LossyBenchError, with the size and the bound, for an item of `shape` that is too large for the codec.
@@ -207,6 +212,10 @@ class Codec(abc.ABC):
     def largest_side(self, medium: Medium) -> int:
         """How many pixels a picture (or a frame, where `medium` is video) may be high or wide."""
         return self.side
+
+    def caveat(self, shape: tuple[int, ...]) -> str:
+        """Why the levels mean little for items of that shape, as a sentence; "" where they mean what they say."""
+        return ""
 
     def by_strength(self, levels: list[float]) -> list[float]:
         """The levels from the mildest to the strongest."""

@@ -7,6 +7,7 @@ import dataclasses
 import cv2
 
 from lossybench.codecs._video import BlockCodec
+from lossybench.codecs.codec import Medium
 
 AVX_512 = 13  # OpenCV's CV_CPU_AVX_512F
 
@@ -18,12 +19,12 @@ class H264(BlockCodec):
     name = "h264"
     title = "H.264"
     encoder = "libx264"
-    standard = "h264"
+    decoder = "h264"
     smallest = 2
     tunes = ("film", "animation", "grain", "stillimage", "psnr", "ssim", "fastdecode")
     side = 16384  # x264's own bound
 
-    def deterministic(self, height: int, width: int) -> str:
+    def deterministic(self, height: int, width: int, medium: Medium) -> str:
         parameters = "threads=1:lookahead-threads=1:sliced-threads=0"
         # On clips of 64 x 64 pixels at a constant quality, x264's code for AVX-512 gave 5 to 8 different streams in 30
         # runs. Without its macroblock tree, or with the code for AVX2, there was one.

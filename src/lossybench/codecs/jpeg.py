@@ -1,4 +1,4 @@
-"""JPEG (ITU-T T.81), baseline with the standard's Huffman tables, by libjpeg-turbo in OpenCV."""
+"""JPEG (ITU-T T.81), baseline, by libjpeg-turbo in OpenCV."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from lossybench.codecs._stills import StillCodec, cv2_encode, cv2_version
 SAMPLING = {"420": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, "444": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444}
 FRAME = 158  # where the frame header starts, behind the marker of JFIF and the quantisation tables
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # which no entropy-coded segment holds
-HEADER = 623  # bytes up to the entropy-coded segment: markers of JFIF, tables, frame and scan
+HEADER = 623  # bytes up to the entropy-coded segment, at most: markers of JFIF, tables, frame and scan
 
 
-@functools.lru_cache(maxsize=256)  # pictures of one size and level have the same
+@functools.lru_cache(maxsize=256)  # with the standard's tables, pictures of one size and level have the same
 def _header(header: bytes) -> tuple[int, tuple[int, int]]:
     """Where the entropy-coded segment starts, and (height, width). Raises as `Jpeg.look`."""
     if header[:2] != b"\xff\xd8":
@@ -56,10 +56,15 @@ def _scans(bitstream: bytes) -> tuple[int, tuple[int, int]]:
 
 @dataclasses.dataclass(frozen=True)
 class Jpeg(StillCodec):
-    """The level is the quality factor. The scans' entropy-coded segments are the coded media; the tables are overhead.
+    """The level is the quality factor.
 
-    chroma: "420" or "444". progressive: ten scans from coarse to fine, as web sites send, with Huffman tables made for
-    the picture; the pixels are those of baseline.
+    What is counted is the .jpg file: the scans' entropy-coded segments are the coded media; markers, tables and the
+    frame and scan headers are overhead.
+
+    chroma: "420" or "444". tables: the Huffman tables, "standard" (those of ITU-T T.81, annex K, as most encoders write
+    by default) or "optimized" (made for the picture in a second pass), which decode to the same pixels. progressive:
+    ten scans from coarse to fine, as web sites send, whose tables always are made for the picture; the pixels are those
+    of baseline.
     """
 
     name = "jpeg"
@@ -70,14 +75,17 @@ class Jpeg(StillCodec):
     side = 65500  # libjpeg's JPEG_MAX_DIMENSION; the standard's own is 65535
 
     chroma: str = "420"
+    tables: str = "standard"
     progressive: bool = False
 
     def __post_init__(self) -> None:
         require(self, "chroma", CHROMA)
+        require(self, "tables", ("standard", "optimized"))
 
     def encode_still(self, image: np.ndarray, level: float) -> bytes:
         sampling = SAMPLING[self.chroma]
         parameters = [cv2.IMWRITE_JPEG_QUALITY, int(level), cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+        parameters += [cv2.IMWRITE_JPEG_OPTIMIZE, int(self.tables == "optimized")]
         parameters += [cv2.IMWRITE_JPEG_PROGRESSIVE, int(self.progressive)]
         return cv2_encode(".jpg", image, parameters)
 

@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import soxr
 
-from lossybench.codecs._audio import decode_packets, encode_packets, to_int16, whole_rate
+from lossybench.codecs._audio import decode_packets, encode_packets, ogg_bytes, to_int16, whole_rate
 from lossybench.codecs._common import described, pack, require, unpack
 from lossybench.codecs._ffmpeg import ffmpeg_version
 from lossybench.codecs.codec import Codec, Encoded, Medium
@@ -16,6 +16,8 @@ from lossybench.errors import LossyBenchError
 
 NATIVE = (8000, 12000, 16000, 24000, 48000)
 CLOCK = 48000  # Hz, of the decoder's samples and of those that pre-skip counts
+TAGS = len(b"OpusTags") + 4 + len(b"ffmpeg") + 4  # bytes: no comment, and the shortest name of a maker that is in use
+PAGE = 50  # packets of 20 ms
 BANDWIDTHS = {"narrow": 4000, "medium": 6000, "wide": 8000, "superwide": 12000, "full": 20000}  # Hz, RFC 6716, table 1
 SEARCH = 24  # samples at 48 kHz, to either side, within which the decoded clip is aligned
 
@@ -28,7 +30,9 @@ class Opus(Codec):
     that a level means about the same rate on every clip. "on" lets the rate follow the content, "off" is constant.
     application: "audio"; "voip" for speech, which emphasises formants and filters low frequencies; or "lowdelay".
     complexity: from 0 to 10, the encoder's effort. bandwidth: the highest frequency kept, of BANDWIDTHS, or "auto".
-    Coded media are the packets; the header, and a length of one or two bytes for each packet, are overhead.
+    What is counted is the .opus file (RFC 7845) as FFmpeg writes it, in pages of a second and with the shortest tags:
+    the packets are the coded media, the pages' headers and the first two packets overhead. The payload has the packets
+    and the first header alone.
     """
 
     name = "opus"
@@ -57,18 +61,21 @@ class Opus(Codec):
         samples = media.astype(np.float32) / 32768
         if whole not in NATIVE:
             samples, whole = soxr.resample(samples, whole, CLOCK), CLOCK
-        # With a millisecond of silence more, the clip's end is still there wherever pre-skip moves.
-        padded = np.concatenate([samples, np.zeros(whole // 1000, np.float32)])
+        # With a millisecond of silence more, the clip's end is still there wherever pre-skip moves. As 16-bit samples,
+        # of which the encoder knows that the noise of 16 bits is no sound: in floats it would code it, up to 20 kHz.
+        padded = np.concatenate([to_int16(samples * np.float32(32768)), np.zeros(whole // 1000, np.int16)])
         options = {"vbr": self.vbr, "application": self.application, "compression_level": str(self.complexity)}
         if self.bandwidth != "auto":
             options["cutoff"] = str(BANDWIDTHS[self.bandwidth])
-        packets, header = encode_packets("libopus", padded, whole, "flt", round(level * 1000), options)
+        packets, header = encode_packets("libopus", padded, whole, "s16", round(level * 1000), options)
         original = samples if whole == CLOCK else soxr.resample(samples, whole, CLOCK)
         decoded = _decoded(header, packets, len(original) + CLOCK)
         header = _aligned(header, decoded, original)
-        payload, coded = pack([header, *packets]), sum(map(len, packets))
+        payload, lengths = pack([header, *packets]), [len(packet) for packet in packets]
         _latest.payload, _latest.decoded = payload, decoded
-        return Encoded(payload, 8 * coded, 8 * (len(payload) - coded))
+        coded = sum(lengths)
+        file = ogg_bytes([len(header)], 1) + ogg_bytes([TAGS], 1) + ogg_bytes(lengths, PAGE)
+        return Encoded(payload, 8 * coded, 8 * (file - coded))
 
     def _decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float) -> np.ndarray:
         whole = whole_rate(self.name, sampling_rate)

@@ -2,6 +2,8 @@
 
 Of pictures, MagicYUV (predicted from their neighbours, then Huffman codes), where it is the better of the two, or PNG.
 Of clips, H.264 in its lossless RGB mode with CAVLC. Of sound, FLAC.
+
+What lossless media take is asked of others: see `LOSSLESS`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import cv2
 import numpy as np
 import soundfile
 from av.video.frame import VideoFrame
+from PIL import Image
 
 from lossybench.codecs._audio import whole_rate
 from lossybench.codecs._common import described
@@ -32,6 +35,9 @@ _LOSSLESS = {"preset": "veryfast", "qp": "0", "x264-params": "keyint=infinite:th
 _SMALL = 2**14  # pixels
 # Its shortest code has a bit, of which a pixel takes three. Only drawings come near that, and PNG knows repetition.
 _FLAT = 4  # bits a pixel
+# What savings against lossless media are counted from, as readers know it: PNG as Pillow makes it, with all of its
+# filters and zlib's level 6; FLAC at libsndfile's default; FFV1 (RFC 9043) in four slices, without a container.
+LOSSLESS: dict[Medium, str] = {"image": "PNG", "audio": "FLAC", "video": "FFV1"}
 _MAGIC = bytes.fromhex("4d414759 20000000 07650c00 00002000")  # the header's start: 8-bit G, B, R, not interlaced
 
 
@@ -93,6 +99,21 @@ class Original(Codec):
         software = f"MagicYUV and lossless H.264 RGB (libx264rgb, CAVLC) of {ffmpeg_version()}"
         software += f"; libpng: {cv2_version('PNG')}; FLAC by libsndfile {soundfile.__libsndfile_version__}"
         return described(self, software)
+
+
+def lossless_bits(media: np.ndarray, medium: Medium, sampling_rate: float) -> int:
+    """The bits of an item in the codec that LOSSLESS names. The arguments are those of `Codec.encode`."""
+    if medium == "image":
+        file = io.BytesIO()
+        Image.fromarray(media).save(file, "PNG")
+        return 8 * file.tell()
+    if medium == "audio":
+        encoded = Original().encode(media, 0, sampling_rate)
+        return encoded.payload_bits + encoded.overhead_bits
+    height, width = media.shape[1:3]
+    frames = ([cv2.cvtColor(frame, cv2.COLOR_RGB2BGRA).reshape(height, -1)] for frame in media)
+    packets = encode_frames("ffv1", frames, (height, width), "bgr0", sampling_rate, {"level": "3", "slices": "4"})
+    return 8 * sum(map(len, packets))
 
 
 def _encode_picture(image: np.ndarray) -> tuple[bytes, int]:

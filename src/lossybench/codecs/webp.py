@@ -13,8 +13,10 @@ from lossybench.codecs._stills import StillCodec, cv2_encode, cv2_version
 
 @dataclasses.dataclass(frozen=True)
 class Webp(StillCodec):
-    """The level is libwebp's quality. The standard allows 4:2:0 at limited range alone. The VP8 chunk's data are the
-    coded media.
+    """The level is libwebp's quality. The standard allows 4:2:0 at limited range alone.
+
+    What is counted is the .webp file: the data of the chunk VP8 are the coded media, with the probabilities that their
+    coder starts from; the headers of RIFF and of the chunk, 20 bytes, are overhead.
     """
 
     name = "webp"

@@ -130,6 +130,10 @@ class FileDataset(Dataset):
             raise LossyBenchError(f"{errors[0]}{skip}{more}")
         return found
 
+    def file_bytes(self, entry: Entry) -> int | None:
+        """The bytes of the files that hold an item and nothing else; None for a part of a file."""
+        return None if entry.start or entry.stop is not None else entry.path.stat().st_size
+
     def describe(self, seed: int) -> Description:
         return self.about(self.listed(seed))
 
@@ -141,7 +145,8 @@ class FileDataset(Dataset):
             except LossyBenchError as error:
                 yield entry, unreadable(entry, error, self.fault)
             else:
-                yield entry, Item(entry.id, entry.split, entry.groups, media, rate, entry.label, entry.boxes)
+                about = (entry.id, entry.split, entry.groups, media, rate, entry.label, entry.boxes)
+                yield entry, Item(*about, self.file_bytes(entry))
 
     def items(self, seed: int, left_out: list[Finding]) -> Iterator[Item]:
         yield from self._read(self.listed(seed), left_out)

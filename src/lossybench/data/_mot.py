@@ -197,12 +197,19 @@ class MotClips(FileDataset):
 
         Raises LossyBenchError, naming the file, for a frame that cannot be read or is of another size than stated.
         """
+        sequence, files = self._kept(entry)
+        frames = [_boxes.read(file, entry.size, self.bit_depth) for file in files]
+        return np.stack(frames), sequence.sampling_rate / self.every
+
+    def _kept(self, entry: Entry) -> tuple[SequenceInfo, list[Path]]:
+        """The sequence of a clip, and the files of those of its frames that are kept."""
         assert entry.stop is not None
         sequence = read_sequence(next(at for at in entry.path.parents if (at / "seqinfo.ini").is_file()))
         files = frame_files(sequence)
-        numbers = range(entry.start + 1, entry.stop + 1, self.every)
-        frames = [_boxes.read(files[number], entry.size, self.bit_depth) for number in numbers]
-        return np.stack(frames), sequence.sampling_rate / self.every
+        return sequence, [files[number] for number in range(entry.start + 1, entry.stop + 1, self.every)]
+
+    def file_bytes(self, entry: Entry) -> int | None:
+        return sum(file.stat().st_size for file in self._kept(entry)[1])
 
     def look(self, entry: Entry) -> list[Finding]:
         return _boxes.look(entry.path, entry.size, self.bit_depth)

@@ -24,6 +24,9 @@ class PublishedVideos(PublishedDataset):
         frames, *picture = self.facts.shape
         return (min(frames, self.max_frames or frames), *picture)
 
+    def file_bytes(self, entry: Entry) -> int | None:
+        return super().file_bytes(entry) if self.max_frames is None else None
+
     def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
         stop = entry.stop
         if self.max_frames is not None:

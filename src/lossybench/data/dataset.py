@@ -79,7 +79,8 @@ class Item:
     groups: what the item shares with others, as far as is known: factor -> name of the group, such as {"voice": "f1"}
     or {"digit": "mnist-0003", "photograph": "china"}. All items of a data set have the same factors in the same order;
     without any, items are taken as independent. sampling_rate: Hz of audio, frames/s of video, 0 for images. label:
-    index into the classes; -1 in detection.
+    index into the classes; -1 in detection. file_bytes: of the files that hold the item and nothing else; None for what
+    was generated or cut out of a file.
     """
 
     id: str
@@ -89,6 +90,7 @@ class Item:
     sampling_rate: float = 0.0
     label: int = -1
     boxes: tuple[Box, ...] = ()
+    file_bytes: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

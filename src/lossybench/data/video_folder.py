@@ -24,6 +24,9 @@ class VideoFolder(ClassFolders):
         None, ge=1, le=MOST, description="frames kept of each clip, from its start; null: all"
     )
 
+    def file_bytes(self, entry: Entry) -> int | None:
+        return super().file_bytes(entry) if self.max_frames is None else None
+
     def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
         return _videos.read(entry.path, 0, self.max_frames, whole=True)
 

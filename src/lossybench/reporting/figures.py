@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize, to_rgb
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -54,7 +55,8 @@ from lossybench.reporting.summary import (
 )
 
 Share = bool | Literal["row", "col"]
-FIDELITY = {"psnr": "PSNR (dB)", "ssim": "SSIM", "snr": "SNR (dB)", "spectral_distance": "log-spectral distance (dB)"}
+FIDELITY = {"psnr": "PSNR (dB)", "ssim": "SSIM", "snr": "SNR (dB)", "si_sdr": "SI-SDR (dB)"}
+FIDELITY |= {"spectral_distance": "log-spectral distance (dB)"}
 
 
 def draw(summary: Path, out: Path) -> list[Path]:
@@ -98,7 +100,7 @@ def rate_accuracy(tables: Summary) -> Figure:
         _rate_axis(ax)
         ax.margins(x=0.15)  # room for the names
         if i == len(tables.regimes) - 1:
-            ax.set_xlabel(f"measured rate ({tables.conditions['rate_unit'].iloc[0]}, payload only, log scale)")
+            ax.set_xlabel(f"measured rate ({tables.conditions['rate_unit'].iloc[0]}, {tables.rate_of}, log scale)")
         if j == 0:
             ax.set_ylabel(f"{METRIC_TITLES[tables.primary]} (%)")
     for ax in axes.flat:  # only now are the shared axes final
@@ -109,6 +111,44 @@ def rate_accuracy(tables: Summary) -> Figure:
         f"{_BY_BEST * (len(tables.regimes) > 1)}"
     )
     return _finished(figure, tables, about, _codec_keys(tables, tables.regimes))
+
+
+def frontier(tables: Summary, costs: pd.DataFrame) -> Figure:
+    """The primary metric of models of the regime `original` against bytes on disk, with the time of decoding as colour.
+
+    There is a column per architecture. costs: rows of `costs.rows`, whose points are faded where another one has no
+    more bytes, at least as much of the metric, and more of one of the two.
+    """
+    rows = where(tables.overall(tables.primary), regime=ORIGINAL).merge(
+        costs[["codec", "level", "decode_ms"]], on=["codec", "level"]
+    )
+    figure, axes = _grid(1, len(tables.archs), 4.8, 3.4, sharex=True, sharey=True)
+    looks = style.codec_looks(tables.codecs) | {ORIGINAL: style.Look(style.INK, "X")}
+    times = LogNorm(*(rows["decode_ms"].min() * 0.99, rows["decode_ms"].max() * 1.01))
+    for ax, arch in zip(axes.flat, tables.archs, strict=True):
+        here = where(rows, arch=arch)
+        ax.set_title(f"{arch}, {tables.training(arch, ORIGINAL)}")
+        size, value = here["file_bytes"].to_numpy(), here["value"].to_numpy()
+        no_worse = (size <= size[:, None]) & (value >= value[:, None])
+        better = (size < size[:, None]) | (value > value[:, None])
+        faded = (no_worse & better).any(axis=1)
+        for codec, look in looks.items():
+            for dim in (True, False):
+                of = here[(here["codec"] == codec).to_numpy() & (faded == dim)]
+                how = {"c": of["decode_ms"], "norm": times, "cmap": "cividis_r", "marker": look.marker}
+                edge = {"alpha": 0.25} if dim else {"edgecolors": style.INK, "linewidths": 0.6}
+                ax.scatter(of["file_bytes"], 100 * of["value"], s=42, **how, **edge)
+        _rate_axis(ax)
+        ax.set_xlabel("bytes an item, on disk (log scale)")
+    axes.flat[0].set_ylabel(f"{METRIC_TITLES[tables.primary]} (%)")
+    colours = ScalarMappable(times, "cividis_r")
+    bar = figure.colorbar(colours, ax=list(axes.flat), label="decoding an item, ms of a core", pad=0.02)
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    bar.ax.yaxis.set_minor_formatter(FuncFormatter(_minor_log))
+    names = {codec: tables.title(codec) for codec in tables.codecs} | {ORIGINAL: "original, lossless"}
+    keys = [_key(names[codec], style.INK, look.marker, ls="none") for codec, look in looks.items()]
+    about = f"{METRIC_TITLES[tables.primary]} against bytes on disk\nfaded: another point is no larger and no worse"
+    return _finished(figure, tables, about, keys)
 
 
 def fidelity_accuracy(tables: Summary) -> Figure:
@@ -142,6 +182,8 @@ def fidelity_accuracy(tables: Summary) -> Figure:
         if j == 0:
             ax.set_ylabel(f"{METRIC_TITLES[tables.primary]} (%)")
     about = f"{METRIC_TITLES[tables.primary]} against fidelity, with 95 % intervals"
+    if left_out := int(lossy["infinite"].max()):
+        about += f"\nmeans leave out items of infinite PSNR, SNR or SI-SDR: up to {left_out} of {lossy['n'].max()}"
     return _finished(figure, tables, about, _codec_keys(tables, [ORIGINAL]))
 
 
@@ -241,7 +283,7 @@ def regimes(tables: Summary) -> Figure:
             ax.set_ylabel(f"{arch}\n{METRIC_TITLES[tables.primary]} (%)")
         _rate_axis(ax)
         if i == len(archs) - 1:
-            ax.set_xlabel(f"measured rate ({tables.conditions['rate_unit'].iloc[0]})")
+            ax.set_xlabel(f"measured rate ({tables.conditions['rate_unit'].iloc[0]}, {tables.rate_of})")
     handles = [
         _key(REGIME_TITLES[regime], *style.look(r), ls=DASHES[regime]) for r, regime in enumerate(tables.regimes)
     ]

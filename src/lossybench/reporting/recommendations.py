@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lossybench.artifacts import publish
+from lossybench.artifacts import SAVINGS, publish
 from lossybench.conditions import ORIGINAL
 from lossybench.enough import FEWEST_GROUPS, FEWEST_OF_CLASS
 from lossybench.errors import visible
@@ -81,8 +81,9 @@ def write_html(summaries: list[Path], out: Path) -> None:
     summaries: a folder of tables per task. out: the file, HTML. Raises LossyBenchError naming a table that is missing.
     """
     header = ["task", "architecture", "trained on", "holds for", "against", "which has on originals", "codec"]
-    header += ["may lose (points)", "verdict", "strongest level", "rate", "raw : payload", "saves"]
-    header += ["level for all codecs at once", "stopped at", "test items", "design effect"]
+    header += ["may lose (points)", "verdict", "strongest level", "rate", "raw : compressed"]
+    header += ["saves of raw", "of lossless", "of own files", "level for all codecs at once"]
+    header += ["stopped at", "test items", "design effect"]
     body = []
     tasks = [Summary(folder) for folder in summaries]
     for tables in tasks:
@@ -118,7 +119,7 @@ def _all_limits(tables: Summary) -> pd.DataFrame:
 def _limit_cells(tables: Summary, row: pd.Series) -> list[str]:
     """The cells of a row of `limits` on the page of all of them."""
     model = {key: row[key] for key in ("arch", "regime", "baseline")}
-    level, rate, saving = _level_cells(row)
+    level, rate, *savings = _level_cells(row)
     ratio = "–" if pd.isna(row["ratio"]) else amount(row["ratio"])
     jointly = "–" if pd.isna(row["joint_label"]) else row["joint_label"]
     return [
@@ -134,7 +135,7 @@ def _limit_cells(tables: Summary, row: pd.Series) -> list[str]:
         level,
         rate,
         ratio,
-        saving,
+        *savings,
         jointly,
         _stop(tables, row) or "–",
         f"{_items(tables):,}{_of_groups(tables)}",
@@ -146,8 +147,7 @@ _MOST_LISTED = 10  # rare classes; the page of a data set of hundreds would show
 
 _TWICE = (
     "All figures are then of a second compression, of media that have lost something already. On media that were never"
-    " compressed the limits may be others, the mild ones most of all. Savings are against raw media, not against the"
-    " files as they came."
+    " compressed the limits may be others, the mild ones most of all."
 )
 
 _NO_REFERENCE = (
@@ -206,7 +206,9 @@ _HEADER = (
     "may lose",
     "strongest acceptable level",
     "rate",
-    "saves",
+    "saves of raw",
+    "of lossless",
+    "of own files",
     "on originals",
     "holds for",
     "verdict",
@@ -274,11 +276,19 @@ def _most_economical(tables: Summary) -> pd.Series | None:
     return None if limits.empty else limits.sort_values("rate", kind="stable").iloc[0]
 
 
-def _level_cells(row: pd.Series) -> tuple[str, str, str]:
-    """The level, rate and saving of a limit; dashes where no level was shown to be acceptable."""
+def _level_cells(row: pd.Series) -> tuple[str, ...]:
+    """The level, rate and savings of a limit; dashes where no level was shown to be acceptable, or nothing is known."""
     if row["verdict"] not in ACCEPTED:
-        return "–", "–", "–"
-    return row["label"], f"{amount(row['rate'])} {row['rate_unit']}", percent(row["saving"])
+        return ("–",) * (2 + len(SAVINGS))
+    savings = ("–" if pd.isna(row[name]) else percent(row[name]) for name in SAVINGS)
+    return row["label"], f"{amount(row['rate'])} {row['rate_unit']}", *savings
+
+
+def _saves(tables: Summary, row: pd.Series) -> str:
+    """What a limit saves, as a text: "saves 94.1 % of the raw bits, 86.0 % of PNG and 41.2 % of their own files"."""
+    of = dict(zip(SAVINGS, ("the raw bits", str(tables.meta["lossless"]), "their own files"), strict=True))
+    known = [f"{percent(row[name])} of {what}" for name, what in of.items() if not pd.isna(row[name])]
+    return f"saves {_listed(known)}"
 
 
 def _verdict(tables: Summary, row: pd.Series, alone: pd.Series) -> str:
@@ -423,10 +433,10 @@ def _limit_text(tables: Summary) -> str:
     cost = f"to cost at most {tables.delta:g} points of {METRIC_TITLES[tables.primary]}"
     together = "both codecs at once" if len(tables.codecs) == 2 else f"all {len(tables.codecs)} codecs at once"
     if best is not None:
-        level, rate, saving = _level_cells(best)
+        level, rate, *_ = _level_cells(best)
         title = tables.title(best["codec"])
         says = [
-            f"**{title} at {level}** ({rate}, saves {saving} of the raw bits) is the most economical compression shown"
+            f"**{title} at {level}** ({rate}, {_saves(tables, best)}) is the most economical compression shown"
             f" {cost} for {_which([tables])} ({_listed(tables.archs)}){_for_few(tables)}."
         ]
         if len(tables.codecs) > 1:
@@ -642,7 +652,7 @@ def _gain_cells(tables: Summary, codec: str, arch: str) -> tuple[str, str]:
 def _short_limit(tables: Summary, row: pd.Series) -> str:
     """A limit in a few words: "QF 10, 0.45 bpp", "unacceptable"."""
     if row["verdict"] in ACCEPTED:
-        level, rate, _ = _level_cells(row)
+        level, rate, *_ = _level_cells(row)
         return f"{level}, {rate}"
     return NO_REFERENCE if row["verdict"] == NO_REFERENCE else _not_shown(tables, row)
 
@@ -772,7 +782,9 @@ def _method(tasks: list[Summary]) -> str:
         "*Too close to tell*: the loss seen is between half and one and a half times the margin, so that no number of"
         f" items is worth naming. {_TWO_NUMBERS}",
         f"{_DESIGN_EFFECT} Items of a data set that names nothing they share are taken as independent.",
-        "Rates are of the payload alone, averaged over the test items; savings are against raw media.",
+        f"{_rates_text(tasks)} Savings are of raw media (8 bits a colour, 16 a sample); of the same items without loss"
+        " (PNG, FLAC or FFV1, of up to 100 of them); and of their own files, where each item came in one. A"
+        " negative one is growth.",
         "Robust accuracy is the share of attacked items that no attack tried made wrong. *Oblivious*: attacks that"
         " ignore the codec. *Worst*: everything tried. A gain that is left may also mean that the attacks through the"
         " codec were too weak: nothing here proves robustness. Their intervals are of items, for the very models that"
@@ -782,6 +794,18 @@ def _method(tasks: list[Summary]) -> str:
         " points, so that it shows neither a gain, nor none, nor harm.",
     ]
     return "\n".join(["## How to read this", "", *(f"- {note}" for note in notes)])
+
+
+def _rates_text(tasks: list[Summary]) -> str:
+    """What rates are of, in words."""
+    if tasks[0].meta["settings"]["rate"] == "coded":
+        return "Rates are of the coded media alone, without headers and containers, averaged over the test items."
+    shares = pd.concat(tables.conditions[tables.conditions["codec"] != ORIGINAL]["overhead_share"] for tables in tasks)
+    least, most = percent(shares.min()), percent(shares.max())
+    return (
+        "Rates are of each codec's own file as it lies on disk, headers included, averaged over the test items. From"
+        f" {least} to {most} of these files is not coded media, more of it in small items."
+    )
 
 
 def _listed(words: Iterable[str]) -> str:

@@ -27,8 +27,9 @@ class Look(NamedTuple):
 # Okabe and Ito's palette (https://jfly.uni-koeln.de/color/) without its yellow, which is too faint for lines. Every
 # colour comes with a marker, so that no figure depends on colour alone.
 _COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-_LOOKS = [Look(colour, marker) for colour, marker in zip(_COLOURS, "os^DvP", strict=True)]
-_CODECS = {"jpeg": 0, "jpeg2000": 1, "webp": 2, "h264": 3, "hevc": 4, "mp3": 0, "opus": 1}
+_LOOKS = [Look(colour, marker) for colour, marker in zip(2 * _COLOURS, "os^DvPX<>phd", strict=True)]
+_CODECS = {"jpeg": 0, "jpeg2000": 1, "webp": 2, "h264": 3, "hevc": 4, "avif": 5, "jpegxl": 6, "vp9": 7, "av1": 8}
+_CODECS |= {"mp3": 0, "opus": 1, "aac": 2, "vorbis": 3, "g711": 4, "g722": 5, "amrnb": 6}
 # A verdict's colour is never without the verdict's symbol or word beside it.
 VERDICT_COLOURS = {"acceptable": "#BFE0F5", "inconclusive": "#E8E8E8", "unacceptable": "#F7CDB5"}
 VERDICT_COLOURS |= {"acceptable here": "#DDEFF9", "no reference": "#F5EBC8"}

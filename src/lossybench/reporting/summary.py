@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from lossybench.artifacts import read_meta, read_table
+from lossybench.artifacts import SAVINGS, read_meta, read_table
 from lossybench.conditions import ORIGINAL
 from lossybench.errors import LossyBenchError
 
@@ -349,6 +349,11 @@ class Summary:
         """The middle delta, which headlines are about."""
         return self.deltas[len(self.deltas) // 2]
 
+    @property
+    def rate_of(self) -> str:
+        """What the rates are of."""
+        return "file" if self.meta["settings"]["rate"] == "file" else "coded media alone"
+
     def title(self, codec: str) -> str:
         """The name of a codec or defence as readers know it: "JPEG 2000"."""
         return str(self.levels(codec)["title"].iloc[0])
@@ -393,7 +398,7 @@ def worst_limits(tables: Summary, jointly: bool = False) -> pd.DataFrame:
     """
     rows = where(tables.limits, regime=ORIGINAL, baseline=OWN, delta=tables.delta)
     if jointly:
-        rows = rows.assign(**{key: rows[f"joint_{key}"] for key in ("level", "label", "rate", "saving")})
+        rows = rows.assign(**{key: rows[f"joint_{key}"] for key in ("level", "label", "rate", *SAVINGS)})
         alone = rows["verdict"].isin(ACCEPTED) & rows["level"].isna()
         rows = rows.assign(verdict=rows["verdict"].mask(alone, "inconclusive"))
     rows = rows.merge(tables.conditions[["codec", "level", "strength"]], on=["codec", "level"], how="left")
@@ -520,8 +525,8 @@ def plural(what: str) -> str:
 
 
 def percent(fraction: float) -> str:
-    """A fraction as a percentage: 0.954 is "95.4 %"."""
-    return f"{100 * fraction:.1f} %"
+    """A fraction as a percentage: 0.954 is "95.4 %", and -0.1 is "−10.0 %"."""
+    return f"{100 * fraction:.1f} %".replace("-", "−")
 
 
 def points(fraction: float) -> str:

@@ -41,11 +41,11 @@ def aggregate(
         compressed: all test parts, one for each codec, level and look; they say which conditions the study has
         outcomes: all tables that evaluate made: of every model one for each codec and look, `original` always among
             the codecs
-        settings: deltas and defence_margin (points), bootstrap (number of resamples) and seed; titles, of those codecs
-            to which the study gives one; grids, {chain: [codec, degradation, its level, both in words]} of those
-            that are a codec under a condition of capture; and where the task is
-            tested look by look, look (the number of this one), looks (the test items of each that is planned) and alpha
-            (the one-sided error level of this one, 0.05 without looks)
+        settings: deltas and defence_margin (points), bootstrap (number of resamples), seed, and rate ("file" or
+            "coded": which bits rates and savings are of); titles, of those codecs to which the study gives one; grids,
+            {chain: [codec, degradation, its level, both in words]} of those that are a codec under a condition of
+            capture; and where the task is tested look by look, look (the number of this one), looks (the test items of
+            each that is planned) and alpha (the one-sided error level of this one, 0.05 without looks)
         out: the folder to write
         attacks: all tables that attack made
 
@@ -54,7 +54,8 @@ def aggregate(
             data's test split, and for models that lack an outcome.
     """
     task = inputs.read_task(data)
-    conditions, of_items = inputs.read_conditions(compressed, task, settings.get("titles", {}))
+    how_told = settings.get("rate", "file"), settings.get("titles", {})
+    conditions, of_items = inputs.read_conditions(compressed, task, *how_told)
     how = (settings["bootstrap"], settings["seed"], settings.get("alpha", 0.05))
     # Under a condition of capture a codec is no further codec that one might choose, and is judged apart.
     grids = settings.get("grids", {})
@@ -119,6 +120,7 @@ def aggregate(
     meta |= {"compressed_before": about.get("compressed_before", []), "card": _card(data)}
     coded = read_meta(compressed[0])
     meta |= {"fidelity": coded.get("fidelity", "full"), "measures": coded.get("measures", {})}
+    meta |= {"lossless": coded.get("lossless")}
     meta |= {"existing": inputs.existing_archs(outcomes)}
     meta |= {"rare": [(name, count) for name, count in support.items() if name and count < FEWEST_OF_CLASS]}
     meta |= {"groups": sampling.groups, "few": sampling.few, "attacked": attacked}

@@ -37,6 +37,14 @@ class Asked(NamedTuple):
     note: Callable[[dict[str, Any]], None]  # takes each outcome
 
 
+class Waiting(NamedTuple):
+    """An example until its batch is full. item: the row of the data table that it is of, read once for all models."""
+
+    name: str
+    item: Mapping[str, Any]
+    example: Example
+
+
 def evaluate(
     model: list[Path],
     data: Path,
@@ -182,12 +190,12 @@ def level_outcomes(
     item. Raises LossyBenchError for items that the data lack, and for test items that the table lacks.
     """
     codec = codecs.made(meta["codec"], meta["options"], meta.get("variant"))
-    missing = set(truth)
+    level, missing = float(meta["level"]), set(truth)
     # Models that take in the same of an item share its examples, batch by batch.
     alike: dict[Any, list[Asked]] = {}
     for one in asked:
         alike.setdefault(one.task.takes_in(training=False), []).append(one)
-    waiting: list[list[tuple[str, Example]]] = [[] for _ in alike]
+    waiting: list[list[Waiting]] = [[] for _ in alike]
 
     def rows() -> Iterator[dict[str, Any]]:
         for row in artifacts.iter_rows(path, ["id", "payload"], splits=["test"]):
@@ -196,33 +204,34 @@ def level_outcomes(
             missing.discard(row["id"])
             yield row
 
-    def decode(row: dict[str, Any]) -> list[list[tuple[str, Example]]]:
+    def decode(row: dict[str, Any]) -> list[list[Waiting]]:
         item = truth[row["id"]]
         with naming(f"{path}: item {row['id']}"):
             decoded = codec.decode(row["payload"], tuple(item["shape"]), item["sampling_rate"])
             return [
-                [(row["id"], example) for example in some[0].task.examples(decoded, item, training=False)]
+                [Waiting(row["id"], item, one) for one in some[0].task.examples(decoded, item, training=False)]
                 for some in alike.values()
             ]
 
-    def predict(some: Sequence[Asked], examples: list[tuple[str, Example]]) -> None:
-        media = to_float(stage(np.stack([one.media for _, one in examples]), device), some[0].task.medium, device)
-        for one in some:
-            with naming(f"{path}: items {examples[0][0]} to {examples[-1][0]}"):
-                predictions = one.task.predict(one.network, media)
-            for (name, example), prediction in zip(examples, predictions, strict=True):
-                outcome = one.task.outcome(example, prediction, truth[name])
-                one.note({"id": name, "level": float(meta["level"]), **outcome})
-        examples.clear()
+    def predict(some: Sequence[Asked], batch: list[Waiting]) -> None:
+        staged = stage(np.stack([one.example.media for one in batch]), device)
+        media = to_float(staged, some[0].task.medium, device)
+        for asked in some:
+            with naming(f"{path}: items {batch[0].name} to {batch[-1].name}"):
+                predictions = asked.task.predict(asked.network, media)
+            for one, prediction in zip(batch, predictions, strict=True):
+                outcome = asked.task.outcome(one.example, prediction, one.item)
+                asked.note({"id": one.name, "level": level, **outcome})
+        batch.clear()
 
     for found in feed(decode, rows()):
-        for some, examples, new in zip(alike.values(), waiting, found, strict=True):
-            examples += new
-            if len(examples) >= BATCH:
-                predict(some, examples)
+        for some, batch, new in zip(alike.values(), waiting, found, strict=True):
+            batch += new
+            if len(batch) >= BATCH:
+                predict(some, batch)
         progress.update()
-    for some, examples in zip(alike.values(), waiting, strict=True):
-        if examples:
-            predict(some, examples)
+    for some, batch in zip(alike.values(), waiting, strict=True):
+        if batch:
+            predict(some, batch)
     if missing:
         raise LossyBenchError(f"{path}: lacks {len(missing)} test items, such as {min(missing)!r}; compress them again")

@@ -94,7 +94,8 @@ def fetch(
                 try:
                     with naming(f"item {visible(item.id)}"):
                         if scaled:
-                            item = dataclasses.replace(item, media=scaled.apply(item.media))
+                            # A file of more pixels than the item has is no measure of what a codec saves.
+                            item = dataclasses.replace(item, media=scaled.apply(item.media), file_bytes=None)
                         payload = original.encode(item.media, 0, item.sampling_rate).payload
                 except LossyBenchError as error:
                     if dataset.fault == "error":
@@ -128,5 +129,5 @@ def _told(left_out: list[Finding]) -> str:
 
 
 def _row(item: Item, payload: bytes) -> dict[str, Any]:
-    row = {name: getattr(item, name) for name in ("id", "split", "groups", "sampling_rate", "label")}
+    row = {name: getattr(item, name) for name in ("id", "split", "groups", "sampling_rate", "label", "file_bytes")}
     return {**row, "media": payload, "shape": list(item.media.shape), "boxes": [vars(box) for box in item.boxes]}

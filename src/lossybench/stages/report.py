@@ -55,3 +55,24 @@ def recommend(summaries: list[Path], out: Path, html: Path, attacks: Path) -> No
     recommendations.write(summaries, out)
     recommendations.write_html(summaries, html)
     attack_page.write(summaries, attacks)
+
+
+def costs(
+    summaries: list[Path], timings: list[Path], prices: dict[str, Any], out: Path, table: Path, figures: list[Path]
+) -> None:
+    """Write what each codec takes of bytes, time and money, and draw accuracy against bytes and time.
+
+    Args:
+        summaries: the folders that aggregate made
+        timings: the tables that timing made, of every task and codec
+        prices: those of the config
+        out: the page to write, as HTML
+        table: the same as CSV
+        figures: the pictures to write, one for each task in the order of the summaries, PNG; beside each an SVG
+
+    Raises:
+        LossyBenchError: for a table that is missing, which it names.
+    """
+    from lossybench.reporting import costs
+
+    costs.write(summaries, timings, prices, out, table, figures)

@@ -41,7 +41,7 @@ class Classification(TaskKind):
         return float(np.mean(np.argmax(predictions, axis=1) == np.asarray(targets)))
 
     def outcome(self, example: Example, prediction: np.ndarray, row: Mapping[str, Any]) -> dict[str, Any]:
-        chosen = int(np.argmax(prediction))
+        chosen = int(prediction.argmax())
         found = {"prediction": chosen, "correct": chosen == row["label"], "scores": prediction.tolist()}
         return {"label": row["label"], **found}
 

@@ -332,6 +332,11 @@ def _costs(
         levels = {name: (codecs.get(name), _three(name, medium, sample[0][1])) for name in others}
     costs = []
     for codec, of_codec in levels.values():
+        doubtful = [(ids, text) for (shape, _), ids in shapes.items() if (text := codec.caveat(shape))]
+        if doubtful and severity == "error":
+            ids, text = doubtful[0]
+            what = f"{codec.title}, of {sum(len(ids) for ids, _ in doubtful)} items such as {ids[0]}: {text}"
+            report.findings.append(Finding("level that says little", "warning", report.title, what))
         told = set[tuple[str, str]]()  # what a codec refuses at any level is told once
         for level in codec.by_strength(of_codec):
             refused = list(_refused(codec, level, medium, shapes))
@@ -342,8 +347,9 @@ def _costs(
                 for media, rate in sample:
                     encoded = codec.encode(media, level, rate)
                     measure(media, codec.decode(encoded.payload, media.shape, rate), medium, rate)
-                    bits += encoded.payload_bits
-                    rates.append(rate_of(encoded.payload_bits, media.shape, medium, rate))
+                    of_file = encoded.payload_bits + encoded.overhead_bits
+                    bits += of_file
+                    rates.append(rate_of(of_file, media.shape, medium, rate))
             except LossyBenchError as error:
                 if not refused:
                     label = codec.level_label(level)
@@ -370,7 +376,7 @@ def _three(name: str, medium: Any, rate: float) -> list[float]:
     """A mild, a middle and a strong level of a codec; no level if the codec is for other media."""
     codec = codecs.get(name)
     possible: list[float] = []
-    for level in range(math.ceil(codec.bounds[0]), int(codec.bounds[1]) + 1):
+    for level in codec.levels or range(math.ceil(codec.bounds[0]), int(codec.bounds[1]) + 1):
         with contextlib.suppress(LossyBenchError):
             codec.check(level, medium, rate)
             possible.append(level)

@@ -25,6 +25,7 @@ from lossybench.data._published import PublishedDataset
 from lossybench.data.dataset import SPLITS
 from lossybench.errors import naming
 from lossybench.models.existing_settings import SAMPLES, ExistingSettings, is_existing
+from lossybench.stages import timing
 from lossybench.study import Study, load
 from lossybench.tasks import training_settings
 
@@ -42,9 +43,12 @@ START = {
 }
 FETCH = {"image": 0.004, "audio": 0.004, "video": 0.02}  # for an item
 ENCODE = {  # for an item
-    "image": {"original": 0.001, "jpeg": 0.0003, "webp": 0.0005, "jpeg2000": 0.002, "h264": 0.0015, "hevc": 0.005},
-    "audio": {"original": 0.001, "mp3": 0.006, "opus": 0.01},
-    "video": {"original": 0.007, "jpeg": 0.002, "jpeg2000": 0.02, "h264": 0.007, "hevc": 0.012},
+    "image": {"original": 0.001, "jpeg": 0.0003, "webp": 0.0005, "jpeg2000": 0.002, "h264": 0.0015, "hevc": 0.005}
+    | {"avif": 0.006, "jpegxl": 0.006, "vp9": 0.008, "av1": 0.008},
+    "audio": {"original": 0.001, "mp3": 0.006, "opus": 0.01, "aac": 0.005, "vorbis": 0.004, "amrnb": 0.005}
+    | {"g711": 0.0003, "g722": 0.0015},
+    "video": {"original": 0.007, "jpeg": 0.002, "jpeg2000": 0.02, "h264": 0.007, "hevc": 0.012}
+    | {"avif": 0.11, "jpegxl": 0.06, "vp9": 0.04, "av1": 0.03},
 }
 DECODE = 0.3  # what decoding an item costs, as a share of what encoding and decoding it does
 MEASURE = {"image": 0.0001, "audio": 0.0005, "video": 0.0006}  # for the fidelity of an item
@@ -77,7 +81,8 @@ SEEN = {
 # The share of an item's bytes that is stored: losslessly, and by a codec as the mean over the default study's levels.
 STORED = {
     "image": {"original": 0.48, "jpeg": 0.045, "webp": 0.04, "jpeg2000": 0.07, "h264": 0.032, "hevc": 0.028},
-    "audio": {"original": 0.62, "mp3": 0.13, "opus": 0.1},
+    "audio": {"original": 0.62, "mp3": 0.13, "opus": 0.1, "aac": 0.13, "vorbis": 0.25, "amrnb": 0.04}
+    | {"g711": 0.25, "g722": 0.22},
     "video": {"original": 0.3, "jpeg": 0.045, "jpeg2000": 0.06, "h264": 0.01, "hevc": 0.008},
 }
 ROW = 150  # the bytes of a row of tables beside the media, and of an outcome
@@ -187,7 +192,7 @@ def _tried(study: Study, task: str, arch: str) -> dict[str, float]:
 
 def jobs(study: Study) -> dict[str, int]:
     """The number of jobs of each rule for a whole study from nothing, as Snakemake counts them."""
-    count = collections.Counter(recommend=1, all=1)
+    count = collections.Counter(recommend=1, costs=1, all=1)
     for task in study.tasks:
         existing, models, looks = len(study.existing(task)), len(study.models(task)), len(study.looks(task))
         count.update(preflight=1, cleared=1, adopt=existing, train=models - existing, aggregate=1)
@@ -197,7 +202,7 @@ def jobs(study: Study) -> dict[str, int]:
             f"compress_{task}_{codec}_{part}{of_look[look]}" for look, codec, part, _ in study.compressions(task)
         )
         count.update(f"evaluate_{task}_{codec}{of_look[look]}" for look, codec, _ in study.evaluations(task))
-        count[f"figures_{task}"] = 1
+        count.update({f"figures_{task}": 1, "timing": len(study.codecs[task])})
     return count
 
 
@@ -233,9 +238,13 @@ def describe(study: Study, cores: int, times: Timings | None = None) -> str:
 
 
 def _told(study: Study, times: Timings) -> list[str]:
-    """A line for each model that was timed, and for each that was not and is none of the compact ones."""
+    """A line for each codec whose levels say little, and for each model that was timed, or is large and was not."""
     lines = []
     for task in study.tasks:
+        if study.description(task).counts is not None:
+            shape = _shape(study, task)
+            caveats = {codec.title: codec.caveat(shape) for codec in study.codecs[task].values()}
+            lines += [f"    {task}, {title}: warning: {text}" for title, text in caveats.items() if text]
         for arch, own in study.task(task).models.items():
             if (task, arch) in times:
                 learn, predict, how = times[task, arch]
@@ -336,6 +345,9 @@ def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
         size = passes * (stored.get(study.codec_files(task, codec)[-1], max(list(stored.values())[1:])) * raw + ROW)
         decoding = count * DECODE * encode[ORIGINAL] * scale
         yield Job("compress", passes, START["compress"] + decoding + each * passes, size=size)
+    for codec in study.codecs[task]:
+        of_level = 6 * min(2 * timing.MOST, max(2 * timing.LEAST, min(timing.ITEMS, tested[0]) * coding(codec)))
+        yield Job("compress", 0, START["compress"] + of_level * len(study.levels(task, codec)))
     outcome = DETECTED if about.kind == "detection" else ROW
     for model in study.models(task):
         learn, predict, _ = timed[model.arch]

@@ -6,7 +6,6 @@ import csv
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from lossybench import codecs, data
@@ -14,7 +13,10 @@ from lossybench.artifacts import publish
 from lossybench.codecs.codec import Medium
 from lossybench.data._files import ClassFolders, Entry, subfolders
 from lossybench.errors import LossyBenchError, naming
-from lossybench.fidelity import measure, rate_of
+from lossybench.fidelity import MEASURES, infinite, mean_of, measure, rate_of
+
+_SHOWN = ["rate", "coded_rate"]
+_INFINITE: dict[Medium, str] = {"image": "PSNR", "video": "PSNR", "audio": "SNR or SI-SDR"}
 
 
 def measured(
@@ -24,9 +26,10 @@ def measured(
 
     path: the folder, whose files of the medium are taken at any depth. codec, levels, options: the codec, its levels in
     any order and its encoder options. medium: "image", "audio" or "video". The columns are codec, encoder, level and
-    items; rate (coded media alone) and file_rate (all that the encoder wrote), in bits per pixel for images, else in
-    kb/s; then psnr (dB) and ssim, or snr (dB) and spectral_distance (dB). Raises LossyBenchError for a level that the
-    codec cannot do, for a folder without files of the medium, and for a file that cannot be read, which it names.
+    items; infinite, the items of which a measure is infinite, which its mean leaves out; rate (of the codec's file) and
+    coded_rate (of the coded media in it), in bits per pixel for images, else in kb/s; then psnr (dB) and ssim, or snr,
+    si_sdr and spectral_distance (dB). Raises LossyBenchError for a level that the codec cannot do, for a folder without
+    files of the medium, and for a file that cannot be read, which it names.
     """
     folder = data.get(f"{medium}_folder", {"path": path})
     assert isinstance(folder, ClassFolders)
@@ -46,15 +49,14 @@ def measured(
                 with naming(file):
                     encoded = coder.encode(media, level, rate)
                     fidelity = measure(media, coder.decode(encoded.payload, media.shape, rate), medium, rate)
-                bits = {"rate": encoded.payload_bits, "file_rate": encoded.payload_bits + encoded.overhead_bits}
+                bits = {"rate": encoded.payload_bits + encoded.overhead_bits, "coded_rate": encoded.payload_bits}
                 row = {name: rate_of(amount, media.shape, medium, rate) for name, amount in bits.items()}
                 found[level].append(row | fidelity)
                 bar.update()
-    columns = ("rate", "file_rate", *(("snr", "spectral_distance") if medium == "audio" else ("psnr", "ssim")))
+    columns = ("rate", "coded_rate", *(MEASURES[2:] if medium == "audio" else MEASURES[:2]))
     return [
-        {"codec": codec, "encoder": coder.version(), "level": level, "items": len(rows)}
-        # A picture that is too small for SSIM has none, and then the mean is not a number.
-        | {column: float(np.mean(np.array([row[column] for row in rows], float))) for column in columns}
+        {"codec": codec, "encoder": coder.version(), "level": level, "items": len(rows), "infinite": infinite(rows)}
+        | {column: mean_of([row[column] for row in rows]) for column in columns}
         for level, rows in found.items()
     ]
 
@@ -84,11 +86,21 @@ def rates(
     rows = measured(folder, codec, levels, options or {}, medium)
     unit = "bpp" if medium == "image" else "kb/s"
     label = codecs.get(codec, options).level_label
-    lines = [["", unit, f"{unit}, file", *list(rows[0])[-2:]]]
-    lines += [[label(row["level"]), *(f"{value:.4g}" for value in list(row.values())[-4:])] for row in rows]
+    measures = list(rows[0])[7:]
+    lines = [["", unit, f"{unit}, coded media", *measures]]
+    lines += [
+        [label(row["level"]), *("–" if row[name] is None else f"{row[name]:.4g}" for name in _SHOWN + measures)]
+        for row in rows
+    ]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [f"{rows[0]['encoder']}: means of {rows[0]['items']} items of {folder}"]
     text += ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+    text += [
+        f"{label(row['level'])}: {row['infinite']} of {row['items']} items have an infinite {_INFINITE[medium]}"
+        " (identical, or sound where there was silence), which the mean leaves out"
+        for row in rows
+        if row["infinite"]
+    ]
     if out:
         with publish(out) as aside, aside.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
