@@ -86,7 +86,8 @@ def _try_codecs(data: Path, medium: Medium, rows: Sequence[Row], asked: Mapping[
             with naming(f"{what}, does not pass {name}"):
                 for level in how["levels"]:
                     coder.check(level, medium, sampling_rate, shape)
-                coder.decode(coder.encode(media, how["levels"][0], sampling_rate).payload, shape, sampling_rate)
+                for level in dict.fromkeys((how["levels"][0], how["levels"][-1])):
+                    coder.decode(coder.encode(media, level, sampling_rate).payload, shape, sampling_rate)
 
 
 def _check_attacked(
