@@ -886,6 +886,17 @@ def test_key_frames_are_where_gop_says(name):
         assert [i for i, frame in enumerate(frames) if frame.key_frame] == list(range(0, 16, gop))
 
 
+def test_encoders_print_nothing():
+    program = """if True:
+        import numpy as np
+        from lossybench import codecs
+        clip = np.zeros((2, 16, 16, 3), np.uint8)
+        for name in ("h264", "hevc", "vp9", "av1", "avif", "jpegxl"):
+            codecs.get(name).roundtrip(clip, 30, 25)"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert run.stdout == run.stderr == b""
+
+
 def psnr_of_clip(name, clip, levels, bits):
     found = []
     for level in levels:
