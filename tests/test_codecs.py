@@ -100,6 +100,7 @@ def middle_level(codec, medium):
 
 def test_every_codec_of_the_brief_is_there_under_its_name():
     assert {"original", "jpeg", "jpeg2000", "webp", "h264", "hevc", "mp3", "opus"} <= set(codecs.names())
+    assert {"aac", "vorbis", "g711", "g722", "amrnb"} <= set(codecs.names())
 
 
 @pytest.mark.parametrize("name", codecs.names())
