@@ -100,7 +100,7 @@ def middle_level(codec, medium):
 
 def test_every_codec_of_the_brief_is_there_under_its_name():
     wanted = {"original", "jpeg", "jpeg2000", "webp", "avif", "jpegxl", "h264", "hevc", "vp9", "av1", "mp3", "opus"}
-    assert wanted <= set(codecs.names())
+    assert wanted | {"aac", "vorbis", "g711", "g722", "amrnb"} <= set(codecs.names())
 
 
 @pytest.mark.parametrize("name", codecs.names())
