@@ -225,6 +225,13 @@ class Codec(abc.ABC):
         """What the receiver of the item gets: decode(encode(media)). Arguments and errors are those of `encode`."""
         return self.decode(self.encode(media, level, sampling_rate).payload, media.shape, sampling_rate)
 
+    def most_bits(self, level: float, raw_bits: Any) -> Any:
+        """The bits that the file of an item shall have at most, where levels are such targets; None elsewhere.
+
+        raw_bits: of the uncompressed item, one number or an array of them.
+        """
+        return None
+
     def full_title(self) -> str:
         """The title with the options that are not the default: "JPEG 4:4:4", "HEVC ultrafast, gop 8"."""
         differing = (
