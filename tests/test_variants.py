@@ -39,6 +39,7 @@ def size(encoded):
         ("h264", CLIP, 25, [9000, 4000]),
         ("mp3", SOUND, 16000, [9000, 3000]),
         ("opus", SOUND, 16000, [9000, 3000]),
+        ("amrnb", speech(8000), 8000, [1000, 600]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -98,7 +98,9 @@ class Target(Codec):
 def possible(codec: Codec, medium: Medium, sampling_rate: float) -> list[float]:
     """The levels of a codec's encoder that are tried, from the mildest on. Raises LossyBenchError where it has none."""
     low, high = codec.bounds
-    if codec.whole:
+    if codec.levels:
+        tried = list(codec.levels)
+    elif codec.whole:
         tried = [float(level) for level in range(math.ceil(low), math.floor(high) + 1)]
     else:
         space = np.geomspace(low, high, STEPS) if low > 0 else np.linspace(low, high, STEPS)

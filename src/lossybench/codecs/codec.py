@@ -255,7 +255,8 @@ def _said(option: str, value: Any) -> str:
         return option if value else f"not {option}"
     if option == "control":  # the labels of levels say what it is
         return {"crf": "at constant quality", "bitrate": "at a bitrate"}.get(value, value.upper())
-    return str(value) if option in ("preset", "tune", "application", "tables") else f"{option} {value}"
+    alone = option in ("preset", "tune", "application") and isinstance(value, str)
+    return str(value) if alone else f"{option} {value}"
 
 
 # Items of one shape come one after the other, and on small pictures these checks would cost more than coding does.
