@@ -29,7 +29,7 @@ from lossybench.reporting.summary import Summary
 from lossybench.stages.aggregate import aggregate
 
 LEVELS = {"original": [0.0], "jpeg": [10.0, 50.0, 90.0]}
-SETTINGS = {"deltas": [1, 2, 5], "bootstrap": 200, "seed": 0}
+SETTINGS = {"deltas": [1, 2, 5], "bootstrap": 200, "seed": 0, "rate": "file"}
 
 
 class Study:
@@ -466,3 +466,17 @@ def test_a_codec_held_out_from_training_is_compared_with_models_that_saw_it(tmp_
     assert "| JPEG | QF 10 | net | 55.0 % | +15.0 [" in (tmp_path / "r.md").read_text()
     study.outcomes = [path for path in study.outcomes if "mixed" not in str(path)]
     assert study.summary()["held_out"]["over_mixed"].isna().all()
+
+
+def test_items_that_miss_a_target_size_are_counted_and_told(tmp_path):
+    targets = {name: {"codec": "jpeg", "parameter": name} for name in ("bytes", "bpp")}
+    same = {(name, level): 0.05 for name in targets for level in (10.0, 50.0, 90.0)}
+    found = Study(tmp_path, chains=targets).model(wrong() | same).summary()["conditions"].set_index(["codec", "level"])
+    above = found["above_target"]
+    # Files have 100 + 10 level bits of coded media and 100 of overhead, and 10,000 raw bits make 417 pixels.
+    assert [above["bytes", level] for level in (10.0, 50.0, 90.0)] == [1, 1, 1]
+    assert [above["bpp", level] for level in (10.0, 50.0, 90.0)] == [0, 0, 0] and above[
+        ["original", "jpeg"]
+    ].isna().all()
+    recommendations.write([tmp_path / "summary"], tmp_path / "r.md")
+    assert "JPEG to a size, at most 10 bytes: 100.0 %" in (tmp_path / "r.md").read_text()

@@ -21,7 +21,7 @@ from lossybench import codecs
 from lossybench.analysis import tables
 from lossybench.artifacts import COMPRESSED, DATA, SAVINGS, iter_rows, read_meta, read_table, write_table
 from lossybench.errors import LossyBenchError
-from lossybench.reporting import attack_page, contact_sheet, figures, recommendations
+from lossybench.reporting import attack_page, contact_sheet, figures, recommendations, style
 from lossybench.reporting.names import figure_names
 from lossybench.reporting.summary import Summary, these
 from lossybench.stages.compress import compress
@@ -1512,3 +1512,10 @@ def test_a_tone_is_seen_at_its_frequency_and_level() -> None:
 def test_groups_are_named_by_their_number() -> None:
     assert these("speaker", 6) == "these 6 speakers" and these("video", 1) == "this video"
     assert these("study_site", 2) == "these 2 study sites"
+
+
+def test_no_two_codecs_of_a_task_look_alike_and_known_ones_look_the_same_everywhere() -> None:
+    names = [f"variant{i}" for i in range(25)] + ["jpeg", "webp", "hevc", "avif", "av1"]
+    looks = style.codec_looks(names)
+    assert len(set(looks.values())) == len(names)
+    assert looks["jpeg"] == style.codec_looks(["jpeg"])["jpeg"] and looks["av1"] == style.codec_looks(["av1"])["av1"]

@@ -39,6 +39,7 @@ def size(encoded):
         ("h264", CLIP, 25, [9000, 4000]),
         ("mp3", SOUND, 16000, [9000, 3000]),
         ("opus", SOUND, 16000, [9000, 3000]),
+        ("amrnb", speech(8000), 8000, [1000, 600]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -65,11 +66,14 @@ def test_bits_per_pixel_are_those_of_the_whole_file_over_all_frames():
         assert 0.9 * 0.8 < 8 * size(encoded) / pixels <= 0.9
 
 
-def test_a_target_that_no_level_meets_is_refused_with_what_the_strongest_takes():
-    least = size(codecs.get("jpeg").encode(IMAGE, 1))
-    with pytest.raises(LossyBenchError, match=f"even at QF 1 it has {least:.0f} bytes, more than the 100 of"):
-        of("jpeg", "bytes").encode(IMAGE, 100)
-    assert size(of("jpeg", "bytes").encode(IMAGE, least)) == least
+def test_a_target_that_no_level_meets_gets_the_smallest_file_and_is_told():
+    codec, strongest = of("jpeg", "bytes"), codecs.get("jpeg").encode(IMAGE, 1)
+    least = size(strongest)
+    assert codec.encode(IMAGE, 100) == strongest and size(codec.encode(IMAGE, least)) == least
+    assert 8 * least <= codec.most_bits(least, 8 * IMAGE.nbytes) < 8 * least + 1
+    assert 8 * least > codec.most_bits(least - 1, 8 * IMAGE.nbytes)
+    assert of("webp", "bpp").most_bits(0.5, 8 * CLIP.nbytes) == 0.5 * CLIP[..., 0].size
+    assert codecs.get("jpeg").most_bits(50, 8 * IMAGE.nbytes) is None
 
 
 def test_a_milder_target_keeps_more():

@@ -131,6 +131,7 @@ def read_conditions(
             "saving": _saving(bits[condition], table["raw_bits"].to_numpy(float)),
             "overhead_share": table["overhead_bits"].sum() / file.sum(),
             "file_bytes": file.mean() / 8,
+            "above_target": _above(file, codec.most_bits(condition.level, table["raw_bits"])),
             **{name: mean_of(table[name]) for name in measured},
             "infinite": infinite(table[list(MEASURES)].to_dict("records")),
             "encoder": " | ".join(sorted(table["encoder"].unique())),
@@ -148,6 +149,11 @@ def read_conditions(
         for strength, level in enumerate(levels, start=1):
             ordered[Condition(name, level)] = found[Condition(name, level)] | {"strength": strength}
     return ordered, rates
+
+
+def _above(file: pd.Series, most: Any) -> float | None:
+    """The share of files that have more than `most` bits; None where there is no such target."""
+    return None if most is None else float((file > most).mean())
 
 
 def _saving(bits: np.ndarray, before: np.ndarray) -> float | None:

@@ -61,6 +61,8 @@ SCHEMAS: dict[str, pa.Schema] = {
         *_shares("saving_source"),  # of the bits of the items' own files; null unless all have one
         *_shares("overhead_share"),  # of the codec's file
         ("file_bytes", _REAL, "bytes an item"),  # of the codec's file
+        *_shares("above_target"),  # where levels are target sizes: of the items, those whose file is larger even at the
+        # strongest level of the encoder, at which they are coded; null elsewhere
         ("psnr", _REAL, "dB"),  # mean over the items where it is finite; inf where it is for none; null: not measured
         ("ssim", _REAL, ""),
         ("snr", _REAL, "dB"),  # as psnr, and so on

@@ -66,7 +66,7 @@ class Chain(Codec):
             raise LossyBenchError("chain: no medium is one of all its steps; leave some of them out")
         (one,) = free
         if isinstance(one, Codec):
-            with_levels(self, one.parameter, one.unit, one.stronger, one.bounds, one.whole)
+            with_levels(self, one.parameter, one.unit, one.stronger, one.bounds, one.whole, one.levels)
         else:
             with_levels(self, one.title, "", one.stronger, one.bounds, one.whole)
         for name, value in {"media": media, "title": self.full_title()}.items():

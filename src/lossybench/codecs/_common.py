@@ -26,10 +26,11 @@ def with_levels(
     stronger: Literal["lower", "higher"],
     bounds: tuple[float, float],
     whole: bool = True,
+    levels: tuple[float, ...] = (),
 ) -> None:
     """Give this one codec levels of another kind than its class has. The arguments are the attributes of `Codec`."""
-    levels = {"parameter": parameter, "unit": unit, "stronger": stronger, "bounds": bounds, "whole": whole}
-    for name, value in levels.items():
+    told = {"parameter": parameter, "unit": unit, "stronger": stronger, "bounds": bounds, "whole": whole}
+    for name, value in {**told, "levels": levels}.items():
         object.__setattr__(codec, name, value)  # dataclasses of codecs are frozen
 
 

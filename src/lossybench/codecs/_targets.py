@@ -7,6 +7,7 @@ import functools
 import hashlib
 import math
 import threading
+from typing import Any
 
 import numpy as np
 
@@ -22,12 +23,12 @@ STEPS = 512
 
 @dataclasses.dataclass(frozen=True)
 class Target(Codec):
-    """A codec whose level is the size that an item's file may have at most.
+    """A codec whose level is the size that an item's file shall have at most.
 
     The encoder's own parameter is found by bisection, for which a stronger level is taken to give no larger file. The
-    file is at most as large as the target, and the next milder level of the encoder would be above it. An item that is
-    above the target even at the encoder's strongest level is refused: it would be compared with others at a size that
-    it does not have. What counts is the whole file, headers included.
+    file is at most as large as the target, and the next milder level of the encoder would be above it. What counts is
+    the whole file, headers included. An item that is above the target even at the encoder's strongest level is coded at
+    that; `most_bits` tells these apart, and reports say how many there are.
 
     codec: the encoder, with its options. per: one of _variants.TARGETS.
     """
@@ -58,7 +59,7 @@ class Target(Codec):
 
     def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
         levels = possible(self.codec, medium, sampling_rate)
-        most = 8 * level if self.per == "bytes" else level * math.prod(media.shape[:-1])
+        most = self.most_bits(level, 8 * media.nbytes)
         found = _latest.of(self.codec, media, sampling_rate)
 
         def size(place: int) -> int:
@@ -70,16 +71,15 @@ class Target(Codec):
         while first < end:
             middle = (first + end) // 2
             first, end = (first, middle) if size(middle) <= most else (middle + 1, end)
-        if size(first) > most:
-            least, asked = (bits / 8 for bits in (size(first), most))
-            raise LossyBenchError(
-                f"even at {self.codec.level_label(levels[first])} it has {least:.0f} bytes, more than the "
-                f"{level_text(math.floor(asked))} of {self.level_label(level)}; leave this level out"
-            )
+        size(first)  # the strongest was not tried where all others are above the target
         return found[levels[first]]
 
     def _decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float) -> np.ndarray:
         return self.codec.decode(payload, shape, sampling_rate)
+
+    def most_bits(self, level: float, raw_bits: Any) -> Any:
+        """See `Codec`."""
+        return 8 * level if self.per == "bytes" else level * raw_bits / 24  # of three colours, 8 bits each
 
     def full_title(self) -> str:
         """See `Codec`."""
@@ -98,7 +98,9 @@ class Target(Codec):
 def possible(codec: Codec, medium: Medium, sampling_rate: float) -> list[float]:
     """The levels of a codec's encoder that are tried, from the mildest on. Raises LossyBenchError where it has none."""
     low, high = codec.bounds
-    if codec.whole:
+    if codec.levels:
+        tried = list(codec.levels)
+    elif codec.whole:
         tried = [float(level) for level in range(math.ceil(low), math.floor(high) + 1)]
     else:
         space = np.geomspace(low, high, STEPS) if low > 0 else np.linspace(low, high, STEPS)

@@ -225,6 +225,13 @@ class Codec(abc.ABC):
         """What the receiver of the item gets: decode(encode(media)). Arguments and errors are those of `encode`."""
         return self.decode(self.encode(media, level, sampling_rate).payload, media.shape, sampling_rate)
 
+    def most_bits(self, level: float, raw_bits: Any) -> Any:
+        """The bits that the file of an item shall have at most, where levels are such targets; None elsewhere.
+
+        raw_bits: of the uncompressed item, one number or an array of them.
+        """
+        return None
+
     def full_title(self) -> str:
         """The title with the options that are not the default: "JPEG 4:4:4", "HEVC ultrafast, gop 8"."""
         differing = (
@@ -248,7 +255,8 @@ def _said(option: str, value: Any) -> str:
         return option if value else f"not {option}"
     if option == "control":  # the labels of levels say what it is
         return {"crf": "at constant quality", "bitrate": "at a bitrate"}.get(value, value.upper())
-    return str(value) if option in ("preset", "tune", "application", "tables") else f"{option} {value}"
+    alone = option in ("preset", "tune", "application") and isinstance(value, str)
+    return str(value) if alone else f"{option} {value}"
 
 
 # Items of one shape come one after the other, and on small pictures these checks would cost more than coding does.

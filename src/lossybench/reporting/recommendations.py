@@ -362,10 +362,22 @@ def _before_text(tables: Summary) -> str:
 
 
 def _warnings(tables: Summary) -> str:
-    """What the test items are too few for; "" for nothing."""
+    """What the test items are too few for, and which target sizes they do not meet; "" for nothing."""
     few = f"**Few groups.** {_few_text(tables)}" if tables.few else ""
     rare = f"**Rare classes.** {_as_text(_rare_text(tables))}" if tables.rare else ""
-    return "\n\n".join(filter(None, (few, rare)))
+    return "\n\n".join(filter(None, (few, rare, _targets_text(tables))))
+
+
+def _targets_text(tables: Summary) -> str:
+    """Which target sizes are missed by how many items."""
+    missed = tables.conditions[tables.conditions["above_target"].astype(float) > 0]
+    if missed.empty:
+        return ""
+    listed = [f"{row['title']}, {row['label']}: {percent(row['above_target'])}" for _, row in missed.iterrows()]
+    return (
+        "**Targets that are missed.** Some items have larger files than a level allows even at the strongest level of"
+        f" the encoder, at which they are coded. Of the items it is for {_as_text('; '.join(listed))}."
+    )
 
 
 def _fidelity_text(tables: Summary) -> str:
@@ -568,9 +580,10 @@ def _capture_text(tables: Summary) -> str:
     ]
     for _, row in where(tables.capture, regime=ORIGINAL, baseline=OWN, delta=tables.delta).iterrows():
         cost = f"{points(row['mildest_difference'])} {interval(row['mildest_low'], row['mildest_high'])}"
-        level, rate, _ = _level_cells(row)
         words = {"inconclusive": "none shown", "unacceptable": "none"}
-        limit = f"{level}, {rate}" if row["verdict"] in ACCEPTED else words.get(row["verdict"], NO_REFERENCE)
+        limit = words.get(row["verdict"], NO_REFERENCE)
+        if row["verdict"] in ACCEPTED:
+            limit = f"{row['label']}, {amount(row['rate'])} {row['rate_unit']}"
         lines.append(f"| {tables.title(row['codec'])} | {row['arch']} | {row['condition']} | {cost} | {limit} |")
     return "\n".join(lines)
 

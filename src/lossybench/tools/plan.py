@@ -19,6 +19,7 @@ import numpy as np
 from lossybench import data
 from lossybench.attacks.attack_settings import AttackSettings
 from lossybench.attacks.methods import METHODS
+from lossybench.codecs._variants import TARGETS
 from lossybench.conditions import ORIGINAL, Model
 from lossybench.config import GPU_STAGES, Stage
 from lossybench.data._published import PublishedDataset
@@ -85,6 +86,7 @@ STORED = {
     | {"g711": 0.25, "g722": 0.22},
     "video": {"original": 0.3, "jpeg": 0.045, "jpeg2000": 0.06, "h264": 0.01, "hevc": 0.008},
 }
+SOUGHT = 6  # times as long as one pass of an encoder: what a target size takes, which is found by bisection
 ROW = 150  # the bytes of a row of tables beside the media, and of an outcome
 DETECTED = 3000  # the bytes of an item's detections
 WEIGHTS, TORCHVISION = 1e6, 1e8  # the bytes of a model of this package and of torchvision
@@ -330,7 +332,8 @@ def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
 
     def coding(codec: str) -> float:
         each = (encode.get(file, max(encode.values())) for file in study.codec_files(task, codec))
-        return sum(each) * scale
+        sought = study.coder(task, codec)["variant"].get("parameter") in TARGETS
+        return sum(each) * scale * (SOUGHT if sought else 1)
 
     for count in (items["train"][0] + tested[0], *tested[1:]):
         size = count * (stored[ORIGINAL] * raw + ROW)
