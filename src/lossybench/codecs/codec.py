@@ -26,7 +26,7 @@ from lossybench.errors import LossyBenchError, explain, naming, nearest, shown
 Medium = Literal["image", "audio", "video"]
 
 MOST_PIXELS = 2**28  # of one picture: 0.8 GB, of which reading and coding hold several copies
-# Bytes of a clip's frames. Clips are coded whole: encoding and decoding take twice their frames, compress up to six times.
+# Bytes of a clip's frames. Clips are coded whole: coding takes twice as many, and compress up to six times.
 MOST_BYTES = 2**31
 
 _MEDIA: dict[int, Medium] = {1: "audio", 3: "image", 4: "video"}  # by the number of axes
