@@ -42,9 +42,9 @@ def aggregate(
         outcomes: all tables that evaluate made: of every model one for each codec and look, `original` always among
             the codecs
         settings: deltas and defence_margin (points), bootstrap (number of resamples), seed, and rate ("file" or
-            "coded": which bits rates and savings are of); and where the task is tested look by look, look (the number
-            of this one), looks (the test items of each that is planned) and alpha (the one-sided error level of this
-            one, 0.05 without looks)
+            "coded": which bits rates and savings are of; file when left out); and where the task is tested look by
+            look, look (the number of this one), looks (the test items of each that is planned) and alpha (the one-sided
+            error level of this one, 0.05 without looks)
         out: the folder to write
         attacks: all tables that attack made
 
