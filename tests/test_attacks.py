@@ -321,6 +321,24 @@ def test_the_surrogate_of_jpeg_is_near_it_and_only_shapes_the_gradient() -> None
         assert torch.equal(x.grad, y.grad) and not torch.equal(x.grad, weights)
 
 
+@pytest.mark.parametrize("name", [name for name in codecs.names() if codecs.codec_class(name).media == {"audio"}])
+def test_every_codec_of_audio_gets_a_surrogate_and_that_of_a_telephone_knows_its_band(name: str) -> None:
+    codec, rate = codecs.get(name), 16000
+    level = 64 if name in ("aac", "mp3") else codec.bounds[1]
+    noise = np.random.default_rng(0)
+    clips = (3000 * np.cumsum(noise.normal(size=(4, 8000)), axis=1) / 60).clip(-32768, 32767).astype(np.int16)
+    through = CodecPreprocessor(codec, level, "audio", rate)
+    backward = surrogates.of(through, clips, 0.01, seed=0).backward
+    items = torch.from_numpy(through.grid.floats(clips))
+    gradient = torch.randn(items.shape, generator=torch.Generator().manual_seed(0))
+    shaped = backward(items, through.forward(items)[0], gradient)
+    assert torch.isfinite(shaped).all()
+    kept = np.abs(np.fft.rfft(shaped.numpy())).mean(axis=0) / np.abs(np.fft.rfft(gradient.numpy())).mean(axis=0)
+    low, high = kept[200:1800].mean(), kept[2200:].mean()  # below and above 4 kHz
+    assert low > 0.2
+    assert high < 0.1 if name in ("g711", "amrnb") else high > 0.5
+
+
 @dataclass(frozen=True)
 class Smooth(Codec):
     """Keeps of each 8 x 8 block the coefficients whose row and column are below the level: linear but for rounding.

@@ -100,7 +100,7 @@ def middle_level(codec, medium):
 
 def test_every_codec_of_the_brief_is_there_under_its_name():
     wanted = {"original", "jpeg", "jpeg2000", "webp", "avif", "jpegxl", "h264", "hevc", "vp9", "av1", "mp3", "opus"}
-    assert wanted <= set(codecs.names())
+    assert wanted | {"aac", "vorbis", "g711", "g722", "amrnb"} <= set(codecs.names())
 
 
 @pytest.mark.parametrize("name", codecs.names())
@@ -132,7 +132,7 @@ def test_labels_are_as_readers_write_them():
         ("hevc", {"bframes": 2.5}, "bframes.*2.5"),
         ("opus", {"vbr": "cbr"}, "known: constrained, off, on"),
         ("av1", {"preset": 14}, "preset 14 must be a whole number from 0 to 13"),
-        ("av1", {"chroma": "444"}, "unknown option 'chroma'; known: gop, preset"),
+        ("av1", {"chroma": "444"}, "unknown option 'chroma'; known: .*gop, preset"),
         ("vp9", {"speed": -1}, "speed -1 must be a whole number from 0 to 5"),
         ("vp9", {"chroma": "422"}, "known: 420, 444"),
         ("avif", {"tune": "vmaf"}, "known: iq, psnr, ssim"),
@@ -845,13 +845,13 @@ def test_sampling_rates_at_the_bounds_work_and_beyond_are_refused(name, medium):
 @pytest.mark.parametrize("name", PICTURES)
 def test_clips_of_more_memory_than_a_job_should_take_are_refused_with_their_size(name):
     codec, level = codecs.get(name), some_levels(codecs.get(name), "video", 25)[0]
-    codec.check(level, "video", 25, (21, 2160, 3840, 3))
+    codec.check(level, "video", 25, (300, 1080, 1920, 3))
     for refuse in (
         lambda: codec.check(level, "video", 25, (250, 2160, 3840, 3)),
         lambda: codec.encode(np.broadcast_to(np.uint8(7), (250, 2160, 3840, 3)), level, 25),
         lambda: codec.decode(b"anything", (250, 2160, 3840, 3), 25),
     ):
-        with pytest.raises(LossyBenchError, match=r"250 frames of 3840 x 2160 pixels .* 6\.22 GB.* 0\.54 GB, 21 such"):
+        with pytest.raises(LossyBenchError, match=r"250 frames of 3840 x 2160 pixels .* 6\.22 GB.* 2\.15 GB, 86 such"):
             refuse()
 
 
@@ -1004,6 +1004,17 @@ def test_key_frames_are_where_gop_says(name):
         assert [i for i, frame in enumerate(frames) if frame.key_frame] == list(range(0, 16, gop))
 
 
+def test_encoders_print_nothing():
+    program = """if True:
+        import numpy as np
+        from lossybench import codecs
+        clip = np.zeros((2, 16, 16, 3), np.uint8)
+        for name in ("h264", "hevc", "vp9", "av1", "avif", "jpegxl"):
+            codecs.get(name).roundtrip(clip, 30, 25)"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert run.stdout == run.stderr == b""
+
+
 def psnr_of_clip(name, clip, levels, bits):
     found = []
     for level in levels:
@@ -1130,7 +1141,7 @@ def test_mp3_runs_at_its_nominal_rate(rate):
     clip = speech(rate, 3.0)
     codec = codecs.get("mp3")
     for level in some_levels(codec, "audio", rate, 4):
-        measured = codec.encode(clip, level, rate).payload_bits / 3000
+        measured = 8 * counted(codec.encode(clip, level, rate)) / 3000
         assert level <= measured < 1.06 * level  # the encoder's delay and padding are coded too
 
 

@@ -84,7 +84,7 @@ def test_what_is_left_out_at_a_frames_end_is_missed(name):
         "amrnb": lambda: range(6, len(payload), 32),
         "vorbis": lambda: [end for _, end in _ogg._bounds(payload)],
     }.get(name, lambda: range(100, len(payload), 100))()
-    for end in list(ends)[:-1]:
+    for end in list(ends)[:-1][:: 1 if name != "amrnb" else 7]:
         with pytest.raises(LossyBenchError, match=f"{name} payload is damaged"):
             codec.decode(payload[:end], clip.shape, rate)
         with pytest.raises(LossyBenchError, match=f"{name} payload is damaged"):
@@ -170,27 +170,29 @@ def test_vorbis_repeats_though_its_writer_draws_a_number():
     assert len(payloads) == 1 and payloads.pop()[14:18] == bytes(4)
 
 
+CLIP = speech(16000)
+PAYLOAD = codecs.get("vorbis").encode(CLIP, 5, 16000).payload
+BODIES = [at for start, end in _ogg._bounds(PAYLOAD) for at in range(start + 27 + PAYLOAD[start + 26], end)]
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.floats(0, 1, exclude_max=True, allow_subnormal=False), st.integers(0, 7))
 def test_every_flipped_bit_of_vorbis_is_noticed(part, bit):
-    clip = speech(16000)
-    payload = bytearray(codecs.get("vorbis").encode(clip, 5, 16000).payload)
+    payload = bytearray(PAYLOAD)
     payload[int(part * len(payload))] ^= 1 << bit
     with pytest.raises(LossyBenchError, match="vorbis payload is damaged"):
-        codecs.get("vorbis").decode(bytes(payload), clip.shape, 16000)
+        codecs.get("vorbis").decode(bytes(payload), CLIP.shape, 16000)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(0, 1, exclude_max=True, allow_subnormal=False), min_size=1, max_size=20), st.integers(0, 7))
 def test_vorbis_with_right_checksums_of_wrong_packets_decodes_to_its_shape_or_is_damaged(parts, bit):
-    clip = speech(16000)
-    payload = bytearray(codecs.get("vorbis").encode(clip, 5, 16000).payload)
-    bodies = [at for start, end in _ogg._bounds(payload) for at in range(start + 27 + payload[start + 26], end)]
+    payload = bytearray(PAYLOAD)
     for part in parts:
-        payload[bodies[int(part * len(bodies))]] ^= 1 << bit
+        payload[BODIES[int(part * len(BODIES))]] ^= 1 << bit
     try:
-        decoded = codecs.get("vorbis").decode(_ogg.renumbered(bytes(payload)), clip.shape, 16000)
-        assert decoded.shape == clip.shape
+        decoded = codecs.get("vorbis").decode(_ogg.renumbered(bytes(payload)), CLIP.shape, 16000)
+        assert decoded.shape == CLIP.shape
     except LossyBenchError as error:
         assert "vorbis payload is damaged" in str(error)
 

@@ -670,8 +670,11 @@ def test_video_folder_keeps_frames_and_rate(tmp_path):
             clips[f"{title}/{number}.mkv"] = frames
     out = tmp_path / "out.parquet"
     for row in build("video_folder", {"path": root, "max_frames": 4}, out):
-        assert row["sampling_rate"] == 10
+        assert row["sampling_rate"] == 10 and row["file_bytes"] is None  # of more frames than these
         assert np.array_equal(codecs.get("original").decode(row["media"], (4, 32, 48, 3), 10), clips[row["id"]][:4])
+
+    for row in build("video_folder", {"path": root}, out):
+        assert row["file_bytes"] == (root / row["id"]).stat().st_size
 
     bad = root / "run" / "bad.mp4"
     write_video(bad, np.zeros((6, 32, 48, 3), np.uint8), "libx264")

@@ -364,6 +364,7 @@ def ucf101(folder):
             assert classes("ucf101")[row["label"]] == row["id"].split("/")[0]
             assert (row["split"] == "test") == ("_g01_" in row["id"])
             assert (row["shape"], row["sampling_rate"]) == ([4, 32, 48, 3], 25)  # max_frames
+            assert row["file_bytes"] is None
             assert row["groups"] == {"video": row["id"].split("/")[1].removeprefix("v_").removesuffix("_c01.avi")}
 
     return check

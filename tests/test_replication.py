@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from benchmarks import independent
 from PIL import Image
 from skimage import data as photographs
 
@@ -183,6 +185,22 @@ def test_rates_refuse_what_they_cannot_measure(photos, arguments, message, capsy
         cli.main(["rates", str(photos), *arguments])
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
+
+
+# Those that differ do so by a conversion of colours or by another version of libopus.
+ALIKE = [one for one in independent.COMPARED if "swscale" not in one.program and one.codec != "opus"]
+
+
+@pytest.mark.parametrize("one", ALIKE, ids=lambda one: f"{one.codec}, {one.program}, {one.items}")
+def test_independent_programs_give_the_same_rate_and_quality(one, kodak, tmp_path):
+    """What tests/benchmarks/independent.py compares, on one item each; what differs is explained in docs/codecs.md."""
+    if not shutil.which(one.program.split()[0]):
+        pytest.skip(f"{one.program} is not installed")
+    items = [next(independent.ITEMS[one.items](SHARED))]
+    if one.items == "highway":
+        items = [(items[0][0][:16], items[0][1])]
+    (rate, quality), (its_rate, its_quality) = independent.both(one, one.levels[1], items, tmp_path)
+    assert rate == pytest.approx(its_rate, rel=0.02) and quality == pytest.approx(its_quality, abs=0.2)
 
 
 @pytest.mark.parametrize("name", ["cifar10_jpeg", "imagenette_jpeg5"])

@@ -419,6 +419,23 @@ def test_further_measures_are_in_the_figure_of_fidelity(tmp_path: Path) -> None:
     assert [ax.xaxis_inverted() for ax in axes[:5]] == [False, False, True, True, False]
 
 
+@pytest.mark.parametrize("counted", ["file", "coded"])
+def test_the_report_says_what_rates_are_of_and_what_means_leave_out(tmp_path: Path, counted: str) -> None:
+    meta = {"settings": {"rate": counted}}
+    summary = Synthetic("classification", "audio", archs=1, attacks=False, meta=meta).write(tmp_path / "words")
+
+    def texts(draw: Callable[[Summary], Any]) -> str:
+        return "\n".join(text.get_text() for text in draw(Summary(summary)).findobj(matplotlib.text.Text))
+
+    assert "infinite" not in texts(figures.fidelity_accuracy)
+    edit(summary, "conditions", lambda row: row | {"infinite": N if row["codec"] == "original" else 3})
+    assert f"up to 3 of {N}" in texts(figures.fidelity_accuracy)
+    said, of = advise(summary), texts(figures.rate_accuracy)
+    coded = counted == "coded"
+    assert ("of the coded media alone" in said) == ("kb/s, coded media alone" in of) == coded
+    assert ("From 2.0 % to 2.0 % of these files" in said) == ("kb/s, file" in of) == (not coded)
+
+
 def test_figure_names_refuse_an_unknown_kind() -> None:
     with pytest.raises(LossyBenchError, match="did you mean 'detection'"):
         figure_names("detections", True, False, False, False, False)

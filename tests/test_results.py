@@ -71,12 +71,26 @@ def test_a_table_holds_the_rows_of_all_its_files(root, name):
 
 
 ITEM_TABLES = ["DATA", "COMPRESSED", "CLASSIFICATION_OUTCOMES", "DETECTION_OUTCOMES", "ATTACKS", "DETECTION_ATTACKS"]
-UNITS = {"", "share", "points", "%", "dB", "bits", "items", "groups", "seeds", "pixels", "full scale", "Hz or frames/s"}
+UNITS = {
+    "",
+    "share",
+    "points",
+    "%",
+    "dB",
+    "bits",
+    "bytes",
+    "items",
+    "groups",
+    "seeds",
+    "pixels",
+    "full scale",
+    "Hz or frames/s",
+}
 UNITS |= {
     artifacts.RATE,
     artifacts.LEVEL,
     artifacts.EPSILON,
-    "raw bits per payload bit",
+    "raw bits per bit",
     "as its note says",
     "as `missing` says",
     "as `unit` says",

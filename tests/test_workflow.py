@@ -327,10 +327,12 @@ def test_a_price_makes_the_page_on_costs_alone(copy):
     assert "EUR 0.5 a gigabyte" in page
 
 
-def test_delta_reruns_analysis_only(copy):
-    _edit(copy, lambda config: config.update(deltas=[1, 2, 10]))
+def test_delta_and_what_rates_are_of_rerun_the_analysis_only(copy):
+    _edit(copy, lambda config: config.update(deltas=[1, 2, 10], rate="coded"))
     remade = _rerun(copy)
     assert "summary/digits/limits.parquet" in remade
+    rates = pq.read_table(copy / RESULTS / "summary/digits/conditions.parquet").to_pandas()
+    assert (rates["rate"] == rates["coded_rate"]).all() and (rates["rate"] < rates["file_rate"]).all()
     assert {name.split("/")[0] for name in remade} <= {
         "summary",
         "figures",

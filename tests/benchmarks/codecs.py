@@ -237,7 +237,7 @@ def _bare_sound(codec: codecs.Codec, media: np.ndarray, rate: int) -> Coder:
         return write_vorbis, lambda payload: soundfile.read(io.BytesIO(payload), dtype="int16")[0]
     encoder, decoder, form, delay = {
         "mp3": ("libmp3lame", "mp3float", "s16p", DELAY),
-        "opus": ("libopus", "libopus", "flt", 0),
+        "opus": ("libopus", "libopus", "s16", 0),
         "aac": ("aac", "aac", "fltp", 1024),
         "g711": ("pcm_mulaw", "pcm_mulaw", "s16", 0),
         "g722": ("g722", "g722", "s16", 22),

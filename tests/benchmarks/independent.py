@@ -165,9 +165,9 @@ def sound(media: np.ndarray, rate: float, folder: Path) -> Path:
 
 
 def lame(media: np.ndarray, level: float, rate: float, folder: Path) -> Coded:
-    """Constant bitrate, the sampling rate as it is, the search that FFmpeg asks for (-q 5), and no Xing frame (-t)."""
+    """Constant bitrate, the sampling rate as it is, and no Xing frame (-t)."""
     coded = folder / "x.mp3"
-    how = ["--quiet", "--cbr", "-b", int(level), "-m", "m", "-q", 5, "--resample", rate / 1000, "-t"]
+    how = ["--quiet", "--cbr", "-b", int(level), "-m", "m", "--resample", rate / 1000, "-t"]
     run("lame", *how, sound(media, rate, folder), coded)
     raw = run("ffmpeg", "-v", "error", "-i", coded, "-f", "s16le", "-")
     return Coded(coded.stat().st_size, aligned(np.frombuffer(raw, np.int16), media))

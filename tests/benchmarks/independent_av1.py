@@ -100,7 +100,7 @@ def cjxl(media: np.ndarray, level: float, rate: float, folder: Path) -> Coded:
 
 
 def newer_libjxl(media: np.ndarray, level: float, rate: float, folder: Path) -> Coded:
-    """The program of imageio-ffmpeg, which takes distances: libjxl's own formula makes them of qualities from 30 on."""
+    """The program of imageio-ffmpeg, which takes distances: libjxl's own formula makes them of qualities; up to 15."""
     program, coded = imageio_ffmpeg.get_ffmpeg_exe(), folder / "x.jxl"
     distance = 0.1 + 0.09 * (100 - level) if level >= 30 else 53 / 3000 * level**2 - 23 / 20 * level + 25
     how = ["-c:v", "libjxl", "-distance", f"{distance:.6f}", "-effort", 7, "-threads", 1]
@@ -112,22 +112,29 @@ def newer_libjxl(media: np.ndarray, level: float, rate: float, folder: Path) -> 
 _AV1 = f"rc=0:aq-mode=0:qp=LEVEL:keyint={GOP}:scd=0:lp=1"
 _VP9 = ("-crf", "LEVEL", "-b:v", 0, "-g", GOP, "-deadline", "good", "-cpu-used", 1, "-aq-mode", 0, "-row-mt", 0)
 
+# Of two programs for a codec, the second one, as new as ours, is that of the table of BD-rates.
 COMPARED = [
-    Compared("avif", {}, "kodak", (90, 50, 10), "imagecodecs", by_imagecodecs),
     Compared("avif", {"tune": "ssim"}, "kodak", (90, 50, 10), "avifenc 0.11", avifenc),
-    Compared("jpegxl", {}, "kodak", (90, 60, 30), "newer ffmpeg", newer_libjxl),
+    Compared("avif", {}, "kodak", (90, 50, 10), "imagecodecs", by_imagecodecs),
     Compared("jpegxl", {}, "kodak", (90, 60, 30), "cjxl 0.7", cjxl),
+    Compared("jpegxl", {}, "kodak", (90, 60, 30), "newer ffmpeg", newer_libjxl),
     *(
         Compared(name, {}, items, levels, program, tool)
-        for items in ("kodak", "highway")
+        for items in ("highway", "kodak")
         for name, levels, program, tool in (
-            ("vp9", (20, 35, 50), "newer ffmpeg", newer("libvpx-vp9", "ivf", *_VP9, "-tile-columns", 0)),
             ("vp9", (20, 35, 50), "vpxenc 1.12", vpxenc),
-            ("av1", (20, 35, 50), "newer ffmpeg", newer("libsvtav1", "obu", "-preset", 8, "-svtav1-params", _AV1)),
+            ("vp9", (20, 35, 50), "newer ffmpeg", newer("libvpx-vp9", "ivf", *_VP9, "-tile-columns", 0)),
             ("av1", (20, 35, 50), "SvtAv1EncApp 1.4", svt_app),
+            ("av1", (20, 35, 50), "newer ffmpeg", newer("libsvtav1", "obu", "-preset", 8, "-svtav1-params", _AV1)),
         )
     ),
 ]
+BD_LEVELS: dict[str, tuple[float, ...]] = {
+    "avif": (90, 80, 65, 45, 25, 10),
+    "jpegxl": (95, 85, 70, 50, 30, 12),
+    "vp9": (10, 25, 35, 45, 53, 60),
+    "av1": (10, 25, 35, 45, 53, 60),
+}
 
 
 def main() -> None:
@@ -135,13 +142,17 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("codecs", nargs="*")
     parser.add_argument("--items", type=int, default=10**6)
+    parser.add_argument("--bd", action="store_true")
     chosen = parser.parse_args()
     missing = [name for name in ("avifenc", "cjxl", "SvtAv1EncApp", "vpxenc", "ffmpeg") if not shutil.which(name)]
     if missing:
         parser.error(f"not on the PATH: {', '.join(missing)}")
-    independent.COMPARED[:] = COMPARED
+    jpeg = next(one for one in independent.COMPARED if one.codec == "jpeg")
+    independent.COMPARED[:] = [*[jpeg][: chosen.bd], *COMPARED]
+    independent.BD_LEVELS |= BD_LEVELS
+    table = independent.bd_rates if chosen.bd else independent.same_setting
     with tempfile.TemporaryDirectory() as folder:
-        independent.same_setting(chosen.data, chosen.codecs, chosen.items, Path(folder))
+        table(chosen.data, chosen.codecs, chosen.items, Path(folder))
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ from lossybench.errors import LossyBenchError, explain, naming, nearest, shown
 Medium = Literal["image", "audio", "video"]
 
 MOST_PIXELS = 2**28  # of one picture: 0.8 GB, of which reading and coding hold several copies
-# Bytes of a clip's frames. Clips are coded whole: with so many, and camera noise in 4K, compress takes up to 3.1 GB.
-MOST_BYTES = 2**29
+# Bytes of a clip's frames. Clips are coded whole: coding takes twice as many, and compress up to six times.
+MOST_BYTES = 2**31
 
 _MEDIA: dict[int, Medium] = {1: "audio", 3: "image", 4: "video"}  # by the number of axes
 # FFmpeg refuses pictures of more than this many pixels, a margin of 128 and its codecs' padding counted. All codecs

@@ -22,7 +22,7 @@ class Hevc(BlockCodec):
     def deterministic(self, height: int, width: int, medium: Medium) -> str:
         # When a frame is no wider than one coding tree unit (CTU), x265's bits change from run to run, even with one
         # thread: seen with 64x64 clips. Units of clips must therefore be narrower than the frame, and no taller. Single
-        # pictures were the same in 6,000 runs, and take the units that FFmpeg takes by itself: the largest that fit.
+        # pictures were the same in 8,000 runs, and take the units that FFmpeg takes by itself: the largest that fit.
         ctu = next(size for size in (64, 32, 16) if size < width + (medium == "image") and size <= height)
         # With units of less than 64 pixels, x265's tree of coding units, which qp has no use for, writes beyond its
         # memory: clips of 48 x 48 pixels at a constant quality ended the process.

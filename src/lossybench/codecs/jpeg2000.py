@@ -56,8 +56,8 @@ class Jpeg2000(StillCodec):
         if min(shape[-3:-1]) >= SMALL:
             return ""
         return (
-            f"below {SMALL} pixels a side ratios are not reached, and most of a .jp2 file is headers (235 bytes); read "
-            "the measured rate, never the ratio"
+            f"below {SMALL} pixels a side ratios are not reached, and most of a .jp2 file is headers (some 240 bytes);"
+            " read the measured rate, never the ratio"
         )
 
     def encode_still(self, image: np.ndarray, level: float) -> bytes:

@@ -23,7 +23,7 @@ class Vp9(FrameCodec):
     """The level is libvpx's constant quality, FFmpeg's `-crf` with `-b:v 0`, in one pass; images are one key frame.
 
     It is 0 to 63, on a scale of VP9's own. The quantiser of key frames is about a quarter of that of others, as libvpx
-    sets it; with one quantiser for all frames, clips need 40 to 50 % more bits for the same PSNR.
+    sets it; with one quantiser for all frames, a clip needed half as many bits more for the same PSNR.
     What is counted is the stream in IVF, the format of libvpx's own tools, as VP9 has none without a container: frames
     are the coded media; IVF's header of 32 bytes, 12 bytes for each frame, and indices of superframes are overhead.
 

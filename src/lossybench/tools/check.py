@@ -52,7 +52,7 @@ class Cost:
     codec: str
     label: str
     seconds: float  # of one core, for encoding, decoding and measuring all items
-    bytes: float  # of all payloads
+    bytes: float  # of all files
     rate: float  # the mean, in bits per pixel for images and in kb/s for audio and video
 
 
@@ -332,8 +332,8 @@ def _costs(
         levels = {name: (codecs.get(name), _three(name, medium, sample[0][1])) for name in others}
     costs = []
     for codec, of_codec in levels.values():
-        doubtful = [(ids, text) for (shape, _), ids in shapes.items() if (text := codec.caveat(shape))]
-        if doubtful and severity == "error":
+        shown = shapes.items() if severity == "error" and medium in codec.media else ()
+        if doubtful := [(ids, text) for (shape, _), ids in shown if (text := codec.caveat(shape))]:
             ids, text = doubtful[0]
             what = f"{codec.title}, of {sum(len(ids) for ids, _ in doubtful)} items such as {ids[0]}: {text}"
             report.findings.append(Finding("level that says little", "warning", report.title, what))
