@@ -90,12 +90,15 @@ def blur(clip: np.ndarray, level: float, rate: float, generator: np.random.Gener
 def dirt(clip: np.ndarray, level: float, rate: float, generator: np.random.Generator) -> np.ndarray:
     """Dirt on the lens: dark spots with soft edges that stay where they are in a clip. level: the share they cover.
 
-    The spots are where smoothed noise is largest; the edges are smoothed once more. They keep back OPAQUE of the light.
+    The spots are where smooth noise is largest, which is drawn coarsely and interpolated, as its smoothing would take
+    long on large pictures. Their edges are smoothed once more. They keep back OPAQUE of the light.
     """
     height, width = clip.shape[1:3]
-    size = max(DIRT * min(height, width) / 2, 0.5)
-    field = cv2.GaussianBlur(generator.standard_normal((height, width)), (0, 0), size, borderType=cv2.BORDER_REFLECT)
-    covered = (field > np.quantile(field, 1 - level)).astype(np.float64)
+    size = max(DIRT * min(height, width) / 2, 0.5)  # pixels; a cell of the coarse field is half of it
+    cells = tuple(-(-2 * side // max(1, round(size))) + 4 for side in (height, width))
+    coarse = cv2.GaussianBlur(generator.standard_normal(cells, np.float32), (0, 0), 2, borderType=cv2.BORDER_REFLECT)
+    field = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    covered = (field > np.quantile(field, 1 - level)).astype(np.float32)
     kept = 1 - OPAQUE * cv2.GaussianBlur(covered, (0, 0), size / 4, borderType=cv2.BORDER_REFLECT)
     return _each(clip, lambda frame: frame * kept[..., None])
 
@@ -164,7 +167,8 @@ def _each(clip: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.nd
     """The clip with each frame changed, rounded and clipped."""
     changed = np.empty_like(clip)
     for into, frame in zip(changed, clip, strict=True):
-        into[...] = np.clip(np.rint(change(frame)), 0, 255)
+        values = change(frame)
+        into[...] = values if values.dtype == np.uint8 else np.clip(np.rint(values), 0, 255)
     return changed
 
 
