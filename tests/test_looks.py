@@ -248,7 +248,7 @@ def test_without_looks_nothing_is_different(tmp_path, monkeypatch):
         assert list(one.looks("digits")) == [1]
         assert one.all_data("digits") == [Path("out/data/digits.parquet")]
     assert plain.added("digits", 1) == []
-    settings = {"deltas": [2], "defence_margin": 10, "bootstrap": 100, "seed": 0}
+    settings = {"deltas": [2], "defence_margin": 10, "bootstrap": 100, "seed": 0, "rate": "file"}
     assert plain.analysis_settings("digits") == settings
     assert study.all_outcomes("digits") == plain.all_outcomes("digits")
     assert plan.jobs(study) == plan.jobs(plain)

@@ -41,12 +41,20 @@ _ARCH = re.compile(r"[a-z][a-z0-9_]*|(torchvision|torchaudio)/[a-z0-9_]+")
 
 # The MB and minutes that a stage's job asks of a cluster unless the config says otherwise. The two Snakemakes around
 # the job take 600 MB of them.
-Stage = Literal["fetch", "preflight", "compress", "train", "evaluate", "attack", "aggregate", "report"]
+Stage = Literal["fetch", "preflight", "compress", "timing", "train", "evaluate", "attack", "aggregate", "report"]
 MEMORY: dict[Stage, int] = dict(
-    fetch=3000, preflight=6000, compress=2000, train=6000, evaluate=4000, attack=6000, aggregate=6000, report=3000
+    fetch=3000,
+    preflight=6000,
+    compress=2000,
+    timing=2000,
+    train=6000,
+    evaluate=4000,
+    attack=6000,
+    aggregate=6000,
+    report=3000,
 )
 MINUTES: dict[Stage, int] = dict(
-    fetch=60, preflight=60, compress=120, train=480, evaluate=120, attack=720, aggregate=60, report=30
+    fetch=60, preflight=60, compress=120, timing=60, train=480, evaluate=120, attack=720, aggregate=60, report=30
 )
 SHOWN = 5  # the wrong keys that one message names
 GPU_STAGES = ("train", "evaluate", "attack")

@@ -20,7 +20,7 @@ rule timing:
     conda:
         "../../envs/lossybench.yaml"
     resources:
-        **cluster("compress"),
+        **cluster("timing"),
     params:
         levels=lambda w: STUDY.levels(w.task, w.codec),
         coder=lambda w: coder(w.task, w.codec),

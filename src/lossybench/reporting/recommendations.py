@@ -811,7 +811,7 @@ def _method(tasks: list[Summary]) -> str:
 
 def _rates_text(tasks: list[Summary]) -> str:
     """What rates are of, in words."""
-    if tasks[0].meta["settings"]["rate"] == "coded":
+    if tasks[0].rate_of != "file":
         return "Rates are of the coded media alone, without headers and containers, averaged over the test items."
     shares = pd.concat(tables.conditions[tables.conditions["codec"] != ORIGINAL]["overhead_share"] for tables in tasks)
     least, most = percent(shares.min()), percent(shares.max())

@@ -352,7 +352,7 @@ class Summary:
     @property
     def rate_of(self) -> str:
         """What the rates are of."""
-        return "file" if self.meta["settings"]["rate"] == "file" else "coded media alone"
+        return {"file": "file", "coded": "coded media alone"}[self.meta["settings"].get("rate", "file")]
 
     def title(self, codec: str) -> str:
         """The name of a codec or defence as readers know it: "JPEG 2000"."""

@@ -42,10 +42,11 @@ def aggregate(
         outcomes: all tables that evaluate made: of every model one for each codec and look, `original` always among
             the codecs
         settings: deltas and defence_margin (points), bootstrap (number of resamples), seed, and rate ("file" or
-            "coded": which bits rates and savings are of); titles, of those codecs to which the study gives one; grids,
-            {chain: [codec, degradation, its level, both in words]} of those that are a codec under a condition of
-            capture; and where the task is tested look by look, look (the number of this one), looks (the test items of
-            each that is planned) and alpha (the one-sided error level of this one, 0.05 without looks)
+            "coded": which bits rates and savings are of; file when left out); titles, of those codecs to which the
+            study gives one; grids, {chain: [codec, degradation, its level, both in words]} of those that are a codec
+            under a condition of capture; and where the task is tested look by look, look (the number of this one),
+            looks (the test items of each that is planned) and alpha (the one-sided error level of this one, 0.05
+            without looks)
         out: the folder to write
         attacks: all tables that attack made
 

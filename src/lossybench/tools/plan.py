@@ -36,6 +36,7 @@ START = {
     "fetch": 1.5,
     "preflight": 4.0,
     "compress": 0.8,
+    "timing": 0.8,
     "train": 3.5,
     "evaluate": 2.8,
     "attack": 5.5,
@@ -317,7 +318,7 @@ def costs(study: Study, times: Timings | None = None) -> Iterator[Job]:
     """What each job of the study costs from nothing; items of unknown number count as none. times: of the models."""
     for task in study.tasks:
         yield from _task_costs(study, task, times or {})
-    yield Job("report", 0, START["report"])
+    yield from 2 * [Job("report", 0, START["report"])]  # recommendations, and costs
 
 
 def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
@@ -350,7 +351,7 @@ def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
         yield Job("compress", passes, START["compress"] + decoding + each * passes, size=size)
     for codec in study.codecs[task]:
         of_level = 6 * min(2 * timing.MOST, max(2 * timing.LEAST, min(timing.ITEMS, tested[0]) * coding(codec)))
-        yield Job("compress", 0, START["compress"] + of_level * len(study.levels(task, codec)))
+        yield Job("timing", 0, START["timing"] + of_level * len(study.levels(task, codec)))
     outcome = DETECTED if about.kind == "detection" else ROW
     for model in study.models(task):
         learn, predict, _ = timed[model.arch]
