@@ -79,6 +79,7 @@ UNITS = {
     "dB",
     "bits",
     "bytes",
+    "bytes an item",
     "items",
     "groups",
     "seeds",
@@ -94,6 +95,7 @@ UNITS |= {
     "as its note says",
     "as `missing` says",
     "as `unit` says",
+    "as the degradation has it",
     "items; true objects in detection",
 }
 
