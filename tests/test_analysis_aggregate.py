@@ -23,6 +23,8 @@ from lossybench.artifacts import (
     write_table,
 )
 from lossybench.errors import LossyBenchError
+from lossybench.reporting import figures, recommendations
+from lossybench.reporting.summary import Summary
 from lossybench.stages.aggregate import aggregate
 
 LEVELS = {"original": [0.0], "jpeg": [10.0, 50.0, 90.0]}
@@ -32,7 +34,12 @@ SETTINGS = {"deltas": [1, 2, 5], "bootstrap": 200, "seed": 0}
 class Study:
     """Writes the inputs of `aggregate`; `wrong` says which share of items each condition gets wrong."""
 
-    def __init__(self, folder: Path, n: int = 400, kind: str = "classification", voices: int = 0) -> None:
+    def __init__(
+        self, folder: Path, n: int = 400, kind: str = "classification", voices: int = 0, chains: dict | None = None
+    ) -> None:
+        """chains: the variants of further codecs, by name, with the levels of JPEG."""
+        folder.mkdir(exist_ok=True)
+        self.levels = LEVELS | {name: LEVELS["jpeg"] for name in chains or {}}
         self.folder, self.kind, self.voices = folder, kind, voices
         self.ids = [f"item{i}" for i in range(n)]
         self.labels = np.arange(n) % 3
@@ -46,7 +53,7 @@ class Study:
         )
         write_table(self.data, DATA, rows, meta)
         self.compressed = []
-        for codec, levels in LEVELS.items():
+        for codec, levels in self.levels.items():
             for level in levels:
                 path = folder / f"{codec}_{level:g}.parquet"
                 bits = {"payload_bits": int(100 + 10 * level), "overhead_bits": 100, "raw_bits": 10000}
@@ -55,7 +62,8 @@ class Study:
                     self.row(COMPRESSED, id=name, **bits, rate=bits["payload_bits"] / 100, psnr=psnr, encoder="toy 1")
                     for name in self.ids
                 )
-                write_table(path, COMPRESSED, rows, {"codec": codec, "level": level, "options": {}})
+                about = {"codec": codec, "level": level, "options": {}, "variant": (chains or {}).get(codec, {})}
+                write_table(path, COMPRESSED, rows, about)
                 self.compressed.append(path)
         self.outcomes: list[Path] = []
 
@@ -66,8 +74,8 @@ class Study:
     def row(schema, **values):
         return {name: values.get(name) for name in schema.names}
 
-    def model(self, wrong, regime="original", seed=0, scores=0.5, ids=None, levels=LEVELS, boxes=None):
-        ids = ids or self.ids
+    def model(self, wrong, regime="original", seed=0, scores=0.5, ids=None, levels=None, boxes=None):
+        ids, levels = ids or self.ids, levels or self.levels
         for codec in levels:
             path = self.folder / "outcomes" / regime / str(seed) / f"{codec}.parquet"
             meta = {"task": "toy", "arch": "net", "regime": regime, "seed": seed, "codec": codec}
@@ -100,9 +108,9 @@ class Study:
             self.outcomes.append(path)
         return self
 
-    def summary(self):
+    def summary(self, **further):
         out = self.folder / "summary"
-        aggregate([self.data], self.compressed, self.outcomes, SETTINGS, out)
+        aggregate([self.data], self.compressed, self.outcomes, SETTINGS | further, out)
         return {name: read_table(out / f"{name}.parquet").to_pandas() for name in tables.SCHEMAS}
 
 
@@ -377,3 +385,55 @@ def test_a_codec_that_gets_more_items_wrong_at_equal_rate_is_behind(tmp_path, mo
     assert row["bd_metric"] == pytest.approx(-5) and row["bd_metric_low"] < -5 < row["bd_metric_high"] < 0
     assert row["bd_rate_low"] > 0 and row["p_holm"] == row["p"] < 1e-4 and row["ahead"] == "jpeg"
     assert (row["rate_low"], row["rate_high"]) == pytest.approx((1.5, 10))
+
+
+def test_conditions_of_capture_are_judged_apart_and_change_nothing_else(tmp_path):
+    step = {"step": "jpeg", "level": "LEVEL", "options": {}, "variant": {}}
+    noisy = {"chain": [{"step": "noise", "level": 4, "options": {}, "variant": {}}, step]}
+    worse = {("jpeg_noise_4", level): share for level, share in ((90.0, 0.055), (50.0, 0.3), (10.0, 0.6))}
+    plain = Study(tmp_path / "plain").model(wrong()).model(wrong(), regime="mixed").summary()
+    study = Study(tmp_path / "grid", chains={"jpeg_noise_4": noisy})
+    for regime in ("original", "mixed"):
+        study.model(wrong() | worse, regime=regime)
+    found = study.summary(grids={"jpeg_noise_4": ["jpeg", "noise", 4, "noise σ 4"]})
+    for name in ("differences", "verdicts", "limits", "transfer", "recovery", "bd"):
+        assert found[name].equals(plain[name]), name
+    assert set(found["conditions"]["title"]) == {"Original", "JPEG", "noise σ 4, JPEG"}
+    assert plain["capture"].empty
+    capture = found["capture"]
+    rows = capture[(capture["regime"] == "original") & (capture["baseline"] == "own") & (capture["delta"] == 5)]
+    assert list(rows["condition"]) == ["as they came", "noise σ 4"] and list(rows["chain"]) == ["jpeg", "jpeg_noise_4"]
+    assert set(rows["codec"]) == {"jpeg"} and np.isnan(rows["amount"].iloc[0]) and rows["amount"].iloc[1] == 4
+    assert list(rows["level"]) == [50, 90] and list(rows["label"]) == ["QF 50", "QF 90"]  # the limit has moved
+    assert rows["mildest_difference"].iloc[1] == pytest.approx(-0.005)
+    assert rows["stopped_at"].iloc[1] == 50 and rows["stopped_verdict"].iloc[1] == "unacceptable"
+    # Reports show the chain in its own figure and table, and nowhere else.
+    summary = Summary(tmp_path / "grid" / "summary")
+    assert summary.codecs == ["jpeg"] and set(summary.metrics["codec"]) == {"original", "jpeg"}
+    (ax,) = figures.capture(summary).axes
+    assert [line.get_label() for line in ax.get_lines()].count("noise σ 4") == 1
+    rings = [line.get_xdata().tolist() for line in ax.get_lines() if line.get_markersize() == 10]
+    assert len(rings) == 2 and rings[0] < rings[1]  # at a higher rate once there is noise
+    assert len(figures.rate_accuracy(summary).axes[0].get_lines()) == len(
+        figures.rate_accuracy(Summary(tmp_path / "plain" / "summary")).axes[0].get_lines()
+    )
+    recommendations.write([tmp_path / "grid" / "summary"], tmp_path / "r.md")
+    text = (tmp_path / "r.md").read_text()
+    assert "| JPEG | net | noise σ 4 | −0.5 [" in text and text.count("noise σ 4") == 1
+
+
+def test_a_codec_held_out_from_training_is_compared_with_models_that_saw_it(tmp_path):
+    study = Study(tmp_path).model(wrong(jpeg10=0.6)).model(wrong(jpeg10=0.2), regime="mixed")
+    found = study.model(wrong(jpeg10=0.45), regime="held_out_jpeg").summary()
+    rows = found["held_out"].set_index(["codec", "level"])
+    assert set(rows["held_out"]) == {"jpeg"} and len(rows) == 4  # on originals too, which it also learnt from
+    at = rows.loc["jpeg", 10.0]
+    assert (at["value"], at["original"], at["mixed"]) == pytest.approx((0.55, 0.4, 0.8))
+    assert at["over_original"] == pytest.approx(0.15) and at["over_mixed"] == pytest.approx(-0.25)
+    assert at["over_original_low"] < 0.15 < at["over_original_high"] and at["over_mixed_high"] < 0
+    assert set(found["transfer"]["train"]) == {"original", "mixed"}
+    recommendations.write([tmp_path / "summary"], tmp_path / "r.md")
+    recommendations.write_html([tmp_path / "summary"], tmp_path / "r.html")
+    assert "| JPEG | QF 10 | net | 55.0 % | +15.0 [" in (tmp_path / "r.md").read_text()
+    study.outcomes = [path for path in study.outcomes if "mixed" not in str(path)]
+    assert study.summary()["held_out"]["over_mixed"].isna().all()

@@ -284,8 +284,8 @@ def test_the_table_says_where_the_main_attacks_changes_lie_and_what_the_codec_ke
 def test_an_attack_through_the_codec_beats_one_that_does_not_know_it(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = codecs.get
-    monkeypatch.setattr(codecs, "get", lambda name, options=None: Coarse() if name == "coarse" else real(name, options))
+    real = codecs.made
+    monkeypatch.setattr(codecs, "made", lambda name, *own: Coarse() if name == "coarse" else real(name, *own))
     study.attack(items=200, goals=["untargeted"])
     table = rows(study.attack("coarse", (64,), items=200, goals=["untargeted"]))
     robust = (table.after == table.label).groupby(table.tier).mean()
@@ -368,8 +368,8 @@ def test_of_a_codec_that_is_a_filter_the_measured_gradient_is_the_true_one() -> 
 def test_a_measured_gradient_spends_the_budget_on_what_comes_through(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = codecs.get
-    monkeypatch.setattr(codecs, "get", lambda name, options=None: Smooth() if name == "smooth" else real(name, options))
+    real = codecs.made
+    monkeypatch.setattr(codecs, "made", lambda name, *own: Smooth() if name == "smooth" else real(name, *own))
     how = {"items": 150, "goals": ["untargeted"], "attacks": {"pgd": ["12/255"]}, "tiers": ["T0", "T2", "T3"]}
     study.attack(**how)
     table = rows(study.attack("smooth", (2,), **how))

@@ -273,7 +273,7 @@ def test_costs_are_those_of_compressing(whole, tmp_path):
     for file in (whole / "test").glob("*/test[5-9]_*.png"):
         file.unlink()
     options = {"path": whole / "test", "fractions": {"test": 1}}
-    report = check.examine("image_folder", options, {"jpeg": ({"chroma": "444"}, [10, 50])})
+    report = check.examine("image_folder", options, {"jpeg": (codecs.get("jpeg", {"chroma": "444"}), [10, 50])})
     assert [cost.label for cost in report.costs] == ["QF 50", "QF 10"]
     fetch("image_folder", "t", tmp_path / "d.parquet", options)
     for cost, level in zip(report.costs, (50, 10), strict=True):
@@ -318,7 +318,7 @@ def test_all_faults_of_coco_annotations_are_listed(tmp_path):
 
 
 def test_other_adapters_are_checked_by_their_items():
-    report = check.examine("digits", {"train": 10, "val": 10, "test": 10}, {"jpeg": ({}, [50])})
+    report = check.examine("digits", {"train": 10, "val": 10, "test": 10}, {"jpeg": (codecs.get("jpeg"), [50])})
     assert not report.impossible and len(report.sizes) == 30 and len(report.costs) == 1
     assert codecs.get("jpeg").title == report.costs[0].codec
 

@@ -50,6 +50,18 @@ def test_nothing_is_left_of_any_level_when_one_fails(data, tmp_path):
         compress(data, "jpeg", [50, 10], [tmp_path / "a"])
 
 
+def test_a_variant_is_coded_by_its_codec_and_filed_under_its_own_name(data, tmp_path):
+    how = {"options": {"chroma": "444"}}
+    compress(data, "jpeg444", [50], [tmp_path / "variant"], **how, variant={"codec": "jpeg"})
+    compress(data, "jpeg", [50], [tmp_path / "plain"], **how)
+    variant, plain = (artifacts.read_table(tmp_path / name).to_pylist() for name in ("variant", "plain"))
+    assert variant == plain
+    meta = artifacts.read_meta(tmp_path / "variant")
+    assert (meta["codec"], meta["options"], meta["variant"]) == ("jpeg444", how["options"], {"codec": "jpeg"})
+    coder = codecs.made(meta["codec"], meta["options"], meta["variant"])
+    assert coder == codecs.get("jpeg", how["options"]) and coder.full_title() == "JPEG 4:4:4"
+
+
 def test_a_part_without_items_is_told_and_leaves_nothing(tmp_path):
     rows = [row for row in artifacts.iter_rows(media_tables.image_task(tmp_path, train=2)[0]) if row["split"] != "test"]
     data = media_tables.write_data(tmp_path / "few.parquet", rows, "image", "classification", media_tables.CLASSES)

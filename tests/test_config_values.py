@@ -44,11 +44,17 @@ tasks:
     data: {adapter: digits, train: 100, scale: {resize: 40, crop: [32, 32], interpolation: bilinear}}
     codecs:
       jpeg: {levels: [50, 5], options: {chroma: '420'}}
+      other:
+        {codec: jpeg, options: {chroma: '444'}, title: Other JPEG, parameter: bytes, grid: {noise: [4]}, levels: [900]}
+      hevc: [30]
+      twice: {codec: jpeg, generations: 2, levels: [5]}
+      camera: {chain: [{noise: 4}, {jpeg: 90, options: {chroma: '444'}}, {jpeg: LEVEL}], levels: [5]}
     models: {resnet: {epochs: 1}}
     seeds: [0, 1]
     regimes:
       mixed: {codecs: [jpeg], levels: {jpeg: [50]}, archs: [resnet], seeds: [0]}
       matched: [{codec: jpeg, levels: [5], archs: [resnet], seeds: [0]}]
+      held_out: [{codec: jpeg, levels: {hevc: [30]}, archs: [resnet], seeds: [0]}]
       adversarial: {epsilon: 8/255, steps: 2, archs: [resnet], seeds: [0]}
     training: {minimum: 0.5}
     fidelity: full
@@ -61,7 +67,7 @@ tasks:
       codecs: [jpeg]
       levels: {jpeg: [5]}
       goals: [untargeted]
-      defences: {drawn: {draw: {jpeg: [50, 5]}}, twice: {chain: [{codec: jpeg, level: 50}, {codec: jpeg, level: 5}]}}
+      defences: {drawn: {draw: {jpeg: [50, 5]}}, in_a_row: {chain: [{codec: jpeg, level: 50}, {codec: jpeg, level: 5}]}}
 """)
 NESTED: Any = []
 for _ in range(40):
@@ -134,7 +140,7 @@ def refusal(make: Any, *arguments: Any) -> str:
 
 def test_the_study_of_these_tests_has_every_key():
     there = {".".join("*" if p == "toy" or isinstance(p, int) else p for p in path) for path in places(WHOLE)}
-    there = {re.sub(r"(defences|codecs)\.(jpeg|drawn|twice)", r"\1.*", path) for path in there}
+    there = {re.sub(r"(defences|codecs)\.(jpeg|other|drawn|twice|in_a_row|camera)", r"\1.*", path) for path in there}
     assert set(keys(StudyConfig)) <= there
     assert Study(WHOLE).tasks == ["toy"]
 
@@ -148,7 +154,7 @@ def planned(config: Any) -> None:
         for model in study.attacked(task):
             json.dumps([study.attack_settings(model, "jpeg"), study.transferred(model)])
         for codec in study.task(task).codecs:
-            json.dumps(study.codec_options(task, codec))
+            json.dumps(study.coder(task, codec))
         json.dumps(study.task(task).data.options)
     paths = [str(path) for path in study.all_compressed("toy", "train") + study.all_outcomes("toy")]
     assert not any("{" in path or "\n" in path or "$" in path.replace(study.config.results, "") for path in paths)

@@ -422,7 +422,7 @@ def test_figure_names_refuse_an_unknown_kind() -> None:
 def test_every_figure_has_a_caption() -> None:
     captions = Path(__file__).parents[1] / "workflow" / "report"
     others = ["contact_sheet", "limits_table", "attacks_page", "workflow"]
-    for name in [*figure_names("classification", True, True, True, True, True), *others]:
+    for name in [*figure_names("classification", True, True, True, True, True, True), *others]:
         assert (captions / f"{name}.rst").read_text().strip(), name
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from lossybench import config as sections
 from lossybench import study
-from lossybench.conditions import Condition, Model
+from lossybench.conditions import Condition, Model, Regime
 from lossybench.errors import LossyBenchError
 from lossybench.study import Study, check_for_cluster
 from lossybench.tools import plan
@@ -189,11 +189,13 @@ def test_defences_are_attacked_like_codecs_but_nothing_is_compressed_for_them():
     (model,) = loaded.attacked("digits")
     assert loaded.attacked_codecs("digits") == ["original", "jpeg", "drawn", "row"]
     assert loaded.conditions("digits") == without.conditions("digits")
-    assert loaded.attacked_levels("digits", "drawn") == [] and loaded.codec_options("digits", "drawn") == {}
+    assert loaded.attacked_levels("digits", "drawn") == [] and not any(loaded.coder("digits", "drawn").values())
     chroma = {"chroma": "444"}
-    one, other = ({"codec": "jpeg", "level": level, "options": chroma} for level in (33, 7))
+    one, other = ({"codec": "jpeg", "level": level, "options": chroma, "variant": {}} for level in (33, 7))
     assert loaded.defence("digits", "drawn") == {"ways": [[one], [other]]}
-    assert loaded.defence("digits", "row") == {"ways": [[one, {"codec": "hevc", "level": 40, "options": {}}]]}
+    assert loaded.defence("digits", "row") == {
+        "ways": [[one, {"codec": "hevc", "level": 40, "options": {}, "variant": {}}]]
+    }
     assert loaded.defence("digits", "jpeg") == {}
     assert [loaded.layout.attacks(model, name) in loaded.branch("hevc") for name in ("drawn", "row")] == [False, True]
     added = sum(cost.seconds for cost in plan.costs(loaded)) - sum(cost.seconds for cost in plan.costs(without))
@@ -483,3 +485,142 @@ def test_paths_that_snakemake_cannot_hand_to_a_cluster_are_refused(path):
     with pytest.raises(LossyBenchError, match="cluster; rename it"):
         check_for_cluster(["fine $(x)", path])
     check_for_cluster(["results", 'r$(x) "é" & #[1] %s', Path("/a b;c")])
+
+
+VARIANTS = {
+    "jpeg": [50, 5],
+    "jpeg444": {"codec": "jpeg", "options": {"chroma": "444"}, "levels": [50, 5], "title": "JPEG without subsampling"},
+    "hevc_fast": {"codec": "hevc", "options": {"preset": "ultrafast"}, "levels": [30]},
+}
+
+
+def test_a_variant_has_a_name_of_its_own_and_depends_on_its_codecs_file_alone():
+    defences = {"both": {"chain": [{"codec": "jpeg444", "level": 50}, {"codec": "hevc_fast", "level": 30}]}}
+    changes = {"tasks__digits__codecs": VARIANTS, "tasks__digits__regimes": {"mixed": {}}}
+    attack = {"items": 3, "attacks": {"pgd": ["8/255"]}, "levels": {}, "defences": defences, "codecs": ["jpeg444"]}
+    study = Study(_changed(**changes, tasks__digits__attack=attack))
+    assert list(study.codecs["digits"]) == ["original", *VARIANTS]
+    assert study.codec_modules("digits", "jpeg444") == ["lossybench.codecs.jpeg"]
+    assert study.codec_modules("digits", "both") == ["lossybench.codecs.jpeg", "lossybench.codecs.hevc"]
+    assert study.coder("digits", "jpeg444") == {"options": {"chroma": "444"}, "variant": {"codec": "jpeg"}}
+    assert study.coder("digits", "jpeg") == {"options": {}, "variant": {}}  # as ever
+    assert study.codecs["digits"]["hevc_fast"].full_title() == "HEVC ultrafast"
+    assert study.analysis_settings("digits")["titles"] == {"jpeg444": "JPEG without subsampling"}
+    (made,) = study.defence("digits", "both")["ways"]
+    assert [step["variant"] for step in made] == [{"codec": "jpeg"}, {"codec": "hevc"}]
+    branch = {str(path) for path in study.branch("jpeg444")}
+    assert any("/digits/jpeg444/50/test" in path for path in branch) and not any("/jpeg/" in path for path in branch)
+    assert any(path.endswith("both.parquet") for path in branch)  # a defence that the variant is part of
+
+
+@pytest.mark.parametrize(
+    "codecs, message",
+    [
+        ({"webp": {"codec": "jpeg", "levels": [5]}}, "codecs.webp: is the name of the codec webp"),
+        ({"fast": {"codec": "jpg", "levels": [5]}}, "codecs.fast: unknown codec 'jpg'; did you mean 'jpeg'"),
+        ({"original": {"codec": "jpeg", "levels": [5]}}, "codecs.original: the original condition is always there"),
+        ({"raw": {"codec": "original", "levels": [0]}}, "codecs.raw: the original condition is always there"),
+        ({"Fast": {"codec": "jpeg", "levels": [5]}}, "codecs.Fast: name it in small letters"),
+        ({"jpeg": [5], "again": {"codec": "jpeg", "levels": [6]}}, "call it 'JPEG', as they do jpeg; give it a title"),
+        ({"fast": {"codec": "hevc", "options": {"preset": "fats"}, "levels": [5]}}, "codecs.fast: .*'fast'"),
+    ],
+)
+def test_a_variant_that_cannot_be_is_refused_by_its_name(codecs, message):
+    with pytest.raises(LossyBenchError, match=message):
+        Study(_changed(tasks__digits__codecs=codecs, tasks__digits__regimes={}, tasks__digits__attack=None))
+
+
+def test_two_tasks_whose_codecs_would_share_the_names_of_rules_are_refused():
+    config = _changed(tasks__digits__codecs={"fast_jpeg": {"codec": "jpeg", "levels": [5]}}, tasks__digits__regimes={})
+    config["tasks"]["digits"].pop("attack", None)
+    config["tasks"]["digits_fast"] = config["tasks"]["digits"] | {"codecs": {"jpeg": [5]}}
+    with pytest.raises(LossyBenchError, match="digits_fast_jpeg also reads as a codec of task digits"):
+        Study(config)
+
+
+def test_steps_of_a_chain_are_codecs_of_the_task_by_name_or_codecs_or_degradations():
+    codecs_ = VARIANTS | {
+        "camera": {"chain": [{"noise": 4}, {"jpeg444": 90}, {"scale": 0.5}, {"webp": "LEVEL"}], "levels": [80, 20]},
+        "again": {"codec": "jpeg", "generations": 5, "levels": [50]},
+        "small": {"codec": "webp", "parameter": "bytes", "levels": [900, 400]},
+        "quality": {"codec": "h264", "parameter": "crf", "options": {"preset": "fast"}, "levels": [23, 28.5]},
+    }
+    study = Study(_changed(tasks__digits__codecs=codecs_, tasks__digits__regimes={}, tasks__digits__attack=None))
+    of = study.codecs["digits"]
+    assert of["camera"].full_title() == "noise σ 4, JPEG 4:4:4 QF 90, scale 0.5, WebP"
+    assert study.levels("digits", "camera") == [80, 20] and study.levels("digits", "small") == [900, 400]
+    assert (
+        study.codec_files("digits", "camera") == ["jpeg", "webp"]
+        and study.codec_files("digits", "again")[1:] == ["jpeg"] * 4
+    )
+    assert study.codec_modules("digits", "camera") == [
+        f"lossybench.codecs.{name}" for name in ("jpeg", "webp", "_chain")
+    ]
+    assert study.codec_modules("digits", "small") == ["lossybench.codecs.webp", "lossybench.codecs._targets"]
+    assert of["quality"].level_label(28.5) == "CRF 28.5"
+    assert "digits" in plan.describe(study, 2)
+    json.dumps([study.coder("digits", name) for name in of])
+
+
+@pytest.mark.parametrize(
+    "chain, message",
+    [
+        ([{"jpeg": 90, "webp": 5}], r"chain.0: give one codec or degradation and its level"),
+        ([{"jpeg": "ninety"}, {"webp": "LEVEL"}], "chain.0.jpeg: a number is its level, or LEVEL; got 'ninety'"),
+        ([{"jpeg": True}, {"webp": "LEVEL"}], "chain.0.jpeg: a number is its level"),
+        ([{"other": 5}, {"webp": "LEVEL"}], "chain.0: other is a chain itself; name its steps"),
+        ([{"jpeg": 900}, {"webp": "LEVEL"}], "codec 'jpeg': QF 900 is out of range"),
+        ([{"nosie": 4}, {"webp": "LEVEL"}], "chain.0: unknown step 'nosie'; did you mean 'noise'"),
+        ([{"snr": 4}, {"opus": "LEVEL"}], "codec 'chain' is for audio, not for image"),
+    ],
+)
+def test_a_chain_that_cannot_be_is_refused_by_its_key(chain, message):
+    codecs_ = {"camera": {"chain": chain, "levels": [20]}, "other": {"codec": "jpeg", "generations": 2, "levels": [5]}}
+    with pytest.raises(LossyBenchError, match=f"tasks.digits.codecs.camera: {message}"):
+        Study(_changed(tasks__digits__codecs=codecs_, tasks__digits__regimes={}, tasks__digits__attack=None))
+
+
+def test_a_grid_adds_a_chain_for_each_degradation_which_no_list_of_codecs_has_by_itself():
+    codecs_ = {"jpeg": {"levels": [50, 5], "grid": {"noise": [4, 8.5], "light": [0.02]}}, "hevc": [30]}
+    changed = _changed(tasks__digits__codecs=codecs_, tasks__digits__regimes={"mixed": {}})
+    changed["tasks"]["digits"]["attack"] = {"items": 3, "attacks": {"pgd": ["8/255"]}}
+    study = Study(changed)
+    added = ["jpeg_noise_4", "jpeg_noise_8_5", "jpeg_light_0_02"]
+    assert list(study.codecs["digits"]) == ["original", "jpeg", "hevc", *added]
+    assert study.codecs["digits"]["jpeg_noise_8_5"].full_title() == "noise σ 8.5, JPEG"
+    assert study.analysis_settings("digits")["grids"]["jpeg_noise_4"] == ["jpeg", "noise", 4, "noise σ 4"]
+    (model,) = [model for model in study.models("digits") if model.regime == "mixed"][:1]
+    assert {one.codec for one in study.training_conditions(model)} == {"original", "jpeg", "hevc"}
+    assert set(study.attacked_codecs("digits")) == {"original", "jpeg", "hevc"}
+    codecs_["jpeg_noise_4"] = {"codec": "jpeg", "levels": [5], "title": "Mine"}
+    with pytest.raises(LossyBenchError, match=r"codecs.jpeg.grid.noise: adds jpeg_noise_4, which is there already"):
+        Study(changed)
+    codecs_["jpeg"]["grid"] = {"nosie": [4]}
+    with pytest.raises(LossyBenchError, match=r"codecs.jpeg.grid.nosie: .*did you mean 'noise'"):
+        Study(changed)
+
+
+def test_a_codec_that_is_held_out_is_not_learnt_from_in_any_form():
+    forms = {
+        "camera": {"chain": [{"jpeg": 90}, {"webp": "LEVEL"}], "levels": [80]},
+        "again": {"codec": "webp", "generations": 2, "levels": [50]},
+    }
+    held = [{"codec": "jpeg444"}, {"codec": "camera", "levels": {"hevc_fast": [30]}}]
+    regimes = {"mixed": {"levels": {"hevc_fast": [30]}}, "held_out": held}
+    study = Study(
+        _changed(tasks__digits__codecs=VARIANTS | forms, tasks__digits__regimes=regimes, tasks__digits__attack=None)
+    )
+    trained = {model.regime: model for model in study.models("digits")}
+    first, second = trained["held_out_jpeg444"], trained["held_out_camera"]
+    assert [str(one) for one in study.training_conditions(first)] == ["original/0", "hevc_fast/30", "again/50"]
+    assert [str(one) for one in study.training_conditions(second)] == ["original/0", "hevc_fast/30"]
+    assert study.tested_codecs(first) == ["original", "jpeg444"] and str(Regime.read(first.regime)) == first.regime
+    assert "train" in {part for _, codec, part, _ in study.compressions("digits") if codec == "again"}
+    with pytest.raises(LossyBenchError, match=r"regimes.held_out.codec: without jpeg no codec is left to train on"):
+        Study(_changed(tasks__digits__codecs={"jpeg": [5]}, tasks__digits__regimes={"held_out": [{"codec": "jpeg"}]},
+                       tasks__digits__attack=None))  # fmt: skip
+    with pytest.raises(
+        LossyBenchError, match=r"regimes.held_out.codec: 'jpg' is not in this task; did you mean 'jpeg'"
+    ):
+        Study(_changed(tasks__digits__codecs=VARIANTS, tasks__digits__regimes={"held_out": [{"codec": "jpg"}]},
+                       tasks__digits__attack=None))  # fmt: skip

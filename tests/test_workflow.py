@@ -225,6 +225,36 @@ def test_new_level_reruns_its_branch_only(copy):
     assert "summary/digits/limits.parquet" in remade
 
 
+def test_a_variant_added_reruns_its_own_branch_alone_and_a_title_the_analysis(copy):
+    added = {
+        "jpeg444": {"codec": "jpeg", "options": {"chroma": "444"}, "levels": [50]},
+        "small": {"codec": "jpeg", "parameter": "bytes", "levels": [1500]},
+        "camera": {"chain": [{"noise": 4}, {"jpeg444": 90}, {"jpeg": "LEVEL"}], "levels": [50]},
+    }
+    _edit(copy, lambda config: config["tasks"]["digits"]["codecs"].update(added))
+    remade = _rerun(copy)
+    assert _match(remade, "compressed/") == {
+        f"compressed/digits/{name}/{of['levels'][0]}/test.parquet" for name, of in added.items()
+    }
+    models = ("resnet/original/0", "resnet/mixed/0")  # a matched one is tested on its own codec
+    assert _match(remade, "outcomes/") == {
+        f"outcomes/digits/{model}/{name}.parquet" for model in models for name in added
+    }
+    assert not _match(remade, "models/", "attacks/", "data/", "summary/words", "summary/motion")
+    root = copy / RESULTS
+    conditions_ = pq.read_table(root / "summary/digits/conditions.parquet").to_pandas().set_index("codec")
+    titles = {"jpeg444": "JPEG 4:4:4", "small": "JPEG to a size", "camera": "noise σ 4, JPEG 4:4:4 QF 90, JPEG"}
+    assert (
+        conditions_["title"][list(titles)].to_dict() == titles and (root / "figures/digits/contact_sheet.png").exists()
+    )
+    table = pq.read_table(root / "compressed/digits/small/1500/test.parquet").to_pandas()
+    assert ((table["payload_bits"] + table["overhead_bits"]) <= 8 * 1500).all()
+    _edit(copy, lambda config: config["tasks"]["digits"]["codecs"]["jpeg444"].update(title="Full chroma"))
+    remade = _rerun(copy)
+    assert "Full chroma" in (root / "recommendations.md").read_text()
+    assert not _match(remade, "compressed/", "outcomes/", "models/", "attacks/", "data/", "preflight/")
+
+
 def test_a_model_added_or_retrained_makes_its_own_outcomes_alone(copy):
     """One job a codec asks all models, and leaves the outcomes of the others as they are, with their times."""
     for epochs in (1, 2):

@@ -67,9 +67,9 @@ DATA = columns(
     ("boxes", pa.list_(BOX), "pixels"),  # empty in classification
 )
 
-# The items of one part behind one codec at one level. meta: task, medium, codec, level, options, fidelity (how much of
-# it was measured: full, sampled, none) and measures (name -> title, unit, better), each of which has a column behind
-# these.
+# The items of one part behind one codec at one level. meta: task, medium, codec (its name in the study), variant (what
+# it is where that is no name of a codec's file), level, options, fidelity (how much of it was measured: full, sampled,
+# none) and measures (name -> title, unit, better), each of which has a column behind these.
 COMPRESSED = columns(
     ("id", pa.string()),
     ("split", pa.string()),
@@ -162,7 +162,7 @@ _MAY_LACK = {"psnr", "ssim", "snr", "spectral_distance", "zero_gradient", "spect
 _META_TYPES: dict[str, type] = {
     **dict.fromkeys(("task", "medium", "kind", "codec", "arch", "regime", "sources", "identity", "fidelity"), str),
     **dict.fromkeys(("classes", "compressed_before"), list),
-    **dict.fromkeys(("card", "options", "settings", "bands", "measures"), dict),
+    **dict.fromkeys(("card", "options", "variant", "settings", "bands", "measures"), dict),
 }
 
 # What a user can do about errors in writing.

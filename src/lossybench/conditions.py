@@ -38,21 +38,25 @@ REFERENCE = Condition(ORIGINAL, 0.0)  # what all other conditions are compared w
 class Regime(NamedTuple):
     """What a model is trained on.
 
-    name: "original", "mixed", "adversarial" or "matched". condition: of "matched", the one that it trains on.
+    name: "original", "mixed", "adversarial", "matched" or "held_out". condition: of "matched", the one that it trains
+    on. codec: of "held_out", the one that the mixture it trains on lacks.
     """
 
     name: str
     condition: Condition | None = None
+    codec: str = ""
 
     def __str__(self) -> str:
-        """The regime as in paths and tables: "mixed", "matched_jpeg_10"."""
+        """The regime as in paths and tables: "mixed", "matched_jpeg_10", "held_out_jpeg"."""
         if self.condition is None:
-            return self.name
+            return f"{self.name}_{self.codec}" if self.codec else self.name
         return f"{self.name}_{self.condition.codec}_{level_text(self.condition.level)}"
 
     @classmethod
     def read(cls, text: str) -> Regime:
         """The regime whose text is `text`."""
+        if text.startswith("held_out_"):
+            return cls("held_out", codec=text.removeprefix("held_out_"))
         matched = re.fullmatch(r"(matched)_(.+)_([^_]+)", text)
         return cls(matched[1], Condition(matched[2], float(matched[3]))) if matched else cls(text)
 

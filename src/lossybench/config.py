@@ -7,13 +7,14 @@ The settings of training, of models that exist already and of attacks are checke
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import pydantic
 from pydantic import Field, field_validator, model_validator
@@ -21,9 +22,10 @@ from pydantic import Field, field_validator, model_validator
 from lossybench import codecs, measures, models, yaml_files
 from lossybench.attacks.attack_settings import AttackSettings, Distinct, Epsilon, check_epsilon
 from lossybench.codecs import Codec
+from lossybench.codecs._variants import LEVEL
 from lossybench.conditions import ORIGINAL, level_text
 from lossybench.data.dataset import Description
-from lossybench.errors import LossyBenchError, key, nearest, refusal
+from lossybench.errors import LossyBenchError, key, nearest, refusal, shown
 from lossybench.fidelity import How
 from lossybench.models import existing_settings
 from lossybench.models.existing_settings import is_existing
@@ -32,7 +34,8 @@ from lossybench.settings import MOST, Seed, Settings
 from lossybench.tasks import training_settings
 
 # Names become parts of paths, and of the names of rules.
-Name = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
+NAME = r"^[a-z][a-z0-9_]*$"
+Name = Annotated[str, pydantic.StringConstraints(pattern=NAME, max_length=60)]
 _OfCluster = Annotated[str, pydantic.StringConstraints(pattern=r"^[\w.][\w.,:@-]*$")]
 _ARCH = re.compile(r"[a-z][a-z0-9_]*|(torchvision|torchaudio)/[a-z0-9_]+")
 
@@ -75,6 +78,34 @@ class CodecConfig(Settings):
 
     levels: list[float] = Field(min_length=1, description="Levels in any order; the codec knows which is stronger.")
     options: dict[str, Any] = Field(default={}, description="Encoder options, e.g. {chroma: '444', preset: fast}.")
+    codec: str | None = Field(
+        default=None,
+        description="Which codec it is, where the key is a name of your own; `lossybench codecs` lists them.",
+    )
+    parameter: str | None = Field(
+        default=None,
+        min_length=1,
+        description="What the levels are, if not the codec's own parameter: bytes or bpp, a size that each item's file "
+        "may have at most; of H.264 and HEVC crf or bitrate.",
+    )
+    chain: list[dict[str, Any]] | None = Field(
+        default=None,
+        min_length=1,
+        description="Steps in place of a codec, e.g. [{noise: 4}, {jpeg: 90}, {webp: LEVEL}]: a codec or a degradation "
+        "and its level, where LEVEL is the chain's own; the last is a codec (docs/variants.md).",
+    )
+    generations: int | None = Field(default=None, ge=2, le=1000, description="How often each item is coded in a row.")
+    grid: dict[str, Annotated[list[float], Field(min_length=1), Distinct]] = Field(
+        default={},
+        description="Degradations and their levels, e.g. {noise: [4, 8]}: each adds a chain, with the degradation "
+        "before the codec, and reports say how the limit moves (docs/variants.md).",
+    )
+    title: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=60,
+        description="What reports call it; by its codec and options when left out, e.g. JPEG 4:4:4.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -88,6 +119,63 @@ class CodecConfig(Settings):
         if twice:
             raise ValueError(f"level {twice[0]} is listed twice, or written in two ways; list each level once")
         return levels
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> CodecConfig:
+        if self.chain and (self.codec or self.options or self.parameter or self.generations):
+            raise ValueError(
+                "a chain has no codec, options, parameter or generations of its own; give them to its steps"
+            )
+        return self
+
+    def variant(self, known: Mapping[str, CodecConfig]) -> dict[str, Any]:
+        """What the codec is, where its name does not say it (lossybench.codecs._variants).
+
+        known: the codecs of the task, which steps of a chain may name. Raises LossyBenchError for what is no step.
+        """
+        told: dict[str, Any] = {"codec": self.codec, "parameter": self.parameter, "generations": self.generations}
+        told |= {"chain": [_step(place, step, known) for place, step in enumerate(self.chain or [])]}
+        return {key: value for key, value in told.items() if value}
+
+    def made(self, name: str, known: Mapping[str, CodecConfig]) -> Codec:
+        """The codec, which a task calls `name`. known: as of `variant`. Raises LossyBenchError as codecs.made does."""
+        variant = self.variant(known)
+        if name in codecs.names() and ((self.codec or name) != name or self.chain):
+            what = f"the variant of {self.codec}" if self.codec else "the chain"
+            raise LossyBenchError(f"is the name of the codec {name}; give {what} another one")
+        if variant and not (re.fullmatch(NAME, name) and len(name) <= 60):
+            raise LossyBenchError("name it in small letters, digits and _, a letter first, up to 60 of them")
+        return codecs.made(name, self.options, variant)
+
+
+def _step(place: int, step: Mapping[str, Any], known: Mapping[str, CodecConfig]) -> dict[str, Any]:
+    """A step of a chain as `lossybench.codecs._variants` has it. known: see `CodecConfig.variant`."""
+    named = [key for key in step if key != "options"]
+    if len(named) != 1:
+        raise LossyBenchError(
+            f"chain.{place}: give one codec or degradation and its level, e.g. {{jpeg: 90}}, and maybe options; got "
+            f"{shown(dict(step))}"
+        )
+    (what,) = named
+    level, options = step[what], step.get("options", {})
+    numeric = isinstance(level, int | float) and not isinstance(level, bool) and abs(level) < 10**9
+    if not numeric and not (isinstance(level, str) and level == LEVEL):
+        raise LossyBenchError(f"chain.{place}.{what}: a number is its level, or {LEVEL}; got {shown(level)}")
+    if not isinstance(what, str) or not isinstance(options, dict):
+        raise LossyBenchError(f"chain.{place}: {shown(dict(step))} is no step; give {{jpeg: 90, options: {{...}}}}")
+    own = known.get(what)
+    if own and (own.chain or own.generations):
+        raise LossyBenchError(f"chain.{place}: {what} is a chain itself; name its steps")
+    variant = own.variant(known) if own else {}
+    return {"step": what, "level": level, "options": {**(own.options if own else {}), **options}, "variant": variant}
+
+
+class Grid(NamedTuple):
+    """What a grid adds to a codec of a task: a degradation before it, at a level."""
+
+    codec: str
+    degradation: str
+    level: float
 
 
 class Mixed(Settings):
@@ -107,6 +195,19 @@ class Matched(Settings):
     codec: str = Field(description="The codec.")
     levels: list[float] | None = Field(
         default=None, description="Levels, one model each; all of the codec's when left out."
+    )
+    archs: list[str] | None = Field(default=None, description="Architectures; the task's first when left out.")
+    seeds: list[Seed] | None = Field(default=None, description="Seeds; the task's first when left out.")
+
+
+class HeldOut(Settings):
+    """Training on a mixture without one codec, and testing on that codec: does what is learnt carry over?"""
+
+    codec: str = Field(
+        description="The codec that is left out, with all variants and chains of the task in which its encoder is."
+    )
+    levels: dict[str, list[float]] = Field(
+        default={}, description="Levels of the other codecs to draw from; those of `mixed`, or all, when left out."
     )
     archs: list[str] | None = Field(default=None, description="Architectures; the task's first when left out.")
     seeds: list[Seed] | None = Field(default=None, description="Seeds; the task's first when left out.")
@@ -136,6 +237,7 @@ class Regimes(Settings):
 
     mixed: Mixed | None = Field(default=None, description="Train on a mixture of levels; `{}` for all codecs.")
     matched: list[Matched] = Field(default=[], description="Train on one level at a time.")
+    held_out: list[HeldOut] = Field(default=[], description="Train on a mixture that lacks the codec tested on.")
     adversarial: Adversarial | None = Field(default=None, description="Train on attacked originals.")
 
 
@@ -258,6 +360,31 @@ class TaskConfig(Settings):
             )
         return looks
 
+    @functools.cached_property
+    def grids(self) -> dict[str, Grid]:
+        """The chains that grids add, by name: "jpeg_noise_4", "jpeg_light_0_02"."""
+        return {
+            re.sub("[.-]", "_", f"{name}_{what}_{level_text(level)}"): Grid(name, what, level)
+            for name, own in self.codecs.items()
+            for what, levels in own.grid.items()
+            for level in levels
+        }
+
+    @functools.cached_property
+    def coders(self) -> dict[str, CodecConfig]:
+        """All codecs by name, with those that grids add."""
+        found = dict(self.codecs)
+        for name, (codec, what, level) in self.grids.items():
+            own = self.codecs[codec]
+            chain = [{what: level}, *(own.chain or [{codec: LEVEL}] * (own.generations or 1))]
+            found[name] = CodecConfig.model_construct(levels=own.levels, options={}, chain=chain)
+        return found
+
+    def without(self, codec: str) -> list[str]:
+        """The codecs in which no encoder of `codec` is."""
+        encoders = {name: set(codecs.files(name, own.variant(self.codecs))) for name, own in self.codecs.items()}
+        return [name for name, own in encoders.items() if not own & encoders[codec]]
+
     @property
     def trained(self) -> list[str]:
         """The architectures that are trained, which are those whose models do not exist already."""
@@ -351,13 +478,17 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
     if task.data.scale and (medium == "audio" or kind == "detection"):
         raise LossyBenchError(f"{where}.data.scale: is for classifying pictures, not for {medium} {kind}")
     found: dict[str, Codec] = {ORIGINAL: codecs.get(ORIGINAL)}
-    for codec_name, codec in task.codecs.items():
-        with at(f"{where}.codecs.{codec_name}"):
-            if codec_name == ORIGINAL:
+    for codec_name, codec in task.coders.items():
+        grid = task.grids.get(codec_name)
+        with at(f"{where}.codecs." + (f"{grid.codec}.grid.{grid.degradation}" if grid else codec_name)):
+            if grid and codec_name in task.codecs:
+                raise LossyBenchError(f"adds {codec_name}, which is there already; name that codec otherwise")
+            if codec_name == ORIGINAL or codec.codec == ORIGINAL:
                 raise LossyBenchError("the original condition is always there; leave it out")
-            found[codec_name] = codecs.get(codec_name, codec.options)
+            found[codec_name] = codec.made(codec_name, task.codecs)
             for level in codec.levels:
                 found[codec_name].check(level, medium, described.sampling_rate)
+    _check_titles(f"{where}.codecs", found, task.coders)
     for measure_name in task.measures:
         with at(f"{where}.measures"):
             measure = measures.get(measure_name)
@@ -394,8 +525,8 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
         )
     mixed = task.regimes.mixed
     if mixed:
-        _among(f"{where}.regimes.mixed.codecs", mixed.codecs or [], task.codecs)
-        _levels_among(f"{where}.regimes.mixed.levels", mixed.levels, task.codecs)
+        _among(f"{where}.regimes.mixed.codecs", mixed.codecs or [], task.coders)
+        _levels_among(f"{where}.regimes.mixed.levels", mixed.levels, task.coders)
         _among(f"{where}.regimes.mixed.archs", mixed.archs or [], trained)
         _among(f"{where}.regimes.mixed.seeds", mixed.seeds or [], task.seeds)
     for matched in task.regimes.matched:
@@ -403,6 +534,16 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
         _levels_among(f"{where}.regimes.matched.levels", {matched.codec: matched.levels or []}, task.codecs)
         _among(f"{where}.regimes.matched.archs", matched.archs or [], trained)
         _among(f"{where}.regimes.matched.seeds", matched.seeds or [], task.seeds)
+    for held in task.regimes.held_out:
+        _among(f"{where}.regimes.held_out.codec", [held.codec], task.codecs)
+        left = task.without(held.codec)
+        if not left:
+            raise LossyBenchError(
+                f"{where}.regimes.held_out.codec: without {held.codec} no codec is left to train on; add one to codecs"
+            )
+        _levels_among(f"{where}.regimes.held_out.levels", held.levels, {name: task.codecs[name] for name in left})
+        _among(f"{where}.regimes.held_out.archs", held.archs or [], trained)
+        _among(f"{where}.regimes.held_out.seeds", held.seeds or [], task.seeds)
     adversarial = task.regimes.adversarial
     if adversarial:
         with at(f"{where}.regimes.adversarial"):
@@ -424,7 +565,7 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
         _levels_among(f"{where}.attack.levels", task.attack.levels, task.codecs)
         for own_name, defence in task.attack.defences.items():
             key_of = f"{where}.attack.defences.{own_name}"
-            if own_name in codecs.names():
+            if own_name in codecs.names() or own_name in task.coders:
                 raise LossyBenchError(f"{key_of}: is the name of a codec; give it another one")
             _among(f"{key_of}.{'chain' if defence.chain else 'draw'}", defence.codecs, task.codecs)
             for place, step in enumerate(itertools.chain.from_iterable(defence.ways)):
@@ -437,6 +578,18 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
                     "name others in attack.archs, or export it by torch.export or TorchScript"
                 )
     return found
+
+
+def _check_titles(where: str, found: dict[str, Codec], known: dict[str, CodecConfig]) -> None:
+    """Raise LossyBenchError where reports would call two codecs of a task alike."""
+    titles: dict[str, str] = {}
+    for name, codec in found.items():
+        title = (name in known and known[name].title) or codec.full_title()
+        if title in titles:
+            raise LossyBenchError(
+                f"{where}.{name}: reports would call it {title!r}, as they do {titles[title]}; give it a title"
+            )
+        titles[title] = name
 
 
 def read(path: Path | str) -> StudyConfig:

@@ -44,9 +44,22 @@ class Study:
                 _check_apart(self.layout.root, name, data.get(of.adapter, of.options))
                 self.seen[name] = look(of.adapter, of.options, self.config.seed, *places)
             self.codecs[name] = sections.check_task(name, task, self.description(name))
+        self._check_names()
         self._present = self._looks_taken()
         for name in self.tasks:
             self._check_attacked(name)
+
+    def _check_names(self) -> None:
+        """Raise LossyBenchError where two codecs of different tasks would give the rules of their jobs one name."""
+        there: dict[str, str] = {}
+        for task, found in self.codecs.items():
+            for codec in found:
+                other = there.setdefault(f"{task}_{codec}", task)
+                if other != task:
+                    raise LossyBenchError(
+                        f"tasks.{task}.codecs.{codec}: {task}_{codec} also reads as a codec of task {other}; name it "
+                        "otherwise"
+                    )
 
     def _looks_taken(self) -> dict[str, int]:
         """The number of the present look of each task that has gone beyond its first."""
@@ -93,7 +106,7 @@ class Study:
         """The levels of a task's codec from the mildest to the strongest; [0] for the original."""
         if codec == ORIGINAL:
             return [0]
-        return self.codecs[task][codec].by_strength(self.task(task).codecs[codec].levels)
+        return self.codecs[task][codec].by_strength(self.task(task).coders[codec].levels)
 
     def conditions(self, task: str) -> list[Condition]:
         """The original, then every codec of a task at every level."""
@@ -118,6 +131,10 @@ class Study:
             levels = [lv for lv in self.levels(task, matched.codec) if lv in (matched.levels or [lv])]
             for arch, level, seed in itertools.product(archs, levels, seeds):
                 found.append(Model(task, arch, str(Regime("matched", Condition(matched.codec, level))), seed))
+        for held in config.regimes.held_out:
+            archs, seeds = held.archs or trained[:1], held.seeds or config.seeds[:1]
+            regime = str(Regime("held_out", codec=held.codec))
+            found += [Model(task, arch, regime, seed) for arch, seed in itertools.product(archs, seeds)]
         return list(dict.fromkeys(found))
 
     def existing(self, task: str) -> list[Model]:
@@ -141,14 +158,27 @@ class Study:
                 for level in self.levels(model.task, codec)
                 if level in mixed.levels.get(codec, [level])
             ]
-        matched = Regime.read(model.regime).condition
-        assert matched is not None
-        return [matched]
+        regime = Regime.read(model.regime)
+        if regime.codec:
+            held = next(held for held in config.regimes.held_out if held.codec == regime.codec)
+            levels = {**(config.regimes.mixed.levels if config.regimes.mixed else {}), **held.levels}
+            return [REFERENCE] + [
+                Condition(codec, level)
+                for codec in config.without(regime.codec)
+                for level in self.levels(model.task, codec)
+                if level in levels.get(codec, [level])
+            ]
+        assert regime.condition is not None
+        return [regime.condition]
 
     def tested_codecs(self, model: Model) -> list[str]:
-        """The codecs that a model is tested on: all of its task, but for a matched model the original and its own."""
-        matched = Regime.read(model.regime).condition
-        return [ORIGINAL, matched.codec] if matched else list(self.codecs[model.task])
+        """The codecs that a model is tested on: all of its task, but for a matched model the original and its own.
+
+        Of a model from which a codec was held out they are the original and that codec.
+        """
+        _, matched, held_out = Regime.read(model.regime)
+        own = matched.codec if matched else held_out
+        return [ORIGINAL, own] if own else list(self.codecs[model.task])
 
     def attacked(self, task: str) -> list[Model]:
         """The models of a task that are attacked."""
@@ -283,9 +313,24 @@ class Study:
         scale = self.task(task).data.scale
         return scale.model_dump(mode="json") if scale else None
 
-    def codec_options(self, task: str, codec: str) -> dict[str, Any]:
-        """The encoder options of a task's codec; none of a defence, of which `defence` says them."""
-        return {} if codec == ORIGINAL or codec in self.defences(task) else self.task(task).codecs[codec].options
+    def coder(self, task: str, codec: str) -> dict[str, Any]:
+        """What a task's codec is, {options, variant}; of the original and of a defence neither holds anything."""
+        config = self.task(task)
+        own = config.coders.get(codec)
+        return {"options": own.options if own else {}, "variant": own.variant(config.codecs) if own else {}}
+
+    def codec_modules(self, task: str, codec: str) -> list[str]:
+        """The modules behind a codec of a task, or behind those of a defence."""
+        each = (codecs.modules(one, self.coder(task, one)["variant"]) for one in self.made_of(task, codec))
+        return list(dict.fromkeys(itertools.chain.from_iterable(each)))
+
+    def codec_files(self, task: str, codec: str) -> list[str]:
+        """The codecs, by the names of their files, that a codec of a task is made of."""
+        return codecs.files(codec, self.coder(task, codec)["variant"])
+
+    def titles(self, task: str) -> dict[str, str]:
+        """The titles that the config gives codecs of a task."""
+        return {name: one.title for name, one in self.task(task).codecs.items() if one.title}
 
     def measuring(self, task: str) -> list[str]:
         """What compress is told of the fidelity of a task's test items."""
@@ -298,7 +343,7 @@ class Study:
             return {}
         return {
             "ways": [
-                [step.model_dump() | {"options": self.codec_options(task, step.codec)} for step in way]
+                [step.model_dump() | self.coder(task, step.codec) for step in way]
                 for way in self.defences(task)[codec].ways
             ]
         }
@@ -322,7 +367,7 @@ class Study:
         levels = {codec: {"levels": self.levels(task, codec)} for codec in self.codecs[task]}
         seed = self.task(task).seeds[0]
         return {
-            "codecs": {name: {**one, "options": self.codec_options(task, name)} for name, one in levels.items()},
+            "codecs": {name: {**one, **self.coder(task, name)} for name, one in levels.items()},
             "training": {
                 arch: self.training_settings(Model(task, arch, ORIGINAL, seed)) for arch in self.task(task).trained
             },
@@ -375,6 +420,11 @@ class Study:
         config = self.config
         names = ("deltas", "defence_margin", "bootstrap", "seed")
         settings: dict[str, Any] = {name: getattr(config, name) for name in names}
+        if titles := self.titles(task):
+            settings["titles"] = titles
+        if grids := self.task(task).grids:
+            steps = {name: self.codecs[task][name].steps[0].said() for name in grids}  # type: ignore[attr-defined]
+            settings["grids"] = {name: [*grid, steps[name]] for name, grid in grids.items()}
         if planned := self.task(task).looks:
             look = self.looks(task)[-1]
             settings |= {"look": look, "looks": planned, "alpha": looks.level(planned, look)}

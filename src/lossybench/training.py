@@ -186,7 +186,7 @@ class _Loader:
     def __init__(self, task: TaskKind, sources: list[Path], rows: dict[str, list[Row]], store: Store | None) -> None:
         self.task, self.sources, self.rows, self.store = task, sources, rows, store
         self.metas = [artifacts.read_meta(source) for source in sources]
-        self.codecs = [codecs.get(meta["codec"], meta["options"]) for meta in self.metas]
+        self.codecs = [codecs.made(meta["codec"], meta["options"], meta.get("variant")) for meta in self.metas]
         self.places: dict[str, range] = {}  # of the records of each item among those of a source
         total = 0
         for row in itertools.chain(*rows.values()):
@@ -213,8 +213,8 @@ class _Loader:
         """A hash of the bitstreams of a source, and of what makes records of them. code: a hash of its own part."""
         with self.sources[index].open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
-        options, version = self.metas[index]["options"], self.codecs[index].version()
-        how = [content, self.metas[index]["codec"], options, version, code, np.__version__, cv2.__version__]
+        about = [self.metas[index].get(key) for key in ("codec", "options", "variant")]
+        how = [content, *about, self.codecs[index].version(), code, np.__version__, cv2.__version__]
         return hashlib.sha256(json.dumps(how).encode()).hexdigest()[:32]
 
     def load(self, draws: int, seed: int, feed: Feed) -> _Examples:

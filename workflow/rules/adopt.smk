@@ -30,7 +30,7 @@ for task in STUDY.tasks:
                 seed=model.seed,
                 settings=json.dumps(STUDY.existing_settings(model)),
                 files=identity(model.arch, STUDY.existing_settings(model)),
-                code=code("adopt", *model_code(model), *codec_code(ORIGINAL)),
+                code=code("adopt", *model_code(model), *codec_code(task, ORIGINAL)),
             message:
                 f"Taking over {model.arch} for {task}"
             shell:

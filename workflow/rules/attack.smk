@@ -42,7 +42,7 @@ rule attack:
             if input.transfer
             else []
         ),
-        options=lambda w: json.dumps(STUDY.codec_options(w.task, w.codec)),
+        coder=lambda w: coder(w.task, w.codec),
         defence=lambda w: (
             ["--defence", json.dumps(STUDY.defence(w.task, w.codec))]
             if STUDY.defence(w.task, w.codec)
@@ -52,11 +52,11 @@ rule attack:
         code=lambda w: code(
             "attack",
             *model_code(w),
-            *codec_code(ORIGINAL, *STUDY.made_of(w.task, w.codec)),
+            *codec_code(w.task, ORIGINAL, w.codec),
         ),
     message:
         "Attacking {wildcards.arch} ({wildcards.regime}, seed {wildcards.seed}) of {wildcards.task} through {wildcards.codec}"
     shell:
         "exec python -m lossybench attack --model {params.folder:q} --data {input.data:q} --compressed {input.compressed:q}"
-        " --codec {wildcards.codec:q} --options {params.options:q} {params.defence:q} {params.oblivious:q} {params.transfer:q}"
+        " --codec {wildcards.codec:q} {params.coder:q} {params.defence:q} {params.oblivious:q} {params.transfer:q}"
         " --settings {params.settings:q} --threads {threads} --out {output:q} > {log:q} 2>&1"

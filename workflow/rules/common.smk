@@ -47,9 +47,16 @@ def code(stage, *others):
     return fingerprint(f"lossybench.stages.{stage}", "lossybench.commands", *others)
 
 
-def codec_code(*names):
-    """The modules of codecs, each with its own file only."""
-    return [f"lossybench.codecs.{name}" for name in names]
+def codec_code(task, *names):
+    """The modules of codecs of a task, each with its own files only."""
+    return [module for name in names for module in STUDY.codec_modules(task, name)]
+
+
+def coder(task, codec):
+    """The arguments that say what a codec of a task is: of a file's own name, its options alone."""
+    told = STUDY.coder(task, codec)
+    given = [(f"--{name}", json.dumps(told[name])) for name in told if told[name]]
+    return [part for pair in given for part in pair]
 
 
 def measuring(task, part):
@@ -74,7 +81,7 @@ def test_parts(wildcards, levels, layout=LAYOUT):
 def fetch_code(task):
     """The fingerprint of the code that fetches a task's items."""
     adapter = STUDY.task(task).data.adapter
-    return code("fetch", f"lossybench.data.{adapter}", *codec_code(ORIGINAL))
+    return code("fetch", f"lossybench.data.{adapter}", *codec_code(task, ORIGINAL))
 
 
 def added_by_look(wildcards):
@@ -92,8 +99,8 @@ def made_from(task, codec, look, part):
         [items.adapter, items.options, STUDY.scale(task), STUDY.config.seed],
         [STUDY.seen[task].digest, STUDY.added(task, look), fetch_code(task)],
         [
-            STUDY.codec_options(task, codec),
-            code("compress", *codec_code(ORIGINAL, codec)),
+            STUDY.coder(task, codec),
+            code("compress", *codec_code(task, ORIGINAL, codec)),
             measuring(task, part),
             code_of_measures(task, part),
         ],
@@ -188,6 +195,7 @@ def figures(task):
         bool(config.regimes.matched),
         bool(config.regimes.mixed or config.regimes.adversarial),
         bool(config.attack and len(config.attack.regimes) > 1),
+        bool(config.grids),
     )
 
 

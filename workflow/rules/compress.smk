@@ -9,7 +9,7 @@ there: adding a level or a regime compresses nothing a second time. Needs no tor
 # Both kinds of job make the same bytes by the same words, so that Snakemake finds no difference between them.
 COMPRESS = (
     "exec python -m lossybench compress --data {input.data:q} --codec {params.codec:q} --levels {params.levels:q}"
-    " --part {params.part:q} --options {params.options:q} {params.measuring:q}"
+    " --part {params.part:q} {params.coder:q} {params.measuring:q}"
     " --identity {params.identity:q} --threads {threads} --out {output:q} > {log:q} 2>&1"
 )
 # Training waits for the training parts: make them first.
@@ -53,7 +53,7 @@ for task in STUDY.tasks:
                     codec=codec,
                     part=part,
                     levels=lambda w, output: levels_of(output),
-                    options=json.dumps(STUDY.codec_options(task, codec)),
+                    coder=coder(task, codec),
                     identity=made_from(task, codec, look, part),
                     measuring=measuring(task, part),
                 message:
@@ -84,7 +84,7 @@ rule compress:
         codec=lambda w: w.codec,
         part=lambda w: w.part,
         levels=lambda w, output: levels_of(output),
-        options=lambda w: json.dumps(STUDY.codec_options(w.task, w.codec)),
+        coder=lambda w: coder(w.task, w.codec),
         identity=lambda w: made_from(w.task, w.codec, LAYOUT.number(w.look), w.part),
         measuring=lambda w: measuring(w.task, w.part),
     message:

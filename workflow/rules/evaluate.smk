@@ -50,7 +50,7 @@ for task in STUDY.tasks:
                 code=code(
                     "evaluate",
                     *sorted({name for model in tested for name in model_code(model)}),
-                    *codec_code(codec),
+                    *codec_code(task, codec),
                 ),
             message:
                 f"Testing the models of {task} on {codec}"

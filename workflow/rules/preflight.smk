@@ -35,7 +35,7 @@ rule preflight:
         code=lambda w: code(
             "preflight",
             *sorted({name for m in STUDY.models(w.task) for name in model_code(m)}),
-            *codec_code(*STUDY.codecs[w.task]),
+            *codec_code(w.task, *STUDY.codecs[w.task]),
         ),
     message:
         "Trying the codecs and models of {wildcards.task} on a few items"

@@ -62,12 +62,15 @@ rule contact_sheet:
     resources:
         **cluster("report"),
     params:
-        code=lambda w: code("report:contact_sheet", *codec_code(*STUDY.codecs[w.task])),
+        titles=lambda w: json.dumps(STUDY.titles(w.task)),
+        code=lambda w: code(
+            "report:contact_sheet", *codec_code(w.task, *STUDY.codecs[w.task])
+        ),
     message:
         "Drawing what each codec does to samples of {wildcards.task}"
     shell:
         "exec python -m lossybench contact-sheet --data {input.data:q} --compressed {input.compressed:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " --titles {params.titles:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule recommend:

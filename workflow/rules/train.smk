@@ -37,7 +37,9 @@ rule train:
         # They follow from the output as far as Snakemake can see, so that it does not record them: no result changes.
         decoded=lambda w, output: LAYOUT.decoded(),
         room=lambda w, output: STUDY.config.decoded,
-        code=lambda w: code("train", *model_code(w), *codec_code(*training_codecs(w))),
+        code=lambda w: code(
+            "train", *model_code(w), *codec_code(w.task, *training_codecs(w))
+        ),
     message:
         "Training {wildcards.arch} for {wildcards.task} on {wildcards.regime}, seed {wildcards.seed}"
     shell:

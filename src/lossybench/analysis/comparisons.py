@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 from statsmodels.stats.contingency_tables import mcnemar
@@ -279,6 +280,35 @@ def limit_rows(
     return rows
 
 
+def capture_rows(grids: dict[str, list[Any]], limits: list[Row], differences: list[Row]) -> list[Row]:
+    """Rows of the table `capture`: of each codec that grids are about, as items came, then under each condition.
+
+    grids: {chain: [codec, degradation, its level, both in words]}. limits, differences: rows of these tables, of the
+    codecs and of the chains.
+    """
+    about = {name: (codec, what, float(amount), said) for name, (codec, what, amount, said) in grids.items()}
+    about |= {codec: (codec, "", None, "as they came") for codec, *_ in grids.values()}
+    order = {name: place for place, name in enumerate([*dict.fromkeys(codec for codec, *_ in grids.values()), *grids])}
+    mildest = {
+        (row["arch"], row["regime"], row["baseline"], row["codec"]): row for row in differences if row["strength"] == 1
+    }
+    kept = ("delta", "verdict", "level", "label", "rate", "rate_unit", "saving", "stopped_at", "stopped_verdict")
+    rows = []
+    for row in sorted((row for row in limits if row["codec"] in about), key=lambda row: order[row["codec"]]):
+        codec, what, amount, said = about[row["codec"]]
+        model = {key: row[key] for key in ("arch", "regime", "baseline")}
+        at_mildest = mildest[*model.values(), row["codec"]]
+        rows.append(
+            {
+                **model,
+                **{"codec": codec, "chain": row["codec"], "degradation": what, "amount": amount, "condition": said},
+                **{f"mildest_{key}": at_mildest[key] for key in ("value", "difference", "low", "high")},
+                **{key: row[key] for key in kept},
+            }
+        )
+    return rows
+
+
 def transfer_rows(overall: list[Row]) -> list[Row]:
     """Rows of the table `transfer`. overall: the rows of `metrics` of the primary metric over all seeds and classes."""
     rows = []
@@ -288,7 +318,9 @@ def transfer_rows(overall: list[Row]) -> list[Row]:
         for row in overall:
             if row["codec"] not in (codec, ORIGINAL) or (row["arch"], row["regime"]) not in models:
                 continue
-            name, matched = Regime.read(row["regime"])
+            name, matched, held_out = Regime.read(row["regime"])
+            if held_out:  # they have a table of their own
+                continue
             rows.append(
                 {
                     "arch": row["arch"],
@@ -326,6 +358,29 @@ def recovery_rows(results: Results, conditions: dict[Condition, Row], sampling: 
                     "recovered": difference.value / loss if loss >= LEAST_LOSS else None,
                 }
             )
+    return rows
+
+
+def held_out_rows(results: Results, conditions: dict[Condition, Row], sampling: Sampling) -> list[Row]:
+    """Rows of the table `held_out`: models that never learnt from a codec, on that codec, beside others there."""
+    rows = []
+    for (arch, regime), held in results.items():
+        codec = Regime.read(regime).codec
+        for condition in (c for c in conditions if codec and c in held):
+            others = {name: results.get((arch, name), {}).get(condition) for name in (ORIGINAL, "mixed")}
+            row = {
+                "arch": arch,
+                "held_out": codec,
+                **{k: conditions[condition][k] for k in ("codec", "level", "strength")},
+            }
+            row |= {"value": held[condition].value} | {name: one.value if one else None for name, one in others.items()}
+            for name, one in others.items():
+                found = paired(one, held[condition], sampling, same_models=False).estimate if one else None
+                row[f"over_{name}"] = found.value if found else None
+                row |= {
+                    f"over_{name}_{end}": getattr(found.interval, end) if found else None for end in ("low", "high")
+                }
+            rows.append(row)
     return rows
 
 

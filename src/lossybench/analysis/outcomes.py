@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +79,14 @@ def _read(paths: Iterable[Path], columns: list[str] | None = None, whole: Iterab
     return pa.concat_tables(tables)
 
 
-def read_conditions(compressed: list[Path], task: TestSet) -> tuple[dict[Condition, Row], dict[Condition, np.ndarray]]:
+def read_conditions(
+    compressed: list[Path], task: TestSet, titles: Mapping[str, str] | None = None
+) -> tuple[dict[Condition, Row], dict[Condition, np.ndarray]]:
     """Rows of the table `conditions`: the original first, then codec by codec from the mildest level on. And the rates
     (n,) of each condition, in the order of the task's items.
 
-    compressed: tables of artifacts.COMPRESSED, one for each condition and look. Raises LossyBenchError for other items
+    compressed: tables of artifacts.COMPRESSED, one for each condition and look. titles: those that the study gives its
+    codecs; others are by the codec and its options. Raises LossyBenchError for other items
     than the task's and when the original is missing.
     """
     found: dict[Condition, Row] = {}
@@ -93,7 +96,7 @@ def read_conditions(compressed: list[Path], task: TestSet) -> tuple[dict[Conditi
     for path in compressed:
         meta = read_meta(path)
         paths[Condition(meta["codec"], float(meta["level"]))].append(path)
-        by_codec.setdefault(meta["codec"], codecs.get(meta["codec"], meta["options"]))
+        by_codec.setdefault(meta["codec"], codecs.made(meta["codec"], meta["options"], meta.get("variant")))
     for condition, of_looks in paths.items():
         codec = by_codec[condition.codec]
         measured = [*MEASURES, *read_meta(of_looks[0]).get("measures", {})]
@@ -104,7 +107,7 @@ def read_conditions(compressed: list[Path], task: TestSet) -> tuple[dict[Conditi
         payload, overhead, raw = (table[name].sum() for name in ("payload_bits", "overhead_bits", "raw_bits"))
         found[condition] = {
             "codec": condition[0],
-            "title": codec.title,
+            "title": (titles or {}).get(condition.codec) or codec.full_title(),
             "level": condition[1],
             "label": codec.title if condition == REFERENCE else codec.level_label(condition[1]),
             "strength": 0,

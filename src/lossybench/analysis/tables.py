@@ -30,7 +30,8 @@ def _interval(name: str) -> list[tuple[Any, ...]]:
     return _shares(name, f"{name}_low", f"{name}_high")
 
 
-_MODEL = (("arch", _TEXT), ("regime", _TEXT))  # regime: original, mixed, adversarial or matched_CODEC_LEVEL
+_MODEL = (("arch", _TEXT), ("regime", _TEXT))  # regime: original, mixed, adversarial, matched_CODEC_LEVEL or
+# held_out_CODEC
 _CONDITION = (("codec", _TEXT), ("level", _REAL, LEVEL), ("strength", _WHOLE, ""))
 
 SCHEMAS: dict[str, pa.Schema] = {
@@ -122,6 +123,26 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("needed_low", _WHOLE, "as `missing` says"),
         ("needed_high", _WHOLE, "as `missing` says"),
     ),
+    "capture": columns(  # how limits move as capture gets worse: of the codecs to which the study gives a `grid`
+        *_MODEL,
+        ("baseline", _TEXT),  # as in `differences`: on originals as they came, so that what capture costs counts too
+        ("codec", _TEXT),
+        ("chain", _TEXT),  # what the codec under this condition is called elsewhere; the codec itself as items came
+        ("degradation", _TEXT),  # noise, light, ...; "" as items came
+        ("amount", _REAL, "as the degradation has it"),  # its level; null as items came
+        ("condition", _TEXT),  # both in words: "noise σ 4"
+        *_shares("mildest_value", "mildest_difference", "mildest_low", "mildest_high"),  # at the codec's mildest level:
+        # what capture costs and hardly any coding, as `value`, `difference`, `low` and `high` of `differences`
+        ("delta", _REAL, "points"),
+        ("verdict", _TEXT),  # this and all that follow as in `limits`
+        ("level", _REAL, LEVEL),
+        ("label", _TEXT),
+        ("rate", _REAL, RATE),
+        ("rate_unit", _TEXT),
+        *_shares("saving"),
+        ("stopped_at", _REAL, LEVEL),
+        ("stopped_verdict", _TEXT),
+    ),
     "transfer": columns(
         ("arch", _TEXT),
         ("codec", _TEXT),  # that the model was tested with
@@ -130,6 +151,14 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("train_level", _REAL, LEVEL),  # null unless matched
         ("test_level", _REAL, LEVEL),  # null when tested on the original
         *_shares("value", "low", "high"),  # of the primary metric, mean over seeds
+    ),
+    "held_out": columns(  # models that learnt from a mixture without one codec, on that codec and on originals
+        ("arch", _TEXT),
+        ("held_out", _TEXT),  # the codec that they never learnt from
+        *_CONDITION,
+        *_shares("value", "original", "mixed"),  # the primary metric: theirs, and of these two regimes; null without
+        *_interval("over_original"),  # theirs minus that of the regime original, paired by item; null without one
+        *_interval("over_mixed"),  # the same of the regime mixed, which did learn from the codec
     ),
     "recovery": columns(
         ("arch", _TEXT),

@@ -55,12 +55,15 @@ class Defence:
 
     @classmethod
     def of(cls, name: str, ways: Sequence[Sequence[Mapping[str, Any]]]) -> Defence:
-        """The defence of that name. ways: {codec, level, options} of each codec, in the order of an item's way.
+        """The defence of that name. ways: {codec, level, options, variant} of each codec, in the order of a way.
 
         Raises LossyBenchError for an unknown codec or option.
         """
-        found = [[(codecs.get(one["codec"], one["options"]), float(one["level"])) for one in way] for way in ways]
-        return cls(name, tuple(map(tuple, found)))
+
+        def step(one: Mapping[str, Any]) -> tuple[Codec, float]:
+            return codecs.made(one["codec"], one["options"], one.get("variant")), float(one["level"])
+
+        return cls(name, tuple(tuple(map(step, way)) for way in ways))
 
     @property
     def fronts(self) -> list[tuple[RoundTrip, float]]:
@@ -71,12 +74,12 @@ class Defence:
     def title(self) -> str:
         """What readers know it by: "JPEG QF 75 or 50, drawn for each query", "JPEG QF 50, then HEVC QP 37"."""
         if len(self.ways) == 1:
-            return ", then ".join(f"{codec.title} {codec.level_label(level)}" for codec, level in self.ways[0])
+            return ", then ".join(f"{codec.full_title()} {codec.level_label(level)}" for codec, level in self.ways[0])
         listed, before = [], None
         for codec, level in (way[0] for way in self.ways):
-            label = codec.level_label(level)
+            label, title = codec.level_label(level), codec.full_title()
             # Of a codec that was named just before, the number is enough.
-            listed.append(label.removeprefix(f"{codec.parameter} ") if codec == before else f"{codec.title} {label}")
+            listed.append(label.removeprefix(f"{codec.parameter} ") if codec == before else f"{title} {label}")
             before = codec
         return f"{', '.join(listed[:-1])} or {listed[-1]}, drawn for each query"
 

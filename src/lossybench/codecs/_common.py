@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from lossybench.codecs.codec import Codec
 from lossybench.errors import LossyBenchError, nearest
@@ -16,6 +17,20 @@ def require(codec: Codec, option: str, allowed: Iterable[str]) -> None:
     value, known = getattr(codec, option), [str(name) for name in allowed]
     if value not in known:
         raise LossyBenchError(f"codec {codec.name!r}: {option} {value!r} is unknown; {nearest(str(value), known)}")
+
+
+def with_levels(
+    codec: Codec,
+    parameter: str,
+    unit: str,
+    stronger: Literal["lower", "higher"],
+    bounds: tuple[float, float],
+    whole: bool = True,
+) -> None:
+    """Give this one codec levels of another kind than its class has. The arguments are the attributes of `Codec`."""
+    levels = {"parameter": parameter, "unit": unit, "stronger": stronger, "bounds": bounds, "whole": whole}
+    for name, value in levels.items():
+        object.__setattr__(codec, name, value)  # dataclasses of codecs are frozen
 
 
 def require_whole(codec: Codec, option: str, low: int, high: int) -> None:

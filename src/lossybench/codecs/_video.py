@@ -18,9 +18,11 @@ import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 
-from lossybench.codecs._common import CHROMA, described, require, require_whole
+from lossybench.codecs._common import CHROMA, described, require, require_whole, with_levels
 from lossybench.codecs._ffmpeg import bare, decode_frames, encode_frames, ffmpeg_version, planes
 from lossybench.codecs.codec import Codec, Encoded, Medium
+from lossybench.conditions import level_text
+from lossybench.errors import LossyBenchError
 
 cv2.setNumThreads(1)  # items are small, and jobs run side by side
 
@@ -180,7 +182,7 @@ class FrameCodec(Codec):
     """A codec of FFmpeg's for Y'CbCr frames; images are one intra frame.
 
     Subclasses are frozen dataclasses. They define `_options`, `gather` and `decode_payload`, and the class attributes
-    below, of which `chroma` may be a field.
+    below, of which `chroma` and `control` may be fields.
     """
 
     media = frozenset({"image", "video"})
@@ -191,6 +193,7 @@ class FrameCodec(Codec):
     smallest: ClassVar[int]  # the fewest pixels of a side that the encoder takes
     fastest: ClassVar[float] = math.inf  # the most frames/s that the encoder takes; it is told so many of faster clips
     chroma: str = "420"  # or "444"
+    control: str  # what the level is, one of `controls`: "qp", "crf" or "bitrate"
 
     @property
     def multiple(self) -> int:
@@ -198,7 +201,7 @@ class FrameCodec(Codec):
         return 2 if self.chroma == "420" else 1
 
     @abc.abstractmethod
-    def _options(self, level: int, medium: Medium, height: int, width: int) -> dict[str, str]:
+    def _options(self, level: float, medium: Medium, height: int, width: int) -> dict[str, str]:
         """The encoder's options, by FFmpeg's names. They make its output depend on its input alone."""
 
     @abc.abstractmethod
@@ -209,10 +212,28 @@ class FrameCodec(Codec):
     def decode_payload(self, payload: bytes, count: int, size: tuple[int, int]) -> Iterator[VideoFrame]:
         """The `count` frames of `size` in display order. Raises what `decode_packets` raises when it is damaged."""
 
+    def take_levels(self, crf: tuple[float, float], whole: bool) -> None:
+        """Let the levels be what `control` says. crf: the lowest and the highest. whole: they are whole numbers."""
+        require(self, "control", self.controls)
+        if self.control == "crf":
+            with_levels(self, "CRF", "", "higher", crf, whole)
+        elif self.control == "bitrate":
+            with_levels(self, "bitrate", "kb/s", "lower", (1, 1_000_000))
+
+    def check(
+        self, level: float, medium: Medium, sampling_rate: float = 0.0, shape: Sequence[int] | None = None
+    ) -> None:
+        """See `Codec`."""
+        super().check(level, medium, sampling_rate, shape)
+        if self.control == "bitrate" and medium == "image":
+            raise LossyBenchError(f"codec {self.name!r}: a picture has no bitrate; use parameter: bytes or bpp")
+        if self.control == "bitrate" and shape is not None and not sampling_rate:
+            raise LossyBenchError(f"codec {self.name!r}: a bitrate needs the clip's frames/s, which are unknown")
+
     def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
         video = media if medium == "video" else media[None]
         size = padded(video.shape[1], video.shape[2], self.smallest, self.multiple)
-        options = self._options(int(level), medium, *size)
+        options = self._options(level, medium, *size)
         frames, pixels = to_yuv(video, self.chroma, size), f"yuv{self.chroma}p"
         packets = encode_frames(
             self.encoder, frames, size, pixels, min(sampling_rate, self.fastest), options, full_range=True
@@ -231,27 +252,37 @@ class FrameCodec(Codec):
 
 @dataclasses.dataclass(frozen=True)
 class BlockCodec(FrameCodec):
-    """H.264 or HEVC at a constant QP; images are one intra frame.
+    """H.264 or HEVC, at a constant QP by default; images are one intra frame.
 
     The level is the QP: of P frames in video, where I frames are some steps finer and B frames coarser, as x264 and
     x265 set them (ipratio 1.4, pbratio 1.3); of the one frame in images.
     Coded media are the NAL units of slices; parameter sets, SEI and start codes are overhead.
 
-    chroma: "420" or "444". preset: one of x264's and x265's. gop: the number of frames from one (closed) intra frame to
-    the next. bframes: the most B frames in a row.
+    chroma: "420" or "444". preset: one of x264's and x265's. tune: "none" or one of the encoder's own, over whose B
+    frames `bframes` holds. gop: the number of frames from one (closed) intra frame to the next. bframes: the most B
+    frames in a row. control: what the level is. "qp": a constant quantiser. "crf": the constant quality of x264 and
+    x265, which spend fewer bits where they hold that less is seen, as most users have it. "bitrate": the mean kb/s of a
+    clip that one pass aims at, of which short clips miss the more.
     """
 
     parameter = "QP"
     bounds = (0, 51)
+    controls = ("qp", "crf", "bitrate")
+
+    tunes: ClassVar[tuple[str, ...]]  # the encoder's tunings
 
     chroma: str = "420"
     preset: str = "medium"
+    tune: str = "none"
     gop: int = 32
     bframes: int = 3
+    control: str = "qp"
 
     def __post_init__(self) -> None:
+        self.take_levels((0, 51), whole=False)
         require(self, "chroma", CHROMA)
         require(self, "preset", PRESETS)
+        require(self, "tune", ("none", *self.tunes))
         require_whole(self, "gop", 1, 1000)
         require_whole(self, "bframes", 0, 16)
 
@@ -259,12 +290,17 @@ class BlockCodec(FrameCodec):
     def deterministic(self, height: int, width: int) -> str:
         """The encoder's parameters that make its output depend on its input alone. height, width: pixels of a frame."""
 
-    def _options(self, level: int, medium: Medium, height: int, width: int) -> dict[str, str]:
-        parameters = [f"qp={level}", f"keyint={self.gop}", f"bframes={min(self.bframes, self.gop - 1)}"]
+    def _options(self, level: float, medium: Medium, height: int, width: int) -> dict[str, str]:
+        parameters = [
+            f"{self.control}={level_text(level)}",
+            f"keyint={self.gop}",
+            f"bframes={min(self.bframes, self.gop - 1)}",
+        ]
         parameters += ["scenecut=0", "open-gop=0", self.deterministic(height, width)]
-        if medium == "image":
+        if medium == "image" and self.control == "qp":
             parameters += ["ipratio=1"]
-        return {"preset": self.preset, self.encoder.removeprefix("lib") + "-params": ":".join(parameters)}
+        tune = {"tune": self.tune} if self.tune != "none" else {}
+        return {"preset": self.preset, **tune, self.encoder.removeprefix("lib") + "-params": ":".join(parameters)}
 
     def gather(self, packets: Iterable[bytes], size: tuple[int, int], sampling_rate: float) -> Encoded:
         return bare(packets, self.decoder)

@@ -65,6 +65,8 @@ class Codec(abc.ABC):
     stronger: ClassVar[Literal["lower", "higher"]]  # which levels compress more
     bounds: ClassVar[tuple[float, float]]  # the lowest and the highest level
     whole: ClassVar[bool] = True  # whether levels are whole numbers only
+    # What levels may be by the option `control`, its default first; () for a codec with one kind of level alone.
+    controls: ClassVar[tuple[str, ...]] = ()
     # The largest items. The smallest have one pixel, one frame or one sample; a clip may have MOST_BYTES.
     side: ClassVar[int] = 1_000_000  # pixels of a height or width: the most that the PNG of `original` holds
     pixels: ClassVar[int] = PIXELS  # of a picture or a frame
@@ -214,10 +216,30 @@ class Codec(abc.ABC):
         """What the receiver of the item gets: decode(encode(media)). Arguments and errors are those of `encode`."""
         return self.decode(self.encode(media, level, sampling_rate).payload, media.shape, sampling_rate)
 
+    def full_title(self) -> str:
+        """The title with the options that are not the default: "JPEG 4:4:4", "HEVC ultrafast, gop 8"."""
+        differing = (
+            _said(field.name, getattr(self, field.name))
+            for field in dataclasses.fields(self)  # type: ignore[arg-type]
+            if getattr(self, field.name) != field.default
+        )
+        return f"{self.title} {', '.join(differing)}".strip()
+
     def level_label(self, level: float) -> str:
         """The level as readers write it: "QF 10", "16 kb/s", "20:1"."""
         number = level_text(level)
         return f"{number}{' ' * (self.unit != ':1')}{self.unit}" if self.unit else f"{self.parameter} {number}"
+
+
+def _said(option: str, value: Any) -> str:
+    """An option's value as readers write it: what says by itself what it is stands alone."""
+    if option == "chroma":
+        return ":".join(value)
+    if isinstance(value, bool):
+        return option if value else f"not {option}"
+    if option == "control":  # the labels of levels say what it is
+        return {"crf": "at constant quality", "bitrate": "at a bitrate"}.get(value, value.upper())
+    return str(value) if option in ("preset", "tune", "application", "tables") else f"{option} {value}"
 
 
 # Items of one shape come one after the other, and on small pictures these checks would cost more than coding does.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lossybench.codecs._audio import decode_packets, encode_packets, to_int16, whole_rate
-from lossybench.codecs._common import described
+from lossybench.codecs._common import described, require, with_levels
 from lossybench.codecs._ffmpeg import ffmpeg_version
 from lossybench.codecs.codec import Codec, Encoded, Medium
 from lossybench.conditions import level_text
@@ -30,10 +30,13 @@ PADDING = 4 * 1152  # samples; less than this follows the clip, since LAME fills
 
 @dataclasses.dataclass(frozen=True)
 class Mp3(Codec):
-    """The level is the constant bitrate. The payload is bare MP3 frames, without a Xing/LAME frame.
+    """The level is the constant bitrate by default. The payload is bare MP3 frames, without a Xing/LAME frame.
 
     All of it counts as coded media, including the frames that carry the encoder's delay (1105 samples) and padding.
     On clips of a second or less the measured rate is therefore above the nominal one.
+
+    control: what the level is. "bitrate": a constant one. "abr": a mean bitrate, of which frames take what they need.
+    "vbr": LAME's quality V, from 0 to 9, at whatever bitrate that takes.
     """
 
     name = "mp3"
@@ -43,6 +46,14 @@ class Mp3(Codec):
     unit = "kb/s"
     stronger = "lower"
     bounds = (8, 320)
+    controls = ("bitrate", "abr", "vbr")
+
+    control: str = "bitrate"
+
+    def __post_init__(self) -> None:
+        require(self, "control", self.controls)
+        if self.control == "vbr":
+            with_levels(self, "V", "", "higher", (0, 9), whole=False)
 
     def check(
         self, level: float, medium: Medium, sampling_rate: float = 0.0, shape: Sequence[int] | None = None
@@ -52,7 +63,12 @@ class Mp3(Codec):
             known = ", ".join(map(str, sorted(BITRATES)))
             raise LossyBenchError(f"codec 'mp3' cannot do {sampling_rate:g} Hz; it can {known}")
         possible = BITRATES[int(sampling_rate)] if sampling_rate else sorted({*_MPEG1, *_MPEG2})
-        if level not in possible:
+        if self.control == "abr" and not possible[0] <= level <= possible[-1]:
+            raise LossyBenchError(
+                f"codec 'mp3' cannot do {level_text(level)} kb/s at {sampling_rate:g} Hz; use {possible[0]} to "
+                f"{possible[-1]}"
+            )
+        if self.control == "bitrate" and level not in possible:
             where = f" at {sampling_rate:g} Hz" if sampling_rate else ""
             raise LossyBenchError(
                 f"codec 'mp3' cannot do {level_text(level)} kb/s{where}; it can {', '.join(map(str, possible))} kb/s"
@@ -60,7 +76,10 @@ class Mp3(Codec):
 
     def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
         whole = whole_rate(self.name, sampling_rate)
-        packets, _ = encode_packets("libmp3lame", media, whole, "s16p", int(level) * 1000, {})
+        options: dict[str, str] = {"abr": "1"} if self.control == "abr" else {}
+        if self.control == "vbr":  # FFmpeg takes LAME's quality in its own lambda, of which 118 are one step
+            options = {"flags": "+qscale", "global_quality": str(round(118 * level))}
+        packets, _ = encode_packets("libmp3lame", media, whole, "s16p", int(level) * 1000, options)
         payload = b"".join(packets)
         return Encoded(payload, 8 * len(payload), 0)
 
@@ -72,7 +91,7 @@ class Mp3(Codec):
         return to_int16(decoded[DELAY : DELAY + shape[0]] * np.float32(32768))
 
     def version(self) -> str:
-        return described(self, f"libmp3lame and decoder mp3float of {ffmpeg_version()}; CBR")
+        return described(self, f"libmp3lame and decoder mp3float of {ffmpeg_version()}")
 
 
 def _frames(payload: bytes) -> Iterator[bytes]:

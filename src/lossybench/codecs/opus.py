@@ -12,9 +12,11 @@ from lossybench.codecs._audio import decode_packets, encode_packets, to_int16, w
 from lossybench.codecs._common import described, pack, require, unpack
 from lossybench.codecs._ffmpeg import ffmpeg_version
 from lossybench.codecs.codec import Codec, Encoded, Medium
+from lossybench.errors import LossyBenchError
 
 NATIVE = (8000, 12000, 16000, 24000, 48000)
 CLOCK = 48000  # Hz, of the decoder's samples and of those that pre-skip counts
+BANDWIDTHS = {"narrow": 4000, "medium": 6000, "wide": 8000, "superwide": 12000, "full": 20000}  # Hz, RFC 6716, table 1
 SEARCH = 24  # samples at 48 kHz, to either side, within which the decoded clip is aligned
 
 
@@ -24,7 +26,8 @@ class Opus(Codec):
 
     vbr: "constrained" is libopus's own default: each packet takes what it needs, but the mean stays near the target, so
     that a level means about the same rate on every clip. "on" lets the rate follow the content, "off" is constant.
-    application: "audio", or "voip" for speech, which emphasises formants and filters low frequencies.
+    application: "audio"; "voip" for speech, which emphasises formants and filters low frequencies; or "lowdelay".
+    complexity: from 0 to 10, the encoder's effort. bandwidth: the highest frequency kept, of BANDWIDTHS, or "auto".
     Coded media are the packets; the header, and a length of one or two bytes for each packet, are overhead.
     """
 
@@ -39,10 +42,15 @@ class Opus(Codec):
 
     vbr: str = "constrained"
     application: str = "audio"
+    complexity: int = 10
+    bandwidth: str = "auto"
 
     def __post_init__(self) -> None:
         require(self, "vbr", ("on", "constrained", "off"))
-        require(self, "application", ("audio", "voip"))
+        require(self, "application", ("audio", "voip", "lowdelay"))
+        require(self, "bandwidth", ("auto", *BANDWIDTHS))
+        if not 0 <= self.complexity <= 10:
+            raise LossyBenchError(f"codec 'opus': complexity {self.complexity} must be a whole number from 0 to 10")
 
     def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
         whole = whole_rate(self.name, sampling_rate)
@@ -51,7 +59,9 @@ class Opus(Codec):
             samples, whole = soxr.resample(samples, whole, CLOCK), CLOCK
         # With a millisecond of silence more, the clip's end is still there wherever pre-skip moves.
         padded = np.concatenate([samples, np.zeros(whole // 1000, np.float32)])
-        options = {"vbr": self.vbr, "application": self.application}
+        options = {"vbr": self.vbr, "application": self.application, "compression_level": str(self.complexity)}
+        if self.bandwidth != "auto":
+            options["cutoff"] = str(BANDWIDTHS[self.bandwidth])
         packets, header = encode_packets("libopus", padded, whole, "flt", round(level * 1000), options)
         original = samples if whole == CLOCK else soxr.resample(samples, whole, CLOCK)
         decoded = _decoded(header, packets, len(original) + CLOCK)

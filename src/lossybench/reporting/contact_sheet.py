@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +43,19 @@ class _Cell:
 Sheet = dict[str, dict[float, dict[str, _Cell]]]  # by codec, by level from mild to strong, by the id of the item
 
 
-def draw(data: Path, compressed: list[Path], out: Path) -> None:
+def draw(data: Path, compressed: list[Path], out: Path, titles: Mapping[str, str] | None = None) -> None:
     """Write the contact sheet of a task, with a row per codec and a column per level for each sample item.
 
     The samples are the first test items of different classes, in detection the first two.
 
     data: the table of the task's items. compressed: the test parts of every condition, the original among them. out:
-    the PNG. Raises LossyBenchError when an item or the original is missing from `compressed`, or a payload is damaged.
+    the PNG. titles: those that the study gives its codecs. Raises LossyBenchError when an item or the original is
+    missing from `compressed`, or a payload is damaged.
     """
     meta = read_meta(data)
     audio = meta["medium"] == "audio"
     samples = _samples(data)
-    sheet = _decode(samples, compressed, meta["medium"])
+    sheet, named = _decode(samples, compressed, meta["medium"])
     rows = [codec for codec in sheet if codec != ORIGINAL]
     columns = 1 + max(len(sheet[codec]) for codec in rows)
     wide, high = (1.75, 1.55) if audio else (1.3, 1.85)
@@ -82,8 +85,8 @@ def draw(data: Path, compressed: list[Path], out: Path) -> None:
                         _draw_spectrogram(ax, cell, item["sampling_rate"], loudest, leftmost=j == 0, last=last)
                     else:
                         _picture(ax, cell, item["boxes"], with_boxes=j == 0)
-                title = codecs.codec_class(codec).title
-                axes[i, 0].set_ylabel(title + "\nfrequency (kHz)" * audio, fontsize=9)
+                title = (titles or {}).get(codec) or named[codec]
+                axes[i, 0].set_ylabel(textwrap.fill(title, 20) + "\nfrequency (kHz)" * audio, fontsize=9)
             if audio:
                 shades = ScalarMappable(Normalize(loudest - RANGE_DB, loudest), "magma")
                 shown = [ax for ax in axes.flat if ax.figure is not None]
@@ -110,14 +113,16 @@ def _samples(data: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _decode(samples: list[dict[str, Any]], compressed: list[Path], medium: str) -> Sheet:
-    """The samples at every condition."""
+def _decode(samples: list[dict[str, Any]], compressed: list[Path], medium: str) -> tuple[Sheet, dict[str, str]]:
+    """The samples at every condition, and the title of each codec."""
     unit, measure = "bpp" if medium == "image" else "kb/s", "snr" if medium == "audio" else "psnr"
     found: Sheet = {}
+    coders: dict[str, codecs.Codec] = {}
     for path in compressed:
         meta = read_meta(path)
-        codec = codecs.get(meta["codec"], meta["options"])
-        label = ORIGINAL if codec.name == ORIGINAL else codec.level_label(meta["level"])
+        name, codec = meta["codec"], codecs.made(meta["codec"], meta["options"], meta.get("variant"))
+        coders[name] = codec
+        label = ORIGINAL if name == ORIGINAL else codec.level_label(meta["level"])
         wanted = {item["id"]: item for item in samples}
         cells = {}
         for row in iter_rows(path, columns=["id", "payload", "rate", measure]):
@@ -133,11 +138,12 @@ def _decode(samples: list[dict[str, Any]], compressed: list[Path], medium: str) 
                 break
         if wanted:
             raise LossyBenchError(f"{path}: lacks item {next(iter(wanted))}, which the data have; compress again")
-        found.setdefault(codec.name, {})[meta["level"]] = cells
+        found.setdefault(name, {})[meta["level"]] = cells
     if ORIGINAL not in found or len(found) < 2:
         raise LossyBenchError(f"a contact sheet needs the original and another codec; got {', '.join(sorted(found))}")
-    ordered = {name: codecs.get(name).by_strength(list(found[name])) for name in sorted(found)}
-    return {name: {level: found[name][level] for level in levels} for name, levels in ordered.items()}
+    ordered = {name: coders[name].by_strength(list(found[name])) for name in sorted(found)}
+    sheet = {name: {level: found[name][level] for level in levels} for name, levels in ordered.items()}
+    return sheet, {name: codec.full_title() for name, codec in coders.items()}
 
 
 def _picture(ax: Axes, cell: _Cell, boxes: list[dict[str, Any]], with_boxes: bool) -> None:

@@ -71,6 +71,7 @@ def draw(summary: Path, out: Path) -> list[Path]:
         has_matched=bool((tables.transfer["train"] == "matched").any()),
         has_regimes=len(tables.regimes) > 1,
         has_attacked_regimes=tables.attacks["regime"].nunique() > 1,
+        has_capture=bool(tables.grids),
     )
     paths = []
     with style.styled():
@@ -84,16 +85,16 @@ def rate_accuracy(tables: Summary) -> Figure:
     rows = tables.overall(tables.primary)
     figure, axes = _grid(len(tables.regimes), len(tables.archs), 4.4, 3.1, sharex=True, sharey=True)
     limits = where(tables.main_limits, delta=tables.delta)
-    ends = []
+    ends, looks = [], style.codec_looks(tables.codecs)
     for (i, regime), (j, arch) in _product(tables.regimes, tables.archs):
         ax, here = axes[i, j], where(rows, arch=arch, regime=regime)
         ax.set_title(f"{arch}, {tables.training(arch, regime)}")
         _reference(ax, tables, here)
         for codec in [] if here.empty else tables.codecs:
             curve = where(here, codec=codec).sort_values("rate")
-            _curve(ax, codec, curve["rate"], curve)
+            _curve(ax, looks[codec], curve["rate"], curve)
             ends.append((ax, curve.iloc[0]))
-            _ring(ax, curve, limits, style.codec_look(codec).colour)
+            _ring(ax, curve, limits, looks[codec].colour)
         _rate_axis(ax)
         ax.margins(x=0.15)  # room for the names
         if i == len(tables.regimes) - 1:
@@ -101,7 +102,7 @@ def rate_accuracy(tables: Summary) -> Figure:
         if j == 0:
             ax.set_ylabel(f"{METRIC_TITLES[tables.primary]} (%)")
     for ax in axes.flat:  # only now are the shared axes final
-        _name_ends(ax, [end for at, end in ends if at is ax])
+        _name_ends(ax, [end for at, end in ends if at is ax], looks)
     about = (
         f"{METRIC_TITLES[tables.primary]} against rate, with 95 % intervals\n"
         f"ringed: strongest level shown to cost at most {tables.delta:g} points; named: strongest level tested"
@@ -122,6 +123,7 @@ def fidelity_accuracy(tables: Summary) -> Figure:
     falling = {"spectral_distance", *(name for name, about in further.items() if about["better"] == "lower")}
     rows = where(tables.overall(tables.primary), regime=ORIGINAL)
     lossy = rows[rows["codec"] != ORIGINAL]
+    looks = style.codec_looks(tables.codecs)
     measures = [measure for measure in titles if np.isfinite(lossy[measure].astype(float)).any()]
     figure, axes = _grid(len(tables.archs), len(measures), 4.2, 3.1, sharex="col", sharey=True)
     for (i, arch), (j, measure) in _product(tables.archs, measures):
@@ -132,7 +134,7 @@ def fidelity_accuracy(tables: Summary) -> Figure:
             curve = where(here, codec=codec).sort_values(measure)
             # A level that changed nothing has an infinite PSNR or SNR, which no axis can show.
             curve = curve[np.isfinite(curve[measure].astype(float))]
-            _curve(ax, codec, curve[measure], curve)
+            _curve(ax, looks[codec], curve[measure], curve)
         if measure in falling and i == 0:  # the axis is shared by the column
             ax.invert_xaxis()
         if i == len(tables.archs) - 1:
@@ -168,6 +170,45 @@ def metrics(tables: Summary) -> Figure:
         if (arch, regime) in tables.trained
     ]
     return _finished(figure, tables, "what is lost by level, mild to strong\nwith 95 % intervals", handles)
+
+
+def capture(tables: Summary) -> Figure:
+    """The primary metric of models trained on originals against the rate, a line for each level of a degradation.
+
+    There is a row per architecture and a column per codec and degradation; the darkest line is of items as they came.
+    """
+    rows = where(tables.overall(tables.primary, captured=True), regime=ORIGINAL)
+    limits = where(tables.capture, regime=ORIGINAL, baseline=OWN, delta=tables.delta)
+    worse = limits[limits["degradation"] != ""]
+    columns = list(worse[["codec", "degradation"]].drop_duplicates().itertuples(index=False, name=None))
+    archs = [arch for arch in tables.archs if arch in set(limits["arch"])]
+    figure, axes = _grid(len(archs), len(columns), 4.2, 3.1, sharex=True, sharey=True)
+    for (i, arch), (j, (codec, degradation)) in _product(archs, columns):
+        ax, look = axes[i, j], style.look(j)
+        here = where(limits, arch=arch, codec=codec)
+        lines = here[here["degradation"].isin(["", degradation])]
+        _reference(ax, tables, where(rows, arch=arch))
+        for k, (_, line) in enumerate(lines.iterrows()):
+            pale = 0.75 * k / max(1, len(lines) - 1)
+            colour = tuple((1 - pale) * part + pale for part in to_rgb(look.colour))
+            curve = where(rows, arch=arch, codec=line["chain"]).sort_values("rate")
+            ax.fill_between(curve["rate"], 100 * curve["low"], 100 * curve["high"], color=colour, alpha=0.13, lw=0)
+            marker = style.look(k).marker
+            ax.plot(curve["rate"], 100 * curve["value"], color=colour, marker=marker, label=line["condition"])
+            passed = where(curve, level=line["level"])
+            ax.plot(passed["rate"], 100 * passed["value"], "o", ms=10, mfc="none", mec=style.INK, mew=1.2)
+        ax.set_title(f"{arch}, {tables.title(codec)}")
+        ax.legend(fontsize=8, loc="lower right")
+        _rate_axis(ax)
+        if i == len(archs) - 1:
+            ax.set_xlabel(f"measured rate ({tables.conditions['rate_unit'].iloc[0]}, log scale)")
+        if j == 0:
+            ax.set_ylabel(f"{METRIC_TITLES[tables.primary]} (%)")
+    about = (
+        f"{METRIC_TITLES[tables.primary]} as capture gets worse, with 95 % intervals\n"
+        f"ringed: strongest level shown to cost at most {tables.delta:g} points against originals as they came"
+    )
+    return _finished(figure, tables, about, [_key("uncompressed, as they came", style.FAINT, ls=BASELINE)])
 
 
 def regimes(tables: Summary) -> Figure:
@@ -466,7 +507,7 @@ def _lost(ax: Axes, one: Explained) -> None:
         ax.text(*at, text, transform=ax.transAxes, ha="right", va="top", fontsize=8.5, color=colour)
 
 
-_CLASSIC = (limits, rate_accuracy, fidelity_accuracy, metrics, regimes, transfer)
+_CLASSIC = (limits, rate_accuracy, fidelity_accuracy, metrics, capture, regimes, transfer)
 _ALL = (*_CLASSIC, attacks, attack_curves, attack_spectra, attack_regimes)
 FIGURES: dict[str, Callable[[Summary], Figure]] = {figure.__name__: figure for figure in _ALL}
 KEPT = "#DDDDDD"  # the area of what a codec keeps
@@ -648,9 +689,8 @@ def _reference(ax: Axes, tables: Summary, rows: pd.DataFrame) -> None:
         ax.axhline(100 * row["value"], color=style.FAINT, ls=BASELINE, lw=1.2)
 
 
-def _curve(ax: Axes, codec: str, x: pd.Series, rows: pd.DataFrame) -> None:
+def _curve(ax: Axes, look: style.Look, x: pd.Series, rows: pd.DataFrame) -> None:
     """Draw the joined points of a codec with a band for the interval."""
-    look = style.codec_look(codec)
     ax.fill_between(x, 100 * rows["low"], 100 * rows["high"], color=look.colour, alpha=0.13, lw=0)
     ax.plot(x, 100 * rows["value"], color=look.colour, marker=look.marker)
 
@@ -669,7 +709,7 @@ def _rate_axis(ax: Axes) -> None:
     ax.tick_params(axis="x", which="minor", pad=5)  # on one line with the longer major ticks
 
 
-def _name_ends(ax: Axes, ends: list[pd.Series]) -> None:
+def _name_ends(ax: Axes, ends: list[pd.Series], looks: dict[str, style.Look]) -> None:
     """Write the level to the left of each curve's end, and push levels apart that would cover each other."""
     if not ends:
         return
@@ -682,7 +722,7 @@ def _name_ends(ax: Axes, ends: list[pd.Series]) -> None:
     down = min(np.mean(placed) - np.mean(wanted), placed[0] - low)  # spread about the points, but inside the axes
     beside: dict[str, Any] = {"xytext": (-8, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
     for end, at in zip(ends, placed, strict=True):
-        dark = [0.65 * part for part in to_rgb(style.codec_look(end["codec"]).colour)]  # readable as text
+        dark = [0.65 * part for part in to_rgb(looks[end["codec"]].colour)]  # readable as text
         ax.annotate(end["label"], (end["rate"], at - down), fontsize=8, color=dark, **beside)
 
 
@@ -711,7 +751,7 @@ def _steps(tables: Summary, codec: str, only: set[float] | None = None) -> _Step
     """The places of the original and of a codec's levels, or of those levels alone that `only` holds."""
     levels = tables.levels(codec)
     row = levels.iloc[0]
-    unit = str(row["label"]).replace(level_text(row["level"]), "", 1).strip()
+    unit = " ".join(str(row["label"]).replace(level_text(row["level"]), "", 1).split())
     shown = [level for level in levels["level"] if only is None or level in only]
     return _Steps([-1.0, *shown], "ratio" if unit == ":1" else unit)
 
@@ -733,7 +773,7 @@ def _minor_log(value: float, _: int) -> str:
 
 
 def _codec_keys(tables: Summary, regimes: list[str]) -> list[Line2D]:
-    handles = [_key(tables.title(codec), *style.codec_look(codec)) for codec in tables.codecs]
+    handles = [_key(tables.title(codec), *look) for codec, look in style.codec_looks(tables.codecs).items()]
     handles.append(_key("uncompressed", style.FAINT, ls=BASELINE))
     known = all(tables.has_reference(*model) for model in tables.trained if model[1] in regimes)
     return handles if known else [*handles, _key("chance", style.FAINT, ls=":")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -331,7 +332,9 @@ def _task(tables: Summary) -> str:
         _reference_text,
         _limit_text,
         _equal_rate_text,
+        _capture_text,
         _training_text,
+        _held_out_text,
         _precision_text,
         _attack_text,
     )
@@ -540,6 +543,28 @@ def _gap(row: pd.Series) -> str:
     return f"{text}, {abs(row['bd_rate']):.1f} [{low}, {high}] % {'less' if less else 'more'} rate"
 
 
+def _capture_text(tables: Summary) -> str:
+    """How limits move as capture gets worse, of models trained on originals."""
+    if not tables.grids:
+        return ""
+    lines = [
+        "**Conditions of capture.** The same items, degraded before they are coded; every loss is against originals as"
+        " they came, and so counts what the degradation costs. At the mildest level of a codec it is hardly anything"
+        f" else (points, 95 % interval). The limit is the strongest level shown to cost at most {tables.delta:g} points"
+        f"{_for_few(tables)}:",
+        "",
+        "| codec | architecture | condition | at the mildest level | limit |",
+        "|---" * 5 + "|",
+    ]
+    for _, row in where(tables.capture, regime=ORIGINAL, baseline=OWN, delta=tables.delta).iterrows():
+        cost = f"{points(row['mildest_difference'])} {interval(row['mildest_low'], row['mildest_high'])}"
+        level, rate, _ = _level_cells(row)
+        words = {"inconclusive": "none shown", "unacceptable": "none"}
+        limit = f"{level}, {rate}" if row["verdict"] in ACCEPTED else words.get(row["verdict"], NO_REFERENCE)
+        lines.append(f"| {tables.title(row['codec'])} | {row['arch']} | {row['condition']} | {cost} | {limit} |")
+    return "\n".join(lines)
+
+
 def _training_text(tables: Summary) -> str:
     """What models trained on something else than originals give up and gain, each architecture by itself."""
     others = [regime for regime in tables.regimes if regime != ORIGINAL]
@@ -572,6 +597,34 @@ def _training_text(tables: Summary) -> str:
             found = where(limits, codec=codec, arch=arch, regime=regime)
             cells.append("–" if found.empty else _short_limit(tables, found.iloc[0]))
         lines.append(f"| {' | '.join([*cells, *_gain_cells(tables, codec, arch)])} |")
+    return "\n".join(lines)
+
+
+def _held_out_text(tables: Summary) -> str:
+    """What models that never learnt from a codec have on it."""
+    rows = where(tables.held_out[tables.held_out["codec"] == tables.held_out["held_out"]])
+    if rows.empty:
+        return ""
+    lines = [
+        "**A codec that training never saw.** Models that learnt from a mixture without the codec, and from none of its"
+        f" variants, tested on it: {METRIC_TITLES[tables.primary]}, and the difference (points, 95 % interval) to"
+        " models trained on originals and to those whose mixture had the codec:",
+        "",
+        "| codec | level | architecture | codec held out | over originals | over the whole mixture |",
+        "|---" * 6 + "|",
+    ]
+    for _, row in rows.iterrows():
+        gains = (
+            "–" if math.isnan(row[name]) else f"{points(row[name])} {interval(row[f'{name}_low'], row[f'{name}_high'])}"
+            for name in ("over_original", "over_mixed")
+        )
+        cells = [
+            tables.title(row["codec"]),
+            tables.label(row["codec"], row["level"]),
+            row["arch"],
+            percent(row["value"]),
+        ]
+        lines.append(f"| {' | '.join([*cells, *gains])} |")
     return "\n".join(lines)
 
 

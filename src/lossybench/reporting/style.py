@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import textwrap
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,14 +53,25 @@ _RC: dict[Any, Any] = {
 }
 
 
-def codec_look(codec: str) -> Look:
-    """The colour and marker of a codec, which are the same in every figure of every study."""
-    return look(_CODECS.get(codec, zlib.crc32(codec.encode())))
+def codec_looks(codecs: Sequence[str]) -> dict[str, Look]:
+    """The colour and marker of each codec of a task, no two alike up to 36 codecs.
+
+    Those of `_CODECS` look the same in every figure of every study. Others, such as a study's variants, take in their
+    order what is free.
+    """
+    found = {codec: look(_CODECS[codec]) for codec in codecs if codec in _CODECS}
+    taken = set(found.values())
+    for codec in codecs:
+        if codec not in found:
+            found[codec] = next((one for one in map(look, range(len(_LOOKS) ** 2)) if one not in taken), look(0))
+            taken.add(found[codec])
+    return found
 
 
 def look(index: int) -> Look:
-    """The colour and marker of the index-th of any other series, such as architectures."""
-    return _LOOKS[index % len(_LOOKS)]
+    """The colour and marker of the index-th series: six colours, each first with a marker of its own."""
+    count = len(_LOOKS)
+    return Look(_LOOKS[index % count].colour, _LOOKS[(index + index // count) % count].marker)
 
 
 @contextlib.contextmanager

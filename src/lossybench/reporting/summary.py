@@ -95,10 +95,12 @@ class Summary:
     """
 
     folder: Path
-    metrics = _table("metrics")  # over all classes and per class, with intervals
+    all_metrics = _table("metrics")  # over all classes and per class, with intervals
     differences = _table("differences")  # to either baseline, paired by item
     limits = _table("limits")  # the strongest acceptable level per baseline, codec and delta
+    capture = _table("capture")  # how limits move as capture gets worse
     transfer = _table("transfer")  # train condition against test level
+    held_out = _table("held_out")  # models on a codec that the mixture they learnt from lacked
     recovery = _table("recovery")  # what training on a mixture wins back
     bd = _table("bd")  # Bjontegaard differences between codecs
     attacks = _table("attacks")  # per codec, level and attack; no rows when nothing was attacked
@@ -111,7 +113,22 @@ class Summary:
         return self.folder.name
 
     @functools.cached_property
+    def metrics(self) -> pd.DataFrame:
+        """The rows of `all_metrics` without those of codecs under a condition of capture, which are reported apart."""
+        return self.all_metrics[~self.all_metrics["codec"].isin(self.grids)]
+
+    @functools.cached_property
     def conditions(self) -> pd.DataFrame:
+        """The rows of `all_conditions` without those of codecs under a condition of capture."""
+        return self.all_conditions[~self.all_conditions["codec"].isin(self.grids)].reset_index(drop=True)
+
+    @property
+    def grids(self) -> dict[str, list[Any]]:
+        """The codecs under conditions of capture: {chain: [codec, degradation, its level, both in words]}."""
+        return self.meta.get("grids", {})
+
+    @functools.cached_property
+    def all_conditions(self) -> pd.DataFrame:
         """One row per codec and level, the original among them, the mildest level of a codec first."""
         path = self.folder / "conditions.parquet"
         table = read_table(path).to_pandas()
@@ -346,10 +363,14 @@ class Summary:
         """A level of a codec as readers write it: "QF 10"."""
         return str(where(self.levels(codec), level=level)["label"].iloc[0])
 
-    def overall(self, metric: str) -> pd.DataFrame:
-        """A metric over all classes and seeds, joined with the rate and fidelity of each condition; mildest first."""
-        rows = where(self.metrics, metric=metric, seed=-1, **{"class": ""}).drop(columns=["strength", "n"])
-        return rows.merge(self.conditions, on=["codec", "level"]).sort_values("strength", kind="stable")
+    def overall(self, metric: str, captured: bool = False) -> pd.DataFrame:
+        """A metric over all classes and seeds, joined with the rate and fidelity of each condition; mildest first.
+
+        captured: with the codecs under conditions of capture.
+        """
+        rows, conditions = (self.all_metrics, self.all_conditions) if captured else (self.metrics, self.conditions)
+        rows = where(rows, metric=metric, seed=-1, **{"class": ""}).drop(columns=["strength", "n"])
+        return rows.merge(conditions, on=["codec", "level"]).sort_values("strength", kind="stable")
 
 
 def where(rows: pd.DataFrame, **values: object) -> pd.DataFrame:

@@ -41,7 +41,9 @@ def aggregate(
         compressed: all test parts, one for each codec, level and look; they say which conditions the study has
         outcomes: all tables that evaluate made: of every model one for each codec and look, `original` always among
             the codecs
-        settings: deltas and defence_margin (points), bootstrap (number of resamples) and seed; and where the task is
+        settings: deltas and defence_margin (points), bootstrap (number of resamples) and seed; titles, of those codecs
+            to which the study gives one; grids, {chain: [codec, degradation, its level, both in words]} of those
+            that are a codec under a condition of capture; and where the task is
             tested look by look, look (the number of this one), looks (the test items of each that is planned) and alpha
             (the one-sided error level of this one, 0.05 without looks)
         out: the folder to write
@@ -52,9 +54,12 @@ def aggregate(
             data's test split, and for models that lack an outcome.
     """
     task = inputs.read_task(data)
-    conditions, of_items = inputs.read_conditions(compressed, task)
+    conditions, of_items = inputs.read_conditions(compressed, task, settings.get("titles", {}))
     how = (settings["bootstrap"], settings["seed"], settings.get("alpha", 0.05))
-    codecs = {condition.codec for condition in conditions} - {ORIGINAL}
+    # Under a condition of capture a codec is no further codec that one might choose, and is judged apart.
+    grids = settings.get("grids", {})
+    plain = {condition: row for condition, row in conditions.items() if condition.codec not in grids}
+    codecs = {condition.codec for condition in plain} - {ORIGINAL}
     sampling = Sampling.draw(len(task.ids), task.groups, *how, family=max(len(codecs), 1))
     rates = {one: np.stack([unit.mean(each) for unit in sampling.units]) for one, each in of_items.items()}
     classifies = task.kind == "classification"
@@ -75,8 +80,10 @@ def aggregate(
                 bounds = one.found[ALL_SEEDS][one.names.index((metric, ""))].interval
                 low, high = bounds.low, bounds.high
                 references[model] = comparisons.reference(model, one.primary, low, high, one.chance, sampling)
-        rows["bd"] += equal_rate.bd_rows(model, results[model], conditions, rates, sampling)
+        chosen = {condition: one for condition, one in results[model].items() if condition in plain}
+        rows["bd"] += equal_rate.bd_rows(model, chosen, plain, rates, sampling)
     best = comparisons.best_reference(references)
+    captured: tuple[list[Row], list[Row]] = ([], [])  # rows of `differences` and `verdicts` under conditions of capture
     for model, of_condition in results.items():
         for baseline, of_baseline in ((OWN, references[model]), (BEST, best)):
             if of_baseline is None:
@@ -84,12 +91,21 @@ def aggregate(
             own = of_baseline.of == model
             found = comparisons.to_baseline(of_condition, of_baseline, own, sampling)
             shared = (baseline, of_baseline, conditions)
-            rows["differences"] += comparisons.difference_rows(model, of_condition, found, *shared, metric, sampling)
-            rows["verdicts"] += comparisons.verdict_rows(model, found, *shared, settings["deltas"], sampling)
+            for differences, verdicts, apart in ((rows["differences"], rows["verdicts"], False), (*captured, True)):
+                some = {condition: one for condition, one in found.items() if (condition.codec in grids) == apart}
+                differences += comparisons.difference_rows(model, of_condition, some, *shared, metric, sampling)
+                verdicts += comparisons.verdict_rows(model, some, *shared, settings["deltas"], sampling)
     rows["limits"] += comparisons.limit_rows(rows["verdicts"], conditions, references, best)
-    of_primary = [row for row in rows["metrics"] if (row["seed"], row["metric"], row["class"]) == overall]
+    limits = [*rows["limits"], *comparisons.limit_rows(captured[1], conditions, references, best)]
+    rows["capture"] += comparisons.capture_rows(grids, limits, [*rows["differences"], *captured[0]])
+    of_primary = [
+        row
+        for row in rows["metrics"]
+        if (row["seed"], row["metric"], row["class"]) == overall and row["codec"] not in grids
+    ]
     rows["transfer"] += comparisons.transfer_rows(of_primary)
-    rows["recovery"] += comparisons.recovery_rows(results, conditions, sampling)
+    rows["held_out"] += comparisons.held_out_rows(results, plain, sampling)
+    rows["recovery"] += comparisons.recovery_rows(results, plain, sampling)
     strengths = {condition: row["strength"] for condition, row in conditions.items()}
     about_attacks = [read_meta(path) for path in attacks]
     # A defence is no condition of the study: nothing is tested behind it but attacks.
@@ -107,7 +123,7 @@ def aggregate(
     meta |= {"rare": [(name, count) for name, count in support.items() if name and count < FEWEST_OF_CLASS]}
     meta |= {"groups": sampling.groups, "few": sampling.few, "attacked": attacked}
     meta |= {"settings": settings, "attack": about_attacks[0].get("settings") if attacks else None}
-    meta |= {"defences": defences}
+    meta |= {"defences": defences, "grids": grids}
     for name, content in rows.items():
         tables.write(out, name, content, meta)
 

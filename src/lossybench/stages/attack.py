@@ -50,6 +50,7 @@ def attack(
     settings: dict[str, Any] | None = None,
     threads: int = 1,
     defence: dict[str, Any] | None = None,
+    variant: dict[str, Any] | None = None,
 ) -> None:
     """Attack one model, bare (codec "original": tiers T0, T1, T4), through one codec or through one defence.
 
@@ -70,6 +71,7 @@ def attack(
         settings: attack settings (attacks.attack_settings.AttackSettings)
         threads: codec round trips at a time; they change no result
         defence: {ways: ...} as of attacks.defences.Defence, of what is no codec at a level of its own
+        variant: as of compress
 
     Raises:
         LossyBenchError: for an unknown setting, a level that was not compressed, tables that do not belong together,
@@ -139,17 +141,19 @@ class _Table:
         settings: dict[str, Any] | None,
         threads: int,
         defence: dict[str, Any] | None,
+        variant: dict[str, Any] | None,
     ) -> _Table:
         """The table that `attack` writes with these arguments; nothing is attacked yet."""
-        options, settings = options or {}, settings or {}
+        options, variant, settings = options or {}, variant or {}, settings or {}
         victim = AttackedModel.load(model, settings)
         how, info = victim.how, victim.info
         built = Defence.of(codec, **defence) if defence else None
-        coder = built or codecs.get(codec, options)
+        coder = built or codecs.made(codec, options, variant)
         meta = {
             **{key: info[key] for key in ("task", "arch", "regime", "seed", "classes", "kind")},
             "codec": codec,
             "options": options,
+            "variant": variant,
             "defence": {"title": built.title, **(defence or {})} if built else None,
             "settings": how.model_dump(mode="json"),
             "versions": {name: version(name) for name in ("adversarial-robustness-toolbox", "kornia", "torch", "numpy")}
@@ -179,7 +183,7 @@ class _Table:
         else:
             if not oblivious:
                 raise LossyBenchError(f"codec {codec!r}: needs the attack table of codec {ORIGINAL!r}; make that first")
-            levels = [0.0] if built else _levels(compressed, codec, options, how)
+            levels = [0.0] if built else _levels(compressed, codec, options, variant, how)
             if info["kind"] == "detection":  # as on the bare model, so that all attacks on it agree
                 stored = read_meta(oblivious)
                 meta |= {key: stored[key] for key in ("threshold", "threshold_from")}
@@ -256,15 +260,20 @@ def _identity(attacked: Sequence[AttackedModel], items: Items, levels: list[floa
     return digest.hexdigest()
 
 
-def _levels(compressed: Iterable[Path], codec: str, options: dict[str, Any], how: AttackSettings) -> list[float]:
+def _levels(
+    compressed: Iterable[Path], codec: str, options: dict[str, Any], variant: dict[str, Any], how: AttackSettings
+) -> list[float]:
     """The levels to attack, checked against what was compressed."""
     there = []
     for path in compressed:
         meta = read_meta(path)
-        if (meta["codec"], meta["options"]) != (codec, options):
-            raise LossyBenchError(
-                f"{path}: made by {meta['codec']} with options {meta['options']}, not by {codec} with {options}"
+        found, wanted = (meta["codec"], meta["options"], meta.get("variant") or {}), (codec, options, variant)
+        if found != wanted:
+            first, second = (
+                f"{name} with options {own}{f' and {further}' * bool(further)}"
+                for name, own, further in (found, wanted)
             )
+            raise LossyBenchError(f"{path}: made by {first}, not by {second}")
         there.append(float(meta["level"]))
     if missing := [level for level in how.levels if level not in there]:
         known = f"there is: {', '.join(map(level_text, there)) or 'none'}"

@@ -32,12 +32,13 @@ def compress(
     measures: Sequence[str] = (),
     identity: str = "",
     threads: int = 1,
+    variant: dict[str, Any] | None = None,
 ) -> None:
     """Encode one part of the items through one codec, each item at every level once its original is decoded.
 
     Args:
         data: the table that fetch made
-        codec: the name of the codec; `lossybench codecs` lists them
+        codec: the name of the codec: one that `lossybench codecs` lists, or the study's own name for a variant
         levels: the codec's strength parameters
         out: the tables to write (artifacts.COMPRESSED), one for each level, in the same order
         part: "test" is the split test, with fidelity; "train" is the splits train and val, whose fidelity stays null,
@@ -48,6 +49,7 @@ def compress(
         measures: further measures of fidelity; `lossybench measures` lists them
         identity: any text that says what the tables are made from; they keep it in their `meta`
         threads: CPU threads that code items side by side; they change no result
+        variant: what the codec is where its name is the study's own (lossybench.codecs._variants), e.g. {codec: jpeg}
 
     Raises:
         LossyBenchError: naming the item, when it cannot be encoded or decoded, when the part has no items, and when
@@ -55,9 +57,9 @@ def compress(
     """
     if len(levels) != len(out):
         raise LossyBenchError(f"compress: {len(levels)} levels and {len(out)} tables; give one table for each level")
-    options = options or {}
+    options, variant = options or {}, variant or {}
     meta = read_meta(data)
-    coder, lossless = codecs.get(codec, options), codecs.get(ORIGINAL)
+    coder, lossless = codecs.made(codec, options, variant), codecs.get(ORIGINAL)
     encoder = coder.version()
     how: How = fidelity if part == "test" else "none"
     further = [measure_named(name) for name in measures] if how != "none" else []
@@ -92,8 +94,8 @@ def compress(
             **values,
         }
 
-    about = {"task": meta["task"], "medium": meta["medium"], "codec": codec, "options": options, "identity": identity}
-    about["fidelity"] = how
+    about = {"task": meta["task"], "medium": meta["medium"], "codec": codec, "options": options, "variant": variant}
+    about |= {"identity": identity, "fidelity": how}
     about["measures"] = {one.name: {"title": one.title, "unit": one.unit, "better": one.better} for one in further}
     schema = extended(COMPRESSED, *((one.name, pa.float32(), one.unit) for one in further))
     with contextlib.ExitStack() as stack:

@@ -71,7 +71,8 @@ def evaluate(
     infos = [_info(folder, compressed, metas) for folder in model]
     truth = artifacts.Rows(data, ["id", "shape", "sampling_rate", "label", "boxes"], splits=["test"])
     items = _digest(truth, compressed, metas)
-    identities = [_identity(info, metas[0]["codec"], items) for info in infos]
+    coder = codecs.modules(metas[0]["codec"], metas[0].get("variant"))
+    identities = [_identity(info, coder, items) for info in infos]
     wanted = [
         place
         for place, (path, identity) in enumerate(zip(out, identities, strict=True))
@@ -116,20 +117,25 @@ def _digest(truth: Truth, compressed: Sequence[Path], metas: Sequence[Mapping[st
     for row in truth.values():
         digest.update(json.dumps(row, sort_keys=True).encode())
     for path, meta in zip(compressed, metas, strict=True):
-        digest.update(json.dumps([meta[key] for key in ("codec", "options", "level")], sort_keys=True).encode())
+        digest.update(
+            json.dumps([meta.get(key) for key in ("codec", "options", "variant", "level")], sort_keys=True).encode()
+        )
         for row in artifacts.iter_rows(path, ["id", "payload"]):
             digest.update(f"{row['id']} {len(row['payload'])} ".encode() + row["payload"])
     return digest.hexdigest()
 
 
-def _identity(info: Mapping[str, Any], codec: str, items: str) -> str:
-    """A hash of all that a model's outcomes follow from: the model, the code, and `items`, their digest."""
+def _identity(info: Mapping[str, Any], coder: Sequence[str], items: str) -> str:
+    """A hash of all that a model's outcomes follow from: the model, the code, and `items`, their digest.
+
+    coder: the modules of the codec.
+    """
     if "existing" in info:
         own = ["lossybench.models.existing", (info["existing"]["settings"].get("class") or "").partition(":")[0]]
         own = [name for name in own if name and importlib.util.find_spec(name)]  # `load` tells of a class that is gone
     else:
         own = [models.module_name(info["arch"], info["medium"], info["kind"])]
-    code = fingerprint(__name__, f"lossybench.tasks.{info['kind']}", f"lossybench.codecs.{codec}", *own)
+    code = fingerprint(__name__, f"lossybench.tasks.{info['kind']}", *coder, *own)
     return hashlib.blake2b(json.dumps([code, info, items], sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
@@ -175,7 +181,7 @@ def level_outcomes(
     asked: the models, on `device`. path, meta: the compressed table and its `meta`. progress: a bar, moved on by each
     item. Raises LossyBenchError for items that the data lack, and for test items that the table lacks.
     """
-    codec = codecs.get(meta["codec"], meta["options"])
+    codec = codecs.made(meta["codec"], meta["options"], meta.get("variant"))
     missing = set(truth)
     # Models that take in the same of an item share its examples, batch by batch.
     alike: dict[Any, list[Asked]] = {}

@@ -43,7 +43,7 @@ def preflight(
         task: the name of the task
         out: the JSON file to write: {models: {arch: {predict, learn}}}, CPU seconds for an item; learn is left out for
             models that exist already and are not attacked
-        settings: codecs {name: {levels, options}}, training {arch: training settings} and attacked
+        settings: codecs {name: {levels, options, variant}}, training {arch: training settings} and attacked
             {arch: {items, seed}}, which choose the items
         adopted: the folders of the models that exist already
 
@@ -81,12 +81,13 @@ def _try_codecs(data: Path, medium: Medium, rows: Sequence[Row], asked: Mapping[
         shape, sampling_rate = tuple(row["shape"]), row["sampling_rate"]
         media = lossless.decode(row["media"], shape, sampling_rate)
         for name, how in asked.items():
-            coder = codecs.get(name, how["options"])
+            coder = codecs.made(name, how["options"], how.get("variant"))
             what = f"{data}: item {row['id']}, of the shape {list(shape)}, which is one of the smallest or largest"
             with naming(f"{what}, does not pass {name}"):
                 for level in how["levels"]:
                     coder.check(level, medium, sampling_rate, shape)
-                coder.decode(coder.encode(media, how["levels"][0], sampling_rate).payload, shape, sampling_rate)
+                for level in dict.fromkeys((how["levels"][0], how["levels"][-1])):
+                    coder.decode(coder.encode(media, level, sampling_rate).payload, shape, sampling_rate)
 
 
 def _check_attacked(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
 def figures(summary: Path, out: Path) -> None:
@@ -20,20 +21,21 @@ def figures(summary: Path, out: Path) -> None:
     figures.draw(summary, out)
 
 
-def contact_sheet(data: Path, compressed: list[Path], out: Path) -> None:
+def contact_sheet(data: Path, compressed: list[Path], out: Path, titles: dict[str, Any] | None = None) -> None:
     """Show what each codec does to sample items at each level.
 
     Args:
         data: the table that fetch made
         compressed: the test parts of every condition, the original among them
         out: the PNG to write
+        titles: {codec: what readers know it by}, of codecs to which the study gives a title
 
     Raises:
         LossyBenchError: for an item or an original that is missing, and for a payload that is damaged.
     """
     from lossybench.reporting import contact_sheet
 
-    contact_sheet.draw(data, compressed, out)
+    contact_sheet.draw(data, compressed, out, titles)
 
 
 def recommend(summaries: list[Path], out: Path, html: Path, attacks: Path) -> None:

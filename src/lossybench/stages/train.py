@@ -41,7 +41,8 @@ def train(
             epoch takes another version
         task: the name of the task
         arch: the architecture, such as resnet or torchvision/resnet18
-        regime: the name of what the model is trained on: original, mixed, adversarial or matched_CODEC_LEVEL
+        regime: the name of what the model is trained on: original, mixed, adversarial,
+            matched_CODEC_LEVEL or held_out_CODEC
         out: the folder to write: weights.safetensors, model.json and history.json
         settings: training settings (tasks.training_settings.TrainingSettings)
         seed: the seed of the weights and batches

@@ -92,7 +92,7 @@ class Report:
             self.boxes.update([(item.split, box.label) for box in item.boxes] or [(item.split, -1)])
 
 
-Levels = Mapping[str, tuple[Mapping[str, Any], list[float]]]
+Levels = Mapping[str, tuple[codecs.Codec, list[float]]]
 
 
 def examine(
@@ -105,10 +105,10 @@ def examine(
 ) -> Report:
     """Read a whole data set and say what is in it. Memory stays flat but for some bytes an item.
 
-    adapter, options: the data set. levels: for each codec its encoder options and the levels whose cost shall be told;
-    when left out, a mild, a middle and a strong level of each codec of the medium. seed: of splits and of the sample.
-    scale: see `pictures.Scale`. unsized: the study's models that have no `input_size`, and so need items of one size.
-    Raises LossyBenchError for adapter options that are wrong in themselves; every other fault becomes a finding.
+    adapter, options: the data set. levels: for each codec, by its name, the codec and the levels whose cost shall be
+    told; when left out, a mild, a middle and a strong level of each codec of the medium. seed: of splits and of the
+    sample. scale: see `pictures.Scale`. unsized: the study's models that have no `input_size`, and so need items of one
+    size. Raises LossyBenchError for adapter options that are wrong in themselves; every other fault becomes a finding.
     """
     dataset = data.get(adapter, dict(options or {}))
     scaled = Scale(**scale) if scale else None
@@ -329,10 +329,9 @@ def _costs(
     severity: Severity = "warning" if levels is None else "error"
     if levels is None:
         others = (name for name in codecs.names() if name != ORIGINAL)
-        levels = {name: ({}, _three(name, medium, sample[0][1])) for name in others}
+        levels = {name: (codecs.get(name), _three(name, medium, sample[0][1])) for name in others}
     costs = []
-    for name, (options, of_codec) in levels.items():
-        codec = codecs.get(name, dict(options))
+    for codec, of_codec in levels.values():
         told = set[tuple[str, str]]()  # what a codec refuses at any level is told once
         for level in codec.by_strength(of_codec):
             refused = list(_refused(codec, level, medium, shapes))
@@ -352,7 +351,7 @@ def _costs(
                 continue
             seconds = (time.process_time() - start) * report.raw_bytes / raw
             size = bits / 8 * report.raw_bytes / raw
-            costs.append(Cost(codec.title, codec.level_label(level), seconds, size, float(np.mean(rates))))
+            costs.append(Cost(codec.full_title(), codec.level_label(level), seconds, size, float(np.mean(rates))))
     return costs
 
 
@@ -519,7 +518,7 @@ def check(
         found = read(config)
         for name, one in found.tasks.items():
             if task in (None, name):
-                levels = {codec: (of.options, of.levels) for codec, of in one.codecs.items()}
+                levels = {codec: (of.made(codec, one.codecs), of.levels) for codec, of in one.coders.items()}
                 scale = one.data.scale.model_dump() if one.data.scale else None
                 reports[name] = examine(one.data.adapter, one.data.options, levels, found.seed, scale, _unsized(one))
         if not reports:

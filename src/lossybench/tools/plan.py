@@ -322,7 +322,8 @@ def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
     encode, stored = ENCODE[about.medium], STORED[about.medium]
 
     def coding(codec: str) -> float:
-        return encode.get(codec, max(encode.values())) * scale
+        each = (encode.get(file, max(encode.values())) for file in study.codec_files(task, codec))
+        return sum(each) * scale
 
     for count in (items["train"][0] + tested[0], *tested[1:]):
         size = count * (stored[ORIGINAL] * raw + ROW)
@@ -334,7 +335,7 @@ def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
         each = coding(codec) + MEASURE[about.medium] * scale * (part == "test")
         count = items[part][look - 1]
         passes = count * len(levels)
-        size = passes * (stored.get(codec, max(list(stored.values())[1:])) * raw + ROW)
+        size = passes * (stored.get(study.codec_files(task, codec)[-1], max(list(stored.values())[1:])) * raw + ROW)
         decoding = count * DECODE * encode[ORIGINAL] * scale
         yield Job("compress", passes, START["compress"] + decoding + each * passes, size=size)
     outcome = DETECTED if about.kind == "detection" else ROW
