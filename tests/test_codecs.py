@@ -131,7 +131,7 @@ def test_labels_are_as_readers_write_them():
         ("hevc", {"bframes": 2.5}, "bframes.*2.5"),
         ("opus", {"vbr": "cbr"}, "known: constrained, off, on"),
         ("av1", {"preset": 14}, "preset 14 must be a whole number from 0 to 13"),
-        ("av1", {"chroma": "444"}, "unknown option 'chroma'; known: gop, preset"),
+        ("av1", {"chroma": "444"}, "unknown option 'chroma'; known: .*gop, preset"),
         ("vp9", {"speed": -1}, "speed -1 must be a whole number from 0 to 5"),
         ("vp9", {"chroma": "422"}, "known: 420, 444"),
         ("avif", {"tune": "vmaf"}, "known: iq, psnr, ssim"),
