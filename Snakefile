@@ -130,6 +130,7 @@ onerror:
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/fetch.smk"
+include: "workflow/rules/learn_codec.smk"
 include: "workflow/rules/preflight.smk"
 include: "workflow/rules/compress.smk"
 include: "workflow/rules/timing.smk"

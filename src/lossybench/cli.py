@@ -25,6 +25,7 @@ from lossybench.errors import LossyBenchError, nearest, visible
 
 STAGES = ("fetch", "adopt", "preflight", "compress", "train", "timing", "evaluate", "attack", "aggregate")
 COMMANDS = {name: f"stages.{name}:{name}" for name in STAGES} | {
+    "learn-codec": "stages.learn_codec:learn_codec",
     "figures": "stages.report:figures",
     "contact-sheet": "stages.report:contact_sheet",
     "recommend": "stages.report:recommend",

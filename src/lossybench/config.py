@@ -41,9 +41,10 @@ _ARCH = re.compile(r"[a-z][a-z0-9_]*|(torchvision|torchaudio)/[a-z0-9_]+")
 
 # The MB and minutes that a stage's job asks of a cluster unless the config says otherwise. The two Snakemakes around
 # the job take 600 MB of them.
-Stage = Literal["fetch", "preflight", "compress", "timing", "train", "evaluate", "attack", "aggregate", "report"]
+Stage = Literal["fetch", "learn_codec", "preflight", "compress", "timing", "train", "evaluate", "attack", "aggregate", "report"]
 MEMORY: dict[Stage, int] = dict(
     fetch=3000,
+    learn_codec=3000,
     preflight=6000,
     compress=2000,
     timing=2000,
@@ -54,7 +55,7 @@ MEMORY: dict[Stage, int] = dict(
     report=3000,
 )
 MINUTES: dict[Stage, int] = dict(
-    fetch=60, preflight=60, compress=120, timing=60, train=480, evaluate=120, attack=720, aggregate=60, report=30
+    fetch=60, learn_codec=120, preflight=60, compress=120, timing=60, train=480, evaluate=120, attack=720, aggregate=60, report=30
 )
 SHOWN = 5  # the wrong keys that one message names
 GPU_STAGES = ("train", "evaluate", "attack")
@@ -494,6 +495,22 @@ class StudyConfig(Settings):
         return results
 
 
+def _check_learning(name: str, codec: CodecConfig, known: Mapping[str, CodecConfig]) -> None:
+    """Raise LossyBenchError for a codec that learns, but not as a codec of its own whose weights the study trains.
+
+    name, codec: as a task has them. known: the codecs of the task.
+    """
+    variant = codec.variant(known)
+    learning = [file for file in codecs.files(name, variant) if codecs.codec_class(file).learns]
+    if learning and variant.keys() - {"codec"}:
+        raise LossyBenchError(
+            f"{learning[0]} learns its weights for each level, and can be no step of a chain, repeated or given a size; "
+            "list it with its own levels alone"
+        )
+    if learning and "weights" in codec.options:
+        raise LossyBenchError("options.weights: the study trains them and knows where they lie; leave it out")
+
+
 def check_task(name: str, task: TaskConfig, described: Description) -> dict[str, Codec]:
     """Check a task's section against itself and its data, and return the task's codecs, the lossless one first.
 
@@ -513,6 +530,7 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
             if codec_name == ORIGINAL or codec.codec == ORIGINAL:
                 raise LossyBenchError("the original condition is always there; leave it out")
             found[codec_name] = codec.made(codec_name, task.codecs)
+            _check_learning(codec_name, codec, task.codecs)
             for level in codec.levels:
                 found[codec_name].check(level, medium, described.sampling_rate)
     _check_titles(f"{where}.codecs", found, task.coders)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from lossybench.conditions import Condition, Model
+from lossybench.conditions import Condition, Model, level_text
 from lossybench.errors import LossyBenchError
 from lossybench.models import HISTORY, INFO, WEIGHTS
 
@@ -118,6 +118,15 @@ class Layout:
     def decoded(self) -> Path:
         """The folder of decoded media that training jobs share (lossybench.decoded), which a finished run removes."""
         return self.root / ".decoded"
+
+    def learned(self, task: str, codec: str) -> Path:
+        """The folder with the weights of a codec that learns, one file for each level."""
+        return self.root / "learned" / task / codec
+
+    def weights(self, task: str, codec: str, level: float | str) -> Path:
+        """The weights of a codec that learns at one level, which may also be a wildcard."""
+        told = level if isinstance(level, str) else level_text(level)
+        return self.learned(task, codec) / f"{told}.safetensors"
 
     def timing(self, task: str, codec: str) -> Path:
         """What a codec takes of a processor's time on a task's items (artifacts.TIMINGS)."""

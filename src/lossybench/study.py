@@ -318,7 +318,30 @@ class Study:
         """What a task's codec is, {options, variant}; of the original and of a defence neither holds anything."""
         config = self.task(task)
         own = config.coders.get(codec)
-        return {"options": own.options if own else {}, "variant": own.variant(config.codecs) if own else {}}
+        weights = {"weights": str(self.layout.learned(task, codec))} if self._learns(task, codec) else {}
+        return {
+            "options": {**own.options, **weights} if own else {},
+            "variant": own.variant(config.codecs) if own else {},
+        }
+
+    def _learns(self, task: str, codec: str) -> bool:
+        return codec in self.codecs[task] and self.codecs[task][codec].learns
+
+    def weights(self, task: str, codec: str, levels: Iterable[float | str]) -> list[Path]:
+        """The weights that a codec of a task needs at these levels: none, unless it learns.
+
+        Of a defence they are those of its codecs, at the levels that it names.
+        """
+        needed = [(codec, level) for level in levels]
+        if codec in self.defences(task):
+            needed = [(step.codec, step.level) for way in self.defences(task)[codec].ways for step in way]
+        found = (self.layout.weights(task, one, level) for one, level in needed if self._learns(task, one))
+        return list(dict.fromkeys(found))
+
+    def all_weights(self, task: str) -> list[Path]:
+        """The weights of all codecs of a task that learn, at all their levels."""
+        each = (self.weights(task, codec, self.levels(task, codec)) for codec in self.codecs[task])
+        return list(itertools.chain.from_iterable(each))
 
     def codec_modules(self, task: str, codec: str) -> list[str]:
         """The modules behind a codec of a task, or behind those of a defence."""

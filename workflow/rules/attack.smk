@@ -14,6 +14,9 @@ rule attack:
         compressed=lambda w: test_parts(w, STUDY.attacked_levels(w.task, w.codec)),
         oblivious=oblivious,
         transfer=transferred,
+        weights=lambda w: STUDY.weights(
+            w.task, w.codec, STUDY.attacked_levels(w.task, w.codec)
+        ),
     output:
         LAYOUT.attacks(MODEL, "{codec}"),
     log:

@@ -204,6 +204,7 @@ def artifacts(tasks):
     found = []
     for task in tasks:
         found += [*STUDY.all_data(task), LAYOUT.preflight(task, "json")]
+        found += STUDY.all_weights(task)
         found += STUDY.all_compressed(task, "train")
         found += all_tested(STUDY.all_compressed, task, "test")
         for model in STUDY.models(task):

@@ -1,6 +1,6 @@
 """Compress: a part of the items through one codec, at all of its levels that have to be made.
 
-Inputs: {look}/data/{task}.parquet; preflight/{task}.cleared is waited for.
+Inputs: {look}/data/{task}.parquet; preflight/{task}.cleared is waited for. Of a codec that learns also its weights.
 Output: {look}/compressed/{task}/{codec}/{level}/{part}.parquet (artifacts.COMPRESSED), one for each level.
 Why one job for many levels: it decodes each original once. Why a file a level, and a job of its own for a level that is
 there: adding a level or a regime compresses nothing a second time. Needs no torch.
@@ -36,6 +36,7 @@ for task in STUDY.tasks:
                     data=layout.data(task),
                     # It is waited for where it is missing, and its age never counts (preflight.smk says why).
                     cleared=ancient(LAYOUT.preflight(task, "cleared")),
+                    weights=STUDY.weights(task, codec, due),
                 output:
                     [layout.compressed(task, Condition(codec, lv), part) for lv in due],
                 log:
@@ -66,6 +67,7 @@ rule compress:
     input:
         data=OF_LOOK.data("{task}"),
         cleared=ancient(LAYOUT.preflight("{task}", "cleared")),
+        weights=lambda w: STUDY.weights(w.task, w.codec, [w.level]),
     output:
         OF_LOOK.compressed("{task}", Condition("{codec}", "{level}"), "{part}"),
     log:

@@ -1,6 +1,7 @@
 """Preflight: what later stages need is tried on a few items, and the task is then cleared for compression.
 
-Inputs: data/{task}.parquet and the models of the task that exist already, which `adopt` has tried.
+Inputs: data/{task}.parquet and the models of the task that exist already, which `adopt` has tried;
+of codecs that learn their weights.
 Outputs: preflight/{task}.json, what was measured, and preflight/{task}.cleared, for which compress waits.
 Why a task is cleared once, and by a rule that is not there afterwards: another model must not compress anything again.
 An `ancient` input alone does not see to that: where the job that makes it runs again, Snakemake 9.27 leaves out all
@@ -16,6 +17,7 @@ rule preflight:
             for model in STUDY.existing(w.task)
             for path in LAYOUT.model_files(model)
         ],
+        weights=lambda w: STUDY.all_weights(w.task),
     output:
         LAYOUT.preflight("{task}", "json"),
     log:

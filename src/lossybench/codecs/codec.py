@@ -13,7 +13,7 @@ import math
 import numbers
 import pkgutil
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -69,6 +69,9 @@ class Codec(abc.ABC):
     # What levels may be by the option `control`, its default first; () for a codec with one kind of level alone.
     controls: ClassVar[tuple[str, ...]] = ()
     levels: ClassVar[tuple[float, ...]] = ()  # the only ones, in ascending order, where there are but a few
+    # Whether it has weights for each level, which a study trains on its own items (`learn`). It then has an option
+    # `weights`, the folder in which they lie as LEVEL.safetensors; without them it neither encodes nor decodes.
+    learns: ClassVar[bool] = False
     # The largest items. The smallest have one pixel, one frame or one sample; a clip may have MOST_BYTES.
     side: ClassVar[int] = 1_000_000  # pixels of a height or width: the most that the PNG of `original` holds
     pixels: ClassVar[int] = PIXELS  # of a picture or a frame
@@ -224,6 +227,17 @@ class Codec(abc.ABC):
     def roundtrip(self, media: np.ndarray, level: float, sampling_rate: float = 0.0) -> np.ndarray:
         """What the receiver of the item gets: decode(encode(media)). Arguments and errors are those of `encode`."""
         return self.decode(self.encode(media, level, sampling_rate).payload, media.shape, sampling_rate)
+
+    def learn(
+        self, pictures: np.ndarray, validation: np.ndarray, level: float, tell: Callable[[int, float], None]
+    ) -> bytes:
+        """The safetensors file of a level's weights, of a codec that learns.
+
+        pictures, validation: uint8 (N, S, S, 3) each, what it learns from and what it chooses the best state by. tell:
+        is told the steps done and the validation loss from time to time. Raises LossyBenchError for a codec that has
+        nothing to learn.
+        """
+        raise LossyBenchError(f"codec {self.name!r} has no weights to learn")
 
     def most_bits(self, level: float, raw_bits: Any) -> Any:
         """The bits that the file of an item shall have at most, where levels are such targets; None elsewhere.

@@ -328,7 +328,7 @@ def _costs(
     medium: Any = report.medium
     severity: Severity = "warning" if levels is None else "error"
     if levels is None:
-        others = (name for name in codecs.names() if name != ORIGINAL)
+        others = (name for name in codecs.names() if name != ORIGINAL and not codecs.codec_class(name).learns)
         levels = {name: (codecs.get(name), _three(name, medium, sample[0][1])) for name in others}
     costs = []
     for codec, of_codec in levels.values():
@@ -524,7 +524,8 @@ def check(
         found = read(config)
         for name, one in found.tasks.items():
             if task in (None, name):
-                levels = {codec: (of.made(codec, one.codecs), of.levels) for codec, of in one.coders.items()}
+                made = {codec: (of.made(codec, one.codecs), of.levels) for codec, of in one.coders.items()}
+                levels = {codec: of for codec, of in made.items() if not of[0].learns}  # no weights are there yet
                 scale = one.data.scale.model_dump() if one.data.scale else None
                 reports[name] = examine(one.data.adapter, one.data.options, levels, found.seed, scale, _unsized(one))
         if not reports:
