@@ -41,7 +41,9 @@ _ARCH = re.compile(r"[a-z][a-z0-9_]*|(torchvision|torchaudio)/[a-z0-9_]+")
 
 # The MB and minutes that a stage's job asks of a cluster unless the config says otherwise. The two Snakemakes around
 # the job take 600 MB of them.
-Stage = Literal["fetch", "learn_codec", "preflight", "compress", "timing", "train", "evaluate", "attack", "aggregate", "report"]
+Stage = Literal[
+    "fetch", "learn_codec", "preflight", "compress", "timing", "train", "evaluate", "attack", "aggregate", "report"
+]
 MEMORY: dict[Stage, int] = dict(
     fetch=3000,
     learn_codec=3000,
@@ -55,7 +57,16 @@ MEMORY: dict[Stage, int] = dict(
     report=3000,
 )
 MINUTES: dict[Stage, int] = dict(
-    fetch=60, learn_codec=120, preflight=60, compress=120, timing=60, train=480, evaluate=120, attack=720, aggregate=60, report=30
+    fetch=60,
+    learn_codec=120,
+    preflight=60,
+    compress=120,
+    timing=60,
+    train=480,
+    evaluate=120,
+    attack=720,
+    aggregate=60,
+    report=30,
 )
 SHOWN = 5  # the wrong keys that one message names
 GPU_STAGES = ("train", "evaluate", "attack")
@@ -504,7 +515,7 @@ def _check_learning(name: str, codec: CodecConfig, known: Mapping[str, CodecConf
     learning = [file for file in codecs.files(name, variant) if codecs.codec_class(file).learns]
     if learning and variant.keys() - {"codec"}:
         raise LossyBenchError(
-            f"{learning[0]} learns its weights for each level, and can be no step of a chain, repeated or given a size; "
+            f"{learning[0]} learns weights for each level, and can be no step of a chain, repeated or given a size; "
             "list it with its own levels alone"
         )
     if learning and "weights" in codec.options:

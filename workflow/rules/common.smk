@@ -113,8 +113,11 @@ def due_levels(look, task, codec, part, levels):
     """The levels that one job of compress makes together: those that are missing, or were made from something else.
 
     All others have a job each, which runs where Snakemake finds a reason. A job of a cluster is read anew there, maybe
-    after an earlier try that made some of the levels: then the rule has to be there still.
+    after an earlier try that made some of the levels: then the rule has to be there still. A codec that learns has a job
+    for each level in any case, because each needs other weights.
     """
+    if STUDY.codecs[task][codec].learns:
+        return []
     made, layout = made_from(task, codec, look, part), LAYOUT.at(look)
     due = [
         level

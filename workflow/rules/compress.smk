@@ -36,7 +36,6 @@ for task in STUDY.tasks:
                     data=layout.data(task),
                     # It is waited for where it is missing, and its age never counts (preflight.smk says why).
                     cleared=ancient(LAYOUT.preflight(task, "cleared")),
-                    weights=STUDY.weights(task, codec, due),
                 output:
                     [layout.compressed(task, Condition(codec, lv), part) for lv in due],
                 log:

@@ -30,6 +30,7 @@ MOST, MOST_HYPER = 255, 63
 # Standard deviations of latents, 64 evenly spaced by their logarithm, as in CompressAI. Multiples of 2^-16, so that
 # they are the same numbers on every machine.
 SCALES = np.rint(np.geomspace(0.11, 64, 64) * 2**16) / 2**16
+GAIN = 8  # of the latents over what a new network makes of pictures, which rounding would level
 BATCH, RATE, LOOKS = 8, 4e-3, 20  # pictures a step; the largest step of Adam; how often the validation loss is taken
 
 Change = Callable[[torch.Tensor], torch.Tensor]
@@ -58,6 +59,18 @@ def _up(inner: int, outer: int) -> nn.Module:
     return nn.ConvTranspose2d(inner, outer, 5, stride=2, padding=2, output_padding=1)
 
 
+def _start(layer: nn.Module) -> None:
+    """Random weights that keep the variance of what passes (He et al. 2015, arXiv 1502.01852), without bias.
+
+    PyTorch's own shrink it threefold, and after three layers all would drown in the noise that stands for rounding.
+    """
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        inputs = layer.in_channels * math.prod(layer.kernel_size) / (4 if isinstance(layer, nn.ConvTranspose2d) else 1)
+        nn.init.normal_(layer.weight, std=inputs**-0.5)
+        assert layer.bias is not None
+        nn.init.zeros_(layer.bias)
+
+
 class Hyperprior(nn.Module):
     """The network. channels: of its inner layers and of the hyper-latents; there are twice as many of the latents."""
 
@@ -69,9 +82,11 @@ class Hyperprior(nn.Module):
         self.synthesis = nn.Sequential(_up(m, n), Gdn(n, True), _up(n, n), Gdn(n, True), _up(n, 3))
         self.hyper_analysis = nn.Sequential(nn.Conv2d(m, n, 3, padding=1), nn.LeakyReLU(), _down(n, n))
         self.hyper_synthesis = nn.Sequential(_up(n, n), nn.LeakyReLU(), nn.Conv2d(n, 2 * m, 3, padding=1))
+        self.apply(_start)
         self.prior = nn.Parameter(torch.zeros(3, MIXED, n, 1, 1))  # logits, means, logarithms of scales
         with torch.no_grad():
             self.prior[1] = torch.linspace(-2, 2, MIXED)[:, None, None, None]
+        self.table: torch.Tensor
         # The prior's probabilities as numbers in the file, so that no decoder computes them in its own way.
         self.register_buffer("table", torch.zeros(n, 2 * MOST_HYPER + 1, dtype=torch.float64))
 
@@ -93,13 +108,13 @@ class Hyperprior(nn.Module):
 
         changed: what stands for rounding: noise in training (Ballé et al. 2017, arXiv 1611.01704), or rounding itself.
         """
-        y = self.analysis(x - 0.5)
+        y = GAIN * self.analysis(x - 0.5)
         z = changed(self.hyper_analysis(y))
         means, scales = self._of_latents(z)
         rest = changed(y - means)
         bits = -torch.log2(self._of_prior(z).clamp(min=1e-9)).sum()
         bits = bits - torch.log2(_of_gaussian(rest, scales).clamp(min=1e-9)).sum()
-        return self.synthesis(rest + means) + 0.5, bits
+        return self.synthesis((rest + means) / GAIN) + 0.5, bits
 
     # The bitstream. Here all is in double precision: two machines, or two numbers of threads, differ in the sixteenth
     # digit, and a standard deviation of the table or a pixel that is rounded otherwise for that is not to be expected.
@@ -133,7 +148,7 @@ class Hyperprior(nn.Module):
     def decode(self, coded: bytes, height: int, width: int) -> np.ndarray:
         """The image, uint8 (H, W, 3), of its entropy-coded latents. Raises an error for what no encoder wrote."""
         z, rest = self._read(coded, (self.channels, -(-height // STEP), -(-width // STEP)))
-        x = self.synthesis(torch.from_numpy(self._scales(z)[0] + rest)[None])[0] + 0.5
+        x = self.synthesis(torch.from_numpy(self._scales(z)[0] + rest)[None] / GAIN)[0] + 0.5
         pixels = (255 * x).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
         return np.ascontiguousarray(pixels[:height, :width].numpy())
 
@@ -142,7 +157,7 @@ class Hyperprior(nn.Module):
         """The hyper-latents, and the latents less their means, that an image is coded as: int32 (C, H, W) each."""
         height, width = image.shape[:2]
         filled = np.pad(image, ((0, -height % STEP), (0, -width % STEP), (0, 0)), mode="edge")
-        y = self.analysis(torch.from_numpy(filled / 255 - 0.5).permute(2, 0, 1)[None])
+        y = GAIN * self.analysis(torch.from_numpy(filled / 255 - 0.5).permute(2, 0, 1)[None])
         z = self.hyper_analysis(y)[0].round().clamp(-MOST_HYPER, MOST_HYPER).numpy().astype(np.int32)
         rest = np.rint(y[0].numpy() - self._scales(z)[0]).clip(-MOST, MOST)
         return z, rest.astype(np.int32)

@@ -62,7 +62,8 @@ class Learned(StillCodec):
 
     def decode_still(self, bitstream: bytes) -> np.ndarray:
         level, (height, width) = bitstream[2], self.look(bitstream)[1]
-        self.check(level, "image")
+        if not 1 <= level <= len(WEIGHTS):
+            raise ValueError(f"it tells quality {level}, which there is not")
         network, digest = _network(self, level)
         if bitstream[:2] != _check(digest, bitstream[2:]):
             raise ValueError("its check says that it is damaged, or that it was made with other weights")
@@ -87,7 +88,7 @@ class Learned(StillCodec):
 
     def version(self) -> str:
         software = f"torch {metadata.version('torch')}, constriction {metadata.version('constriction')}"
-        return described(dataclasses.replace(self, weights=""), f"hyperprior by {software}")
+        return described(dataclasses.replace(self, weights=""), f"hyperprior by {software}").removesuffix(", weights=")
 
 
 def _check(digest: bytes, body: bytes) -> bytes:
@@ -104,7 +105,7 @@ def _network(codec: Learned, level: int) -> tuple[Hyperprior, bytes]:
     try:
         return _read(path, path.stat().st_mtime_ns, codec.channels)
     except FileNotFoundError:
-        raise LossyBenchError(f"{path}: is missing; train it (lossybench learn-codec), or run the study again") from None
+        raise LossyBenchError(f"{path}: is missing; run the study again, which trains it") from None
 
 
 @functools.lru_cache(maxsize=len(WEIGHTS))

@@ -1,4 +1,4 @@
-"""The learn_codec stage trains one level of a codec that learns, on pictures of the items that models learn from too."""
+"""The learn_codec stage trains one level of a codec that learns, on the items that models learn from too."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def learn_codec(
 ) -> None:
     """Train the weights of one level of a codec that learns on the items of the split train.
 
-    Of each picture, and of one frame of a clip, as many cuttings are taken as give 4096 in all; the best state is chosen
-    by 256 cuttings of the split val. The same arguments give the same bytes.
+    It learns from 4096 cuttings of pictures or of frames of clips, evenly many of each item, and the best state is
+    chosen by 256 cuttings of the split val. The same arguments give the same bytes.
 
     Args:
         data: the table that fetch made

@@ -34,6 +34,7 @@ from lossybench.tasks import training_settings
 # sizes; larger and smaller items take more or less in proportion. These are orders of magnitude, not promises.
 START = {
     "fetch": 1.5,
+    "learn_codec": 150.0,  # with the default steps and channels, on cuttings of 48 pixels a side
     "preflight": 4.0,
     "compress": 0.8,
     "timing": 0.8,
@@ -46,7 +47,7 @@ START = {
 FETCH = {"image": 0.004, "audio": 0.004, "video": 0.02}  # for an item
 ENCODE = {  # for an item
     "image": {"original": 0.001, "jpeg": 0.0003, "webp": 0.0005, "jpeg2000": 0.002, "h264": 0.0015, "hevc": 0.005}
-    | {"avif": 0.006, "jpegxl": 0.006, "vp9": 0.008, "av1": 0.008},
+    | {"avif": 0.006, "jpegxl": 0.006, "vp9": 0.008, "av1": 0.008, "learned": 0.009},
     "audio": {"original": 0.001, "mp3": 0.006, "opus": 0.01, "aac": 0.005, "vorbis": 0.004, "amrnb": 0.005}
     | {"g711": 0.0003, "g722": 0.0015},
     "video": {"original": 0.007, "jpeg": 0.002, "jpeg2000": 0.02, "h264": 0.007, "hevc": 0.012}
@@ -201,11 +202,12 @@ def jobs(study: Study) -> dict[str, int]:
         count.update(preflight=1, cleared=1, adopt=existing, train=models - existing, aggregate=1)
         count.update(fetch=looks, attack=len(study.all_attacks(task)), contact_sheet=1)
         of_look = {look: f"_look{look}" * (look > 1) for look in study.looks(task)}
-        count.update(
-            f"compress_{task}_{codec}_{part}{of_look[look]}" for look, codec, part, _ in study.compressions(task)
-        )
+        for look, codec, part, levels in study.compressions(task):
+            learns = study.codecs[task][codec].learns  # such a codec has a job for each level
+            count.update({"compress": len(levels)} if learns else [f"compress_{task}_{codec}_{part}{of_look[look]}"])
         count.update(f"evaluate_{task}_{codec}{of_look[look]}" for look, codec, _ in study.evaluations(task))
         count.update({f"figures_{task}": 1, "timing": len(study.codecs[task])})
+        count.update(learn_codec=len(study.all_weights(task)))
     return count
 
 
@@ -342,6 +344,8 @@ def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
     timed = {model.arch: _speed(study, model, raw, times) for model in study.models(task)}
     tried = sum(TIMED * (2 + (arch in study.task(task).trained)) for arch in timed)
     yield Job("preflight", 0, START["preflight"] + tried)
+    for _ in study.all_weights(task):
+        yield Job("learn_codec", 0, START["learn_codec"])
     for look, codec, part, levels in study.compressions(task):
         each = coding(codec) + MEASURE[about.medium] * scale * (part == "test")
         count = items[part][look - 1]
