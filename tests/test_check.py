@@ -166,7 +166,7 @@ def test_faults_of_sound_are_named(tmp_path):
     for kind, item in expected.items():
         assert item in found[kind].item, kind
     assert set(found) == set(expected)
-    tried = {codecs.get(name) for name in codecs.names() if name != "original"}
+    tried = {codecs.get(name) for name in codecs.names() if name != "original" and not codecs.codec_class(name).learns}
     assert {cost.codec for cost in report.costs} == {codec.title for codec in tried if "audio" in codec.media}
 
 

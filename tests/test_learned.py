@@ -1,5 +1,8 @@
 """The learned codec beyond what holds for every codec: its rate, its training, its weights, and its stage."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -13,6 +16,8 @@ from lossybench.codecs import _hyperprior, learned
 from lossybench.errors import LossyBenchError
 from lossybench.stages.fetch import fetch
 from lossybench.stages.learn_codec import learn_codec
+from lossybench.study import Study
+from lossybench.tools import plan
 
 PHOTO = data.chelsea()[40:232, 100:356]
 
@@ -117,6 +122,26 @@ def test_training_pays():
     assert loss(long) < 0.7 * loss(short)
 
 
+def test_rate_and_fidelity_rise_with_the_weight_of_the_squared_error():
+    bits, quality = [], []
+    for level in (1, 5):
+        of = _hyperprior.load(trained(level, steps=300, channels=12), 12)
+        coded = of.encode(PHOTO)
+        bits.append(len(coded))
+        quality.append(fidelity.psnr(PHOTO, of.decode(coded, *PHOTO.shape[:2])))
+    assert bits[1] > 1.3 * bits[0] and quality[1] > quality[0] + 0.3
+    assert list(np.sort(learned.WEIGHTS)) == list(learned.WEIGHTS) and coder("learned").stronger == "lower"
+
+
+def test_what_is_too_large_is_refused_before_memory_is_taken():
+    codec = coder("learned")
+    with pytest.raises(LossyBenchError, match=r"4000 x 2000 pixels .* 65535 a side, 4194304 pixels"):
+        codec.check(1, "image", 0, (2000, 4000, 3))
+    payload = codec.encode(PHOTO, 4).payload
+    with pytest.raises(LossyBenchError, match="it is of 256 x 192 pixels, not 65535 x 64"):
+        codec.decode(payload, (64, 65535, 3))
+
+
 def test_the_prior_is_a_distribution():
     for level in (1, 8):
         table = tensors(trained(level, steps=5))["table"]
@@ -167,6 +192,54 @@ def test_truncations_and_flips_in_a_thousand_places():
         with pytest.raises(LossyBenchError):  # a check of 16 bits finds every single flip
             accepted += codec.decode(bytes(flipped), image.shape).shape == image.shape
     assert not accepted
+
+
+# What a study makes of it
+
+
+def study(tmp_path, **of_codecs):
+    data = {"adapter": "digits", "train": 40, "val": 10, "test": 10, "size": 40}
+    task = {"data": data, "codecs": {"jpeg": [50], **of_codecs}, "models": {"resnet": {}}}
+    return Study({"results": str(tmp_path / "results"), "tasks": {"digits": task}})
+
+
+def test_a_study_fills_in_where_weights_lie_and_trains_them_level_by_level(tmp_path):
+    loaded = study(tmp_path, learned=[3, 1], wide={"codec": "learned", "options": {"channels": 64}, "levels": [8]})
+    folder = tmp_path / "results/learned/digits"
+    assert loaded.coder("digits", "learned")["options"] == {"weights": f"{folder}/learned"}
+    assert loaded.coder("digits", "wide")["options"] == {"channels": 64, "weights": f"{folder}/wide"}
+    assert loaded.coder("digits", "jpeg")["options"] == {}
+    wanted = [folder / name for name in ("learned/3.safetensors", "learned/1.safetensors", "wide/8.safetensors")]
+    assert loaded.all_weights("digits") == wanted and loaded.weights("digits", "jpeg", [50]) == []
+    settings = loaded.preflight_settings("digits")["codecs"]
+    assert settings["wide"]["options"]["weights"] == f"{folder}/wide"
+    jobs = plan.jobs(loaded)
+    assert jobs["learn_codec"] == 3 and jobs["compress"] == 3 and jobs["compress_digits_jpeg_test"] == 1
+
+
+@pytest.mark.parametrize(
+    "codec, message",
+    [
+        ({"levels": [3], "options": {"weights": "mine"}}, "options.weights: the study trains them"),
+        ({"levels": [3], "generations": 2}, "learned learns weights for each level, and can be no step"),
+        ({"levels": [1], "parameter": "bpp"}, "learned learns weights for each level, and can be no step"),
+        ({"levels": [3], "grid": {"noise": [4]}}, "learned learns weights for each level, and can be no step"),
+        ([9], "quality 9 is out of range; use 1 to 8"),
+    ],
+)
+def test_a_study_refuses_what_it_could_not_train(tmp_path, codec, message):
+    with pytest.raises(LossyBenchError, match=message):
+        study(tmp_path, learned=codec)
+
+
+def test_a_chain_with_a_codec_that_learns_is_refused(tmp_path):
+    with pytest.raises(LossyBenchError, match="learned learns weights for each level, and can be no step"):
+        study(tmp_path, two={"chain": [{"jpeg": 50}, {"learned": "LEVEL"}], "levels": [3]})
+
+
+def test_neither_a_study_nor_the_codecs_names_import_torch():
+    program = "import sys; from lossybench import codecs; codecs.get('learned'); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
 
 
 # The stage
