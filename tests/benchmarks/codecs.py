@@ -333,7 +333,8 @@ def rows(quick: bool, names: list[str] | None = None, rounds: int = 7) -> list[d
 
 
 def _rows(quick: bool, names: list[str], rounds: int) -> Iterator[dict[str, Any]]:
-    wanted = [name for name in codecs.names() if name in names] or codecs.names()
+    bare_ones = [name for name in codecs.names() if not codecs.codec_class(name).learns]  # no library is behind others
+    wanted = [name for name in bare_ones if name in names] or bare_ones
     parts = [part for part in names if part not in wanted]
     for item, media, rate in items(quick):
         for codec in map(codecs.get, wanted if not parts or any(part in item for part in parts) else ()):

@@ -11,9 +11,7 @@ rule timing:
         data=LAYOUT.data("{task}"),
         # It is waited for where it is missing, and its age never counts (preflight.smk says why).
         cleared=ancient(LAYOUT.preflight("{task}", "cleared")),
-        weights=lambda w: STUDY.weights(
-            w.task, w.codec, STUDY.levels(w.task, w.codec)
-        ),
+        weights=lambda w: STUDY.weights(w.task, w.codec, STUDY.levels(w.task, w.codec)),
     output:
         LAYOUT.timing("{task}", "{codec}"),
     log:

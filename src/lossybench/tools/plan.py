@@ -34,7 +34,7 @@ from lossybench.tasks import training_settings
 # sizes; larger and smaller items take more or less in proportion. These are orders of magnitude, not promises.
 START = {
     "fetch": 1.5,
-    "learn_codec": 150.0,  # with the default steps and channels, on cuttings of 48 pixels a side
+    "learn_codec": 75.0,  # with the default steps and channels, on cuttings of 48 pixels a side
     "preflight": 4.0,
     "compress": 0.8,
     "timing": 0.8,
