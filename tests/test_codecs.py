@@ -1012,6 +1012,13 @@ def test_av1_writes_nothing_that_cannot_be_read_at_its_finest_levels(options):
         assert fidelity.psnr(clip, codec.roundtrip(clip, level, 25)) > 38
 
 
+@pytest.mark.parametrize("size", [(4, 4), (6, 10), (12, 12), (4, 64), (32, 32)])
+def test_av1_takes_small_clips_of_noise(size):
+    codec, clip = codecs.get("av1"), np.random.default_rng(0).integers(0, 256, (30, *size, 3), dtype=np.uint8)
+    for level in (0, 1, 6):
+        assert codec.roundtrip(clip, level, 25).shape == clip.shape
+
+
 def test_encoders_print_nothing():
     program = """if True:
         import numpy as np

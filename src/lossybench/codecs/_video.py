@@ -182,7 +182,7 @@ class FrameCodec(Codec):
     """A codec of FFmpeg's for Y'CbCr frames; images are one intra frame.
 
     Subclasses are frozen dataclasses. They define `_options`, `gather` and `decode_payload`, and the class attributes
-    below, of which `chroma` may be a field.
+    below, of which `chroma` and `control` may be fields.
     """
 
     media = frozenset({"image", "video"})
@@ -193,6 +193,7 @@ class FrameCodec(Codec):
     smallest: ClassVar[int]  # the fewest pixels of a side that the encoder takes
     fastest: ClassVar[float] = math.inf  # the most frames/s that the encoder takes; it is told so many of faster clips
     chroma: str = "420"  # or "444"
+    control: str  # what the level is, one of `controls`: "qp", "crf" or "bitrate"
 
     @property
     def multiple(self) -> int:
@@ -210,6 +211,24 @@ class FrameCodec(Codec):
     @abc.abstractmethod
     def decode_payload(self, payload: bytes, count: int, size: tuple[int, int]) -> Iterator[VideoFrame]:
         """The `count` frames of `size` in display order. Raises what `decode_packets` raises when it is damaged."""
+
+    def take_levels(self, crf: tuple[float, float], whole: bool) -> None:
+        """Let the levels be what `control` says. crf: the lowest and the highest. whole: they are whole numbers."""
+        require(self, "control", self.controls)
+        if self.control == "crf":
+            with_levels(self, "CRF", "", "higher", crf, whole)
+        elif self.control == "bitrate":
+            with_levels(self, "bitrate", "kb/s", "lower", (1, 1_000_000))
+
+    def check(
+        self, level: float, medium: Medium, sampling_rate: float = 0.0, shape: Sequence[int] | None = None
+    ) -> None:
+        """See `Codec`."""
+        super().check(level, medium, sampling_rate, shape)
+        if self.control == "bitrate" and medium == "image":
+            raise LossyBenchError(f"codec {self.name!r}: a picture has no bitrate; use parameter: bytes or bpp")
+        if self.control == "bitrate" and shape is not None and not sampling_rate:
+            raise LossyBenchError(f"codec {self.name!r}: a bitrate needs the clip's frames/s, which are unknown")
 
     def _encode(self, media: np.ndarray, medium: Medium, level: float, sampling_rate: float) -> Encoded:
         video = media if medium == "video" else media[None]
@@ -261,11 +280,7 @@ class BlockCodec(FrameCodec):
     control: str = "qp"
 
     def __post_init__(self) -> None:
-        require(self, "control", self.controls)
-        if self.control == "crf":
-            with_levels(self, "CRF", "", "higher", (0, 51), whole=False)
-        elif self.control == "bitrate":
-            with_levels(self, "bitrate", "kb/s", "lower", (1, 1_000_000))
+        self.take_levels((0, 51), whole=False)
         require(self, "chroma", CHROMA)
         require(self, "preset", PRESETS)
         require(self, "tune", ("none", *self.tunes))
@@ -278,16 +293,6 @@ class BlockCodec(FrameCodec):
 
         height, width: pixels of a frame. medium: "image" or "video".
         """
-
-    def check(
-        self, level: float, medium: Medium, sampling_rate: float = 0.0, shape: Sequence[int] | None = None
-    ) -> None:
-        """See `Codec`."""
-        super().check(level, medium, sampling_rate, shape)
-        if self.control == "bitrate" and medium == "image":
-            raise LossyBenchError(f"codec {self.name!r}: a picture has no bitrate; use parameter: bytes or bpp")
-        if self.control == "bitrate" and shape is not None and not sampling_rate:
-            raise LossyBenchError(f"codec {self.name!r}: a bitrate needs the clip's frames/s, which are unknown")
 
     def _options(self, level: float, medium: Medium, height: int, width: int) -> dict[str, str]:
         parameters = [

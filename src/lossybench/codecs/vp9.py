@@ -20,7 +20,7 @@ FRAME = struct.Struct("<IQ")  # length and time of each frame
 
 @dataclasses.dataclass(frozen=True)
 class Vp9(FrameCodec):
-    """The level is libvpx's constant quality, FFmpeg's `-crf` with `-b:v 0`, in one pass; images are one key frame.
+    """By default, the level is libvpx's constant quality, FFmpeg's `-crf` with `-b:v 0`; images are one key frame.
 
     It is 0 to 63, on a scale of VP9's own. The quantiser of key frames is about a quarter of that of others, as libvpx
     sets it; with one quantiser for all frames, a clip needed half as many bits more for the same PSNR.
@@ -28,13 +28,14 @@ class Vp9(FrameCodec):
     are the coded media; IVF's header of 32 bytes, 12 bytes for each frame, and indices of superframes are overhead.
 
     chroma: "420" or "444". speed: libvpx's cpu-used at the deadline "good", 0 (slow) to 5. gop: the number of frames
-    from one key frame to the next.
+    from one key frame to the next. control: what the level is: "crf", or "bitrate", the mean kb/s of a clip.
     """
 
     name = "vp9"
     title = "VP9"
     parameter = "CRF"
     bounds = (0, 63)
+    controls = ("crf", "bitrate")
     encoder = "libvpx-vp9"
     decoder = "vp9"
     smallest = 2
@@ -43,15 +44,18 @@ class Vp9(FrameCodec):
     chroma: str = "420"
     speed: int = 1
     gop: int = 32
+    control: str = "crf"
 
     def __post_init__(self) -> None:
+        self.take_levels(self.bounds, whole=True)
         require(self, "chroma", CHROMA)
         require_whole(self, "speed", 0, 5)
         require_whole(self, "gop", 1, 1000)
 
     def _options(self, level: float, medium: Medium, height: int, width: int) -> dict[str, str]:
-        return {
-            **{"crf": str(int(level)), "b": "0", "g": str(self.gop), "deadline": "good", "cpu-used": str(self.speed)},
+        aim = {"crf": f"{level:g}", "b": "0"} if self.control == "crf" else {"b": str(round(level * 1000))}
+        return aim | {
+            **{"g": str(self.gop), "deadline": "good", "cpu-used": str(self.speed)},
             **{"aq-mode": "0", "row-mt": "0", "tile-columns": "0", "frame-parallel": "0"},
         }
 
