@@ -479,4 +479,4 @@ def test_items_that_miss_a_target_size_are_counted_and_told(tmp_path):
         ["original", "jpeg"]
     ].isna().all()
     recommendations.write([tmp_path / "summary"], tmp_path / "r.md")
-    assert "JPEG to a size, at most 10 bytes: 100.0 %" in (tmp_path / "r.md").read_text()
+    assert "JPEG to a size, ≤ 10 bytes: 100.0 %" in (tmp_path / "r.md").read_text()

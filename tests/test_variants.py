@@ -93,8 +93,8 @@ def test_what_is_remembered_of_an_item_changes_nothing():
 
 
 def test_labels_and_titles_of_targets():
-    assert of("jpeg", "bytes").level_label(10000) == "at most 10000 bytes"
-    assert of("webp", "bpp").level_label(0.5) == "0.5 bpp"
+    assert of("jpeg", "bytes").level_label(10000) == "≤ 10000 bytes"
+    assert of("webp", "bpp").level_label(0.5) == "≤ 0.5 bpp"
     assert of("jpeg", "bytes", chroma="444").full_title() == "JPEG 4:4:4 to a size"
     assert of("hevc", "crf", preset="slow").full_title() == "HEVC slow, at constant quality"
     assert of("hevc", "crf").level_label(28) == "CRF 28" and of("h264", "bitrate").level_label(300) == "300 kb/s"

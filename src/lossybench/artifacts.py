@@ -264,6 +264,8 @@ class Table:
         self.count, self.meta = 0, dict[str, Any]()
         self._file, self._schema, self._group, self._size = file, schema, list[dict[str, Any]](), 0
         self._binary = [field.name for field in schema if pa.types.is_binary(field.type)]
+        # Small rows fill larger groups, of which each costs as much to write as a hundred of them.
+        self._most = ROWS_PER_GROUP if self._binary else 8 * ROWS_PER_GROUP
 
     def add(self, row: dict[str, Any]) -> None:
         """Add a row, a dictionary with the schema's keys."""
@@ -271,7 +273,7 @@ class Table:
         self._group.append(row)
         for name in self._binary:
             self._size += len(row[name] or b"")
-        if len(self._group) >= ROWS_PER_GROUP or self._size >= BYTES_PER_GROUP:
+        if len(self._group) >= self._most or self._size >= BYTES_PER_GROUP:
             self._write()
 
     def finish(self) -> None:

@@ -228,12 +228,13 @@ def si_sdr(original: np.ndarray, decoded: np.ndarray) -> float:
     that. +inf when d is s at another gain; -inf when one of them alone is silent, and when d has nothing of s.
     """
     clean, received = original.astype(np.float64), decoded.astype(np.float64)
-    power, common = float(clean @ clean), float(clean @ received)
+    # By sums, not by dot products, which OpenBLAS splits among threads that wait longer than they work.
+    power, common = float(np.sum(clean * clean)), float(np.sum(clean * received))
     target = clean * (common / power if power else 0.0)
     noise = float(np.sum((target - received) ** 2))
     if common == 0:
         return -math.inf if power or noise else math.inf
-    return 10 * math.log10(float(target @ target) / noise) if noise else math.inf
+    return 10 * math.log10(float(np.sum(target * target)) / noise) if noise else math.inf
 
 
 def mean_of(values: Sequence[float | None] | np.ndarray) -> float | None:

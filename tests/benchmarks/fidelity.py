@@ -6,6 +6,8 @@ does not count. It takes turns with bare encoding and decoding of the same items
 process time, in the mean over items and levels, and in the median over rounds. With fidelity off the stage does not
 decode, so that its share may exceed 1.
 
+The share of all libraries is that of encoder, decoders and measures of fidelity together.
+
 A codec is marked where its share is below what is wanted: 0.6 with fidelity as it is by default, 0.9 without any.
 """
 
@@ -132,6 +134,7 @@ def share(table: Path, codec: str, count: int, rounds: int) -> dict[str, Any]:
         "stage": whole,
         "share": coded / whole,
         "share without fidelity": coded / off,
+        "share of all libraries": (coded + measured + read) / whole,
     }
 
 
@@ -160,13 +163,16 @@ def main() -> int:
     """Prints the table; 1 when a share is below what is wanted."""
     numbers = ("encode and decode", "fidelity", "original", "stage")
     print(
-        f"{'':26}{'':10}" + "".join(f"{name:>19}" for name in numbers) + "   share   without   (ms an item and level)"
+        f"{'':26}{'':10}"
+        + "".join(f"{name:>19}" for name in numbers)
+        + "   share   without  libraries  (ms an item and level)"
     )
     failed = 0
     for row in rows("quick" in sys.argv[1:]):
         low = row["share"] < WANTED, row["share without fidelity"] < WANTED_OFF
         shares = (
             f"{row['share']:8.2f}{'*' if low[0] else ' '}{row['share without fidelity']:8.2f}{'*' if low[1] else ' '}"
+            f"{row['share of all libraries']:10.2f}"
         )
         print(f"{row['item']:26}{row['codec']:10}" + "".join(f"{row[name]:19.3f}" for name in numbers) + shares)
         failed += any(low)

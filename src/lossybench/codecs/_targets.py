@@ -86,8 +86,8 @@ class Target(Codec):
         return f"{self.codec.full_title()} to a {'size' if self.per == 'bytes' else 'rate'}"
 
     def level_label(self, level: float) -> str:
-        """See `Codec`: "at most 10000 bytes", "0.5 bpp"."""
-        return f"{'at most ' * (self.per == 'bytes')}{level_text(level)} {self.per}"
+        """See `Codec`: "≤ 10000 bytes", "≤ 0.5 bpp"."""
+        return f"≤ {level_text(level)} {self.per}"
 
     def version(self) -> str:
         """See `Codec`."""

@@ -58,6 +58,7 @@ def rows(tables: Summary, timed: pd.DataFrame, prices: dict[str, Any]) -> pd.Dat
     of_task = timed[timed["task"] == tables.task].drop(columns="task")
     columns = ["codec", "title", "level", "label", "strength", "file_bytes", "saving_lossless", "saving_source"]
     found = tables.conditions[columns].merge(of_task, on=["codec", "level"], how="left", validate="one_to_one")
+    found = found.sort_values("codec", key=lambda names: names != ORIGINAL, kind="stable", ignore_index=True)
     found.insert(0, "task", tables.task)
     gigabytes = found["file_bytes"] * _MILLION / _GIGABYTE
     found["decoded_per_second"] = 1000 / found["decode_ms"]

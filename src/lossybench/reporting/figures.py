@@ -231,7 +231,7 @@ def capture(tables: Summary) -> Figure:
         lines = here[here["degradation"].isin(["", degradation])]
         _reference(ax, tables, where(rows, arch=arch))
         for k, (_, line) in enumerate(lines.iterrows()):
-            pale = 0.75 * k / max(1, len(lines) - 1)
+            pale = 0.6 * k / max(1, len(lines) - 1)
             colour = tuple((1 - pale) * part + pale for part in to_rgb(look.colour))
             curve = where(rows, arch=arch, codec=line["chain"]).sort_values("rate")
             ax.fill_between(curve["rate"], 100 * curve["low"], 100 * curve["high"], color=colour, alpha=0.13, lw=0)

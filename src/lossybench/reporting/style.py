@@ -57,14 +57,14 @@ def codec_looks(codecs: Sequence[str]) -> dict[str, Look]:
     """The colour and marker of each codec of a task, no two alike up to 36 codecs.
 
     Those of `_CODECS` look the same in every figure of every study. Others, such as a study's variants, take in their
-    order what is free.
+    order what is free, a colour of their own as long as there is one.
     """
     found = {codec: look(_CODECS[codec]) for codec in codecs if codec in _CODECS}
-    taken = set(found.values())
     for codec in codecs:
         if codec not in found:
-            found[codec] = next((one for one in map(look, range(len(_LOOKS) ** 2)) if one not in taken), look(0))
-            taken.add(found[codec])
+            free = [one for one in map(look, range(len(_LOOKS) ** 2)) if one not in found.values()]
+            colours = {one.colour for one in found.values()}
+            found[codec] = next((one for one in free if one.colour not in colours), (free or [look(0)])[0])
     return found
 
 
