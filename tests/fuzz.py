@@ -223,7 +223,8 @@ class Case:
         from lossybench.stages.fetch import fetch
         from lossybench.tools import check
 
-        level = {"audio_folder": {"opus": ({}, [32])}}.get(adapter, {"jpeg": ({}, [50])})
+        codec, at = ("opus", 32) if adapter == "audio_folder" else ("jpeg", 50)
+        level = {codec: (codecs.get(codec), [at])}
         report = self.attempt(check.examine, adapter, options, level)
         table = self.out / "data.parquet"
         fine = report is not None
