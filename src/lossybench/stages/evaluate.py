@@ -19,10 +19,12 @@ from lossybench import artifacts, codecs, models, tasks
 from lossybench.errors import LossyBenchError, naming
 from lossybench.fingerprint import fingerprint
 from lossybench.models import WEIGHTS, runtime
+from lossybench.models.inputs import Sent
 from lossybench.tasks.media import stage, to_float
 from lossybench.tasks.task_kind import Example, TaskKind
 
 BATCH = 32  # examples; more are no faster on a CPU core
+ROOM = 2**27  # bytes of items that come at their own size and wait for a batch
 TOGETHER = 2**30  # bytes of weights: so many models are in memory at once, and each such lot decodes the items anew
 
 Truth = Mapping[str, Mapping[str, Any]]  # the test rows of the data table by id
@@ -139,8 +141,8 @@ def _identity(info: Mapping[str, Any], coder: Sequence[str], items: str) -> str:
     coder: the modules of the codec.
     """
     if "existing" in info:
-        own = ["lossybench.models.existing", (info["existing"]["settings"].get("class") or "").partition(":")[0]]
-        own = [name for name in own if name and importlib.util.find_spec(name)]  # `load` tells of a class that is gone
+        own = models.existing_modules(info["existing"]["settings"])
+        own = [name for name in own if importlib.util.find_spec(name)]  # `load` tells of a class that is gone
     else:
         own = [models.module_name(info["arch"], info["medium"], info["kind"])]
     code = fingerprint(__name__, f"lossybench.tasks.{info['kind']}", *coder, *own)
@@ -214,11 +216,18 @@ def level_outcomes(
             ]
 
     def predict(some: Sequence[Asked], batch: list[Waiting]) -> None:
-        staged = stage(np.stack([one.example.media for one in batch]), device)
-        media = to_float(staged, some[0].task.medium, device)
+        @functools.cache
+        def floats() -> torch.Tensor:
+            return to_float(stage(np.stack([one.example.media for one in batch]), device), some[0].task.medium, device)
+
+        def sent(info: Mapping[str, Any]) -> list[Sent]:
+            return [Sent.of(one.name, one.item, one.example.media, one.example.frame, info) for one in batch]
+
         for asked in some:
             with naming(f"{path}: items {batch[0].name} to {batch[-1].name}"):
-                predictions = asked.task.predict(asked.network, media)
+                by_item = getattr(asked.network, "by_item", False)
+                given: Any = sent(asked.task.info) if by_item else floats()
+                predictions = asked.task.predict(asked.network, given)
             for one, prediction in zip(batch, predictions, strict=True):
                 outcome = asked.task.outcome(one.example, prediction, one.item)
                 asked.note({"id": one.name, "level": level, **outcome})
@@ -227,7 +236,8 @@ def level_outcomes(
     for found in feed(decode, rows()):
         for some, batch, new in zip(alike.values(), waiting, found, strict=True):
             batch += new
-            if len(batch) >= BATCH:
+            full = not some[0].task.input.shape and sum(one.example.media.nbytes for one in batch) > ROOM
+            if full or len(batch) >= BATCH:
                 predict(some, batch)
         progress.update()
     for some, batch in zip(alike.values(), waiting, strict=True):
