@@ -243,8 +243,8 @@ class _Described(nn.Module):
             if "scores" in names and (named < wanted or (self.listed and named > wanted)):
                 raise LossyBenchError(
                     f"returns a tensor of the shape {shape} for {'+'.join(names)}, which has {classes} scores in a "
-                    f"candidate, where `classes` names outputs up to {wanted - 1}; check detections.tensors, transposed "
-                    "and offset"
+                    f"candidate, where `classes` names outputs up to {wanted - 1}; check detections.tensors, "
+                    "transposed and offset"
                 )
             sizes = [numbers.get(name, classes) for name in names]
             result |= dict(zip(names, tensor.split(sizes, dim=-1), strict=True))

@@ -297,7 +297,7 @@ def program(command: str) -> list[str]:
     Raises LossyBenchError where there is no such program.
     """
     first, *rest = shlex.split(command)
-    path = str((folder() / first).resolve()) if "/" in first else first
+    path = str((folder() / first).absolute()) if "/" in first else first
     found = shutil.which(path)
     if found is None:
         where = "beside the config" if "/" in first else "on PATH; write ./ before one that lies beside the config"

@@ -8,7 +8,6 @@ the item's name. `lossybench.models.existing` puts the interface of classifiers 
 from __future__ import annotations
 
 import base64
-import collections
 import contextlib
 import importlib
 import io
@@ -39,7 +38,7 @@ from lossybench.models.inputs import Sent
 
 LARGEST = 2**26  # bytes of an answer to one item
 CHUNK = 2**16  # bytes that are written or read at a time
-LAST_WORDS = 5  # lines of standard error that an error tells
+REMEMBERED, LAST_WORDS = 1000, 5  # characters of standard error that are kept, and lines of it that an error tells
 PATIENCE = 5.0  # seconds in which a program ends once its input has ended
 SUM = 0.05  # by so much probabilities, which may be rounded, sum to another number than 1
 
@@ -321,7 +320,7 @@ class _Command(_Retrying):
         assert self.how.command is not None
         # Snakemake's jobs do not import from where a script lies; the user's program is no such job.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
-        self.answered, self.buffer, self.said = False, b"", collections.deque[str](maxlen=LAST_WORDS)
+        self.answered, self.buffer, self.said = False, b"", ""
         try:
             self.process = subprocess.Popen(
                 program(self.how.command),
@@ -361,7 +360,7 @@ class _Command(_Retrying):
         chunk = os.read(pipe, CHUNK)
         text = chunk.decode(errors="replace")
         sys.stderr.write(text)
-        self.said.extend(one.strip()[:300] for one in text.splitlines() if one.strip())
+        self.said = (self.said + text)[-REMEMBERED:]
         return chunk
 
     def _take(self, pipe: int, due: dict[str, bytes], found: dict[str, Mapping[str, Any]]) -> bool:
@@ -395,7 +394,8 @@ class _Command(_Retrying):
         return f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
     def _last_words(self) -> str:
-        return f" ({' / '.join(self.said)})" if self.said else ""
+        lines = [one.strip() for one in self.said.splitlines() if one.strip()][-LAST_WORDS:]
+        return f" ({' / '.join(lines)})" if lines else ""
 
 
 def _end(process: subprocess.Popen[bytes], patience: float) -> None:
