@@ -152,7 +152,7 @@ def _map50(found, truth):
     each = []
     for label in sorted({true for _, true in truth}):
         wanted = sum(true == label for _, true in truth)
-        own = sorted(((score, place) for place, (_, one, score) in enumerate(found) if one == label), reverse=True)
+        own = sorted((-score, place) for place, (_, one, score) in enumerate(found) if one == label)
         right = []
         for _, place in own:
             (box, true), (ours, _, _) = truth[place], found[place]
