@@ -163,7 +163,7 @@ def _map50(found, truth):
         hits = np.cumsum(right)
         precision = np.maximum.accumulate((hits / np.arange(1, len(hits) + 1))[::-1])[::-1]
         recall = hits / wanted
-        each.append(np.mean([max(precision[recall >= r], default=0) for r in np.linspace(0, 1, 101)]))
+        each.append(np.mean([max(precision[recall >= r], default=0) for r in torch.linspace(0, 1, 101).tolist()]))
     return np.mean(each)
 
 

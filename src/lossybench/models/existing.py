@@ -25,6 +25,7 @@ from lossybench.errors import LossyBenchError
 from lossybench.models import existing_settings as settings
 from lossybench.models import from_torchvision
 from lossybench.models.existing_settings import Detections, ExistingSettings
+from lossybench.models.inputs import Sent
 from lossybench.models.layers import Normalise
 
 PROGRAM = "program"
@@ -37,16 +38,21 @@ _NESTED = ("state_dict", "model_state_dict", "model", "weights")  # where checkp
 class _Existing(nn.Module):
     """What the interface to classifiers and to detectors shares. info: the content of model.json.
 
-    by_item: whether the network is asked item by item; a batch `x` is then a list of `inputs.Sent`, not a tensor.
+    by_item: how many items a network is asked about at a time that is asked item by item; a batch `x` is then a list of
+    `inputs.Sent`. 0 of any other, whose batch is a tensor.
     """
 
     def __init__(self, network: nn.Module, info: Mapping[str, Any]) -> None:
         super().__init__()
         about = info["existing"]
         self.network, self.picked = network, about["picked"]
-        self.by_item = about.get("form") in settings.SERVICES
+        self.by_item: int = about["settings"]["batch"] if about.get("form") in settings.SERVICES else 0
         normalise = about["normalise"] or {"mean": [0.0], "std": [1.0]}
         self.normalise = Normalise(normalise["mean"], normalise["std"], 0 if info["medium"] == "audio" else 2)
+
+    def packed(self, item: Sent) -> Sent:
+        """The item as it is best sent to a network that is asked item by item; may be called in another thread."""
+        return self.network.way.packed(item)  # type: ignore[union-attr, operator]
 
 
 class Classifier(_Existing):

@@ -39,12 +39,14 @@ class Sent(NamedTuple):
     """What a model that is asked item by item gets.
 
     name: of the item; in video detection with "#" and the number of the frame. media: pictures uint8 (H, W, 3), clips
-    uint8 (frames, H, W, 3), sounds int16 (samples,). rate: Hz of sound, frames/s of video, 0 of pictures.
+    uint8 (frames, H, W, 3), sounds int16 (samples,). rate: Hz of sound, frames/s of video, 0 of pictures. line: what
+    carries it to a command or url, once that is made.
     """
 
     name: str
     media: np.ndarray
     rate: float
+    line: bytes = b""
 
     @classmethod
     def of(cls, name: str, row: Mapping[str, Any], media: np.ndarray, frame: int, info: Mapping[str, Any]) -> Sent:

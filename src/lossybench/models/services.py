@@ -31,7 +31,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from lossybench.ahead import in_order
 from lossybench.errors import LossyBenchError, naming, shown
 from lossybench.models.existing_settings import ExistingSettings, folder, program
 from lossybench.models.inputs import Sent
@@ -155,12 +154,8 @@ class _Way(Protocol):
     def answers(self, items: Sequence[Sent]) -> Iterator[Mapping[str, Any]]:
         """The answer to each item, in their order."""
 
-
-def _in_batches(items: Sequence[Sent], size: int) -> Iterator[dict[str, bytes]]:
-    """{name: line} of so many items at a time; lines are made ahead in a thread, while the caller waits for answers."""
-    made = zip((item.name for item in items), in_order(line, items, 1), strict=True)
-    while some := dict(itertools.islice(made, size)):
-        yield some
+    def packed(self, item: Sent) -> Sent:
+        """The item with its `line`, where it is sent as one."""
 
 
 def line(item: Sent) -> bytes:
@@ -183,8 +178,8 @@ def _text(content: bytes) -> str:
 
 
 def _png(picture: np.ndarray) -> bytes:
-    """A PNG of uint8 (H, W, 3), packed fast rather than small."""
-    done, content = cv2.imencode(".png", picture[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    """A PNG of uint8 (H, W, 3) that is not packed: packing takes longer than a pipe."""
+    done, content = cv2.imencode(".png", picture[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 0])
     assert done
     return content.tobytes()
 
@@ -226,6 +221,9 @@ class _Function:
             self.function: Any = operator.attrgetter(attribute)(importlib.import_module(module))
         self.batch = how.batch
 
+    def packed(self, item: Sent) -> Sent:
+        return item
+
     def answers(self, items: Sequence[Sent]) -> Iterator[Mapping[str, Any]]:
         for start in range(0, len(items), self.batch):
             some = items[start : start + self.batch]
@@ -255,7 +253,8 @@ class _Retrying:
         self.how, self.left, self.answered = how, how.restarts, False
 
     def answers(self, items: Sequence[Sent]) -> Iterator[Mapping[str, Any]]:
-        for due in _in_batches(items, self.how.batch):
+        for start in range(0, len(items), self.how.batch):
+            due = {one.name: one.line for one in map(self.packed, items[start : start + self.how.batch])}
             names: list[str] = list(due)
             found: dict[str, Mapping[str, Any]] = {}
             some = due
@@ -272,6 +271,9 @@ class _Retrying:
                 due = {name: text for name, text in due.items() if name not in found}
                 some = dict(itertools.islice(due.items(), 1))
             yield from (found[name] for name in names)
+
+    def packed(self, item: Sent) -> Sent:
+        return item if item.line else item._replace(line=line(item))
 
     def exchange(self, due: Mapping[str, bytes], found: dict[str, Mapping[str, Any]]) -> None:
         """Send the lines `due` and put the answers into `found`. Raises FailedError where another try may be better."""
