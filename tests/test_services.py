@@ -7,6 +7,7 @@ import contextlib
 import http.server
 import io
 import json
+import re
 import sys
 import textwrap
 import threading
@@ -92,6 +93,7 @@ SERVED = """
             words = how if how in ("label", "dict", "logits") else "scores"
             print(json.dumps(answer(one["id"], picture, words)), flush=True)
 """
+ROOT = Path(__file__).parents[1]
 OUTPUTS = ["right", "left"]  # of the model, in another order than in the data set
 
 
@@ -196,6 +198,14 @@ def test_every_way_gives_the_models_own_answers(served, server, task, tmp_path, 
     np.testing.assert_allclose(scores, expected, atol=1e-5)
     info = models.read_info(tmp_path / "out")
     assert info["input"]["shape"] == [] and info["sample"]["value"] == pytest.approx(np.mean((left < 0.5) == labels))
+
+
+def test_the_program_of_the_documentation_works(served, task, tmp_path):
+    (block,) = re.findall(r"```python\n(import base64.*?)```", (ROOT / "docs/models.md").read_text(), re.S)
+    assert len(block.splitlines()) <= 15
+    (tmp_path / "mymodel.py").write_text(block)
+    rows = _outcomes(task, {"command": f"{sys.executable} mymodel.py"}, tmp_path)
+    assert [row["prediction"] for row in rows] == (_by_hand(task[0]) < 0.5).astype(int).tolist()
 
 
 @pytest.mark.parametrize(
