@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import importlib
 import io
 import itertools
@@ -36,7 +37,7 @@ from lossybench.models.existing_settings import ExistingSettings, folder, progra
 from lossybench.models.inputs import Sent
 
 LARGEST = 2**26  # bytes of an answer to one item
-CHUNK = 2**16  # bytes that are written or read at a time
+CHUNK = 2**20  # bytes that are written or read at a time, and that wait in a pipe where Linux lets them
 REMEMBERED, LAST_WORDS = 1000, 5  # characters of standard error that are kept, and lines of it that an error tells
 PATIENCE = 5.0  # seconds in which a program ends once its input has ended
 SUM = 0.05  # by so much probabilities, which may be rounded, sum to another number than 1
@@ -338,6 +339,9 @@ class _Command(_Retrying):
             raise LossyBenchError(f"does not start: {error}") from None
         assert self.process.stdin
         os.set_blocking(self.process.stdin.fileno(), False)
+        if sys.platform == "linux":  # else a picture takes several turns of both processes
+            with contextlib.suppress(OSError):  # an administrator's limit
+                fcntl.fcntl(self.process.stdin.fileno(), fcntl.F_SETPIPE_SZ, CHUNK)
         self.finish = weakref.finalize(self, _end, self.process, PATIENCE)
 
     def close(self) -> None:
