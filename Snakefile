@@ -34,11 +34,12 @@ if "tasks" not in config:
     configfile: "config.yaml"
 
 
-# A user's own model class may lie beside the config.
+# A user's own model class, function or command may lie beside the config.
 BESIDE = list(
     dict.fromkeys(str(Path(path).resolve().parent) for path in workflow.configfiles)
 )
 sys.path.extend(BESIDE)
+os.environ["LOSSYBENCH_BESIDE"] = json.dumps(BESIDE)
 
 try:
     if workflow.is_main_process:

@@ -274,7 +274,7 @@ def test_detectors_keep_what_is_of_the_data_sets_classes(tmp_path):
     assert losses["labels"] == 3 + 1
     (tmp_path / "f.ts").touch()
     for medium in ("image", "video"):
-        with pytest.raises(LossyBenchError, match="existing detectors must be of images, with a `class`"):
+        with pytest.raises(LossyBenchError, match="'detections': missing; programs have no common way"):
             settings.read("f", {"checkpoint": str(tmp_path / "f.ts"), "classes": ["dog", "cat"]}, medium, "detection")
 
 

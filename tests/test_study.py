@@ -457,7 +457,7 @@ def test_existing_and_trained_models_stand_side_by_side(own):
     [
         ({"models": {"resnet": {}}}, r"photos\.data: no items in split 'train', which training resnet needs"),
         ({"regimes": {"mixed": {}}}, r"photos\.regimes: none of the models is trained"),
-        ({"attack": {}}, r"photos\.attack: onnx is an ONNX model, which gives no gradients.*attack\.archs"),
+        ({"attack": {}}, r"photos\.attack: onnx gives no gradients.*an ONNX model.*attack\.archs"),
         ({"models": {"Net": {"checkpoint": "net.pt2", "classes": ["cat", "dog"]}}}, r"models\.Net: name it in small"),
         ({"models": {"n": {"checkpoint": "net.pt2", "classes": ["cat", "dgo"]}}}, r"'dog'; did you mean 'dgo'"),
         ({"models": {"n": {"checkpoint": "gone.pt2", "classes": ["cat", "dog"]}}}, r"gone\.pt2: no such file"),

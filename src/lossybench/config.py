@@ -572,7 +572,7 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
     if trained and described.counts is not None and not described.counts.get("train"):
         raise LossyBenchError(
             f"{where}.data: no items in split 'train', which training {trained[0]} needs; add some, or give models "
-            "that exist already (checkpoint)"
+            "that exist already (checkpoint, command, function or url)"
         )
     if task.looks and described.counts is not None and task.looks[-1] > (there := described.counts.get("test", 0)):
         raise LossyBenchError(
@@ -630,8 +630,8 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
         for arch in task.attack.archs or task.models:
             if not existing_settings.has_gradients(arch, task.models[arch]):
                 raise LossyBenchError(
-                    f"{where}.attack: {arch} is an ONNX model, which gives no gradients, and attacks follow them; "
-                    "name others in attack.archs, or export it by torch.export or TorchScript"
+                    f"{where}.attack: {arch} gives no gradients, as attacks follow them: it is an ONNX model, a "
+                    "detector's program, or behind a command, function or url; name others in attack.archs"
                 )
     return found
 

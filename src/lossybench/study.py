@@ -7,6 +7,7 @@ job depends on those keys alone that it uses.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +23,7 @@ from lossybench.config import GPU_STAGES, MEMORY, MINUTES, DefenceConfig, Stage,
 from lossybench.data._files import ClassFolders
 from lossybench.errors import LossyBenchError
 from lossybench.layout import Layout, Part
-from lossybench.models.existing_settings import is_existing
+from lossybench.models.existing_settings import BESIDE, is_existing
 
 
 class Study:
@@ -492,6 +493,8 @@ def load(path: Path | str) -> Study:
     Raises LossyBenchError, naming the file and the key.
     """
     config = yaml_files.load(path)
-    sys.path.append(str(Path(path).resolve().parent))
+    folder = str(Path(path).resolve().parent)
+    sys.path.append(folder)
+    os.environ[BESIDE] = json.dumps([folder])
     with at(str(path)):
         return Study(config)

@@ -30,11 +30,10 @@ def model_code(wildcards):
     kind = STUDY.description(wildcards.task).kind
     model = model_of(wildcards)
     if model in STUDY.existing(model.task):
-        place = STUDY.existing_settings(model).get("class", "")
-        architecture = ["lossybench.models.existing", *place.split(":")[:1]]
+        architecture = models.existing_modules(STUDY.existing_settings(model))
     else:
         architecture = [module_of(wildcards.task, wildcards.arch)]
-    return [*filter(None, architecture), f"lossybench.tasks.{kind}"]
+    return [*architecture, f"lossybench.tasks.{kind}"]
 
 
 def adoption(model):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 _INFO_TYPES = {"arch": str, "medium": str, "kind": str, "classes": list, "input": dict, "weights_sha256": str}
+EXISTING, SERVICES = "lossybench.models.existing", "lossybench.models.services"
 WEIGHTS, INFO, HISTORY = "weights.safetensors", "model.json", "history.json"
 
 
@@ -46,6 +47,13 @@ def module_name(arch: str, medium: str, kind: str) -> str:
     if arch not in known:
         raise LossyBenchError(f"unknown architecture {arch!r} for {medium} {kind}; {nearest(arch, known)}")
     return f"lossybench.models.{medium}_{kind}.{arch}"
+
+
+def existing_modules(settings: Mapping[str, Any]) -> list[str]:
+    """The modules behind a model that exists already, the user's own among them. settings: those of the study."""
+    own = [(settings.get(key) or "").partition(":")[0] for key in ("class", "function")]
+    services = [SERVICES] if not settings.get("checkpoint") else []
+    return [EXISTING, *services, *filter(None, own)]
 
 
 def build(arch: str, medium: str, kind: str, classes: int, input: Input, weights: str | None = None) -> torch.nn.Module:
@@ -146,7 +154,7 @@ def load(model_dir: Path, device: str = "cpu") -> tuple[torch.nn.Module, dict[st
         state = load_weights(content)
         if "existing" in info:
             # Imported by name, so that the fingerprint of a model that is trained here does not cover this module.
-            existing: Any = importlib.import_module("lossybench.models.existing")
+            existing: Any = importlib.import_module(EXISTING)
             model = existing.rebuild(info, state)
         else:
             model = build(info["arch"], info["medium"], info["kind"], len(info["classes"]), Input.of(info))

@@ -24,24 +24,35 @@ from lossybench import models
 from lossybench.errors import LossyBenchError
 from lossybench.models import existing_settings as settings
 from lossybench.models import from_torchvision
-from lossybench.models.existing_settings import ExistingSettings
+from lossybench.models.existing_settings import Detections, ExistingSettings
+from lossybench.models.inputs import Sent
 from lossybench.models.layers import Normalise
 
 PROGRAM = "program"
 SHARED = 16  # how many times its file a state dict may take up: tensors may share what is stored
 UNPACKED = 2**26  # bytes that any archive may have
+CANDIDATES = 30_000  # of a picture at most go through non-maximum suppression
 _NESTED = ("state_dict", "model_state_dict", "model", "weights")  # where checkpoints of training keep their state dict
 
 
 class _Existing(nn.Module):
-    """What the interface to classifiers and to detectors shares. info: the content of model.json."""
+    """What the interface to classifiers and to detectors shares. info: the content of model.json.
+
+    by_item: how many items a network is asked about at a time that is asked item by item; a batch `x` is then a list of
+    `inputs.Sent`. 0 of any other, whose batch is a tensor.
+    """
 
     def __init__(self, network: nn.Module, info: Mapping[str, Any]) -> None:
         super().__init__()
         about = info["existing"]
         self.network, self.picked = network, about["picked"]
+        self.by_item: int = about["settings"]["batch"] if about.get("form") in settings.SERVICES else 0
         normalise = about["normalise"] or {"mean": [0.0], "std": [1.0]}
         self.normalise = Normalise(normalise["mean"], normalise["std"], 0 if info["medium"] == "audio" else 2)
+
+    def packed(self, item: Sent) -> Sent:
+        """The item as it is best sent to a network that is asked item by item; may be called in another thread."""
+        return self.network.way.packed(item)  # type: ignore[union-attr, operator]
 
 
 class Classifier(_Existing):
@@ -57,8 +68,10 @@ class Classifier(_Existing):
         about = info["existing"]
         self.layout, self.outputs, self.rest = about["layout"], about["outputs"], about["rest"]
 
-    def all_outputs(self, x: torch.Tensor) -> torch.Tensor:
+    def all_outputs(self, x: Any) -> torch.Tensor:
         """All outputs (N, outputs) that the network has for the batch `x`."""
+        if self.by_item:
+            return self.network(x)
         x = self.normalise(x)
         if self.layout == "ncthw":
             x = x.transpose(1, 2)
@@ -82,17 +95,21 @@ class Classifier(_Existing):
 class Detector(_Existing):
     """Normalises, translates labels, and leaves out what the network finds of classes that the data set has not.
 
-    The network is given targets only where its losses are asked for, so that one which has none may do without that
-    parameter.
+    Of a clip it sees one frame at a time. The network is given targets only where its losses are asked for, so that one
+    which has none may do without that parameter.
     """
 
-    def all_found(self, x: torch.Tensor) -> list[dict[str, torch.Tensor]]:
+    def _pictures(self, x: Any) -> Any:
+        """The batch `x` as the network takes it; frames come in windows of one."""
+        return x if self.by_item else list(self.normalise(x.squeeze(1) if x.ndim == 5 else x))
+
+    def all_found(self, x: Any) -> list[dict[str, torch.Tensor]]:
         """All that the network, in evaluation mode, finds in each picture of the batch `x`, with its own labels.
 
         The boxes (K, 4), labels (K,) and scores (K,) of a picture fall by score. Raises LossyBenchError for anything
         else.
         """
-        found = self.network(list(self.normalise(x)))
+        found = self.network(self._pictures(x))
         if not isinstance(found, list | tuple) or len(found) != len(x):
             what = f"{len(found)} results" if isinstance(found, list | tuple) else type(found).__name__
             raise LossyBenchError(f"returns {what} for a batch of {len(x)}; {_PROTOCOL}")
@@ -104,7 +121,7 @@ class Detector(_Existing):
             return self.translated(self.all_found(x))
         picked = torch.tensor(self.picked, device=x.device)
         targets = [{**target, "labels": picked[target["labels"]]} for target in targets]
-        losses = self.network(list(self.normalise(x)), targets)
+        losses = self.network(self._pictures(x), targets)
         if not isinstance(losses, Mapping) or not all(isinstance(loss, torch.Tensor) for loss in losses.values()):
             raise LossyBenchError(
                 f"returns {type(losses).__name__} in training mode; attacks need a detector that, given targets "
@@ -160,15 +177,118 @@ class _Program(nn.Module):
     def forward(self, x: torch.Tensor) -> Any:
         if self.batch is None:
             return self.module(x)
-        parts = []
-        for part in x.split(self.batch):
-            missing = self.batch - len(part)
-            full = torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]) if missing else part
-            parts.append(_first(self.module(full))[: len(part)])
-        return torch.cat(parts)
+        return torch.cat([_first(self.module(full))[:count] for full, count in self.parts(x)])
+
+    def parts(self, x: torch.Tensor) -> Iterator[tuple[torch.Tensor, int]]:
+        """The batch `x` in batches that the program takes, the last one filled up, and how many items each is of."""
+        for part in x.split(self.batch or len(x)):
+            missing = (self.batch or len(x)) - len(part)
+            yield torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]) if missing else part, len(part)
 
     def train(self, mode: bool = True) -> _Program:
         return self
+
+
+class _Described(nn.Module):
+    """A program that detects, with the interface of torchvision's detectors.
+
+    how: what its tensors mean. info: the content of model.json, of whose labels 0 is the first of `classes`.
+    """
+
+    def __init__(self, program: _Program, how: Detections, info: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.program, self.how = program, how
+        self.listed, self.highest = info["existing"]["listed"], max(info["existing"]["picked"])
+
+    def forward(self, images: Sequence[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+        """What is found in each picture (3, H, W): {boxes (K, 4) in pixels x0 y0 x1 y1, labels (K,), scores (K,)}."""
+        found = []
+        for part, count in self.program.parts(torch.stack(list(images))):
+            of_part = self._candidates(self.program.module(part))
+            if len(of_part["boxes"]) != len(part):
+                raise LossyBenchError(
+                    f"returns boxes of the shape {tuple(of_part['boxes'].shape)} for {len(part)} pictures; their first "
+                    "axis is that of pictures"
+                )
+            sides = torch.tensor([part.shape[-1], part.shape[-2]] * 2, device=part.device)
+            found += [
+                self._kept({name: values[place] for name, values in of_part.items()}, sides) for place in range(count)
+            ]
+        return found
+
+    def _candidates(self, found: Any) -> dict[str, torch.Tensor]:
+        """Each part (N, candidates, numbers) by its name, of what the program returned."""
+        tensors = list(found.values() if isinstance(found, Mapping) else found) if not _is_tensor(found) else [found]
+        parts = self.how.parts
+        if len(tensors) < len(parts) or not all(map(_is_tensor, tensors[: len(parts)])):
+            raise LossyBenchError(
+                f"returns {len(tensors)} outputs, where detections.tensors names {len(parts)} tensors"
+            )
+        result: dict[str, torch.Tensor] = {}
+        for names, tensor in zip(parts, tensors, strict=False):
+            if names == ["other"]:
+                continue
+            numbers = {"boxes": 4, "objectness": 1, "score": 1, "label": 1}
+            shape, tensor = tuple(tensor.shape), tensor.float()
+            single = len(names) == 1 and names != ["boxes"] and names != ["scores"]
+            if single and (tensor.ndim == 1 or (tensor.ndim == 2 and tensor.shape[-1] != 1)):
+                tensor = tensor[..., None]  # (candidates,) or (N, candidates)
+            elif self.how.transposed:
+                tensor = tensor.transpose(-1, -2)
+            if tensor.ndim == 2:
+                tensor = tensor[None]  # of the one picture that the program takes
+            fixed = sum(numbers.get(name, 0) for name in names)
+            classes = tensor.shape[-1] - fixed
+            wanted = self.listed or self.highest + 1
+            if tensor.ndim != 3 or ("scores" not in names and classes):
+                raise LossyBenchError(
+                    f"returns a tensor of the shape {shape} for {'+'.join(names)}, which has {fixed} numbers in a "
+                    "candidate; check detections.tensors and detections.transposed"
+                )
+            named = classes - self.how.offset
+            if "scores" in names and (named < wanted or (self.listed and named > wanted)):
+                raise LossyBenchError(
+                    f"returns a tensor of the shape {shape} for {'+'.join(names)}, which has {classes} scores in a "
+                    f"candidate, where `classes` names outputs up to {wanted - 1}; check detections.tensors, "
+                    "transposed and offset"
+                )
+            sizes = [numbers.get(name, classes) for name in names]
+            result |= dict(zip(names, tensor.split(sizes, dim=-1), strict=True))
+        return result
+
+    def _kept(self, one: Mapping[str, torch.Tensor], sides: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What is kept of the candidates of one picture. sides: its width and height, twice."""
+        activations = {"plain": lambda x: x, "sigmoid": torch.sigmoid, "softmax": lambda x: x.softmax(-1)}
+        scores = activations[self.how.scores](one["scores" if "scores" in one else "score"])
+        if "objectness" in one:
+            scores = scores * (one["objectness"].sigmoid() if self.how.scores != "plain" else one["objectness"])
+        rows, columns = torch.nonzero(scores > self.how.least, as_tuple=True)
+        labels = (one["label"][rows, 0].round().long() if "label" in one else columns) - self.how.offset
+        kept = scores[rows, columns].argsort(descending=True, stable=True)[:CANDIDATES]
+        rows, labels = rows[kept], labels[kept]
+        found = {
+            "boxes": self._corners(one["boxes"][rows], sides),
+            "labels": labels,
+            "scores": scores[rows, columns[kept]],
+        }
+        if self.how.nms is not None:
+            from torchvision.ops import batched_nms
+
+            best = batched_nms(found["boxes"], found["scores"], labels, self.how.nms)
+            found = {name: values[best] for name, values in found.items()}
+        return {name: values[: self.how.most] for name, values in found.items()}
+
+    def _corners(self, boxes: torch.Tensor, sides: torch.Tensor) -> torch.Tensor:
+        from torchvision.ops import box_convert
+
+        corners = boxes[:, [1, 0, 3, 2]] if self.how.boxes == "yxyx" else boxes
+        if self.how.boxes in ("xywh", "cxcywh"):
+            corners = box_convert(boxes, self.how.boxes, "xyxy")
+        return corners * sides if self.how.units == "shares" else corners
+
+
+def _is_tensor(found: Any) -> bool:
+    return isinstance(found, torch.Tensor)
 
 
 def _torchscript(content: bytes) -> _Program:
@@ -216,9 +336,9 @@ def _onnx(content: bytes) -> _Program:
         raise LossyBenchError(f"not an ONNX model that onnxruntime can run ({first_line(error)})") from None
     about = session.get_inputs()[0]
 
-    def run(x: torch.Tensor) -> torch.Tensor:
-        (found, *_) = session.run(None, {about.name: x.detach().cpu().contiguous().numpy()})
-        return torch.from_numpy(found).to(x.device)
+    def run(x: torch.Tensor) -> list[torch.Tensor]:
+        found = session.run(None, {about.name: x.detach().cpu().contiguous().numpy()})
+        return [torch.from_numpy(one).to(x.device) if hasattr(one, "dtype") else one for one in found]
 
     return _Program(run, about.shape[0] if about.shape and isinstance(about.shape[0], int) else None)
 
@@ -238,8 +358,15 @@ def rebuild(info: Mapping[str, Any], state: dict[str, torch.Tensor]) -> nn.Modul
     fit each other, or the user's class fails.
     """
     about = info["existing"]
-    if about["form"] in _PROGRAMS:
-        network: nn.Module = _PROGRAMS[about["form"]](state[PROGRAM].numpy().tobytes())
+    network: nn.Module
+    if about["form"] in settings.SERVICES:
+        # Imported by name, so that the fingerprint of a checkpoint does not cover this module.
+        services: Any = importlib.import_module(models.SERVICES)
+        network = services.Service(ExistingSettings(**about["settings"]), info)
+    elif about["form"] in _PROGRAMS:
+        network = _PROGRAMS[about["form"]](state[PROGRAM].numpy().tobytes())
+        if about["settings"].get("detections"):
+            network = _Described(network, Detections(**about["settings"]["detections"]), info)
     else:
         if about["form"] == "published":
             name = info["arch"].removeprefix(settings.PUBLISHED)

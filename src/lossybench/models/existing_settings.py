@@ -1,6 +1,6 @@
 """What a study says of a model that exists already. torch is not imported, so that a study is checked at once.
 
-An entry of `models` that has a `checkpoint` is not trained but evaluated as it came.
+An entry of `models` that has a `checkpoint`, `command`, `function` or `url` is not trained but evaluated as it came.
 """
 
 from __future__ import annotations
@@ -9,12 +9,16 @@ import functools
 import hashlib
 import importlib.util
 import json
+import os
 import re
+import shlex
+import shutil
 import sys
+import urllib.parse
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast, get_args
 
 import pydantic
 from pydantic import Field, Strict
@@ -23,8 +27,11 @@ from lossybench.errors import LossyBenchError, explain, nearest
 from lossybench.pictures import Interpolation
 from lossybench.settings import MOST, Settings, Shape
 
-Form = Literal["published", "state", "exported", "onnx", "torchscript"]
+Form = Literal["published", "state", "exported", "onnx", "torchscript", "command", "function", "url"]
+SOURCES = ("checkpoint", "command", "function", "url")  # where a model comes from: an entry has one of them
+SERVICES = SOURCES[1:]  # those that are asked item by item, as items are, and have no gradients
 PUBLISHED = "torchvision/"
+BESIDE = "LOSSYBENCH_BESIDE"  # the variable of the environment that holds the folders of the config's files, as JSON
 # So many test items, drawn at random, show that a model works; where they do not, so many are asked. That either shows
 # it of a model that only guesses happens in fewer than one of ten cases.
 SAMPLES = (200, 2000)
@@ -66,17 +73,113 @@ class Normalise(Settings):
         return values
 
 
+Part = Literal["boxes", "objectness", "scores", "score", "label", "other"]
+PARTS: tuple[str, ...] = get_args(Part)
+
+
+class Detections(Settings):
+    """What the tensors mean that a program of a detector returns. A candidate is a box that may hold an object."""
+
+    tensors: list[str] = Field(
+        min_length=1,
+        description="what each output tensor holds of a candidate, in order, joined by + where it is several: boxes (4 "
+        "numbers), objectness (1), scores (of every class), score (1), label (1), other (an output that is left out)",
+    )
+    transposed: bool = Field(
+        False, description="whether tensors are (N, numbers, candidates) rather than (N, candidates, numbers)"
+    )
+    boxes: Literal["xyxy", "yxyx", "xywh", "cxcywh"] = Field(
+        "xyxy", description="corners; corners, y first; upper left corner and size; centre and size"
+    )
+    units: Literal["pixels", "shares"] = Field(
+        "pixels", description="of boxes: pixels of the model's input, or shares of its width and height"
+    )
+    scores: Literal["plain", "sigmoid", "softmax"] = Field(
+        "plain", description="what has still to be applied to scores, score and objectness; plain is nothing"
+    )
+    offset: int = Field(
+        0, ge=-MOST, le=MOST, description="label of the first of `classes`: 1 where labels count from 1"
+    )
+    nms: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="IoU above which the poorer of two boxes of a class is left out (non-maximum suppression); none "
+        "where the program has done it",
+    )
+    least: float = Field(0.001, ge=0, lt=1, description="candidates with a lower score are left out")
+    most: int = Field(300, ge=1, le=MOST, description="so many boxes of a picture, the best, are kept")
+
+    @property
+    def parts(self) -> list[list[str]]:
+        """The parts that each output tensor holds."""
+        return [tensor.split("+") for tensor in self.tensors]
+
+    @pydantic.field_validator("tensors")
+    @classmethod
+    def _whole(cls, value: list[str]) -> list[str]:
+        parts = [part for tensor in value for part in tensor.split("+")]
+        for part in parts:
+            if part not in PARTS:
+                raise ValueError(f"{part!r} is none of {', '.join(PARTS)}")
+            if part != "other" and parts.count(part) > 1:
+                raise ValueError(f"{part} is there twice")
+        if (
+            "boxes" not in parts
+            or ("scores" in parts) == ("score" in parts)
+            or ("score" in parts) != ("label" in parts)
+        ):
+            raise ValueError("name boxes and either scores, or score and label")
+        if any("other" in (own := tensor.split("+")) and len(own) > 1 for tensor in value):
+            raise ValueError("other stands for a whole tensor")
+        return value
+
+
 class ExistingSettings(Settings):
     """A model that exists already, and what it expects of its input."""
 
     model_config = pydantic.ConfigDict(populate_by_name=True)
 
-    checkpoint: str = Field(
+    checkpoint: str | None = Field(
+        None,
         min_length=1,
         description="a state dict (.safetensors, or torch.save's) with `class`; without it a program: TorchScript "
         "(.pt, .pth, .ts, .torchscript), torch.export's (.pt2) or ONNX (.onnx). A file inside an installed package is "
         "written package:path. For torchvision/NAME: the name of its published weights, such as DEFAULT",
     )
+    command: str | None = Field(
+        None,
+        min_length=1,
+        description="a program that is started once, in the config's folder and without a shell; it reads an item a "
+        "line from its input and writes an answer a line, as JSON",
+    )
+    function: str | None = Field(
+        None,
+        description="a Python function, module:function, found beside the config or installed; it takes a list of "
+        "items and returns a list of answers",
+    )
+    url: str | None = Field(
+        None, description="an http or https address of your own, to which items are posted, a JSON line each"
+    )
+    batch: int = Field(
+        1, ge=1, le=1024, description="items that a command, function or url gets before answers are waited for"
+    )
+    timeout: float = Field(
+        60, gt=0, le=MOST, description="seconds that a command or url may take for an answer, for each item of a batch"
+    )
+    first_timeout: float = Field(
+        300, gt=0, le=MOST, description="seconds for the first answer after a command was started, or from a url"
+    )
+    restarts: int = Field(
+        3, ge=0, le=100, description="how often a job starts a command again, or asks a url again, that failed"
+    )
+    version: str | None = Field(
+        None, description="any text; with another one a command, function or url counts as another model"
+    )
+    detections: Detections | None = Field(
+        None, description="what a detector's program (.onnx, .pt2, TorchScript) returns; see docs/models.md"
+    )
+    frame_stride: int = Field(4, ge=1, le=MOST, description="look at every n-th frame of a clip; video detection only")
     class_: str | None = Field(
         None, alias="class", description="what makes the network: module:Class, found beside the config or installed"
     )
@@ -108,7 +211,10 @@ class ExistingSettings(Settings):
         description="axes of the model's input: nchw for images; ncthw (the default) or ntchw for video; nt (the "
         "default) or nct for audio",
     )
-    outputs: Literal["logits", "probabilities"] = Field("logits", description="what a classifier returns")
+    outputs: Literal["logits", "probabilities"] | None = Field(
+        None,
+        description="what a classifier returns; logits when left out, but probabilities of a command, function or url",
+    )
     minimum: float | None = Field(
         None,
         ge=0,
@@ -121,12 +227,50 @@ class ExistingSettings(Settings):
     def _named(cls, value: Any) -> Any:
         return IMAGENET if value == "imagenet" else value
 
-    @pydantic.field_validator("class_")
+    @pydantic.field_validator("class_", "function")
     @classmethod
-    def _place(cls, value: str | None) -> str | None:
+    def _place(cls, value: str | None, about: pydantic.ValidationInfo) -> str | None:
         if value is not None and not _PLACE.fullmatch(value):
-            raise ValueError("write module:Class, such as mypkg.nets:Net")
+            example = "module:Class, such as mypkg.nets:Net" if about.field_name == "class_" else "module:function"
+            raise ValueError(f"write {example}")
         return value
+
+    @pydantic.field_validator("command")
+    @classmethod
+    def _words(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                words = shlex.split(value)
+            except ValueError as error:
+                raise ValueError(f"is no command ({error})") from None
+            if not words or "\0" in value:
+                raise ValueError("must be a program and its arguments")
+        return value
+
+    @pydantic.field_validator("url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                parts = urllib.parse.urlsplit(value)
+                fine = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port)
+            except ValueError:
+                fine = False
+            if not fine or not value.isprintable() or " " in value:
+                raise ValueError("write http://host:port/path, or https")
+            if parts.username or parts.password:
+                raise ValueError("leave the name and password out: results keep the address")
+        return value
+
+    @property
+    def source(self) -> str:
+        """Where the model comes from: one of SOURCES."""
+        return next(name for name in SOURCES if getattr(self, name) is not None)
+
+    @property
+    def place(self) -> str:
+        """module:attribute of the user's own code that runs in our process; "" where there is none."""
+        return self.class_ or self.function or ""
 
 
 LAYOUTS = {"image": ("nchw",), "audio": ("nt", "nct"), "video": ("ncthw", "ntchw")}  # the first is the default
@@ -139,7 +283,26 @@ def _wrong(setting: str, what: str) -> LossyBenchError:
 
 def is_existing(settings: Mapping[str, Any] | None) -> bool:
     """Whether `settings`, an entry of `models`, are those of a model that exists already."""
-    return "checkpoint" in (settings or {})
+    return not set(SOURCES).isdisjoint(settings or {})
+
+
+def folder() -> Path:
+    """The folder of the config, in which commands run; without a config, the one in which we run."""
+    return Path(next(iter(json.loads(os.environ.get(BESIDE, "[]"))), ""))
+
+
+def program(command: str) -> list[str]:
+    """The argument list of the setting `command`, its program found on PATH or, with a / in its name, in `folder`.
+
+    Raises LossyBenchError where there is no such program.
+    """
+    first, *rest = shlex.split(command)
+    path = str((folder() / first).absolute()) if "/" in first else first
+    found = shutil.which(path)
+    if found is None:
+        where = "beside the config" if "/" in first else "on PATH; write ./ before one that lies beside the config"
+        raise _wrong("command", f"{first}: no such program {where}")
+    return [found, *rest]
 
 
 def read(
@@ -160,22 +323,28 @@ def read(
         hint = re.compile(r"(list|dict|function-\w+|constrained-\w+|str|int)(\[.*)?", re.DOTALL)
         loc = tuple(part for part in problem["loc"] if not hint.fullmatch(str(part)))
         raise LossyBenchError(explain({**problem, "loc": loc}, fields, "model setting")) from None
+    _check_source(arch, made, set(settings))
     how = form(arch, made)
-    if how == "published":
+    if how in SERVICES:
+        if made.command:
+            program(made.command)
+    elif how == "published":
         if made.class_ or made.arguments:
             raise LossyBenchError(f"{arch}: torchvision knows its class; leave out class and arguments")
     else:
+        assert made.checkpoint is not None
         checkpoint_file(made.checkpoint)
         if made.classes is None:
             names = ", ".join(classes or [])
             raise _wrong("classes", f"missing; name the class of each output, in order, as the data set does: {names}")
-    if made.class_:
-        module = made.class_.partition(":")[0].partition(".")[0]
+    if made.place:
+        key = "class" if made.class_ else "function"
+        module = made.place.partition(":")[0].partition(".")[0]
         if module in sys.stdlib_module_names:  # os:system would run whatever `arguments` say
-            raise _wrong("class", f"{module} is a module of Python itself; name what makes the network")
+            raise _wrong(key, f"{module} is a module of Python itself; name your own")
         if _spec(module) is None:
-            raise _wrong("class", f"no module {module!r}; put it beside the config, or on PYTHONPATH")
-    elif made.arguments:
+            raise _wrong(key, f"no module {module!r}; put it beside the config, or on PYTHONPATH")
+    if made.arguments and not made.class_:
         raise _wrong("arguments", "they are those of `class`, which is missing")
     if made.layout and made.layout not in LAYOUTS[medium]:
         raise _wrong("layout", f"{made.layout} is not for {medium}; use {' or '.join(LAYOUTS[medium])}")
@@ -184,18 +353,46 @@ def read(
     size = list(made.input_size or ())
     if made.resize and max(size[-2:], default=0) > made.resize:
         raise _wrong("resize", f"{made.resize} is less than input_size {size}, which is to be cut out; raise it")
-    if size and len(size) != AXES[medium]:
-        raise _wrong("input_size", f"{size} must have {AXES[medium]} numbers for {medium}")
-    if kind == "detection" and (medium == "video" or how not in ("published", "state")):
-        raise LossyBenchError(
-            "existing detectors must be of images, with a `class` that follows torchvision's detectors, or "
-            "torchvision/NAME; programs have no common way to say what they found"
-        )
+    frames = (medium, kind) == ("video", "detection")  # which detectors of pictures see one by one
+    if size and len(size) != AXES[medium] - frames:
+        raise _wrong("input_size", f"{size} must have {AXES[medium] - frames} numbers for {medium} {kind}")
+    if "frame_stride" in settings and not frames:
+        raise _wrong("frame_stride", f"is for video detection, not for {medium} {kind}; leave it out")
+    if kind == "detection" and how in _SUFFIXES.values() and made.detections is None:
+        raise _wrong("detections", "missing; programs have no common way to say what they found, so say what it is")
+    if made.detections and (kind != "detection" or how not in _SUFFIXES.values()):
+        raise _wrong("detections", f"is for detectors whose checkpoint is a program, not for {kind} by {how}")
+    if kind == "detection" and how in SERVICES and made.outputs:
+        raise _wrong("outputs", "is for classification; leave it out")
     if classes is not None and made.classes is not None:
         known = named(made.classes)
         _check_count(made.classes, known, classes)
         outputs_of(known, classes)
     return made
+
+
+_ASKED = {"batch", "timeout", "first_timeout", "restarts", "version"}  # settings for SERVICES alone
+_BUILT = {"class", "arguments", "normalise", "layout", "detections"}  # settings for checkpoints alone
+
+
+def _check_source(arch: str, made: ExistingSettings, said: set[str]) -> None:
+    """Raise LossyBenchError for a model that comes from two places, or whose settings are those of others.
+
+    said: the keys of the study.
+    """
+    given = [name for name in SOURCES if getattr(made, name) is not None]
+    if len(given) != 1:
+        what = " and ".join(given) if given else "none of them is there"
+        raise LossyBenchError(f"{arch}: a model comes from one of {', '.join(SOURCES)}; {what}")
+    (source,) = given
+    services = source in SERVICES
+    if services and "/" in arch:
+        raise LossyBenchError(f"{arch}: a model behind a {source} has a name without /; rename it")
+    if wrong := sorted(said & (_BUILT if services else _ASKED)):
+        whose = f"a {source}" if services else "a checkpoint"
+        raise _wrong(wrong[0], f"is not for a model behind {whose}; leave it out")
+    if source == "function" and (timed := sorted(said & {"timeout", "first_timeout", "restarts"})):
+        raise _wrong(timed[0], "a function runs in the job itself and cannot be stopped; use a command")
 
 
 def _check_count(
@@ -219,6 +416,9 @@ def _check_count(
 
 def form(arch: str, settings: ExistingSettings) -> Form:
     """The form of checkpoint of the model `arch`. Raises LossyBenchError where neither settings nor suffix tell it."""
+    if settings.source in SERVICES:
+        return cast(Form, settings.source)
+    assert settings.checkpoint is not None
     if arch.startswith(PUBLISHED):
         return "published"
     if settings.class_:
@@ -232,7 +432,10 @@ def form(arch: str, settings: ExistingSettings) -> Form:
 
 def has_gradients(arch: str, settings: Mapping[str, Any] | None) -> bool:
     """Whether an attack can follow the gradients of the model `arch` with these `settings` of the study."""
-    return not is_existing(settings) or form(arch, ExistingSettings(**settings)) != "onnx"  # type: ignore[arg-type]
+    if not settings or not is_existing(settings):
+        return True
+    made = ExistingSettings(**settings)
+    return form(arch, made) not in ("onnx", *SERVICES) and made.detections is None  # programs of detectors lack losses
 
 
 def checkpoint_file(text: str) -> Path:
@@ -256,7 +459,13 @@ def checkpoint_file(text: str) -> Path:
 def identity(arch: str, settings: Mapping[str, Any]) -> dict[str, str]:
     """{setting: SHA-256} of the files that the `settings` of the model `arch` name: a job must depend on these too."""
     made = ExistingSettings(**settings)
-    files = {} if form(arch, made) == "published" else {"checkpoint": checkpoint_file(made.checkpoint)}
+    files: dict[str, Path] = {}
+    if made.command:  # the scripts and weights that its words name, but not the program of the system that runs them
+        words = [word for place, word in enumerate(shlex.split(made.command)) if place or "/" in word]
+        words = [word.rpartition("=")[2] for word in words]  # --weights=net.bin
+        files = {f"command.{word}": folder() / word for word in words if _is_file(folder() / word)}
+    elif made.checkpoint and form(arch, made) != "published":
+        files = {"checkpoint": checkpoint_file(made.checkpoint)}
     if isinstance(made.classes, str):
         files["classes"] = _existing_file(made.classes)
     return {key: _sha256(path, path.stat().st_size, path.stat().st_mtime_ns) for key, path in files.items()}

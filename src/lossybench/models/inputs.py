@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,9 +18,10 @@ class Input:
     """The shape of one item as a model sees it.
 
     shape: image (height, width); audio (samples,); video (frames, height, width), where the frames of a detector are
-    the window around the frame that it searches. sampling_rate: Hz of audio, else 0. resize: the pixels to which the
-    filter `interpolation` brings a picture's shorter side, before the centre of `shape` is cut out; None resizes the
-    largest centre that has the aspect ratio of `shape`.
+    the window around the frame that it searches; () is each item's own, of a model that is asked item by item.
+    sampling_rate: Hz of audio, else 0. resize: the pixels to which the filter `interpolation` brings a picture's
+    shorter side, before the centre of `shape` is cut out; None resizes the largest centre that has the aspect ratio of
+    `shape`.
     """
 
     shape: tuple[int, ...]
@@ -32,6 +33,27 @@ class Input:
     def of(cls, info: Mapping[str, Any]) -> Input:
         """The input that `info`, the content of a model's model.json, states."""
         return cls(**{**info["input"], "shape": tuple(info["input"]["shape"])})
+
+
+class Sent(NamedTuple):
+    """What a model that is asked item by item gets.
+
+    name: of the item; in video detection with "#" and the number of the frame. media: pictures uint8 (H, W, 3), clips
+    uint8 (frames, H, W, 3), sounds int16 (samples,). rate: Hz of sound, frames/s of video, 0 of pictures. line: what
+    carries it to a command or url, once that is made.
+    """
+
+    name: str
+    media: np.ndarray
+    rate: float
+    line: bytes = b""
+
+    @classmethod
+    def of(cls, name: str, row: Mapping[str, Any], media: np.ndarray, frame: int, info: Mapping[str, Any]) -> Sent:
+        """From an item's name and `row` of the data table, its example's `media` and `frame`, and model.json."""
+        if info["medium"] == "video" and info["kind"] == "detection":
+            return cls(f"{name}#{frame}", media[0], 0.0)
+        return cls(name, media, row["sampling_rate"])
 
 
 def prepare(media: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
@@ -49,10 +71,14 @@ def prepare(media: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
 def fit(media: np.ndarray, medium: str, target: Input, crop: bool) -> np.ndarray:
     """The decoded item `media` of a medium in the shape of `target`, of the same dtype; itself where it fits already.
 
+    It is itself, too, where `target` is each item's own shape.
+
     A picture is resized: its largest centre of the target's aspect ratio (`crop`) or the whole picture, or as
     `target.resize` says. Of too many frames some are taken, spread evenly; of too few the last is repeated. Too long
     audio is cut to its centre, too short audio gets zeros at its end.
     """
+    if not target.shape:
+        return media
     if medium == "audio":
         missing = target.shape[0] - len(media)
         start = max(0, -missing // 2)

@@ -25,7 +25,7 @@ from lossybench.errors import LossyBenchError, naming
 from lossybench.models import existing_settings, from_torchvision, runtime
 from lossybench.models.existing import PROGRAM, Classifier, Detector, check_archive, first_line, read_state, rebuild
 from lossybench.models.existing_settings import SAMPLES, ExistingSettings
-from lossybench.models.inputs import Input, common_shape
+from lossybench.models.inputs import Input, Sent, common_shape
 from lossybench.reading import NOTHING, read
 from lossybench.tasks import training_settings
 from lossybench.tasks.media import to_float
@@ -50,7 +50,8 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
         task: the name of the task
         arch: the name of the model, or torchvision/NAME for published weights
         out: the folder to write, as training would have written it (models.save)
-        settings: checkpoint, class, classes, input_size, normalise and so on (existing_settings.ExistingSettings)
+        settings: checkpoint, class, classes, input_size, normalise and so on (existing_settings.ExistingSettings); or
+            command, function or url
         seed: the number under which the model is filed, which also draws the sample
 
     Raises:
@@ -62,19 +63,21 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
     medium, kind, classes = meta["medium"], meta["kind"], meta["classes"]
     how = existing_settings.read(arch, settings or {}, medium, kind, classes)
     form, total = existing_settings.form(arch, how), 0
+    services = form in existing_settings.SERVICES
     runtime.start("cpu")
     if form == "published":
         how, state, total = _published(arch, how, medium, kind)
     elif form == "state":
-        state = read_state(existing_settings.checkpoint_file(how.checkpoint))
+        state = read_state(existing_settings.checkpoint_file(str(how.checkpoint)))
+    elif services:
+        state = {}
     else:
-        path = existing_settings.checkpoint_file(how.checkpoint)
+        path = existing_settings.checkpoint_file(str(how.checkpoint))
         check_archive(path)
         if not (content := path.read_bytes()):
             raise LossyBenchError(f"{path}: is empty")
         state = {PROGRAM: torch.frombuffer(bytearray(content), dtype=torch.uint8)}
-    assert how.classes is not None
-    known = existing_settings.named(how.classes)
+    known = existing_settings.named(classes if how.classes is None else how.classes)
     rows = list(artifacts.iter_rows(data, ["id", "shape", "sampling_rate"], splits=["test"]))
     if not rows:
         raise LossyBenchError(f"{data}: no items in the split test")
@@ -83,13 +86,25 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
         "form": form,
         "layout": how.layout or existing_settings.LAYOUTS[medium][0],
         "normalise": how.normalise.model_dump(mode="json") if how.normalise else None,
-        "outputs": how.outputs,
+        "outputs": "probabilities" if services else how.outputs or "logits",  # services are brought to these
         "total": total,
         "picked": existing_settings.outputs_of(known, classes),
         "rest": [],
     }
-    shape = how.input_size or common_shape([row["shape"] for row in rows], medium, str(data))
+    frames = (medium, kind) == ("video", "detection")  # of which the model sees one at a time
+    if services:
+        about |= {"known": known, "scores": how.outputs or "probabilities"}
+        about["rest"] = [place for place in range(max(known.values()) + 2) if place not in about["picked"]]
+        about["files"] = existing_settings.identity(arch, settings or {})
+    elif how.detections:
+        about["listed"] = None if isinstance(how.classes, dict) else len(known)
+    shape: Sequence[int] = how.input_size or ()
+    if not shape and not services:
+        shape = common_shape([row["shape"][frames:] for row in rows], medium, str(data))
+    if shape and frames:
+        shape = (1, *shape)
     input = Input(tuple(shape), rows[0]["sampling_rate"] if medium == "audio" else 0.0, how.resize, how.interpolation)
+    trained = {"frame_stride": how.frame_stride} | ({"input_size": tuple(shape)[frames:]} if shape else {})
     info: dict[str, Any] = {
         "task": task,
         "regime": ORIGINAL,
@@ -97,21 +112,21 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
         "seed": seed,
         **{key: meta[key] for key in ("medium", "kind", "classes")},
         "input": dataclasses.asdict(input),
-        "settings": training_settings.read({"input_size": shape}, medium, kind).model_dump(mode="json"),
+        "settings": training_settings.read(trained, medium, kind).model_dump(mode="json"),
         "existing": about,
     }
     trial = _Trial(data, info, len(rows))
     try:
         model = rebuild(info, state).eval()
-        if isinstance(model, Classifier):
+        if isinstance(model, Classifier) and not services:
             about["rest"] = model.rest = _rest(model, trial.first_items(), known, not isinstance(how.classes, dict))
         sample = trial.sample(model)
     except LossyBenchError as error:
         raise LossyBenchError(f"{arch}: {error}") from None
     except Exception as error:  # the user's own code may raise anything
+        of = f"{medium} of the shape {list(shape)}" if shape else medium
         raise LossyBenchError(
-            f"{arch}: fails on a batch of {medium} of the shape {list(shape)} ({first_line(error)}); check input_size "
-            "and layout"
+            f"{arch}: fails on a batch of {of} ({first_line(error)}); check input_size and layout"
         ) from error
     _judge(arch, sample, about["picked"], classes, how.minimum)
     info["others"] = int(bool(about["rest"]))
@@ -156,10 +171,10 @@ class _Trial:
         self.task: TaskKind = tasks.get(info)
         self.order = np.random.default_rng([info["seed"], 0]).permutation(total)
 
-    def first_items(self) -> torch.Tensor:
+    def first_items(self) -> Any:
         """Two test items as model input; the first one twice, where there is no second."""
         first = list(self._examples(2))
-        return self._batch((first * 2)[:2])
+        return self._batch((first * 2)[:2], by_item=False)
 
     def sample(self, model: nn.Module) -> _Sample:
         """What the model answers on the smaller sample, or on the larger where the smaller does not show its worth."""
@@ -176,10 +191,12 @@ class _Trial:
         predictions: list[Any] = []
         targets: list[Any] = []
         seconds = 0.0
+        # Another process computes for a model that is asked item by item.
+        clock = time.perf_counter if getattr(model, "by_item", False) else time.process_time
         while batch := list(itertools.islice(bar, BATCH)):
-            media = self._batch(batch)
-            targets += [example.target for example in batch]
-            start = time.process_time()
+            media = self._batch(batch, getattr(model, "by_item", False))
+            targets += [example.target for _, example in batch]
+            start = clock()
             with torch.inference_mode():
                 if isinstance(model, Classifier):
                     answers += model.all_outputs(media).argmax(1).tolist()
@@ -188,9 +205,9 @@ class _Trial:
                     found = model.all_found(media)
                     answers += found
                     predictions += map(_arrays, model.translated(found))
-            seconds += time.process_time() - start
+            seconds += clock() - start
         measured = self._accuracy if self.info["kind"] == "classification" else self._precision
-        return measured(targets, answers, predictions, seconds / size)
+        return measured(targets, answers, predictions, seconds / len(targets))
 
     def _accuracy(self, targets: Sequence[Any], answers: Sequence[int], _: object, seconds: float) -> _Sample:
         labels, given = np.array(targets), np.array(answers)
@@ -208,7 +225,9 @@ class _Trial:
     ) -> _Sample:
         """mAP50, which must exceed what the same findings have on the boxes of other pictures, in all exchanges."""
         count, value = len(targets), self.task.score(predictions, targets)
-        turns = range(1, min(EXCHANGES, count - 1) + 1)
+        # Frames that follow each other are alike, so that those of clips are exchanged with frames far away.
+        each = max(1, count // (EXCHANGES + 1)) if self.info["medium"] == "video" else 1
+        turns = range(each, min(EXCHANGES * each, count - 1) + 1, each)
         others = [self.task.score(predictions, targets[turn:] + targets[:turn]) for turn in turns]
         guessed = max(others, default=0.0)
         said = (
@@ -220,11 +239,13 @@ class _Trial:
         return _Sample(said, value, guessed, value > guessed, bool(objects), count, OBJECTS, labels, answers, seconds)
 
     def _of(self, count: int) -> str:
+        if (self.info["medium"], self.info["kind"]) == ("video", "detection"):
+            return f"{count} frames of test items (seed {self.info['seed']})"
         drawn = "all" if count == self.total else f"{count} of"
         return f"{drawn} {self.total} test items" + f" (seed {self.info['seed']})" * (count < self.total)
 
-    def _examples(self, size: int) -> Iterator[Example]:
-        """The first `size` items of the seeded order, in that of the table."""
+    def _examples(self, size: int) -> Iterator[tuple[Mapping[str, Any], Example]]:
+        """The examples of the first `size` items of the seeded order, in that of the table, with their items' rows."""
         original, drawn = codecs.get(ORIGINAL), set(self.order[:size].tolist())
         columns = ["id", "media", "shape", "sampling_rate", "label", "boxes"]
         for index, row in enumerate(artifacts.iter_rows(self.data, columns, splits=["test"])):
@@ -232,10 +253,13 @@ class _Trial:
                 with naming(f"{self.data}: item {row['id']}"):
                     media = original.decode(row["media"], tuple(row["shape"]), row["sampling_rate"])
                     examples = self.task.examples(media, row, training=False)
-                yield from examples
+                for example in examples:
+                    yield row, example
 
-    def _batch(self, examples: Sequence[Example]) -> torch.Tensor:
-        media = torch.from_numpy(np.stack([example.media for example in examples]))
+    def _batch(self, some: Sequence[tuple[Mapping[str, Any], Example]], by_item: bool) -> Any:
+        if by_item:
+            return [Sent.of(row["id"], row, one.media, one.frame, self.info) for row, one in some]
+        media = torch.from_numpy(np.stack([example.media for _, example in some]))
         return to_float(media, self.info["medium"], torch.device("cpu"))
 
 
@@ -350,6 +374,7 @@ def _published(
     arch: str, how: ExistingSettings, medium: str, kind: str
 ) -> tuple[ExistingSettings, dict[str, torch.Tensor], int]:
     """The settings, completed by what torchvision says of its weights; the weights; and the number of outputs."""
+    assert how.checkpoint is not None
     weights = from_torchvision.published(arch.removeprefix(existing_settings.PUBLISHED), medium, kind, how.checkpoint)
     preset, names = weights.transforms(), list(weights.meta["categories"])
     # ImageNet has two classes "crane", and COCO has gaps called "N/A": a name that is there twice tells no class.

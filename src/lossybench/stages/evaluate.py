@@ -19,6 +19,7 @@ from lossybench import artifacts, codecs, models, tasks
 from lossybench.errors import LossyBenchError, naming
 from lossybench.fingerprint import fingerprint
 from lossybench.models import WEIGHTS, runtime
+from lossybench.models.inputs import Sent
 from lossybench.tasks.media import stage, to_float
 from lossybench.tasks.task_kind import Example, TaskKind
 
@@ -32,17 +33,23 @@ Feed = Callable[..., Iterator[Any]]  # maps a function over items, with decoding
 class Asked(NamedTuple):
     """A model that is asked."""
 
-    network: torch.nn.Module  # on its device
+    network: Any  # on its device
+    by_item: int  # so many items at a time it is asked about, by `inputs.Sent`; 0 where it takes tensors
     task: TaskKind
     note: Callable[[dict[str, Any]], None]  # takes each outcome
 
 
 class Waiting(NamedTuple):
-    """An example until its batch is full. item: the row of the data table that it is of, read once for all models."""
+    """An example until its batch is full.
+
+    item: the row of the data table that it is of, read once for all models. sent: what goes to models that are asked
+    item by item, if there are any.
+    """
 
     name: str
     item: Mapping[str, Any]
     example: Example
+    sent: Sent | None
 
 
 def evaluate(
@@ -89,7 +96,6 @@ def evaluate(
     if wanted:
         runtime.hold_memory()
         chosen = runtime.start(device, all(runtime.deterministic(infos[place]) for place in wanted))
-        feed = functools.partial(runtime.in_order, device=chosen, threads=threads)
         lots = _lots(model, wanted)
         bar = tqdm(total=len(lots) * len(truth) * len(compressed), desc="evaluate", unit="item", mininterval=1)
         with torch.inference_mode(), bar as progress:
@@ -99,6 +105,9 @@ def evaluate(
                         stack.enter_context(_asked(model[at], out[at], metas[0]["codec"], identities[at], chosen))
                         for at in lot
                     ]
+                    # A thread decodes while this one does nothing but wait for a model behind a command or url.
+                    waits = any(one.by_item for one in asked)
+                    feed = functools.partial(runtime.in_order, device=chosen, threads=threads + waits)
                     for path, of_level in zip(compressed, metas, strict=True):
                         level_outcomes(asked, chosen, feed, path, of_level, truth, progress)
     if record:
@@ -139,8 +148,8 @@ def _identity(info: Mapping[str, Any], coder: Sequence[str], items: str) -> str:
     coder: the modules of the codec.
     """
     if "existing" in info:
-        own = ["lossybench.models.existing", (info["existing"]["settings"].get("class") or "").partition(":")[0]]
-        own = [name for name in own if name and importlib.util.find_spec(name)]  # `load` tells of a class that is gone
+        own = models.existing_modules(info["existing"]["settings"])
+        own = [name for name in own if importlib.util.find_spec(name)]  # `load` tells of a class that is gone
     else:
         own = [models.module_name(info["arch"], info["medium"], info["kind"])]
     code = fingerprint(__name__, f"lossybench.tasks.{info['kind']}", *coder, *own)
@@ -172,7 +181,7 @@ def _asked(model: Path, out: Path, codec: str, identity: str, device: torch.devi
     meta = {key: info[key] for key in ("task", "arch", "regime", "seed", "classes", "kind")}
     meta |= {"codec": codec, "environment": runtime.environment(device), "existing": "existing" in info}
     with artifacts.writing(out, task.schema, {**meta, "identity": identity}) as table:
-        yield Asked(network.to(device), task, table.add)
+        yield Asked(network.to(device), getattr(network, "by_item", 0), task, table.add)
 
 
 def level_outcomes(
@@ -209,16 +218,27 @@ def level_outcomes(
         with naming(f"{path}: item {row['id']}"):
             decoded = codec.decode(row["payload"], tuple(item["shape"]), item["sampling_rate"])
             return [
-                [Waiting(row["id"], item, one) for one in some[0].task.examples(decoded, item, training=False)]
+                [waits(some, row["id"], item, one) for one in some[0].task.examples(decoded, item, training=False)]
                 for some in alike.values()
             ]
 
+    def waits(some: Sequence[Asked], name: str, item: Mapping[str, Any], example: Example) -> Waiting:
+        sent = None
+        for asked in some:
+            if asked.by_item:
+                sent = sent or Sent.of(name, item, example.media, example.frame, asked.task.info)
+                sent = asked.network.packed(sent)
+        return Waiting(name, item, example, sent)
+
     def predict(some: Sequence[Asked], batch: list[Waiting]) -> None:
-        staged = stage(np.stack([one.example.media for one in batch]), device)
-        media = to_float(staged, some[0].task.medium, device)
+        @functools.cache
+        def floats() -> torch.Tensor:
+            return to_float(stage(np.stack([one.example.media for one in batch]), device), some[0].task.medium, device)
+
         for asked in some:
             with naming(f"{path}: items {batch[0].name} to {batch[-1].name}"):
-                predictions = asked.task.predict(asked.network, media)
+                given: Any = [one.sent for one in batch] if asked.by_item else floats()
+                predictions = asked.task.predict(asked.network, given)
             for one, prediction in zip(batch, predictions, strict=True):
                 outcome = asked.task.outcome(one.example, prediction, one.item)
                 asked.note({"id": one.name, "level": level, **outcome})
@@ -227,7 +247,7 @@ def level_outcomes(
     for found in feed(decode, rows()):
         for some, batch, new in zip(alike.values(), waiting, found, strict=True):
             batch += new
-            if len(batch) >= BATCH:
+            if len(batch) >= max(one.by_item or BATCH for one in some):
                 predict(some, batch)
         progress.update()
     for some, batch in zip(alike.values(), waiting, strict=True):

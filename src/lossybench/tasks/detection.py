@@ -27,7 +27,7 @@ class Detection(TaskKind):
         count = len(media)
         searched = self._learnt(count) if training else self.searched(count)
         windows = self.windows(searched, count)
-        height, width = self.input.shape[-2:]
+        height, width = self.input.shape[-2:] or media.shape[1:3]
         used = np.unique(windows)
         fitted = dict(zip(used, fit(media[used], "video", Input((len(used), height, width)), crop=False), strict=True))
         return [
@@ -56,7 +56,7 @@ class Detection(TaskKind):
 
         searched: as of the method `searched`. count: frames of the clip, whose ends are repeated.
         """
-        window = self.input.shape[0]
+        window = self.input.shape[0] if self.input.shape else 1
         return np.clip(searched[:, None] + np.arange(window) - window // 2, 0, count - 1)
 
     def _truth(self, row: Mapping[str, Any], frame: int) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +66,8 @@ class Detection(TaskKind):
 
     def _scale(self, row: Mapping[str, Any]) -> np.ndarray:
         """Pixels of the model's input for one pixel of the item: x, y, x, y."""
-        (height, width), (rows, columns) = self.input.shape[-2:], row["shape"][-3:-1]
+        rows, columns = row["shape"][-3:-1]
+        height, width = self.input.shape[-2:] or (rows, columns)
         return np.array([width / columns, height / rows] * 2, np.float32)
 
     def target(self, row: Mapping[str, Any], frame: int) -> dict[str, np.ndarray]:

@@ -60,7 +60,10 @@ class TaskKind(abc.ABC):
 
     @abc.abstractmethod
     def predict(self, model: torch.nn.Module, media: torch.Tensor) -> list[Any]:
-        """One prediction, of numpy arrays, for each example of the float input `media`. model: in evaluation mode."""
+        """One prediction, of numpy arrays, for each example of the float input `media`. model: in evaluation mode.
+
+        A model that is asked item by item takes a list of `inputs.Sent` in its place.
+        """
 
     @abc.abstractmethod
     def score(self, predictions: Sequence[Any], targets: Sequence[Any]) -> float:

@@ -541,6 +541,8 @@ def _unsized(task: TaskConfig) -> list[str]:
     dataset = data.dataset_class(task.data.adapter)
     found = []
     for arch, own in task.models.items():
+        if own and is_existing(own) and "checkpoint" not in own:
+            continue  # asked item by item
         if own and is_existing(own):
             size = own.get("input_size") or arch.startswith("torchvision/")  # published weights bring their own
         else:

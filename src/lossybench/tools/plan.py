@@ -452,9 +452,10 @@ def _examples(study: Study, model: Model) -> tuple[float, float]:
     about = study.description(model.task)
     if (about.medium, about.kind) != ("video", "detection"):
         return 1, 1
-    settings, frames = training_settings.read({}, about.medium, about.kind), _shape(study, model.task)[0]
-    if model not in study.existing(model.task):
-        settings = _training(study, model)
+    frames = _shape(study, model.task)[0]
+    if model in study.existing(model.task):
+        return 1, math.ceil(frames / ExistingSettings(**study.existing_settings(model)).frame_stride)
+    settings = _training(study, model)
     return min(settings.frames_per_clip, frames), math.ceil(frames / settings.frame_stride)
 
 

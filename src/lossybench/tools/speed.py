@@ -119,7 +119,10 @@ def _evaluation(model: Path, info: dict[str, Any], data: Path, test: Path, threa
     device = runtime.start("auto", runtime.deterministic(info))
     network = models.load(model)[0].to(device)
     truth = artifacts.Rows(data, ["id", "shape", "sampling_rate", "label", "boxes"], splits=["test"])
-    meta, asked = artifacts.read_meta(test), [Asked(network, tasks.get(info), lambda _: None)]
+    meta, asked = (
+        artifacts.read_meta(test),
+        [Asked(network, getattr(network, "by_item", 0), tasks.get(info), lambda _: None)],
+    )
 
     def level(feed: Callable[..., Iterator[Any]]) -> None:
         with torch.inference_mode(), tqdm(disable=True) as progress:
