@@ -66,6 +66,7 @@ def timing(
         encodings = [
             functools.partial(_named, one.name, coder.encode, one.media, level, one.sampling_rate) for one in samples
         ]
+        encodings[0]()  # the first call may load what a codec works with
         few, encode = _timed(encodings)
         payloads = [one().payload for one in encodings[:few]]
         decodings = [
