@@ -22,6 +22,7 @@ from lossybench import models, sources, yaml_files
 from lossybench.conditions import ORIGINAL, Condition, Model
 from lossybench.errors import LossyBenchError, visible
 from lossybench.fingerprint import fingerprint
+from lossybench.models import existing_settings
 from lossybench.models.existing_settings import identity
 from lossybench.study import Study, check_for_cluster
 from lossybench.tools import plan, progress
@@ -39,7 +40,7 @@ BESIDE = list(
     dict.fromkeys(str(Path(path).resolve().parent) for path in workflow.configfiles)
 )
 sys.path.extend(BESIDE)
-os.environ["LOSSYBENCH_BESIDE"] = json.dumps(BESIDE)
+os.environ |= {existing_settings.BESIDE: json.dumps(BESIDE)}
 
 try:
     if workflow.is_main_process:
