@@ -95,7 +95,8 @@ def reckoned(tmp_path):
 
 def test_costs_are_reckoned_from_bytes_and_times(reckoned, tmp_path):
     folder, files = reckoned
-    costs.write([folder], files, PRICES, tmp_path / "c.html", tmp_path / "c.csv", [tmp_path / "f.png"])
+    costs.write([folder], files, PRICES, tmp_path / "c.html", tmp_path / "c.csv")
+    costs.draw(folder, files, tmp_path / "f.png")
     found, conditions = pd.read_csv(tmp_path / "c.csv"), Summary(folder).conditions
     conditions = conditions.sort_values("codec", key=lambda names: names != "original", kind="stable")
     assert found["codec"].tolist() == conditions["codec"].tolist() and found["codec"][0] == "original"
@@ -116,8 +117,7 @@ def test_costs_are_reckoned_from_bytes_and_times(reckoned, tmp_path):
 def test_faded_are_the_points_that_another_beats(reckoned):
     folder, files = reckoned
     tables = Summary(folder)
-    found = costs.rows(tables, costs._timed(files)[0], PRICES)
-    figure = figures.frontier(tables, found)
+    figure = figures.frontier(tables, costs._timed(files)[0])
     ax = figure.axes[0]
     clear = {tuple(xy) for one in ax.collections if one.get_alpha() is None for xy in np.round(one.get_offsets(), 6)}
     faded = {tuple(xy) for one in ax.collections if one.get_alpha() for xy in np.round(one.get_offsets(), 6)}

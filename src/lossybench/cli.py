@@ -29,6 +29,7 @@ COMMANDS = {name: f"stages.{name}:{name}" for name in STAGES} | {
     "figures": "stages.report:figures",
     "contact-sheet": "stages.report:contact_sheet",
     "recommend": "stages.report:recommend",
+    "frontier": "stages.report:frontier",
     "costs": "stages.report:costs",
     "headline": "tools.listings:headline",
     **{name: f"tools.{name}:{name}" for name in ("plan", "check", "more", "rates", "speed")},

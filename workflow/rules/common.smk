@@ -223,7 +223,7 @@ def all_figures(tasks):
     return [
         LAYOUT.figure(task, name)
         for task in tasks
-        for name in [*figures(task), "contact_sheet"]
+        for name in [*figures(task), "frontier", "contact_sheet"]
     ]
 
 

@@ -11,8 +11,7 @@ import pandas as pd
 
 from lossybench.artifacts import publish, read_meta, read_table
 from lossybench.conditions import ORIGINAL
-from lossybench.reporting import figures as drawn
-from lossybench.reporting import style
+from lossybench.reporting import figures, style
 from lossybench.reporting.summary import ACCEPTED, Summary, amount, worst_limits
 
 _MILLION = 1e6  # items that costs are of
@@ -20,10 +19,8 @@ _GIGABYTE, _HOUR_MS = 1e9, 3.6e6
 _MONEY = ("storage", "transfer", "cpu", "total")
 
 
-def write(
-    summaries: list[Path], timings: list[Path], prices: dict[str, Any], out: Path, table: Path, figures: list[Path]
-) -> None:
-    """Write the page `out` (HTML), the `table` (CSV) and for each task one of the `figures` (PNG; beside it an SVG).
+def write(summaries: list[Path], timings: list[Path], prices: dict[str, Any], out: Path, table: Path) -> None:
+    """Write the page `out` (HTML) and the `table` (CSV).
 
     summaries: a folder of tables per task. timings: tables of artifacts.TIMINGS. prices: as `config.Prices` holds them.
     Raises LossyBenchError naming a table that is missing.
@@ -35,9 +32,12 @@ def write(
         pd.concat(each).to_csv(aside, index=False, float_format="%.6g", lineterminator="\n")
     with publish(out) as aside:
         aside.write_text(_page(tasks, each, prices, machines))
+
+
+def draw(summary: Path, timings: list[Path], out: Path) -> None:
+    """Draw the frontier of a task as `out` (PNG), and an SVG beside it. summary, timings: as of `write`."""
     with style.styled():
-        for tables, found, path in zip(tasks, each, figures, strict=True):
-            style.save(drawn.frontier(tables, found), path, path.with_suffix(".svg"))
+        style.save(figures.frontier(Summary(summary), _timed(timings)[0]), out, out.with_suffix(".svg"))
 
 
 def _timed(timings: list[Path]) -> tuple[pd.DataFrame, list[str]]:

@@ -113,14 +113,14 @@ def rate_accuracy(tables: Summary) -> Figure:
     return _finished(figure, tables, about, _codec_keys(tables, tables.regimes))
 
 
-def frontier(tables: Summary, costs: pd.DataFrame) -> Figure:
+def frontier(tables: Summary, timed: pd.DataFrame) -> Figure:
     """The primary metric of models of the regime `original` against bytes on disk, with the time of decoding as colour.
 
-    There is a column per architecture. costs: rows of `costs.rows`, whose points are faded where another one has no
-    more bytes, at least as much of the metric, and more of one of the two.
+    There is a column per architecture. Points are faded where another one has no more bytes and at least as much of the
+    metric, and is better in one of the two. timed: rows of artifacts.TIMINGS with a column codec.
     """
     rows = where(tables.overall(tables.primary), regime=ORIGINAL).merge(
-        costs[["codec", "level", "decode_ms"]], on=["codec", "level"]
+        timed[["codec", "level", "decode_ms"]], on=["codec", "level"]
     )
     figure, axes = _grid(1, len(tables.archs), 4.8, 3.4, sharex=True, sharey=True)
     looks = style.codec_looks(tables.codecs) | {ORIGINAL: style.Look(style.INK, "X")}

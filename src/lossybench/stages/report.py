@@ -57,10 +57,24 @@ def recommend(summaries: list[Path], out: Path, html: Path, attacks: Path) -> No
     attack_page.write(summaries, attacks)
 
 
-def costs(
-    summaries: list[Path], timings: list[Path], prices: dict[str, Any], out: Path, table: Path, figures: list[Path]
-) -> None:
-    """Write what each codec takes of bytes, time and money, and draw accuracy against bytes and time.
+def frontier(summary: Path, timings: list[Path], out: Path) -> None:
+    """Draw what a task's models reach against bytes on disk, with the time of decoding as colour.
+
+    Args:
+        summary: the folder that aggregate made
+        timings: the tables that timing made, of every codec of the task
+        out: the PNG to write; beside it an SVG
+
+    Raises:
+        LossyBenchError: for a table that is missing, which it names.
+    """
+    from lossybench.reporting import costs
+
+    costs.draw(summary, timings, out)
+
+
+def costs(summaries: list[Path], timings: list[Path], prices: dict[str, Any], out: Path, table: Path) -> None:
+    """Write what each codec takes of bytes, time and money.
 
     Args:
         summaries: the folders that aggregate made
@@ -68,11 +82,10 @@ def costs(
         prices: those of the config
         out: the page to write, as HTML
         table: the same as CSV
-        figures: the pictures to write, one for each task in the order of the summaries, PNG; beside each an SVG
 
     Raises:
         LossyBenchError: for a table that is missing, which it names.
     """
     from lossybench.reporting import costs
 
-    costs.write(summaries, timings, prices, out, table, figures)
+    costs.write(summaries, timings, prices, out, table)

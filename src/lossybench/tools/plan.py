@@ -206,7 +206,7 @@ def jobs(study: Study) -> dict[str, int]:
             learns = study.codecs[task][codec].learns  # such a codec has a job for each level
             count.update({"compress": len(levels)} if learns else [f"compress_{task}_{codec}_{part}{of_look[look]}"])
         count.update(f"evaluate_{task}_{codec}{of_look[look]}" for look, codec, _ in study.evaluations(task))
-        count.update({f"figures_{task}": 1, "timing": len(study.codecs[task])})
+        count.update({f"figures_{task}": 1, f"frontier_{task}": 1, "timing": len(study.codecs[task])})
         count.update(learn_codec=len(study.all_weights(task)))
     return count
 
@@ -393,8 +393,7 @@ def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
             size = attacked * len(settings.aims) * (ADVERSARIAL[behind] * raw + ROW)
             yield Job("attack", passes, START["attack"] + learning + through, learning, size)
     yield Job("aggregate", 0, START["aggregate"], size=SUMMARY)
-    yield Job("report", 0, START["report"])  # figures
-    yield Job("report", 0, START["report"])  # contact sheet
+    yield from 3 * [Job("report", 0, START["report"])]  # figures, frontier and contact sheet
 
 
 def _tested(study: Study, task: str) -> list[int]:
