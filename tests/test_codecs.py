@@ -1028,7 +1028,7 @@ def test_encoders_print_nothing():
         from lossybench import codecs
         clip = np.zeros((2, 16, 16, 3), np.uint8)
         for name in ("h264", "hevc", "vp9", "av1", "avif", "jpegxl"):
-            coder(name).roundtrip(clip, 30, 25)"""
+            codecs.get(name).roundtrip(clip, 30, 25)"""
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert run.stdout == run.stderr == b""
 

@@ -272,7 +272,7 @@ class Table:
         self.count += 1
         self._group.append(row)
         for name in self._binary:
-            self._size += len(row[name] or b"")
+            self._size += len(row.get(name) or b"")
         if len(self._group) >= self._most or self._size >= BYTES_PER_GROUP:
             self._write()
 
