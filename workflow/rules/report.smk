@@ -52,13 +52,13 @@ for task in STUDY.tasks:
             [LAYOUT.summary(task, table) for table in SCHEMAS],
             timings=[LAYOUT.timing(task, codec) for codec in STUDY.codecs[task]],
         output:
-            report(
+            picture=report(
                 LAYOUT.figure(task, "frontier"),
                 caption="../report/frontier.rst",
                 category=title(task),
                 labels=figure_labels("frontier"),
             ),
-            LAYOUT.figure(task, "frontier", "svg"),
+            vector=LAYOUT.figure(task, "frontier", "svg"),
         log:
             LAYOUT.log("frontier", task),
         benchmark:
@@ -73,7 +73,7 @@ for task in STUDY.tasks:
         message:
             f"Drawing {task} against bytes and time"
         shell:
-            "exec python -m lossybench frontier --summary {params.summary:q} --timings {input.timings:q} --out {output[0]:q}"
+            "exec python -m lossybench frontier --summary {params.summary:q} --timings {input.timings:q} --out {output.picture:q}"
             " > {log:q} 2>&1"
 
 
