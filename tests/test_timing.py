@@ -76,8 +76,26 @@ def test_slow_items_are_timed_on_as_many_as_there_is_time_for(tmp_path, clock, m
     assert found["encode_ms"].to_numpy() == pytest.approx(100) and found["n"].item() == 3
 
 
+def test_a_size_that_files_must_have_costs_its_whole_search_each_time(tmp_path, monkeypatch):
+    """Encoding takes a microsecond by the test's clock, so that rounds repeat their calls."""
+    now, encode = [0.0], Jpeg.encode
+    monkeypatch.setattr(timing.time, "process_time", lambda: now[0])
+
+    def encoding(self, media, level, rate=0.0):
+        now[0] += 1e-6
+        return encode(self, media, level, rate)
+
+    monkeypatch.setattr(Jpeg, "encode", encoding)
+    monkeypatch.setattr(timing, "LEAST", 1e-3)
+    timing.timing(
+        _data(tmp_path, 40), "small", [700], tmp_path / "t.parquet", {}, {"codec": "jpeg", "parameter": "bytes"}
+    )
+    found = read_table(tmp_path / "t.parquet").to_pandas()
+    assert 6e-3 <= found["encode_ms"].item() <= 8e-3  # of 100 qualities bisection tries six to eight
+
+
 def test_an_item_that_cannot_be_coded_is_named(tmp_path):
-    with pytest.raises(LossyBenchError, match="item test/0: codec 'mp3' is for audio, not for image"):
+    with pytest.raises(LossyBenchError, match="item test/1: codec 'mp3' is for audio, not for image"):
         timing.timing(_data(tmp_path, 2), "mp3", [8], tmp_path / "t.parquet")
 
 

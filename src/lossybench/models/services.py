@@ -7,6 +7,7 @@ the item's name. `lossybench.models.existing` puts the interface of classifiers 
 
 from __future__ import annotations
 
+import abc
 import base64
 import contextlib
 import fcntl
@@ -244,7 +245,7 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-class _Retrying:
+class _Retrying(abc.ABC):
     """What is asked again where it fails, up to `restarts` times in all.
 
     After a failure items are sent one by one, so that the one at which it fails again is the one that an error names.
@@ -276,9 +277,9 @@ class _Retrying:
     def packed(self, item: Sent) -> Sent:
         return item if item.line else item._replace(line=line(item))
 
+    @abc.abstractmethod
     def exchange(self, due: Mapping[str, bytes], found: dict[str, Mapping[str, Any]]) -> None:
         """Send the lines `due` and put the answers into `found`. Raises FailedError where another try may be better."""
-        raise NotImplementedError
 
     def limit(self, waiting: int) -> float:
         """The seconds that the next answer may take while so many items are `waiting`."""
