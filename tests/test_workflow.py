@@ -455,8 +455,9 @@ def _assert_planned(said: str, config: Path) -> None:
 def test_report_is_one_offline_page(finished):
     small_study.run(finished, "--report", "report.html")
     text = (finished / "report.html").read_text()
-    for figure in ("limits", "rate_accuracy", "contact_sheet"):
+    for figure in ("limits", "rate_accuracy", "contact_sheet", "frontier"):
         assert re.search(rf"data:image/png;[^,]*filename={figure}\.png;base64,", text)
+    assert "file as it lies on disk" in text  # what rates are of
     assert not re.search(r'(src|href)="https?://', text)
 
 
