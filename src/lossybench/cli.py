@@ -29,6 +29,7 @@ COMMANDS = {name: f"stages.{name}:{name}" for name in STAGES} | {
     "figures": "stages.report:figures",
     "contact-sheet": "stages.report:contact_sheet",
     "recommend": "stages.report:recommend",
+    "page": "stages.report:page",
     "frontier": "stages.report:frontier",
     "costs": "stages.report:costs",
     "headline": "tools.listings:headline",

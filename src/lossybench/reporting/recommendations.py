@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 import math
 import re
@@ -27,7 +26,6 @@ from lossybench.reporting.summary import (
     TOO_CLOSE,
     UNCHECKED,
     UNCHECKED_TEXT,
-    VERDICT_SYMBOLS,
     Summary,
     amount,
     attack_size,
@@ -75,74 +73,6 @@ def headline(summaries: list[Path]) -> str:
     return "\n".join(text)
 
 
-def write_html(summaries: list[Path], out: Path) -> None:
-    """Write the limits of every task, architecture, regime, baseline, codec and margin as one self-contained table.
-
-    summaries: a folder of tables per task. out: the file, HTML. Raises LossyBenchError naming a table that is missing.
-    """
-    header = ["task", "architecture", "trained on", "holds for", "against", "which has on originals", "codec"]
-    header += ["may lose (points)", "verdict", "strongest level", "rate", "raw : compressed"]
-    header += ["saves of raw", "of lossless", "of own files", "level for all codecs at once"]
-    header += ["stopped at", "test items", "design effect"]
-    body = []
-    tasks = [Summary(folder) for folder in summaries]
-    for tables in tasks:
-        for _, row in _all_limits(tables).iterrows():
-            line = "".join(f"<td>{html.escape(cell)}</td>" for cell in _limit_cells(tables, row))
-            body.append(f'<tr class="{row["verdict"].replace(" ", "-")}">{line}</tr>')
-    columns = "".join(f"<th>{html.escape(name)}</th>" for name in header)
-    twice = "; ".join(f"{tables.task}: {tables.compressed_before}" for tables in tasks if tables.compressed_before)
-    notes = [f"Originals that were compressed before: {twice}. {_TWICE}"] * bool(twice)
-    if any((tables.limits["verdict"] == NO_REFERENCE).any() for tables in tasks):
-        notes.append(f"No reference: {_NO_REFERENCE}")
-    notes += [f"{tables.task}: {_few_text(tables)}" for tables in tasks if tables.few]
-    notes += [f"{tables.task}: {_rare_text(tables)}" for tables in tasks if tables.rare]
-    notes += [_baselines(tasks), f"{_JOINTLY} {_TWO_NUMBERS} {_DESIGN_EFFECT}"]
-    with publish(out) as aside:
-        said = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
-        aside.write_text(_PAGE.format(notes=said, columns=columns, body="\n".join(body)))
-
-
-def _all_limits(tables: Summary) -> pd.DataFrame:
-    """The rows of `limits`, model by model and first against the model itself.
-
-    Models trained on originals come first, matched ones last. The best of those trained on originals is its own
-    baseline either way, and stands there once.
-    """
-    limits, best, regimes = tables.limits, tables.best["reference_arch"], list(REGIME_TITLES)
-    twice = (limits["baseline"] == BEST) & (limits["regime"] == ORIGINAL) & (limits["arch"] == best)
-    order = [regimes.index(regime) if regime in regimes else len(regimes) for regime in limits["regime"]]
-    ordered = limits.assign(order=order, foreign=limits["baseline"] == BEST)[~twice]
-    return ordered.sort_values(["arch", "order", "regime", "foreign"], kind="stable")
-
-
-def _limit_cells(tables: Summary, row: pd.Series) -> list[str]:
-    """The cells of a row of `limits` on the page of all of them."""
-    model = {key: row[key] for key in ("arch", "regime", "baseline")}
-    level, rate, *savings = _level_cells(row)
-    ratio = "–" if pd.isna(row["ratio"]) else amount(row["ratio"])
-    jointly = "–" if pd.isna(row["joint_label"]) else row["joint_label"]
-    return [
-        tables.task,
-        row["arch"],
-        tables.trained_on(row["arch"], row["regime"]),
-        tables.models(**model),
-        "itself" if row["baseline"] == OWN else tables.best_name,
-        on_originals(row),
-        tables.title(row["codec"]),
-        f"{row['delta']:g}",
-        f"{VERDICT_SYMBOLS[row['verdict']]} {tables.says(row['verdict'])}",
-        level,
-        rate,
-        ratio,
-        *savings,
-        jointly,
-        _stop(tables, row) or "–",
-        f"{_items(tables):,}{_of_groups(tables)}",
-        _design_effect(tables, codec=row["codec"], **model),
-    ]
-
-
 _MOST_LISTED = 10  # rare classes; the page of a data set of hundreds would show nothing else
 
 _TWICE = (
@@ -178,24 +108,6 @@ _DESIGN_EFFECT = (
     "Design effect: how many times larger the variance is, because items share a group, than that of as many"
     " independent items."
 )
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>Limits</title><style>
-body {{ font: 14px sans-serif; color: #222 }}
-p {{ max-width: 60em }}
-table {{ border-collapse: collapse }}
-th {{ position: sticky; top: 0; background: #fff; text-align: left }}
-th, td {{ padding: 3px 10px; border-bottom: 1px solid #ddd; white-space: nowrap }}
-.acceptable td {{ background: #BFE0F5 }}
-.acceptable-here td {{ background: #DDEFF9 }}
-.inconclusive td {{ background: #E8E8E8 }}
-.unacceptable td {{ background: #F7CDB5 }}
-.no-reference td {{ background: #F5EBC8 }}
-</style></head><body>{notes}<table><thead><tr>{columns}</tr></thead><tbody>
-{body}
-</tbody></table></body></html>
-"""
-
 
 # The overview.
 
@@ -308,7 +220,7 @@ def _verdict(tables: Summary, row: pd.Series, alone: pd.Series) -> str:
 def _not_shown(tables: Summary, row: pd.Series) -> str:
     """An inconclusive or unacceptable limit with its reason: "inconclusive at QF 90: too close to 2 points to tell"."""
     if row["verdict"] == "inconclusive":
-        return f"inconclusive at {tables.label(row['codec'], row['stopped_at'])}: {_lacking(row)}"
+        return f"inconclusive at {tables.label(row['codec'], row['stopped_at'])}: {lacking(row)}"
     return f"unacceptable: {_stop(tables, row)}"
 
 
@@ -319,10 +231,10 @@ def _stop(tables: Summary, row: pd.Series) -> str:
     level = tables.label(row["codec"], row["stopped_at"])
     if row["stopped_verdict"] == "unacceptable":
         return f"{level} costs more"
-    return f"{level} undecided: {_lacking(row)}"
+    return f"{level} undecided: {lacking(row)}"
 
 
-def _lacking(row: pd.Series) -> str:
+def lacking(row: pd.Series) -> str:
     """What would decide the level at which a row of limits stopped, in words."""
     if row["missing"] == TOO_CLOSE:
         return f"too close to {row['delta']:g} points to tell"
@@ -336,9 +248,7 @@ def _lacking(row: pd.Series) -> str:
 
 def _task(tables: Summary) -> str:
     texts = (
-        _before_text,
         _warnings,
-        _fidelity_text,
         _reference_text,
         _limit_text,
         _equal_rate_text,
@@ -351,39 +261,40 @@ def _task(tables: Summary) -> str:
     return "\n\n".join([f"## {tables.task}", *filter(None, (text(tables) for text in texts))])
 
 
-def _before_text(tables: Summary) -> str:
-    """The warning of double compression; "" for originals that are not known to have been compressed."""
-    if not tables.compressed_before:
-        return ""
-    card = tables.meta.get("card", {}).get("prior_compression", "")
-    told = f" ({_as_text(card)})" if card else ""
-    before = _as_text(tables.compressed_before)
-    return f"**Compressed twice.** The originals were compressed before: {before}{told}."
+def warnings(tables: Summary) -> list[tuple[str, str]]:
+    """What readers must know before any figure of a task, each with its title, as plain text; often nothing."""
+    found = []
+    if tables.compressed_before:
+        card = visible(tables.meta.get("card", {}).get("prior_compression", ""))
+        told = f" ({card})" if card else ""
+        before = visible(tables.compressed_before)
+        found.append(("Compressed twice.", f"The originals were compressed before: {before}{told}."))
+    if tables.few:
+        found.append(("Few groups.", _few_text(tables)))
+    if tables.rare:
+        found.append(("Rare classes.", _rare_text(tables)))
+    missed = tables.conditions[tables.conditions["above_target"].astype(float) > 0]
+    if len(missed):
+        listed = [f"{row['title']}, {row['label']}: {percent(row['above_target'])}" for _, row in missed.iterrows()]
+        text = (
+            "Some items have larger files than a level allows even at the strongest level of the encoder, at which they"
+            f" are coded. Of the items it is for {'; '.join(listed)}."
+        )
+        found.append(("Targets that are missed.", text))
+    if not tables.has_fidelity:
+        unsaid = "nothing here says how near decoded items are to their originals"
+        found.append(("Fidelity was not measured", f"(fidelity: none): {unsaid}."))
+    return found
 
 
 def _warnings(tables: Summary) -> str:
-    """What the test items are too few for, and which target sizes they do not meet; "" for nothing."""
-    few = f"**Few groups.** {_few_text(tables)}" if tables.few else ""
-    rare = f"**Rare classes.** {_as_text(_rare_text(tables))}" if tables.rare else ""
-    return "\n\n".join(filter(None, (few, rare, _targets_text(tables))))
+    return "\n\n".join(f"**{title}** {_as_text(text)}" for title, text in warnings(tables))
 
 
-def _targets_text(tables: Summary) -> str:
-    """Which target sizes are missed by how many items."""
-    missed = tables.conditions[tables.conditions["above_target"].astype(float) > 0]
-    if missed.empty:
-        return ""
-    listed = [f"{row['title']}, {row['label']}: {percent(row['above_target'])}" for _, row in missed.iterrows()]
-    return (
-        "**Targets that are missed.** Some items have larger files than a level allows even at the strongest level of"
-        f" the encoder, at which they are coded. Of the items it is for {_as_text('; '.join(listed))}."
-    )
-
-
-def _fidelity_text(tables: Summary) -> str:
-    """That fidelity was not measured; "" where it was."""
-    unsaid = "nothing here says how near decoded items are to their originals"
-    return "" if tables.has_fidelity else f"**Fidelity was not measured** (`fidelity: none`): {unsaid}."
+def in_words(tables: Summary) -> list[str]:
+    """What the tables of a task say, as paragraphs in Markdown without tables: what the page shows too."""
+    texts = (_reference_text, _limit_text, _equal_rate_text, _precision_text)
+    return list(filter(None, (text(tables) for text in texts)))
 
 
 def _few_text(tables: Summary) -> str:
@@ -493,7 +404,7 @@ def _undecided(tables: Summary, rows: pd.DataFrame, start: str) -> str:
     if rows.empty:
         return ""
     listed = (
-        f"{tables.title(row['codec'])} ({tables.label(row['codec'], row['stopped_at'])}: {_lacking(row)})"
+        f"{tables.title(row['codec'])} ({tables.label(row['codec'], row['stopped_at'])}: {lacking(row)})"
         for _, row in rows.iterrows()
     )
     return f"{start} {'; '.join(listed)}."
@@ -741,7 +652,7 @@ def _attack_text(tables: Summary) -> str:
         *(f"- {says}" for says in _defences(tables)),
     ]
     more = "Other training regimes, every" if rows["regime"].nunique() > 1 else "Every"
-    last = f"{threshold(tables)} {_reliability_text(tables)} {more} level and budget: `attacks.html`."
+    last = f"{threshold(tables)} {_reliability_text(tables)} {more} level and budget: `index.html`."
     return "\n".join([*lines, "", last.strip()])
 
 
