@@ -197,11 +197,13 @@ def verdicts(tables: Summary) -> list[dict[str, Any]]:
 
 
 def _hole(rows: pd.DataFrame) -> str:
-    """How many points of items are made to be wrong behind the codec alone, where that is shown; else ""."""
+    """How many points of items are made to be wrong behind the codec alone, where that is shown. rows: with that goal."""
     for _, row in where(rows, tier=ALL).iterrows():
         if row["triggered_low"] > 0:
-            return f"{points(row['triggered'])} {interval(row['triggered_low'], row['triggered_high'])}{mark(row)}"
-    return ""
+            shown = f"{points(row['triggered'])} {interval(row['triggered_low'], row['triggered_high'])}{mark(row)}"
+            return f"opens a hole: {shown}"
+        return "none shown"
+    return "not tried"
 
 
 def about(tables: Summary) -> dict[str, Any]:

@@ -242,14 +242,16 @@ def _environment() -> jinja2.Environment:
 def _prose(paragraphs: list[str]) -> Markup:
     """The Markdown of `recommendations.in_words` as HTML: paragraphs, lists and what is bold."""
     found = []
-    for line in "\n".join(paragraphs).splitlines():
-        tag = "li" if line.startswith("- ") else "p"
-        plain, *rest = line.removeprefix("- ").split("**")
-        text = Markup().join(
-            [plain, *(Markup("<strong>{}</strong>").format(one) if at % 2 == 0 else one for at, one in enumerate(rest))]
-        )
-        found.append(Markup("<{0}>{1}</{0}>").format(Markup(tag), text))
+    for bullet, lines in itertools.groupby("\n".join(paragraphs).splitlines(), key=lambda line: line.startswith("- ")):
+        tag, around = ("li", "<ul>{}</ul>") if bullet else ("p", "{}")
+        each = [Markup(f"<{tag}>{{}}</{tag}>").format(_bold(line.removeprefix("- "))) for line in lines if line]
+        found.append(Markup(around).format(Markup().join(each)))
     return Markup().join(found)
+
+
+def _bold(line: str) -> Markup:
+    parts = line.split("**")
+    return Markup().join(Markup("<strong>{}</strong>").format(one) if at % 2 else one for at, one in enumerate(parts))
 
 
 def _library() -> Markup:

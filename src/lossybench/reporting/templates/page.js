@@ -35,7 +35,8 @@ const amount = value => !known(value) ? "–" : Math.abs(value) >= 999.5 ? group
 const percent = share => known(share) ? `${fixed(100 * share, 1)} %` : "–";
 const bare = share => fixed(100 * share, 1);
 const points = share => !known(share) ? "–" : (100 * share >= 0 || Number(fixed(100 * share, 1)) === 0 ? "+" : "") + bare(share);
-const interval = (low, high) => known(low) ? `[${points(low)}, ${points(high)}]` : "";
+const scaled = (value, by) => known(value) ? by * value : null;  // what is not known is not 0
+const interval = (low, high) => known(low) && known(high) ? `[${points(low)}, ${points(high)}]` : "";
 const general = value => String(value);
 const pointsOf = delta => `${general(delta)} point${delta === 1 ? "" : "s"}`;
 const unitWords = unit => unit === "bpp" ? "bits a pixel" : unit;
@@ -210,7 +211,7 @@ function answer(task, choice) {
   return {...found, verdict, row: mildest,
     sentence: `${start} Least costly: ${task.titles[mildest.codec]} at ${mildest.condition.label}: ${size(task, mildest.condition)}, ${loss(mildest, bound)}.`,
     certainty: `${task.confidence} confidence${picking ? ", the choice among all codecs allowed for" : ""}; holds for ${scope}. `
-      + listed(shown.filter(limit => limit.stop).map(limit => `${task.titles[limit.codec]}: ${why(task, limit)}`)) + "."};
+      + (chosen ? `${why(task, shown[0])}.` : "What stopped each codec stands below.")};
 }
 
 // Copying and saving.
@@ -312,7 +313,7 @@ const variable = name => getComputedStyle(document.documentElement).getPropertyV
 function look() {
   const [ink, faint, line] = [variable("--ink"), variable("--faint"), variable("--line")];
   return {background: null, font: "system-ui, sans-serif", view: {stroke: null}, axis: {labelColor: ink, titleColor: ink, gridColor: line, domainColor: faint,
-    tickColor: faint, gridOpacity: 0.6, labelFontSize: 11, titleFontSize: 12, titleFontWeight: 500}, legend: {labelColor: ink, titleColor: ink, orient: "bottom", columns: 3, symbolSize: 70, labelLimit: 260},
+    tickColor: faint, gridOpacity: 0.6, labelFontSize: 11, titleFontSize: 12, titleFontWeight: 500}, legend: {labelColor: ink, titleColor: ink, orient: "bottom", columns: 3, symbolSize: 70, symbolOpacity: 1, labelLimit: 260},
     header: {labelColor: ink, titleColor: ink, labelFontWeight: 600, labelLimit: 400}, title: {color: ink}, text: {color: ink}, rule: {color: faint}};
 }
 const charts = new Set();
@@ -551,9 +552,9 @@ const PARTS = {
       const kept = task.overall.filter(row => row.metric === metric && ($("select", every).value ? row.regime in DATA.regimes : row.regime === choice.regime && (!choice.arch || row.arch === choice.arch)));
       const rows = kept.filter(row => row.codec !== ORIGINAL && (!choice.codec || !task.titles[choice.codec] || row.codec === choice.codec)).flatMap(row => {
         const condition = task.at.get(key(row.codec, row.level));
-        return known(condition[name]) && (!log || condition[name] > 0) ? [{...described(task, row, condition, row), x: condition[name], value: 100 * row.value, low: 100 * row.low, high: 100 * row.high}] : [];
+        return known(condition[name]) && (!log || condition[name] > 0) ? [{...described(task, row, condition, row), x: condition[name], value: scaled(row.value, 100), low: scaled(row.low, 100), high: scaled(row.high, 100)}] : [];
       });
-      const originals = kept.filter(row => row.codec === ORIGINAL).map(row => ({model: model(task, row), original: 100 * row.value}));
+      const originals = kept.filter(row => row.codec === ORIGINAL).map(row => ({model: model(task, row), original: scaled(row.value, 100)}));
       const count = unique(rows.map(row => row.model)).length, columns = Math.max(1, Math.min(count, Math.floor(width / 330)));
       const ax = {field: "x", type: "quantitative", scale: log ? {type: "log", nice: false, padding: 10} : {zero: false}, axis: {title: title + (log ? " (log scale)" : ""), format: "~g", tickCount: 5}};
       const ay = {type: "quantitative", scale: {zero: false}, axis: {title: `${task.metrics[metric]}, %`}};
@@ -586,8 +587,8 @@ const PARTS = {
   },
   equal(task, place) {
     table(place, `${task.name} equal rate`, [{title: "model", text: row => model(task, row)}, {title: "codec", text: row => task.titles[row.codec_b]}, {title: "against", text: row => task.titles[row.codec_a]},
-      {title: "points at equal rate", number: true, by: row => row.bd_metric, text: row => known(row.bd_metric) ? `${points(row.bd_metric / 100)} ${interval(row.bd_metric_low / 100, row.bd_metric_high / 100)}` : "–"},
-      {title: "% rate at equal metric", number: true, by: row => row.bd_rate, text: row => known(row.bd_rate) ? `${points(row.bd_rate / 100)} ${interval(row.bd_rate_low / 100, row.bd_rate_high / 100)}` : "–"},
+      {title: "points at equal rate", number: true, by: row => row.bd_metric, text: row => known(row.bd_metric) ? `${points(row.bd_metric / 100)} ${interval(scaled(row.bd_metric_low, 0.01), scaled(row.bd_metric_high, 0.01))}` : "–"},
+      {title: "% rate at equal metric", number: true, by: row => row.bd_rate, text: row => known(row.bd_rate) ? `${points(row.bd_rate / 100)} ${interval(scaled(row.bd_rate_low, 0.01), scaled(row.bd_rate_high, 0.01))}` : "–"},
       {title: "ahead", text: row => row.ahead ? task.titles[row.ahead] : "neither is shown to be"}, plain("status", "status")], task.bd);
   },
   recovery(task, place) {
@@ -610,7 +611,7 @@ const PARTS = {
   samples(task, place) {
     const cells = task.samples.cells, items = unique(cells.map(cell => cell.item));
     if (!cells.length) { place.replaceChildren(el("p", {}, task.samples.missing)); return }
-    const [item, codec] = [el("select", {"aria-label": "item"}), el("select", {"aria-label": "codec of the samples"})], slide = el("input", {type: "range", min: 0, step: 1, "aria-label": "level of the samples"});
+    const [item, codec] = [el("select", {"aria-label": "item"}), el("select", {"aria-label": "codec of the samples"})], slide = el("input", {type: "range", min: 0, max: 0, step: 1, value: 0, "aria-label": "level of the samples"});
     const level = el("output"), shown = el("div", {class: "samples"});
     fill(item, items.map(one => [one, cells.find(cell => cell.item === one).truth]));
     const media = (cell, title) => el("figure", {}, el("figcaption", {}, title), el("img", {class: cell.sound ? "sound" : "", alt: `${title}, ${cell.truth}`, src: cell.media}),
@@ -647,8 +648,8 @@ function attacks(task, place) {
   const WHO = {T0: "attacker ignores the codec", all: "worst of all tried"};
   const codecsOf = () => unique(main.filter(row => is(row) && row.codec !== ORIGINAL).map(row => row.codec));
   const name = codec => (main.find(row => row.codec === codec) || {}).title || task.titles[codec] || codec;
-  const line = (rows, series, x) => rows.map(row => ({codec: name(row.codec), x: x(row), place: row.place, series, value: 100 * row.robust_shown, low: about.objects ? null : 100 * row.robust_after_low,
-    high: about.objects ? null : 100 * row.robust_after_high, shown: `${row.unreliable ? "≤ " : ""}${percent(row.robust_shown)}${row.unchecked && !row.unreliable ? " ?" : ""}`, gain: known(row.gain) ? `${points(row.gain)} ${interval(row.gain_low, row.gain_high)}` : "–", doubt: Boolean(row.unreliable)}));
+  const line = (rows, series, x) => rows.map(row => ({codec: name(row.codec), x: x(row), place: row.place, series, value: scaled(row.robust_shown, 100), low: about.objects ? null : scaled(row.robust_after_low, 100),
+    high: about.objects ? null : scaled(row.robust_after_high, 100), shown: `${row.unreliable ? "≤ " : ""}${percent(row.robust_shown)}${row.unchecked && !row.unreliable ? " ?" : ""}`, gain: known(row.gain) ? `${points(row.gain)} ${interval(row.gain_low, row.gain_high)}` : "–", doubt: Boolean(row.unreliable)}));
   const series = {field: "series", type: "nominal", title: null, sort: null, scale: {domain: ["clean items", "without a codec", WHO.T0, WHO.all], range: [variable("--ink"), "#888888", "#0072B2", "#D55E00"]}};
   const shapes = {...series, scale: {domain: series.scale.domain, range: ["diamond", "square", "circle", "triangle-up"]}};
   const facets = (rows, width, title, sort, scale) => {
@@ -664,9 +665,9 @@ function attacks(task, place) {
   place.replaceChildren(el("div", {class: "choose"}, el("label", {}, "model", chosen)), spots.verdicts, spots.levels, spots.budgets);
   const verdicts = () => {
     const of = about.models.find(one => key(one.arch, one.regime) === chosen.value);
-    table(spots.verdicts, `${task.name} defences`, [plain("place", "codec, at the level that helps most if ignored"), plain("brief", "verdict"), plain("oblivious", "gain if ignored, points"), plain("worst", "gain left in the worst case"), plain("robust", `robust ${about.measure}, worst`),
-      {title: "wrong behind the codec alone", text: row => row.hole ? `opens a hole: ${row.hole}` : "none shown"}, plain("text", "why")], of.codecs,
-      row => /^helps/.test(row.brief) ? "acceptable" : /hole/.test(row.brief) ? "unacceptable" : "inconclusive");
+    table(spots.verdicts, `${task.name} defences`, [plain("place", "codec, at the level that helps most if ignored"), plain("brief", "verdict"), plain("hole", "items made wrong behind the codec alone"), plain("oblivious", "gain if ignored, points"),
+      plain("worst", "gain left in the worst case"), plain("robust", `robust ${about.measure}, worst`), plain("text", "why")], of.codecs,
+      row => /hole/.test(row.brief + row.hole) ? "unacceptable" : /^helps/.test(row.brief) ? "acceptable" : "inconclusive");
   };
   verdicts();
   const byLevel = chart(spots.levels, `${task.name} under attack by level`, `Main budget: ${about.models[0].budget}. Only what the worst case has above the model without a codec is a defence. Hollow: a check failed, so that robustness is at most that.`, width => {
@@ -675,7 +676,7 @@ function attacks(task, place) {
       const worst = here.filter(row => row.tier === "all"), x = row => row.place.slice(name(codec).length + 1) || row.place;
       return [...line(here.filter(row => row.tier === "T0"), WHO.T0, x), ...line(worst, WHO.all, x),
         ...(bare.length ? worst.flatMap(row => line([bare[0]], "without a codec", () => x(row)).map(one => ({...one, codec: name(codec)}))) : []),
-        ...worst.map(row => ({codec: name(codec), x: x(row), place: row.place, series: "clean items", value: 100 * row.clean_after_shown, low: null, high: null, shown: percent(row.clean_after_shown), gain: "–", doubt: false}))];
+        ...worst.map(row => ({codec: name(codec), x: x(row), place: row.place, series: "clean items", value: scaled(row.clean_after_shown, 100), low: null, high: null, shown: percent(row.clean_after_shown), gain: "–", doubt: false}))];
     });
     return facets(rows, width, "level, mild to strong", null);
   });
