@@ -197,7 +197,7 @@ def verdicts(tables: Summary) -> list[dict[str, Any]]:
 
 
 def _hole(rows: pd.DataFrame) -> str:
-    """How many points of items are made to be wrong behind the codec alone, where that is shown. rows: with that goal."""
+    """How many points of items are made to be wrong behind the codec alone, if shown. rows: with that goal."""
     for _, row in where(rows, tier=ALL).iterrows():
         if row["triggered_low"] > 0:
             shown = f"{points(row['triggered'])} {interval(row['triggered_low'], row['triggered_high'])}{mark(row)}"

@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from lossybench.artifacts import publish
 from lossybench.enough import FEWEST_GROUPS
-from lossybench.errors import LossyBenchError, visible
+from lossybench.errors import visible
 from lossybench.reporting import attack_page, costs, recommendations, style
 from lossybench.reporting.summary import (
     METRIC_TITLES,
@@ -83,7 +83,6 @@ def write(summaries: list[Path], timings: list[Path], samples: list[Path], study
             fewest=FEWEST_GROUPS,
             config=json.dumps(study["config"], indent=2, ensure_ascii=False),
             versions=_versions(),
-            library=_library(),
             attacked=[one for one in tasks if one.get("attacks")],
             glossary=attack_page,
         )
@@ -125,6 +124,7 @@ def task(tables: Summary, timed: pd.DataFrame, prices: Mapping[str, Any]) -> dic
         "unit": str(tables.conditions["rate_unit"].iloc[0]),
         "rate_of": tables.rate_of,
         "trained": tables.all_regimes,
+        "count": f"{recommendations.items(tables):,} test items{recommendations.of_groups(tables)}",
         "best": tables.best_name if len(where(limits, baseline="best")) else "",
         "codecs": [
             {"name": codec, "title": tables.title(codec), "colour": looks[codec].colour}
@@ -252,22 +252,6 @@ def _prose(paragraphs: list[str]) -> Markup:
 def _bold(line: str) -> Markup:
     parts = line.split("**")
     return Markup().join(Markup("<strong>{}</strong>").format(one) if at % 2 else one for at, one in enumerate(parts))
-
-
-def _library() -> Markup:
-    """Vega-Lite, Vega and Vega-Embed (BSD 3-Clause) as one script.
-
-    Chosen over plotly, of whose partial bundle (1.1 MB) no package of Python has a copy and whose whole is 4.8 MB: this
-    is 0.9 MB, comes from a package that pins its parts, draws SVG, and needs no `eval` where expressions are
-    interpreted. Imported here, because only this page needs it.
-    """
-    try:
-        import vl_convert
-    except ImportError:
-        raise LossyBenchError(
-            "the page needs the package vl-convert-python, which is missing; pip install vl-convert-python"
-        ) from None
-    return Markup(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script"))
 
 
 def _versions() -> dict[str, str]:

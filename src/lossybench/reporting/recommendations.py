@@ -410,7 +410,8 @@ def _undecided(tables: Summary, rows: pd.DataFrame, start: str) -> str:
     return f"{start} {'; '.join(listed)}."
 
 
-def _items(tables: Summary) -> int:
+def items(tables: Summary) -> int:
+    """The number of test items."""
     return int(tables.differences["n"].max())
 
 
@@ -589,7 +590,7 @@ def _precision_text(tables: Summary) -> str:
     reach = least if least == most else f"{least} to {most}"
     holds = sorted({tables.models(regime=ORIGINAL, baseline=OWN, arch=arch) for arch in rows["arch"]})
     says = [
-        f"**How precise.** {_items(tables):,} test items{_of_groups(tables)}; per architecture: {' or '.join(holds)}."
+        f"**How precise.** {items(tables):,} test items{of_groups(tables)}; per architecture: {' or '.join(holds)}."
         f" The 95 % intervals of the losses reach {reach} points to either side."
     ]
     if not tables.groups:
@@ -609,9 +610,9 @@ def _own_losses(tables: Summary) -> pd.DataFrame:
     return where(tables.differences[tables.differences["codec"] != ORIGINAL], regime=ORIGINAL, baseline=OWN)
 
 
-def _of_groups(tables: Summary) -> str:
+def of_groups(tables: Summary) -> str:
     """ " of 21 speakers, no two of the same digit": what test items share; "" where the data set names nothing."""
-    shared = {factor: count for factor, count in tables.groups.items() if count < _items(tables)}
+    shared = {factor: count for factor, count in tables.groups.items() if count < items(tables)}
     text = f" of {_listed(counted(count, factor) for factor, count in shared.items())}" if shared else ""
     alone = [f"the same {factor.replace('_', ' ')}" for factor in tables.groups if factor not in shared]
     return f"{text}, no two of {' or '.join(alone)}" if alone else text
@@ -619,7 +620,7 @@ def _of_groups(tables: Summary) -> str:
 
 def _design_effect(tables: Summary, **chosen: str) -> str:
     """The design effects of the chosen `differences`: "1.2 to 3.4 (speaker)"; a dash where no groups count."""
-    if tables.few or all(count == _items(tables) for count in tables.groups.values()):
+    if tables.few or all(count == items(tables) for count in tables.groups.values()):
         return "–"
     rows = where(tables.differences[tables.differences["codec"] != ORIGINAL], **chosen)
     least, most = f"{rows['design_effect'].min():.1f}", f"{rows['design_effect'].max():.1f}"

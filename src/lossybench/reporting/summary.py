@@ -307,7 +307,9 @@ class Summary:
     def all_regimes(self) -> dict[str, str]:
         """Every regime that has limits, those of a single level included, and how readers know it."""
         found = sorted(set(self.limits["regime"]), key=lambda one: (one not in self.regimes, one))
-        plain = AS_IT_CAME if set(self.archs) <= set(self.existing) else REGIME_TITLES[ORIGINAL]
+        plain = REGIME_TITLES[ORIGINAL]
+        if self.existing:
+            plain = AS_IT_CAME if set(self.archs) <= set(self.existing) else f"{plain}, or {AS_IT_CAME}"
         return {one: plain if one == ORIGINAL else REGIME_TITLES.get(one, f"trained on {one}") for one in found}
 
     def has_reference(self, arch: str, regime: str) -> bool:

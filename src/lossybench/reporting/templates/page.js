@@ -64,6 +64,7 @@ for (const task of TASKS) {
     row.above_chance = number(row.above_chance);
     task.refs.set(key(row.arch, row.regime, row.baseline), row);
   }
+  task.names = new Map(task.references.map(row => [key(row.arch, row.regime), row.model]));
   task.sequences = new Map();
   for (const row of task.differences) {
     for (const name of ["lower", "upper", "joint"]) row[name] = number(row[name]);
@@ -174,7 +175,7 @@ function answer(task, choice) {
   const pick = pool.filter(limit => accepted(limit.verdict)).sort((a, b) => a.row.condition.rate - b.row.condition.rate)[0];
   const archs = archsOf(task, choice);
   const holds = unique(archs.map(arch => task.refs.get(key(arch, choice.regime, choice.baseline)).holds));
-  const scope = `${listed(holds)}; ${grouped(task.items)} test items${task.few ? `, for ${task.few} alone` : ""}; ${listed(archs)}`;
+  const scope = `${listed(holds)}; ${task.count}${task.few ? `, for ${task.few} alone` : ""}; ${listed(archs)}`;
   const found = {task, alone, pick, bound, archs, picking};
   const at = pointsOf(choice.delta);
   if (!shown.length) return {...found, verdict: "", sentence: `No model of this task is ${task.trained[choice.regime] || choice.regime}.`,
@@ -354,7 +355,7 @@ const hover = names => names.map(name => ({field: name, type: "nominal", title: 
 function described(task, row, condition, metric = null) {
   const own = metric || (task.overallAt ||= new Map(task.overall.filter(one => one.metric === task.primary)
     .map(one => [key(one.arch, one.regime, one.codec, one.level), one]))).get(key(row.arch, row.regime, row.codec, row.level)) || {};
-  return {model: `${row.arch}, ${task.trained[row.regime] || row.regime}`, codec: task.titles[row.codec], level: condition.label, rate: condition.rate,
+  return {model: model(task, row), codec: task.titles[row.codec], level: condition.label, rate: condition.rate,
     "rate shown": `${amount(condition.rate)} ${unitWords(task.unit)}`,
     "metric shown": `${task.metrics[own.metric] || task.metric} ${percent(own.value)} [${known(own.low) ? bare(own.low) : "–"}, ${known(own.high) ? bare(own.high) : "–"}]`,
     "bytes on disk": known(condition.file_bytes) ? amount(condition.file_bytes) : "not known",
@@ -406,7 +407,7 @@ function fill(select, options) {
 }
 function setUp() {
   if (!FIRST) return;
-  fill($("#baseline"), [["own", "the model itself"], ["best", "the best trained on originals"]]);
+  fill($("#baseline"), [["own", "the model itself"], ["best", `the best ${regimeTitles[ORIGINAL] || "of all"}`]]);
   fill($("#regime"), regimes.map(one => [one, regimeTitles[one]]));
   fill($("#arch"), [[EVERY, "every architecture"], ...everything("arch", task => task.references.map(row => row.arch)).map(one => [one, one])]);
   const titles = new Map(TASKS.flatMap(task => task.codecs.map(codec => [codec.name, codec.title])));
@@ -520,7 +521,7 @@ function allLimits() {
   }
   const of = (title, value, text = amount) => ({title, number: true, by: row => row.row && value(row.row.condition), text: row => row.row ? text(value(row.row.condition)) : "–"});
   table($("#limits .table"), "limits", [
-    {title: "task", text: row => row.task.shown}, {title: "architecture", text: row => row.arch}, {title: "training", text: row => row.task.trained[row.regime] || row.regime},
+    {title: "task", text: row => row.task.shown}, {title: "model", text: row => row.reference.model},
     {title: "holds for", text: row => row.reference.holds}, {title: "against", text: row => row.baseline === "own" ? "itself" : row.task.best},
     {title: "which has on originals", number: true, by: row => row.reference.reference, text: row => `${percent(row.reference.reference)} [${bare(row.reference.reference_low)}, ${bare(row.reference.reference_high)}], chance ${percent(row.reference.chance)}`},
     {title: "codec", text: row => row.task.titles[row.codec]}, {title: "verdict", by: row => ORDER.indexOf(row.verdict), text: row => titleOf(row.verdict) + (row.verdict === "acceptable here" ? ` (${row.task.few})` : "")},
@@ -528,13 +529,13 @@ function allLimits() {
     of("rate", condition => condition.rate), {title: "unit", text: row => row.task.unit}, of("raw : compressed", condition => condition.ratio),
     of("saves of raw", condition => condition.saving, percent), of("of lossless", condition => condition.saving_lossless, percent), of("of own files", condition => condition.saving_source, percent),
     {title: "level for all codecs at once", text: row => row.joint && accepted(row.verdict) ? row.joint.condition.label : "–"},
-    {title: "stopped at", text: row => why(row.task, row) || "–"}, {title: "test items", number: true, by: row => row.task.items, text: row => grouped(row.task.items)},
+    {title: "stopped at", text: row => why(row.task, row) || "–"}, {title: "tested on", by: row => row.task.items, text: row => row.task.count},
   ], rows, row => row.verdict.replaceAll(" ", "-"));
 }
 
 // What folds out of a card, made when it is opened.
 
-const model = (task, row) => `${row.arch}, ${task.trained[row.regime] || row.regime}`;
+const model = (task, row) => task.names.get(key(row.arch, row.regime)) || `${row.arch}, ${task.trained[row.regime] || row.regime}`;
 const PARTS = {
   explore(task, place) {
     const further = Object.keys(task.conditions[0]).filter(name => /^(psnr|ssim|snr|si_sdr|spectral_distance)$/.test(name) || (task.measures || {})[name])
