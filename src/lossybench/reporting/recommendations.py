@@ -283,7 +283,7 @@ def warnings(tables: Summary) -> list[tuple[str, str]]:
         found.append(("Targets that are missed.", text))
     if not tables.has_fidelity:
         unsaid = "nothing here says how near decoded items are to their originals"
-        found.append(("Fidelity was not measured", f"(fidelity: none): {unsaid}."))
+        found.append(("Fidelity was not measured.", f"The config says fidelity: none, so {unsaid}."))
     return found
 
 

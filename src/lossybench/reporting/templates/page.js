@@ -272,7 +272,7 @@ function table(place, name, columns, rows, classOf = () => "") {
   const draw = () => {
     const found = visible(), shown = all ? found : found.slice(0, MOST_ROWS);
     body.replaceChildren(...shown.map(row => el("tr", {class: classOf(row)}, ...columns.map(column =>
-      el("td", {class: column.number ? "number" : text(column, row).length > 40 ? "long" : ""}, text(column, row))))));
+      el("td", {class: column.number ? "number" : text(column, row).length > 60 ? "long" : ""}, text(column, row))))));
     note.textContent = `${plural(found.length, "row")}${found.length < rows.length ? ` of ${grouped(rows.length)}` : ""}${shown.length < found.length ? `, the first ${shown.length} shown` : ""}`;
     more.hidden = shown.length === found.length;
   };
@@ -521,15 +521,16 @@ function allLimits() {
   }
   const of = (title, value, text = amount) => ({title, number: true, by: row => row.row && value(row.row.condition), text: row => row.row ? text(value(row.row.condition)) : "–"});
   table($("#limits .table"), "limits", [
-    {title: "task", text: row => row.task.shown}, {title: "model", text: row => row.reference.model},
-    {title: "holds for", text: row => row.reference.holds}, {title: "against", text: row => row.baseline === "own" ? "itself" : row.task.best},
-    {title: "which has on originals", number: true, by: row => row.reference.reference, text: row => `${percent(row.reference.reference)} [${bare(row.reference.reference_low)}, ${bare(row.reference.reference_high)}], chance ${percent(row.reference.chance)}`},
-    {title: "codec", text: row => row.task.titles[row.codec]}, {title: "verdict", by: row => ORDER.indexOf(row.verdict), text: row => titleOf(row.verdict) + (row.verdict === "acceptable here" ? ` (${row.task.few})` : "")},
+    {title: "task", text: row => row.task.shown}, {title: "codec", text: row => row.task.titles[row.codec]},
+    {title: "verdict", by: row => ORDER.indexOf(row.verdict), text: row => row.verdict === "acceptable here" ? `${SYMBOLS[row.verdict]} acceptable for ${row.task.few}` : titleOf(row.verdict)},
     {title: "strongest level", by: row => row.row && row.row.condition.strength, text: row => row.row ? row.row.condition.label : "–"},
     of("rate", condition => condition.rate), {title: "unit", text: row => row.task.unit}, of("raw : compressed", condition => condition.ratio),
+    {title: "model", text: row => row.reference.model}, {title: "against", text: row => row.baseline === "own" ? "itself" : row.task.best},
     of("saves of raw", condition => condition.saving, percent), of("of lossless", condition => condition.saving_lossless, percent), of("of own files", condition => condition.saving_source, percent),
     {title: "level for all codecs at once", text: row => row.joint && accepted(row.verdict) ? row.joint.condition.label : "–"},
-    {title: "stopped at", text: row => why(row.task, row) || "–"}, {title: "tested on", by: row => row.task.items, text: row => row.task.count},
+    {title: "stopped at", text: row => why(row.task, row) || "–"}, {title: "holds for", text: row => row.reference.holds},
+    {title: "the baseline has on originals", number: true, by: row => row.reference.reference, text: row => `${percent(row.reference.reference)} [${bare(row.reference.reference_low)}, ${bare(row.reference.reference_high)}], chance ${percent(row.reference.chance)}`},
+    {title: "tested on", by: row => row.task.items, text: row => row.task.count},
   ], rows, row => row.verdict.replaceAll(" ", "-"));
 }
 
