@@ -1,4 +1,4 @@
-"""Rows of the tables that compare conditions or models: differences, verdicts, limits, transfer, recovery.
+"""Rows of the tables that compare conditions or models: differences, verdicts, limits, transfer.
 
 Several functions share these arguments. model: architecture and regime. conditions: the rows of the table `conditions`.
 of_condition: one model's primary metric. results: the same of all models. sampling: of the task's items.
@@ -29,7 +29,6 @@ from lossybench.artifacts import SAVINGS
 from lossybench.chance import lower_bound
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition, Regime
 
-LEAST_LOSS = 0.01  # from this loss on there is a share of it to recover
 OWN, BEST = "own", "best"
 
 
@@ -331,32 +330,6 @@ def transfer_rows(overall: list[Row]) -> list[Row]:
                     "train_level": matched.level if matched else None,
                     "test_level": None if row["codec"] == ORIGINAL else row["level"],
                     **{key: row[key] for key in ("value", "low", "high")},
-                }
-            )
-    return rows
-
-
-def recovery_rows(results: Results, conditions: dict[Condition, Row], sampling: Sampling) -> list[Row]:
-    """Rows of the table `recovery`, for architectures trained both on originals and mixed."""
-    rows = []
-    for arch in dict.fromkeys(arch for arch, _ in results):
-        if (arch, ORIGINAL) not in results or (arch, "mixed") not in results:
-            continue
-        plain, mixed = results[arch, ORIGINAL], results[arch, "mixed"]
-        for condition in (c for c in conditions if c in plain and c in mixed):
-            before, after = plain[condition], mixed[condition]
-            difference = paired(before, after, sampling, same_models=False).estimate
-            loss = plain[REFERENCE].value - before.value
-            rows.append(
-                {
-                    "arch": arch,
-                    **{key: conditions[condition][key] for key in ("codec", "level", "strength")},
-                    "original": before.value,
-                    "mixed": after.value,
-                    "difference": difference.value,
-                    "low": difference.interval.low,
-                    "high": difference.interval.high,
-                    "recovered": difference.value / loss if loss >= LEAST_LOSS else None,
                 }
             )
     return rows

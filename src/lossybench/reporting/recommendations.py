@@ -653,12 +653,13 @@ def _held_out_text(tables: Summary) -> str:
 
 def _gain_cells(tables: Summary, codec: str, arch: str) -> tuple[str, str]:
     """The mildest level at which training on a mixture is shown to gain, and the gain at the strongest one."""
-    rows = where(tables.recovery, codec=codec, arch=arch).sort_values("strength")
+    rows = where(tables.gaps, codec=codec, arch=arch, training="mixed").sort_values("strength")
     if rows.empty:
         return "–", "–"
-    gained, last = rows[rows["low"] > 0], rows.iloc[-1]
+    gained, last = rows[rows["recovered_low"] > 0], rows.iloc[-1]
     start = "no level" if gained.empty else tables.label(codec, gained["level"].iloc[0])
-    gain = f"{points(last['difference'])} {interval(last['low'], last['high'])} to {percent(last['mixed'])}"
+    won = interval(last["recovered_low"], last["recovered_high"])
+    gain = f"{points(last['recovered'])} {won} to {percent(last['trained'])}"
     return start, gain
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from lossybench.analysis import bands, box_metrics, comparisons, equal_rate, label_metrics, robustness, tables
+from lossybench.analysis import bands, box_metrics, comparisons, equal_rate, gaps, label_metrics, robustness, tables
 from lossybench.analysis import outcomes as inputs
 from lossybench.analysis.comparisons import BEST, OWN, Primary, Reference
 from lossybench.analysis.intervals import Estimate
@@ -107,7 +107,7 @@ def aggregate(
     ]
     rows["transfer"] += comparisons.transfer_rows(of_primary)
     rows["held_out"] += comparisons.held_out_rows(results, plain, sampling)
-    rows["recovery"] += comparisons.recovery_rows(results, plain, sampling)
+    rows["gaps"] += gaps.gap_rows(results, plain, sampling)
     strengths = {condition: row["strength"] for condition, row in conditions.items()}
     about_attacks = [read_meta(path) for path in attacks]
     # A defence is no condition of the study: nothing is tested behind it but attacks.
