@@ -16,6 +16,7 @@ from lossybench.conditions import ORIGINAL
 from lossybench.enough import FEWEST_GROUPS, FEWEST_OF_CLASS
 from lossybench.errors import visible
 from lossybench.reporting.attack_page import STATUSES, WIDEST_GAIN, defences, mark, scope, threshold
+from lossybench.reporting.gaps import advice
 from lossybench.reporting.summary import (
     ACCEPTED,
     BEST,
@@ -343,6 +344,7 @@ def _task(tables: Summary) -> str:
         _limit_text,
         _equal_rate_text,
         _capture_text,
+        _gap_text,
         _training_text,
         _held_out_text,
         _precision_text,
@@ -620,6 +622,20 @@ def _training_text(tables: Summary) -> str:
             found = where(limits, codec=codec, arch=arch, regime=regime)
             cells.append("–" if found.empty else _short_limit(tables, found.iloc[0]))
         lines.append(f"| {' | '.join([*cells, *_gain_cells(tables, codec, arch)])} |")
+    return "\n".join(lines)
+
+
+def _gap_text(tables: Summary) -> str:
+    """What helps at the first level beyond each limit; "" where no level is beyond one."""
+    found = where(advice(tables), beyond=True)
+    if found.empty:
+        return ""
+    lines = [
+        "**What helps beyond the limits.** Of each codec, at the first level that is not shown to be acceptable at"
+        f" {tables.delta:g} points (95 % intervals; a sentence's advice is wrong in at most 5 % of studies):",
+        "",
+        *(f"- {_as_text(text)}" for text in found["text"]),
+    ]
     return "\n".join(lines)
 
 
