@@ -126,7 +126,7 @@ class _Gap:
         values, samples = (
             (getattr(self.reference, name) + getattr(self.here, name)) / 2 for name in ("values", "samples")
         )
-        return Primary(self.here.seeds, values, samples, None)
+        return dataclasses.replace(self.here, values=values, samples=samples, right=None)
 
 
 def _of(name: str, estimate: Estimate | None, factor: int = 1) -> Row:
