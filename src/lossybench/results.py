@@ -52,6 +52,7 @@ class Results:
     transfer = _table("transfer", "Models trained at one condition and tested at others.")
     held_out = _table("held_out", "Models on a codec that the mixture they learnt from lacked.")
     gaps = _table("gaps", "How much of a loss training on compressed media wins back, and what follows.")
+    subgroups = _table("subgroups", "What each class, size or group of items loses, and which lose more than all do.")
     bd = _table("bd", "Bjontegaard deltas between codecs.")
     attacks = _table("attacks", "Accuracy under each attack, before and after each condition.")
     spectra = _table("spectra", "By frequency: what a codec keeps, and where the main attack's changes lie.")

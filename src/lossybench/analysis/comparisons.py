@@ -40,7 +40,8 @@ class Primary:
     values: (seeds,); samples: bootstrap (seeds, units, resamples), units as in `Sampling`; right: bool (seeds, n), None
     unless the metric is the share of items that are right. values and samples are turned so that more is better
     (`of`), whatever the `metric`, so that a loss is negative everywhere. reach: how much a single item may differ from
-    the others, which is what nobody can rule out of items that were not tested (`intervals.of_samples`).
+    the others, which is what nobody can rule out of items that were not tested (`intervals.of_samples`). scores:
+    (seeds, n), turned too, of the items of which the values are means; None where items have no scores of their own.
     """
 
     seeds: tuple[int, ...]
@@ -49,6 +50,7 @@ class Primary:
     right: np.ndarray | None
     metric: Metric = ACCURACY
     reach: float = 1.0
+    scores: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -59,9 +61,11 @@ class Primary:
         samples: np.ndarray,
         right: np.ndarray | None = None,
         reach: float = 1.0,
+        scores: np.ndarray | None = None,
     ) -> Primary:
-        """From the metric's own values and samples."""
-        return cls(seeds, metric.sign * values, metric.sign * samples, right, metric, reach)
+        """From the metric's own values, samples and scores."""
+        turned = None if scores is None else metric.sign * scores.astype(float)
+        return cls(seeds, metric.sign * values, metric.sign * samples, right, metric, reach, turned)
 
     @property
     def value(self) -> float:

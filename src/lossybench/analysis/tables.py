@@ -183,10 +183,25 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("other_codec", _TEXT),  # of the others, each at its highest rate that is no higher than here, that with the
         # most of the metric; null without any
         ("other_level", _REAL, LEVEL),
-        *_interval("other"),  # what the regime original has more there than here; for all these codecs at once
+        *_interval("other"),  # what the regime original has more there than here; for all these codecs at once,
+        # with 97.5 %
         ("seeds", _WHOLE, "seeds"),  # of the models with fewer; from three on intervals are of models trained anew
         ("advice", _TEXT),  # train on compressed media; another codec; more bits: most of the loss is not won back even
         # by matched training; not shown; nothing to explain: no loss is shown
+    ),
+    "subgroups": columns(  # by what a loss hurts: of these very models, a mean over their seeds (subgroups.py)
+        *_MODEL,
+        *_CONDITION,
+        ("by", _TEXT),  # class, a factor of the items, or what else the kind of task tells apart (size)
+        ("group", _TEXT),
+        ("support", _WHOLE, "items; true objects in detection"),
+        *_shares("reference", "value"),  # the primary metric of what is in the group: on originals, and here
+        *_interval("loss"),  # of the group; positive where it loses; all that follow are null where it is not judged
+        *_interval("excess"),  # of the loss over that of all items; for all groups of `by` at this condition at once
+        ("p", _REAL, ""),  # of the excess being 0, two-sided
+        ("p_holm", _REAL, ""),  # corrected over the groups of `by` at this condition
+        ("judged", _FLAG),  # whether the group has enough items, and objects, to be judged
+        ("hurt", _FLAG),  # whether it is shown to lose more than all items do: p_holm, and an excess above 0
     ),
     "bd": columns(
         *_MODEL,
