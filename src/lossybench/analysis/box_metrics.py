@@ -117,7 +117,7 @@ def _within(boxes: np.ndarray, areas: tuple[float, float] | None) -> np.ndarray:
     """Which boxes (any, 4), each x, y, width, height, have one of these areas; all without any."""
     low, high = areas or (0.0, np.inf)
     own = np.prod(boxes[:, 2:], axis=1)
-    return (own >= low) & (own <= high)
+    return np.logical_and(own >= low, own <= high)
 
 
 def _greedy(
@@ -285,7 +285,7 @@ def of_some(matches: Matches) -> Compute:
     """What computes mAP50 from how often each item counts, quickly where most items count for nothing."""
 
     def compute(weights: np.ndarray) -> np.ndarray:
-        kept = weights.any(axis=1)[matches.item]
+        kept = (weights.max(axis=1) > 0)[matches.item]
         few = {name: getattr(matches, name)[kept] for name in ("item", "label", "score", "hit")}
         return map50(dataclasses.replace(matches, **few), weights)
 

@@ -78,8 +78,8 @@ def _other(
 ) -> _Other | None:
     """Of the other codecs, each at its highest rate that is no higher than here, that with the most; None without any.
 
-    The intervals hold for all of these codecs at once, at half of the usual error (Bonferroni), because the best of them
-    is picked, and its claim is not the only one.
+    The intervals hold for all of these codecs at once, at half of the usual error (Bonferroni), because the best of
+    them is picked, and its claim is not the only one.
     """
     if condition == REFERENCE:
         return None
