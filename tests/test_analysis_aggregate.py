@@ -9,20 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lossybench import kinds
 from lossybench.analysis import tables
 from lossybench.analysis.outcomes import read_task
-from lossybench.artifacts import (
-    CLASSIFICATION_OUTCOMES,
-    COMPRESSED,
-    DATA,
-    DETECTION_OUTCOMES,
-    SAVINGS,
-    extended,
-    read_meta,
-    read_table,
-    units,
-    write_table,
-)
+from lossybench.artifacts import COMPRESSED, SAVINGS, extended, read_meta, read_table, units, write_table
 from lossybench.errors import LossyBenchError
 from lossybench.reporting import figures, recommendations
 from lossybench.reporting.summary import Summary
@@ -49,10 +39,10 @@ class Study:
         meta["compressed_before"] = ["JPEG"]
         split = [*[(name, "test") for name in self.ids], ("other", "train")]
         rows = (
-            self.row(DATA, id=name, split=part, label=i % 3, boxes=[], groups=self.groups(i))
+            self.row(kinds.load(kind).data_schema(), id=name, split=part, label=i % 3, boxes=[], groups=self.groups(i))
             for i, (name, part) in enumerate(split)
         )
-        write_table(self.data, DATA, rows, meta)
+        write_table(self.data, kinds.load(kind).data_schema(), rows, meta)
         self.compressed = []
         for codec, levels in self.levels.items():
             for level in levels:
@@ -102,7 +92,7 @@ class Study:
                         outcome = {"prediction": guess, "correct": guess == label, "scores": [scores] * 3}
                         yield {"id": name, "level": level, "label": label, **outcome}
 
-            schema = DETECTION_OUTCOMES if self.kind == "detection" else CLASSIFICATION_OUTCOMES
+            schema = kinds.load(self.kind).schema
             write_table(path, schema, rows(), meta)
             self.outcomes.append(path)
         return self
@@ -127,7 +117,12 @@ def test_rates_are_of_files_or_of_coded_media_and_savings_of_raw_lossless_and_ow
             row["psnr"] = np.inf if number < 7 else 30.0
         write_table(path, COMPRESSED, rows[::-1], meta | {"lossless": "PNG"})
     data = read_table(study.data).to_pylist()
-    write_table(study.data, DATA, [row | {"file_bytes": 100} for row in data], read_meta(study.data))
+    write_table(
+        study.data,
+        kinds.load(study.kind).data_schema(),
+        [row | {"file_bytes": 100} for row in data],
+        read_meta(study.data),
+    )
     for counted, bits in (("file", 1100), ("coded", 1000)):
         out = tmp_path / counted
         aggregate([study.data], study.compressed, study.outcomes, SETTINGS | {"rate": counted}, out)
@@ -143,7 +138,7 @@ def test_rates_are_of_files_or_of_coded_media_and_savings_of_raw_lossless_and_ow
         limit = next(limit for limit in limits if (limit["delta"], limit["level"]) == (5, 50))
         assert limit["saving_source"] == limit["joint_saving_source"] == pytest.approx(1 - (bits - 400) / 800)
     data[0] |= {"file_bytes": None}  # one item has no file
-    write_table(study.data, DATA, data, read_meta(study.data))
+    write_table(study.data, kinds.load(study.kind).data_schema(), data, read_meta(study.data))
     assert study.summary()["conditions"]["saving_source"].isna().all()
 
 
@@ -185,10 +180,13 @@ def test_classification_study(tmp_path):
     assert limit["rate"] == pytest.approx(7.0) and limit["saving"] == pytest.approx(0.93)  # of files
     assert limit["reference"] == pytest.approx(0.95)
 
-    recovery = summary["recovery"].set_index(["codec", "level"])
-    assert recovery.loc[("jpeg", 10.0), "difference"] == pytest.approx(0.2)
-    assert recovery.loc[("jpeg", 10.0), "recovered"] == pytest.approx(0.2 / 0.35)
-    assert np.isnan(recovery.loc[("jpeg", 90.0), "recovered"])
+    gaps = summary["gaps"].set_index(["codec", "level", "training"])
+    matched, mixed = (gaps.loc[("jpeg", 10.0, training)] for training in ("matched", "mixed"))
+    assert tuple(mixed[["loss", "recovered", "remaining", "mostly"]]) == pytest.approx((0.35, 0.2, 0.15, 0.05))
+    assert tuple(matched[["loss", "recovered", "remaining", "mostly"]]) == pytest.approx((0.35, 0.3, 0.05, 0.25))
+    assert matched["advice"] == "train on compressed media" and matched[["other_codec", "other"]].isna().all()
+    assert gaps.loc[("jpeg", 90.0, "mixed"), "advice"] == "nothing to explain"
+    assert gaps.loc[("original", 0.0, "mixed"), "loss_low"] == 0 == gaps.loc[("original", 0.0, "mixed"), "loss_high"]
     transfer = summary["transfer"].set_index(["train", "train_codec", "train_level", "test_level"])["value"]
     assert transfer["matched", "jpeg", 10.0, 10.0] == pytest.approx(0.9)
     assert read_meta(tmp_path / "summary" / "conditions.parquet")["compressed_before"] == ["JPEG"]
@@ -281,8 +279,11 @@ def test_the_margin_by_which_a_reference_has_to_be_above_chance_is_the_loss_that
 def test_one_class_is_no_task_that_a_model_could_fail_at(tmp_path):
     study = Study(tmp_path)
     study.labels = np.zeros(400, int)
-    rows = (study.row(DATA, id=name, split="test", label=0, boxes=[], groups={}) for name in study.ids)
-    write_table(study.data, DATA, rows, read_meta(study.data) | {"classes": ["a"]})
+    rows = (
+        study.row(kinds.load(study.kind).data_schema(), id=name, split="test", label=0, boxes=[], groups={})
+        for name in study.ids
+    )
+    write_table(study.data, kinds.load(study.kind).data_schema(), rows, read_meta(study.data) | {"classes": ["a"]})
     limits = study.model(dict.fromkeys(wrong(), 0.0)).summary()["limits"]
     assert set(limits["verdict"]) == {"no reference"} and (limits["chance"] == 1).all()
 
@@ -376,9 +377,12 @@ def test_groups_of_the_test_items_are_numbered_factor_by_factor(tmp_path):
 
     def test_set(groups):
         made = [(f"i{n}", "train" if n % 3 == 0 else "test", of) for n, of in enumerate(groups)]
-        rows = [study.row(DATA, id=id, split=split, label=0, groups=of, boxes=[]) for id, split, of in made]
-        write_table(study.data, DATA, rows, read_meta(study.data))
-        return read_task([study.data])
+        rows = [
+            study.row(kinds.load(study.kind).data_schema(), id=id, split=split, label=0, groups=of, boxes=[])
+            for id, split, of in made
+        ]
+        write_table(study.data, kinds.load(study.kind).data_schema(), rows, read_meta(study.data))
+        return read_task([study.data], ["label"])
 
     found = test_set([{"voice": f"v{n % 5}", "room": "ab"[n % 2]} for n in range(30)])
     assert list(found.groups) == ["voice", "room"] and len(found.ids) == 20
@@ -425,7 +429,7 @@ def test_conditions_of_capture_are_judged_apart_and_change_nothing_else(tmp_path
     for regime in ("original", "mixed"):
         study.model(wrong() | worse, regime=regime)
     found = study.summary(grids={"jpeg_noise_4": ["jpeg", "noise", 4, "noise σ 4"]})
-    for name in ("differences", "verdicts", "limits", "transfer", "recovery", "bd"):
+    for name in ("differences", "verdicts", "limits", "transfer", "gaps", "bd"):
         assert found[name].equals(plain[name]), name
     assert set(found["conditions"]["title"]) == {"Original", "JPEG", "noise σ 4, JPEG"}
     assert plain["capture"].empty

@@ -18,11 +18,11 @@ import matplotlib.text
 import numpy as np
 import pytest
 
-from lossybench import codecs
+from lossybench import codecs, kinds
 from lossybench.analysis import tables
-from lossybench.artifacts import COMPRESSED, DATA, SAVINGS, iter_rows, read_meta, read_table, write_table
+from lossybench.artifacts import COMPRESSED, SAVINGS, iter_rows, read_meta, read_table, write_table
 from lossybench.errors import LossyBenchError
-from lossybench.reporting import attack_page, contact_sheet, costs, figures, page, recommendations, style
+from lossybench.reporting import attack_page, contact_sheet, costs, figures, gaps, page, recommendations, style
 from lossybench.reporting.names import figure_names
 from lossybench.reporting.summary import Summary, these
 from lossybench.stages.compress import compress
@@ -77,7 +77,7 @@ class Synthetic:
         self._conditions()
         self._curves()
         if mixed:
-            self._recovery()
+            self._gaps()
         self._transfer(matched)
         if attacks:
             self._attacks()
@@ -220,16 +220,25 @@ class Synthetic:
             limit |= {f"joint_{name}": condition[name] for name in ("level", "label", "rate", *SAVINGS)}
         self.tables["limits"].append(limit)
 
-    def _recovery(self) -> None:
+    def _gaps(self) -> None:
         for arch, codec in itertools.product(self.archs, ["original", *self.codecs]):
+            reference = self.value(arch, "original", "original", 0)
             for strength, level in self.levels(codec):
                 original, mixed = (self.value(arch, regime, codec, strength) for regime in ("original", "mixed"))
-                loss = self.value(arch, "original", "original", 0) - original
-                self.tables["recovery"].append(
-                    dict(arch=arch, codec=codec, level=level, strength=strength, original=original, mixed=mixed)
-                    | dict(difference=mixed - original, low=mixed - original - 0.015, high=mixed - original + 0.015)
-                    | dict(recovered=(mixed - original) / loss if loss >= 0.01 else None)
-                )
+                parts = {"loss": reference - original, "recovered": mixed - original, "remaining": reference - mixed}
+                parts["mostly"] = parts["recovered"] - parts["remaining"]
+                advice = "train on compressed media" if parts["mostly"] > 0.03 else "not shown"
+                other = dict(other_codec=None, other=None, other_low=None, other_high=None)
+                if codec == self.codecs[-1] and strength > 3:
+                    other = dict(other_codec=self.codecs[0], other_level=self.levels(self.codecs[0])[-1][1])
+                    other |= dict(other=0.2, other_low=0.151, other_high=0.249)
+                    advice = "another codec" if advice == "not shown" else advice
+                row = dict(arch=arch, codec=codec, level=level, strength=strength, training="mixed", seeds=2, **other)
+                row |= dict(reference=reference, original=original, trained=mixed)
+                for name, value in parts.items():
+                    row |= {name: value, f"{name}_low": value - 0.015, f"{name}_high": value + 0.015}
+                row["advice"] = advice if row["loss_low"] > 0 else "nothing to explain"
+                self.tables["gaps"].append(row)
 
     def _transfer(self, matched: bool) -> None:
         for arch, codec in itertools.product(self.archs, self.codecs):
@@ -398,7 +407,13 @@ def test_each_kind_of_task_gets_the_promised_figures_and_they_show_something(tas
     summary = synthetic.write(tmp_path / task)
     paths = figures.draw(summary, tmp_path / "figures")
     promised = figure_names(
-        kind, True, has_attacks=rich, has_matched=rich, has_regimes=not bare, has_attacked_regimes=len(attacked) > 1
+        kind,
+        True,
+        has_attacks=rich,
+        has_matched=rich,
+        has_regimes=not bare,
+        has_attacked_regimes=len(attacked) > 1,
+        has_gaps=not bare,
     )
     assert [path.name for path in paths] == [f"{name}{end}" for name in promised for end in (".png", ".svg")]
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(path.name for path in paths)
@@ -465,8 +480,8 @@ def test_figure_names_refuse_an_unknown_kind() -> None:
 
 def test_every_figure_has_a_caption() -> None:
     captions = Path(__file__).parents[1] / "workflow" / "report"
-    others = ["contact_sheet", "limits_table", "attacks_page", "workflow"]
-    for name in [*figure_names("classification", True, True, True, True, True, True), *others]:
+    others = ["contact_sheet", "page", "workflow"]
+    for name in [*figure_names("classification", *[True] * 7), *others]:
         assert (captions / f"{name}.rst").read_text().strip(), name
 
 
@@ -1339,6 +1354,31 @@ def test_a_codec_comes_out_ahead_of_all_others_only_if_it_is_ahead_of_each(tmp_p
     assert "HEVC is ahead: of" in text and "comes out ahead" not in text and "HEVC and JPEG (+2.0" in text
 
 
+def test_what_helps_beyond_a_limit_is_said_with_what_is_shown(digits: Path, tmp_path: Path) -> None:
+    tables = Summary(shutil.copytree(digits, tmp_path / "digits"))
+    found = gaps.advice(tables)
+    said = dict(zip(found["advice"], found["text"], strict=True))
+    assert set(said) == {"train on compressed media", "another codec", "not shown", "nothing to explain"}
+    for _, row in found.iterrows():
+        (of,) = (one for _, one in tables.gaps.iterrows() if all(one[k] == row[k] for k in ("arch", "codec", "level")))
+        assert row["text"].startswith(f"{tables.title(row['codec'])} at {row['label']}, {row['arch']} trained on")
+        assert row["text"].count(".") == row["text"].count(".", 0, -1) + 1  # ends, as one sentence or two
+        if row["advice"] != "nothing to explain":
+            recovered = [f"{100 * of[f'recovered{end}']:.1f}".replace("-", "−") for end in ("", "_low", "_high")]
+            wins = "wins back {} points [{}, {}]".format(*recovered)
+            assert f"training on a mixture of levels {wins} and leaves" in row["text"]
+        assert ("Train on" in row["text"]) == (row["advice"] == "train on compressed media")
+        assert ("Another codec: JPEG at QF 5" in row["text"]) == (row["advice"] == "another codec")
+    stops = tables.main_limits[(tables.main_limits["delta"] == 2) & (tables.main_limits["regime"] == "original")]
+    stops = stops.dropna(subset="stopped_at").set_index(["arch", "codec"])["stopped_at"]
+    beyond = found[found["beyond"]].set_index(["arch", "codec"])["level"]
+    assert beyond.to_dict() == stops.to_dict()
+    text = advise(tables.folder).replace("\\", "")
+    assert all(f"- {one}" in text for one in found.loc[found["beyond"], "text"])
+    edit(tables.folder, "gaps", lambda row: row | dict(training="", advice="not shown", recovered=None))
+    assert "no such model was trained" in " ".join(gaps.advice(Summary(tables.folder))["text"])
+
+
 def test_every_number_in_the_text_stands_in_the_tables(digits: Path) -> None:
     text = advise(digits).split("## How to read this")[0].replace("95 % interval", "interval")
     text = re.sub(r"L∞ ε = 8/255|mAP@0.5", "", text.replace("−", "-"))
@@ -1400,15 +1440,11 @@ def compressed_images(folder: Path, levels: list[float]) -> tuple[Path, list[Pat
     lossless = codecs.get("original")
     rows = [
         {"id": f"item{i}", "split": "test", "groups": {}, "media": lossless.encode(one, 0).payload, "shape": one.shape}
-        | {
-            "sampling_rate": 0.0,
-            "label": -1,
-            "boxes": [{"frame": 0, "x0": 5.0, "y0": 5.0, "x1": 20.0, "y1": 25.0, "label": 0}],
-        }
+        | {"sampling_rate": 0.0, "boxes": [{"frame": 0, "x0": 5.0, "y0": 5.0, "x1": 20.0, "y1": 25.0, "label": 0}]}
         for i, one in enumerate(media)
     ]
     meta = {"task": "noise", "medium": "image", "kind": "detection", "classes": ["box"]}
-    write_table(folder / "noise.parquet", DATA, rows, meta)
+    write_table(folder / "noise.parquet", kinds.load("detection").data_schema(), rows, meta)
     paths = []
     for codec, level in [("original", 0.0), *(("jpeg", level) for level in levels)]:
         paths.append(folder / codec / f"{level:g}" / "test.parquet")
@@ -1449,9 +1485,14 @@ def test_contact_sheet_says_the_fidelity_of_those_items_that_were_measured(
 def test_names_in_figures_are_no_formulas(tmp_path: Path) -> None:
     """Matplotlib would set $x^2$ as a formula and end at one that is none; a long name would leave no room."""
     data, paths = compressed_images(tmp_path, [5])
-    rows = [row | {"label": i, "boxes": []} for i, row in enumerate(iter_rows(data))]
+    rows = [row | {"label": i} for i, row in enumerate(iter_rows(data))]
     classes = ["$x^2$ $\\nosuch{$ <b>", "n\nl \x1b[1m" + "x" * 500]
-    write_table(data, DATA, rows, read_meta(data) | {"kind": "classification", "classes": classes})
+    write_table(
+        data,
+        kinds.load("classification").data_schema(),
+        rows,
+        read_meta(data) | {"kind": "classification", "classes": classes},
+    )
     contact_sheet.draw(data, paths, tmp_path / "sheet.svg", tmp_path / "samples.json")
     text = (tmp_path / "sheet.svg").read_text()
     assert "$x^2$ $\\nosuch{$ &lt;b" in text and "\x1b" not in text

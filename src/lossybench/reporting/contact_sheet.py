@@ -22,7 +22,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from scipy import signal
 
-from lossybench import codecs
+from lossybench import codecs, kinds
 from lossybench.artifacts import iter_rows, read_meta, write_json
 from lossybench.conditions import ORIGINAL
 from lossybench.errors import LossyBenchError, naming, visible
@@ -33,6 +33,7 @@ ITEMS = 2
 LARGEST_CROP = 128  # pixels of a side; in a larger crop the blocks would be too small to see
 WINDOW_S = 0.025  # seconds of a spectrogram's window, as is usual for speech
 LONGEST_NAME = 60  # characters of an item or class in a title
+TRUTH = "#00E5FF"  # the colour of boxes and outlines
 RANGE_DB = 80.0  # how far below the loudest point of the originals spectrograms show
 
 
@@ -53,7 +54,7 @@ def draw(
 ) -> None:
     """Write the contact sheet of a task, with a row per codec and a column per level for each sample item.
 
-    The samples are the first test items of different classes, in detection the first two.
+    The samples are the first test items of different classes, or the first ones where items have none.
 
     data: the table of the task's items. compressed: the test parts of every condition, the original among them. out:
     the PNG. samples_out: the JSON that keeps each cell by itself, for the page (`_kept`). titles: those that the study
@@ -64,7 +65,7 @@ def draw(
     audio = meta["medium"] == "audio"
     samples = _samples(data)
     sheet, named = _decode(samples, compressed, meta["medium"])
-    write_json(samples_out, {"cells": list(_kept(sheet, samples, meta["classes"]))})
+    write_json(samples_out, {"cells": list(_kept(sheet, samples))})
     rows = [codec for codec in sheet if codec != ORIGINAL]
     columns = 1 + max(len(sheet[codec]) for codec in rows)
     wide, high = (1.75, 1.55) if audio else (1.3, 1.85)
@@ -79,7 +80,7 @@ def draw(
         blocks = figure.subfigures(len(samples), 1, squeeze=False)[:, 0]
         loudest = _loudest(sheet, samples) if audio else 0.0
         for block, item in zip(blocks, samples, strict=True):
-            block.suptitle(_about(item, meta["classes"]), fontsize=10)
+            block.suptitle(_about(item), fontsize=10)
             axes = block.subplots(len(rows), columns, squeeze=False)
             for i, codec in enumerate(rows):
                 cells = [*sheet[ORIGINAL].values(), *sheet[codec].values()]
@@ -92,7 +93,7 @@ def draw(
                         last = i == len(rows) - 1
                         _draw_spectrogram(ax, cell, item["sampling_rate"], loudest, leftmost=j == 0, last=last)
                     else:
-                        _picture(ax, cell, item["boxes"], with_boxes=j == 0)
+                        _picture(ax, cell, item["drawn"], with_truth=j == 0)
                 title = (titles or {}).get(codec) or named[codec]
                 axes[i, 0].set_ylabel(textwrap.fill(title, 20) + "\nfrequency (kHz)" * audio, fontsize=9)
             if audio:
@@ -102,12 +103,13 @@ def draw(
         style.save(figure, out)
 
 
-def _about(item: dict[str, Any], classes: list[str]) -> str:
-    truth = "" if item["label"] < 0 else f", class {_short(classes[item['label']])}"
+def _about(item: dict[str, Any]) -> str:
+    """An item with what is true of it."""
+    truth = item["drawn"].text and f", {_short(item['drawn'].text)}"
     return f"item {_short(item['id'])}{truth}"
 
 
-def _kept(sheet: Sheet, samples: list[dict[str, Any]], classes: list[str]) -> Iterator[dict[str, Any]]:
+def _kept(sheet: Sheet, samples: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Each cell with its item, codec, level and note; its picture and, of audio, its sound, as data URLs.
 
     Pictures and sounds are coded without loss, so that what is seen and heard is what the model was tested on. Of a
@@ -118,7 +120,7 @@ def _kept(sheet: Sheet, samples: list[dict[str, Any]], classes: list[str]) -> It
         for codec in sorted(sheet, key=lambda name: name != ORIGINAL):
             for level, cells in sheet[codec].items():
                 cell = cells[item["id"]]
-                told = {"item": item["id"], "truth": _about(item, classes), "codec": codec, "level": level}
+                told = {"item": item["id"], "truth": _about(item), "codec": codec, "level": level}
                 told |= {"label": cell.label, "note": cell.note}
                 if cell.media.ndim == 1:
                     sound = io.BytesIO()
@@ -127,7 +129,7 @@ def _kept(sheet: Sheet, samples: list[dict[str, Any]], classes: list[str]) -> It
                     shades = colormaps["magma"](Normalize(loudest - RANGE_DB, loudest)(levels[::-1]), bytes=True)
                     told |= {"sound": _url("audio/flac", sound.getvalue()), "media": _picture_url(shades[..., :3])}
                 else:
-                    told |= {"media": _picture_url(_crop(cell.media, item["boxes"])[0])}
+                    told |= {"media": _picture_url(_crop(cell.media, item["drawn"])[0])}
                 yield told
 
 
@@ -149,11 +151,13 @@ def _short(name: str) -> str:
 
 
 def _samples(data: Path) -> list[dict[str, Any]]:
-    """The first test items of different classes; in detection, where an item has no single class, the first ones."""
-    found: list[dict[str, Any]] = []
-    for row in iter_rows(data, columns=["id", "shape", "sampling_rate", "label", "boxes"], splits=["test"]):
-        if row["label"] < 0 or row["label"] not in [one["label"] for one in found]:
-            found.append(row)
+    """The first test items that the kind of task does not call alike, each with what it shows of them as `drawn`."""
+    meta, found = read_meta(data), list[dict[str, Any]]()
+    kind = kinds.load(meta["kind"])
+    for row in iter_rows(data, columns=["id", "shape", "sampling_rate", *kind.truth.names], splits=["test"]):
+        drawn = kind.drawn(row, meta["classes"])
+        if drawn.alike is None or drawn.alike not in [one["drawn"].alike for one in found]:
+            found.append({key: row[key] for key in ("id", "shape", "sampling_rate")} | {"drawn": drawn})
         if len(found) == ITEMS:
             break
     if not found:
@@ -194,32 +198,37 @@ def _decode(samples: list[dict[str, Any]], compressed: list[Path], medium: str) 
     return sheet, {name: codec.full_title() for name, codec in coders.items()}
 
 
-def _crop(media: np.ndarray, boxes: list[dict[str, Any]]) -> tuple[np.ndarray, int, int, list[dict[str, Any]]]:
+def _crop(media: np.ndarray, drawn: Any) -> tuple[np.ndarray, int, int, list[list[float]]]:
     """An image or a clip's middle frame, cropped about its first box or its centre.
 
-    Returned are the pixels, the left and upper edge of the crop, and the boxes of that frame.
+    drawn: of the kind of task (`task_kind.Drawn`). Returned are the pixels, the left and upper edge of the crop, and
+    the boxes of that frame.
     """
     frames = media if media.ndim == 4 else media[None]
     frame = len(frames) // 2
-    here = [box for box in boxes if box["frame"] == frame]
+    here = [box for at, *box in drawn.boxes if at == frame]
     height, width = frames.shape[1:3]
     x, y = width / 2, height / 2
     if here:
-        x, y = (here[0]["x0"] + here[0]["x1"]) / 2, (here[0]["y0"] + here[0]["y1"]) / 2
+        x, y = (here[0][0] + here[0][2]) / 2, (here[0][1] + here[0][3]) / 2
     left = int(np.clip(x - LARGEST_CROP / 2, 0, max(0, width - LARGEST_CROP)))
     top = int(np.clip(y - LARGEST_CROP / 2, 0, max(0, height - LARGEST_CROP)))
     return frames[frame, top : top + LARGEST_CROP, left : left + LARGEST_CROP], left, top, here
 
 
-def _picture(ax: Axes, cell: _Cell, boxes: list[dict[str, Any]], with_boxes: bool) -> None:
+def _picture(ax: Axes, cell: _Cell, drawn: Any, with_truth: bool) -> None:
     """Draw the `_crop` of an item with pixels as squares."""
-    crop, left, top, here = _crop(cell.media, boxes)
+    crop, left, top, here = _crop(cell.media, drawn)
     ax.imshow(crop, interpolation="nearest")
     ax.set_autoscale_on(False)
-    for box in here if with_boxes else []:
-        corner = box["x0"] - left - 0.5, box["y0"] - top - 0.5
-        size = box["x1"] - box["x0"], box["y1"] - box["y0"]
-        ax.add_patch(Rectangle(corner, *size, fill=False, ec="#00E5FF", lw=1))
+    for x0, y0, x1, y1 in here if with_truth else []:
+        corner = x0 - left - 0.5, y0 - top - 0.5
+        ax.add_patch(Rectangle(corner, x1 - x0, y1 - y0, fill=False, ec=TRUTH, lw=1))
+    if with_truth and drawn.mask is not None:
+        outlined = drawn.mask[top : top + LARGEST_CROP, left : left + LARGEST_CROP]
+        for number in set(np.unique(outlined).tolist()) - {0}:
+            if not (outlined == number).all():
+                ax.contour(outlined == number, levels=[0.5], colors=TRUTH, linewidths=1)
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     ax.set_title(cell.label, fontsize=9)

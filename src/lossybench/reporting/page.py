@@ -21,7 +21,7 @@ from markupsafe import Markup
 from lossybench.artifacts import publish
 from lossybench.enough import FEWEST_GROUPS
 from lossybench.errors import visible
-from lossybench.reporting import attack_page, costs, recommendations, style
+from lossybench.reporting import attack_page, costs, gaps, recommendations, style
 from lossybench.reporting.summary import (
     METRIC_TITLES,
     REGIME_TITLES,
@@ -141,7 +141,9 @@ def task(tables: Summary, timed: pd.DataFrame, prices: Mapping[str, Any]) -> dic
         "stops": _frame(stops, [*_MODEL, "baseline", "codec", "delta", "stopped_at", "why"]),
         "costs": _frame(levels, [*_AT, "storage", "transfer", "cpu", "total"]),
         "bd": _frame(tables.bd),
-        "recovery": _frame(tables.recovery),
+        "gaps": _frame(tables.gaps),
+        "advice": _frame(gaps.advice(tables)),
+        "subgroups": _frame(where(tables.subgroups, judged=True)),
         "transfer": _frame(tables.transfer),
         "held_out": _frame(tables.held_out),
         "capture": _frame(tables.capture),

@@ -54,7 +54,7 @@ const key = (...parts) => JSON.stringify(parts);
 const number = value => value === null ? NaN : value;
 const TASKS = DATA.tasks.filter(task => !task.missing);
 for (const task of TASKS) {
-  for (const name of ["conditions", "differences", "overall", "references", "stops", "costs", "bd", "recovery", "transfer",
+  for (const name of ["conditions", "differences", "overall", "references", "stops", "costs", "bd", "gaps", "advice", "subgroups", "transfer",
     "held_out", "capture"]) task[name] = rowsOf(task[name]);
   task.at = new Map(task.conditions.map(row => [key(row.codec, row.level), row]));
   task.titles = Object.fromEntries(task.codecs.map(codec => [codec.name, codec.title]));
@@ -593,9 +593,20 @@ const PARTS = {
       {title: "% rate at equal metric", number: true, by: row => row.bd_rate, text: row => known(row.bd_rate) ? `${points(row.bd_rate / 100)} ${interval(scaled(row.bd_rate_low, 0.01), scaled(row.bd_rate_high, 0.01))}` : "–"},
       {title: "ahead", text: row => row.ahead ? task.titles[row.ahead] : "neither is shown to be"}, plain("status", "status")], task.bd);
   },
-  recovery(task, place) {
-    table(place, `${task.name} recovery`, [plain("arch", "architecture"), {title: "codec", text: row => task.titles[row.codec]}, {title: "level", by: row => row.strength, text: row => (task.at.get(key(row.codec, row.level)) || {}).label},
-      share("original", "trained on originals"), share("mixed", "on a mixture"), ranged("difference", "gain, points [95 % interval]", "low", "high"), share("recovered", "of the loss won back")], task.recovery);
+  advice(task, place) {
+    table(place, `${task.name} what helps`, [{title: "codec", text: row => task.titles[row.codec]}, {title: "level", by: row => task.at.get(key(row.codec, row.level)).strength, text: row => row.label}, plain("arch", "architecture"),
+      {title: "first beyond the limit", text: row => row.beyond ? "yes" : ""}, plain("advice", "what helps"), plain("text", "because")], task.advice);
+  },
+  gaps(task, place) {
+    const of = (name, title) => ranged(name, title, `${name}_low`, `${name}_high`);
+    table(place, `${task.name} gaps`, [plain("arch", "architecture"), {title: "codec", text: row => task.titles[row.codec]}, {title: "level", by: row => row.strength, text: row => (task.at.get(key(row.codec, row.level)) || {}).label},
+      {title: "training", text: row => row.training || "none on compressed media"}, share("original", "trained on originals"), share("trained", "so trained"), of("loss", "lost, points [95 % interval]"), of("recovered", "won back"), of("remaining", "left"),
+      {title: "other codec", text: row => row.other_codec ? `${task.titles[row.other_codec]} ${(task.at.get(key(row.other_codec, row.other_level)) || {}).label}` : "–"}, of("other", "it loses less"), plain("advice", "what helps")], task.gaps);
+  },
+  subgroups(task, place) {
+    table(place, `${task.name} by what is hurt`, [{title: "model", text: row => model(task, row)}, {title: "codec", text: row => task.titles[row.codec]}, {title: "level", by: row => row.strength, text: row => (task.at.get(key(row.codec, row.level)) || {}).label},
+      plain("by", "told apart by"), plain("group", "group"), shown("support", "how many", grouped), share("reference", "on originals"), share("value", "here"), ranged("loss", "lost, points", "loss_low", "loss_high"), ranged("excess", "more than all items", "excess_low", "excess_high"),
+      {title: "shown to lose more", text: row => row.hurt ? "yes" : "not shown"}], task.subgroups, row => row.hurt ? "unacceptable" : "");
   },
   held_out(task, place) {
     table(place, `${task.name} held out`, [plain("arch", "architecture"), {title: "never learnt from", text: row => task.titles[row.held_out] || row.held_out}, {title: "tested on", text: row => task.titles[row.codec]}, {title: "level", by: row => row.strength, text: row => (task.at.get(key(row.codec, row.level)) || {}).label},
