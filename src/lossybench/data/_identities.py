@@ -125,7 +125,11 @@ class IdentityFolders(Paired, ClassFolders):
         findings: list[Finding] = []
         subfolders(self.path, f"data set {self.name!r}")  # raises the error when it is no folder
         names, entries = self._from_table(findings) if self.labels else self._identified(findings)
-        entries = [dataclasses.replace(entry, groups={FACTOR: names[entry.label], **entry.groups}) for entry in entries]
+        # Identities are groups and no classes, of which each split would need some.
+        entries = [
+            dataclasses.replace(entry, groups={FACTOR: names[entry.label], **entry.groups}, label=-1)
+            for entry in entries
+        ]
         entries = self.with_splits(entries, seed) if entries else []
         if self.listed_pairs:
             entries = self._in_pairs(self.listed_pairs, entries, findings)

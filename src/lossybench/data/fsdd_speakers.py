@@ -18,9 +18,9 @@ _DIGITS = 10
 
 
 class FsddSpeakers(_identities.Paired, fsdd.Fsdd):
-    """The six speakers of the spoken digits, to verify; a clip is several digits that one of them says in a row.
+    """The five or six speakers of the spoken digits, to verify; a clip is several digits that one says in a row.
 
-    All clips are tested on: six speakers are too few to train on, and to speak of others than these.
+    All clips are tested on: so few speakers are too few to train on, and to speak of others than these.
     """
 
     name = "fsdd_speakers"
@@ -33,6 +33,10 @@ class FsddSpeakers(_identities.Paired, fsdd.Fsdd):
         shape=(17_500,),
     )
     digits: int = Field(5, ge=1, le=_DIGITS, description="recordings a clip")
+
+    def _announced(self) -> dict[str, int]:
+        clips = sum(fsdd.Fsdd.facts.items.values()) // self.digits
+        return {"test": min(clips, self.limit.get("test", clips))}
 
     def entries(self, root: Path) -> Iterator[Entry]:
         recordings = {entry.path.name: entry for entry in super().entries(root)}

@@ -22,7 +22,7 @@ from lossybench.tasks.task_kind import Drawn, Example, TaskKind
 if TYPE_CHECKING:
     import torch
 
-    from lossybench.analysis.measured import Measured, Settled
+    from lossybench.analysis.measured import Measured, Named, Settled
     from lossybench.analysis.outcomes import Outcomes, TestSet
     from lossybench.analysis.sampling import Sampling
 
@@ -70,7 +70,8 @@ class Verification(TaskKind):
 
         labels = torch.as_tensor([label for label, _ in targets], device=media.device)
         found = functional.normalize(model(media).float(), dim=1)
-        cosines = found @ functional.normalize(model.identities.float(), dim=1).T  # type: ignore[union-attr, operator]
+        directions: Any = model.identities
+        cosines = found @ functional.normalize(directions.float(), dim=1).T
         margins = MARGIN * functional.one_hot(labels, cosines.shape[1])
         return functional.cross_entropy(SCALE * (cosines - margins), labels)
 
@@ -118,9 +119,8 @@ class Verification(TaskKind):
         identity = np.array(task.truth["identity"].to_pylist())
         genuine = identity[first] == identity[second]
         if genuine.all() or not genuine.any():
-            raise LossyBenchError(
-                f"{task.data}: its pairs are {'all' if genuine.all() else 'none of them'} genuine; give pairs of both sorts"
-            )
+            found_of = "all" if genuine.all() else "none"
+            raise LossyBenchError(f"{task.data}: {found_of} of its pairs are genuine; give pairs of both sorts")
         fars = [far for far in FARS if far * (~genuine).sum() >= 1]
         names = [metric.name for metric in cls.metrics[: 1 + len(fars)]]
         enrolled_original = task.truth["enrolled_original"][0].as_py()
@@ -139,7 +139,7 @@ class Verification(TaskKind):
 
         each = {seed: weighed(seed, embeddings) for seed, embeddings in found.items()}
         # An item is in many pairs: the rates are no more certain than shares of as many items.
-        trials = dict.fromkeys(names, float(sampling.n))
+        trials: dict[Named, float] = dict.fromkeys(names, float(sampling.n))
         return of_weights(cls.metrics[: len(names)], each, sampling, {"": len(first)}, trials)
 
 
