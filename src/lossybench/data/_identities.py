@@ -134,11 +134,13 @@ class IdentityFolders(Paired, ClassFolders):
         if self.listed_pairs:
             entries = self._in_pairs(self.listed_pairs, entries, findings)
         findings += shared_groups(entries)
+        for split in sorted({"val", "test"} & {entry.split for entry in entries}):
+            compared = collections.Counter(entry.groups[FACTOR] for entry in entries if entry.split == split)
+            if len(compared) < 2 or max(compared.values()) < 2:
+                text = f"{len(compared)} identities in {split}; give two or more, and two or more items of one"
+                findings.append(Finding("too few identities", "error", str(self.labels or self.path), text))
         tested = collections.Counter(entry.groups[FACTOR] for entry in entries if entry.split == "test")
-        if len(tested) < 2 or max(tested.values()) < 2:
-            text = f"{len(tested)} identities in test; give two or more, and two or more items of one"
-            findings.append(Finding("too few identities", "error", str(self.labels or self.path), text))
-        elif single := [name for name, count in tested.items() if count == 1]:
+        if single := [name for name, count in tested.items() if count == 1]:
             text = f"{len(single)} of {len(tested)} identities in test have one item, so no genuine pair: {single[0]!r}"
             findings.append(Finding("identities with one item", "note", str(self.path), text))
         counts = collections.Counter((entry.split, 0) for entry in entries)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from lossybench.artifacts import LEVEL, columns
-from lossybench.errors import LossyBenchError
+from lossybench.errors import LossyBenchError, shown
 from lossybench.metrics import Metric
 from lossybench.models.inputs import fit
 from lossybench.tasks._pairs import FARS, Ranking, cosine
@@ -76,15 +76,35 @@ class Verification(TaskKind):
         return functional.cross_entropy(SCALE * (cosines - margins), labels)
 
     def predict(self, model: torch.nn.Module, media: torch.Tensor) -> list[np.ndarray]:
-        return list(model(media).float().cpu().numpy())
+        import torch
+
+        found = model(media)
+        if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != len(media):
+            what = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+            raise LossyBenchError(
+                f"returns {what} for a batch of {len(media)}; an embedding network returns (batch, size)"
+            )
+        return list(found.float().cpu().numpy())
+
+    def answered(self, answer: Mapping[str, Any]) -> np.ndarray:
+        said = answer.get("embedding")
+        if not isinstance(said, list) or not said or not all(type(one) in (int, float) for one in said):
+            raise LossyBenchError(f"answers {shown(dict(answer))}; answer an embedding, a list of numbers")
+        found = np.array(said, np.float32)
+        if not np.isfinite(found).all():
+            raise LossyBenchError("answers an embedding with numbers that are not finite")
+        return found
+
+    def some_target(self) -> tuple[int, str]:
+        return 0, ""
 
     def score(self, predictions: Sequence[np.ndarray], targets: Sequence[tuple[int, str]]) -> float:
-        """The equal error rate over all pairs of the examples."""
+        """The equal error rate over all pairs of the examples; that of chance where they have no pairs of both sorts."""
         found, identity = np.stack(predictions), np.array([name for _, name in targets])
         first, second = np.triu_indices(len(found), 1)
         genuine = identity[first] == identity[second]
         if genuine.all() or not genuine.any():
-            raise LossyBenchError("the items have no pairs of both sorts; give two identities, one with two items")
+            return CHANCE
         return float(Ranking(cosine(found[first], found[second]), genuine).rates(())[0])
 
     def outcome(self, example: Example, prediction: np.ndarray, row: Mapping[str, Any]) -> dict[str, Any]:
