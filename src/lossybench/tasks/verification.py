@@ -99,7 +99,7 @@ class Verification(TaskKind):
         return 0, ""
 
     def score(self, predictions: Sequence[np.ndarray], targets: Sequence[tuple[int, str]]) -> float:
-        """The equal error rate over all pairs of the examples; that of chance where they have no pairs of both sorts."""
+        """The equal error rate over all pairs of the examples; of those that have no pairs of both sorts, chance."""
         found, identity = np.stack(predictions), np.array([name for _, name in targets])
         first, second = np.triu_indices(len(found), 1)
         genuine = identity[first] == identity[second]
