@@ -97,6 +97,13 @@ class FileDataset(Dataset):
     def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
         """Media and sampling rate of one item. Raises LossyBenchError, naming the file, when it cannot be read."""
 
+    def mask(self, entry: Entry, media: np.ndarray) -> np.ndarray | None:
+        """The mask of an item with this picture, as of `Item`; None outside of segmentation.
+
+        Raises LossyBenchError, naming the file, for a mask that cannot be read or is of another picture.
+        """
+        return None
+
     def look(self, entry: Entry) -> list[Finding]:
         """What is odd about the file of an item that can be read, by its header."""
         return []
@@ -142,11 +149,12 @@ class FileDataset(Dataset):
         for entry in found.entries:
             try:
                 media, rate = self.read(entry)
+                mask = self.mask(entry, media)
             except LossyBenchError as error:
                 yield entry, unreadable(entry, error, self.fault)
             else:
                 about = (entry.id, entry.split, entry.groups, media, rate, entry.label, entry.boxes)
-                yield entry, Item(*about, self.file_bytes(entry))
+                yield entry, Item(*about, self.file_bytes(entry), mask)
 
     def items(self, seed: int, left_out: list[Finding]) -> Iterator[Item]:
         yield from self._read(self.listed(seed), left_out)
