@@ -47,6 +47,10 @@ def folder(tmp_path):
     return tmp_path, masks
 
 
+def mask_of(item):
+    return decode(item.truth["mask"])
+
+
 def items_of(name, **options):
     left_out = []
     return {item.id: item for item in data.get(name, options).items(0, left_out)}, left_out
@@ -55,8 +59,9 @@ def items_of(name, **options):
 def test_folder_of_images_and_masks(folder):
     root, masks = folder
     found, left_out = items_of("mask_folder", path=root, classes=CLASSES)
-    assert {id: item.mask.tolist() for id, item in found.items()} == {id: mask.tolist() for id, mask in masks.items()}
-    assert all(item.mask.dtype == np.uint8 for item in found.values())
+    assert {id: mask_of(item).tolist() for id, item in found.items()} == {
+        id: mask.tolist() for id, mask in masks.items()
+    }
     assert {item.split for item in found.values()} == {"train", "val", "test"}
     assert not left_out
     about = data.describe("mask_folder", {"path": root, "classes": CLASSES})
@@ -68,7 +73,9 @@ def test_values_of_classes_may_be_named(folder):
     for file in (root / "masks").iterdir():
         mask_file(file, some_mask(values=(0, 255)))
     found, _ = items_of("mask_folder", path=root, classes={"nothing": 0, "nucleus": 255})
-    assert all(set(np.unique(item.mask)) == {0, 1} for item in found.values())  # 255 is a class, so nothing is ignored
+    assert all(
+        set(np.unique(mask_of(item))) == {0, 1} for item in found.values()
+    )  # 255 is a class, so nothing is ignored
 
 
 @pytest.mark.parametrize("layout", ["split above", "split below"])
@@ -142,7 +149,7 @@ def test_nuclei_of_the_data_science_bowl(tmp_path):
             mask_file(tmp_path / id / "masks" / f"{place}.png", nucleus)
         expected[id] = np.any(nuclei, axis=0).astype(int).tolist()
     found, _ = items_of("dsb2018", path=tmp_path)
-    assert {id: item.mask.tolist() for id, item in found.items()} == expected
+    assert {id: mask_of(item).tolist() for id, item in found.items()} == expected
     for file in (tmp_path / "00000003/masks").iterdir():
         file.unlink()
     with pytest.raises(LossyBenchError, match="00000003: has no masks"):
@@ -190,11 +197,11 @@ def test_outlines_in_coco_json(annotated):
     car = coco_mask.decode(coco_mask.frPyObjects([[5, 5, 15, 5, 15, 12, 5, 12]], 16, 20))[..., 0] > 0
     expected = np.where(bus, 1, np.where(car, 2, 0))
     expected[bus & car] = IGNORED
-    assert found["0.png"].mask.tolist() == expected.tolist()
-    assert found["1.png"].mask.tolist() == (2 * shape).tolist()
-    assert found["2.png"].mask.tolist() == (IGNORED * shape.astype(int)).tolist()
-    assert found["3.png"].mask.tolist() == shape.tolist()
-    assert not found["4.png"].mask.any()
+    assert mask_of(found["0.png"]).tolist() == expected.tolist()
+    assert mask_of(found["1.png"]).tolist() == (2 * shape).tolist()
+    assert mask_of(found["2.png"]).tolist() == (IGNORED * shape.astype(int)).tolist()
+    assert mask_of(found["3.png"]).tolist() == shape.tolist()
+    assert not mask_of(found["4.png"]).any()
     assert all(item.boxes == () for item in found.values())
 
 
@@ -227,9 +234,9 @@ def test_embedded_masks_hold_the_ink(monkeypatch):
         scene = scenes[item.id.split("/", 1)[1]]
         assert (item.media == scene.media).all()  # the same scenes
         for box in scene.boxes:
-            part = item.mask[int(box.y0) : int(box.y1), int(box.x0) : int(box.x1)] == box.label + 1
+            part = mask_of(item)[int(box.y0) : int(box.y1), int(box.x0) : int(box.x1)] == box.label + 1
             assert part.any(axis=0).mean() > 0.8  # a box is tight around its ink, other digits may cover some
-        assert set(np.unique(item.mask)) == {0, *(box.label + 1 for box in scene.boxes)}
+        assert set(np.unique(mask_of(item))) == {0, *(box.label + 1 for box in scene.boxes)}
 
 
 def test_masks_in_tables():

@@ -15,7 +15,7 @@ from lossybench.data._files import Entry, Survey
 from lossybench.data._masks import MaskedEntry
 from lossybench.data.coco import Coco
 from lossybench.errors import LossyBenchError, shown
-from lossybench.masks import IGNORED, MOST_CLASSES
+from lossybench.masks import IGNORED, MOST_CLASSES, encode
 
 _FEWEST = 6  # numbers of a polygon: three corners
 
@@ -63,7 +63,7 @@ class CocoMasks(Coco):
             )
         return Survey(classes, entries, found.findings)
 
-    def mask(self, entry: Entry, media: np.ndarray) -> np.ndarray:
+    def truth(self, entry: Entry, media: np.ndarray) -> dict[str, Any]:
         assert isinstance(entry, MaskedEntry)
         mask = np.zeros(media.shape[:2], np.uint8)
         for one in entry.mask:
@@ -75,7 +75,7 @@ class CocoMasks(Coco):
             other = within & (mask != one.label + 1)
             mask[other] = IGNORED
             mask[free] = IGNORED if one.crowd else one.label + 1
-        return mask
+        return {"mask": encode(mask)}
 
 
 def outlines_of(file: Path, folder: Path) -> dict[str, tuple[Outline, ...]]:

@@ -20,7 +20,7 @@ import numpy as np
 from lossybench.errors import visible
 from lossybench.settings import Settings
 
-Kind = Literal["classification", "detection", "segmentation"]
+Kind = Literal["classification", "detection"]
 Medium = Literal["image", "audio", "video"]
 Severity = Literal["error", "warning", "note"]
 SPLITS = ("train", "val", "test")
@@ -79,8 +79,7 @@ class Item:
     groups: what the item shares with others, as far as is known: factor -> name of the group, such as {"voice": "f1"}
     or {"digit": "mnist-0003", "photograph": "china"}. All items of a data set have the same factors in the same order;
     without any, items are taken as independent. sampling_rate: Hz of audio, frames/s of video, 0 for images. label:
-    index into the classes; -1 in detection. mask: in segmentation uint8 (H, W), the class of each pixel, or
-    masks.IGNORED. file_bytes: of the files that hold the item and nothing else; None for what
+    index into the classes; -1 in detection. file_bytes: of the files that hold the item and nothing else; None for what
     was generated or cut out of a file.
     """
 
@@ -92,7 +91,6 @@ class Item:
     label: int = -1
     boxes: tuple[Box, ...] = ()
     file_bytes: int | None = None
-    mask: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)

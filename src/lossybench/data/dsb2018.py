@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from pydantic import Field
 
@@ -9,6 +11,7 @@ from lossybench.data import _images, _masks
 from lossybench.data._files import Entry, Survey, UserFiles, shared_groups, subfolders
 from lossybench.data._masks import MaskedEntry
 from lossybench.data.dataset import Description, Finding, Source
+from lossybench.masks import encode
 from lossybench.settings import Place
 
 _CLASSES = [_masks.BACKGROUND, "nucleus"]
@@ -53,14 +56,14 @@ class Dsb2018(UserFiles):
     def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
         return _images.read(entry.path), 0.0
 
-    def mask(self, entry: Entry, media: np.ndarray) -> np.ndarray:
+    def truth(self, entry: Entry, media: np.ndarray) -> dict[str, Any]:
         assert isinstance(entry, MaskedEntry)
         size = media.shape[1::-1]
         each = (_masks.read(path, {0: 0, 1: 1, 255: 1}, size, entry.path) for path in entry.mask)
         found = np.zeros(media.shape[:2], np.uint8)
         for one in each:
             np.maximum(found, one, out=found)
-        return found
+        return {"mask": encode(found)}
 
     def look(self, entry: Entry) -> list[Finding]:
         return _images.look(entry.path)

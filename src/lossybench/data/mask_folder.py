@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -14,7 +15,7 @@ from lossybench.data._files import Entry, Survey, UserFiles, shared_groups, subf
 from lossybench.data._masks import MaskedEntry
 from lossybench.data.dataset import SPLITS, Description, Finding, Source, lacking, listing, suffix_of
 from lossybench.errors import LossyBenchError
-from lossybench.masks import MOST_CLASSES
+from lossybench.masks import MOST_CLASSES, encode
 from lossybench.settings import Place
 
 
@@ -145,10 +146,10 @@ class MaskFolder(UserFiles):
     def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
         return _images.read(entry.path, self.bit_depth), 0.0
 
-    def mask(self, entry: Entry, media: np.ndarray) -> np.ndarray:
+    def truth(self, entry: Entry, media: np.ndarray) -> dict[str, Any]:
         assert isinstance(entry, MaskedEntry)
         values = _masks.values_of(self.classes, self.ignored)
-        return _masks.read(entry.mask, values, media.shape[1::-1], entry.path)
+        return {"mask": encode(_masks.read(entry.mask, values, media.shape[1::-1], entry.path))}
 
     def look(self, entry: Entry) -> list[Finding]:
         return _boxes.look(entry.path, None, self.bit_depth)

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from lossybench.data import _digits
 from lossybench.data.dataset import Item
+from lossybench.masks import encode
 from lossybench.settings import MOST
 
 
@@ -31,4 +32,4 @@ class SegmentedDigits(_digits.DigitDataset):
         mask = np.zeros(image.shape[:2], np.uint8)
         for box, ink in placed:
             mask[int(box.y0) : int(box.y1), int(box.x0) : int(box.x1)][ink] = box.label + 1
-        return Item(id, split, {}, image, mask=mask)
+        return Item(id, split, {}, image, truth={"mask": encode(mask)})

@@ -1,10 +1,10 @@
-"""A compact U-Net: Ronneberger, Fischer & Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation",
-MICCAI 2015, with batch norm, a residual block at the bottom, and upsampling by bilinear interpolation.
+"""A compact U-Net (Ronneberger, Fischer & Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation",
+MICCAI 2015), with batch norm, residual blocks at the bottom, and upsampling by interpolation.
+
+At full size, where a U-Net computes most, this one has a single thin layer.
 """
 
 from __future__ import annotations
-
-from itertools import pairwise
 
 import torch
 from torch import nn
@@ -13,39 +13,41 @@ from torch.nn import functional
 from lossybench.models.inputs import Input
 from lossybench.models.layers import STANDARDISE_EPSILON, Residual, conv
 
-CHANNELS = (12, 24, 48, 96)  # at full size and after each halving
+THIN, HALF, QUARTER, EIGHTH = 8, 16, 40, 80  # channels at full size, and at halves of it
 
 
 class UNet(nn.Module):
-    """Images (N, 3, H, W) -> logits (N, classes, H, W). Any size will do: halves are rounded up."""
+    """Images (N, 3, H, W) of any size -> logits (N, classes, H, W)."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.standardise = nn.InstanceNorm2d(3, eps=STANDARDISE_EPSILON)
-        self.shrink = nn.MaxPool2d(2, ceil_mode=True)
-        self.down = nn.ModuleList(
-            conv(3, CHANNELS[0], 3) if place == 0 else nn.Sequential(conv(before, after, 3), conv(after, after, 3))
-            for place, (before, after) in enumerate(pairwise((3, *CHANNELS[:-1])))
-        )
-        self.bottom = nn.Sequential(Residual(CHANNELS[-2], CHANNELS[-1]), Residual(CHANNELS[-1], CHANNELS[-1]))
-        self.up = nn.ModuleList(
-            conv(below + beside, beside, 3) for below, beside in zip(CHANNELS[:0:-1], CHANNELS[-2::-1], strict=True)
-        )
-        self.head = nn.Conv2d(CHANNELS[0], classes, 1)
+        self.thin = conv(3, THIN, 3)
+        self.half = nn.Sequential(conv(3, HALF, 5, stride=2), conv(HALF, HALF, 3))
+        self.quarter = nn.Sequential(_shrink(), conv(HALF, QUARTER, 3), conv(QUARTER, QUARTER, 3))
+        self.eighth = nn.Sequential(_shrink(), Residual(QUARTER, EIGHTH), Residual(EIGHTH, EIGHTH))
+        self.to_quarter = conv(EIGHTH + QUARTER, QUARTER, 3)
+        self.to_half = conv(QUARTER + HALF, HALF, 3)
+        self.head = nn.Sequential(conv(HALF + THIN, HALF + THIN, 1), nn.Conv2d(HALF + THIN, classes, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """See `lossybench.models.build`."""
         x = self.standardise(x)
-        passed = []
-        for block in self.down:
-            x = block(x)
-            passed.append(x)
-            x = self.shrink(x)
-        x = self.bottom(x)
-        for block, beside in zip(self.up, reversed(passed), strict=True):
-            x = functional.interpolate(x, beside.shape[-2:], mode="bilinear", align_corners=False)
-            x = block(torch.cat([x, beside], dim=1))
-        return self.head(x)
+        half = self.half(x)
+        quarter = self.quarter(half)
+        found = self.to_quarter(_beside(self.eighth(quarter), quarter))
+        found = self.to_half(_beside(found, half))
+        return self.head(_beside(found, self.thin(x)))
+
+
+def _shrink() -> nn.Module:
+    return nn.MaxPool2d(2, ceil_mode=True)
+
+
+def _beside(coarse: torch.Tensor, fine: torch.Tensor) -> torch.Tensor:
+    """The channels of both, at the size of the finer one."""
+    grown = functional.interpolate(coarse, fine.shape[-2:], mode="bilinear", align_corners=False)
+    return torch.cat([grown, fine], dim=1)
 
 
 def build(classes: int, input: Input) -> nn.Module:
