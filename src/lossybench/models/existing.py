@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -138,6 +139,51 @@ class Detector(_Existing):
             kept = {"boxes": one["boxes"][known], "scores": one["scores"][known]}
             result.append({**kept, "labels": same[known].int().argmax(1)})
         return result
+
+
+class Segmenter(_Existing):
+    """Normalises, picks the outputs of the data set's classes, and brings what is found to the size of the input.
+
+    Where the network has other outputs too, the largest of those is one more logit at the end: a pixel that is taken
+    for something else is a wrong answer, as it is for the network alone.
+    """
+
+    def all_outputs(self, x: torch.Tensor) -> torch.Tensor:
+        """All outputs (N, outputs, H, W) that the network has for the batch `x` (N, 3, H, W).
+
+        Raises LossyBenchError for what is no output for each pixel.
+        """
+        found = self.network(self.normalise(x))
+        if isinstance(found, Mapping):
+            found = found.get("out", found.get("logits", next(iter(found.values()))))
+        found = _first(getattr(found, "logits", found))
+        shape = tuple(found.shape)
+        if len(shape) != 4 or len(found) != len(x) or shape[1] <= max(self.picked):
+            raise LossyBenchError(
+                f"returns outputs of the shape {shape} for {len(x)} pictures, where `classes` names outputs up to "
+                f"{max(self.picked)}; a segmenter returns logits (N, classes, H, W)"
+            )
+        if shape[2:] != tuple(x.shape[2:]):
+            found = nn.functional.interpolate(found.float(), x.shape[2:], mode="bilinear", align_corners=False)
+        return found
+
+    def forward(self, x: Any) -> Any:
+        """See `lossybench.models.build`; of a network that is asked item by item, masks uint8 (H, W) of each item."""
+        if self.by_item:
+            return [self._labels(mask) for mask in self.network(x)]
+        found = self.all_outputs(x)
+        rest = [place for place in range(found.shape[1]) if place not in set(self.picked)]
+        if not rest:
+            return found[:, self.picked]
+        return torch.cat([found[:, self.picked], found[:, rest].amax(1, keepdim=True)], dim=1)
+
+    def _labels(self, mask: np.ndarray) -> np.ndarray:
+        """The mask with the data set's labels in place of the network's; what is none of them becomes one more."""
+        table = np.full(int(mask.max(initial=0)) + 2, len(self.picked), np.uint8)
+        for label, output in enumerate(self.picked):
+            if output < len(table):
+                table[output] = label
+        return table[mask]
 
 
 _PROTOCOL = "a detector returns, in evaluation, {boxes (K, 4), labels (K,), scores (K,)} for each picture"
@@ -375,7 +421,8 @@ def rebuild(info: Mapping[str, Any], state: dict[str, torch.Tensor]) -> nn.Modul
             network = _made(ExistingSettings(**about["settings"]))
         _load(network, state, info["arch"])
         models.channels_last(network)
-    return (Detector if info["kind"] == "detection" else Classifier)(network, info)
+    interfaces: dict[str, type[_Existing]] = {"detection": Detector, "segmentation": Segmenter}
+    return interfaces.get(info["kind"], Classifier)(network, info)
 
 
 def _made(chosen: ExistingSettings) -> nn.Module:

@@ -67,15 +67,19 @@ class Service(nn.Module):
         """The answers to the `items`, in their order.
 
         Of a classifier, probabilities (N, outputs + 1), whose last column is for what is none of the outputs. Of a
-        detector, {boxes (K, 4), labels (K,), scores (K,)} for each item, where label -1 is none of the classes. Raises
+        detector, {boxes (K, 4), labels (K,), scores (K,)} for each item, where label -1 is none of the classes. Of a
+        segmenter, masks int (H, W) of outputs, where what is none of them has a number of its own. Raises
         LossyBenchError, naming model and item.
         """
         with naming(self.what):
             found = []
             for item, answer in zip(items, self.way.answers(items), strict=True):
                 with naming(f"item {item.name}"):
-                    found.append(self._found(answer) if self.kind == "detection" else self._scores(answer))
-        return found if self.kind == "detection" else torch.tensor(found, dtype=torch.float32)
+                    if self.kind == "segmentation":
+                        found.append(self._mask(answer, item.media.shape[:2]))
+                    else:
+                        found.append(self._found(answer) if self.kind == "detection" else self._scores(answer))
+        return torch.tensor(found, dtype=torch.float32) if self.kind == "classification" else found
 
     def _scores(self, answer: Mapping[str, Any]) -> list[float]:
         """The probability of each output, and last that of anything else."""
@@ -117,6 +121,30 @@ class Service(nn.Module):
         if type(label) is not int:
             raise LossyBenchError(f"answers the label {shown(label)}; a label is a name or the number of an output")
         return label if label in self.known.values() else -1
+
+    def _mask(self, answer: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
+        """The output of each pixel: an array or lists of rows, or a grey PNG in base64. size: height and width."""
+        said = answer.get("mask")
+        mask = None
+        if isinstance(said, str):
+            with contextlib.suppress(ValueError):
+                mask = cv2.imdecode(
+                    np.frombuffer(base64.b64decode(said, validate=True), np.uint8), cv2.IMREAD_UNCHANGED
+                )
+        elif isinstance(said, np.ndarray | list):
+            with contextlib.suppress(ValueError):
+                mask = np.asarray(said)
+        if mask is None or mask.ndim != 2 or mask.dtype.kind not in "iu" or mask.min(initial=0) < 0:
+            raise LossyBenchError(
+                f"answers {shown(said)} as mask; it is the number of a class for each pixel, as rows or as a grey PNG "
+                "in base64"
+            )
+        if mask.shape != size:
+            raise LossyBenchError(
+                f"answers a mask of {mask.shape[1]} x {mask.shape[0]} for {size[1]} x {size[0]} pixels"
+            )
+        none = max(self.known.values()) + 1
+        return np.where(np.isin(mask, list(self.known.values())), mask, none)
 
     def _found(self, answer: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         boxes, labels, scores = (answer.get(key) for key in ("boxes", "labels", "scores"))
@@ -237,7 +265,9 @@ class _Function:
                 for answer in found:
                     if not isinstance(answer, Mapping):
                         raise LossyBenchError(f"answers {shown(answer)}; an answer is a dictionary")
-            yield from ({key: _plain(value) for key, value in answer.items()} for answer in found)
+            yield from (
+                {key: value if key == "mask" else _plain(value) for key, value in answer.items()} for answer in found
+            )
 
 
 def _plain(value: Any) -> Any:

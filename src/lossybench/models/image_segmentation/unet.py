@@ -22,10 +22,10 @@ class UNet(nn.Module):
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.standardise = nn.InstanceNorm2d(3, eps=STANDARDISE_EPSILON)
-        self.thin = conv(3, THIN, 3)
-        self.half = nn.Sequential(conv(3, HALF, 5, stride=2), conv(HALF, HALF, 3))
-        self.quarter = nn.Sequential(_shrink(), conv(HALF, QUARTER, 3), conv(QUARTER, QUARTER, 3))
-        self.eighth = nn.Sequential(_shrink(), Residual(QUARTER, EIGHTH), Residual(EIGHTH, EIGHTH))
+        self.at_full = conv(3, THIN, 3)
+        self.at_half = nn.Sequential(conv(3, HALF, 5, stride=2), conv(HALF, HALF, 3))
+        self.at_quarter = nn.Sequential(_shrink(), conv(HALF, QUARTER, 3), conv(QUARTER, QUARTER, 3))
+        self.at_eighth = nn.Sequential(_shrink(), Residual(QUARTER, EIGHTH), Residual(EIGHTH, EIGHTH))
         self.to_quarter = conv(EIGHTH + QUARTER, QUARTER, 3)
         self.to_half = conv(QUARTER + HALF, HALF, 3)
         self.head = nn.Sequential(conv(HALF + THIN, HALF + THIN, 1), nn.Conv2d(HALF + THIN, classes, 1))
@@ -33,11 +33,11 @@ class UNet(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """See `lossybench.models.build`."""
         x = self.standardise(x)
-        half = self.half(x)
-        quarter = self.quarter(half)
-        found = self.to_quarter(_beside(self.eighth(quarter), quarter))
+        half = self.at_half(x)
+        quarter = self.at_quarter(half)
+        found = self.to_quarter(_beside(self.at_eighth(quarter), quarter))
         found = self.to_half(_beside(found, half))
-        return self.head(_beside(found, self.thin(x)))
+        return self.head(_beside(found, self.at_full(x)))
 
 
 def _shrink() -> nn.Module:
