@@ -530,7 +530,7 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
     """
     where = f"tasks.{name}"
     medium, kind = described.medium, described.kind
-    if task.data.scale and (medium == "audio" or kind == "detection"):
+    if task.data.scale and (medium == "audio" or kind != "classification"):
         raise LossyBenchError(f"{where}.data.scale: is for classifying pictures, not for {medium} {kind}")
     found: dict[str, Codec] = {ORIGINAL: codecs.get(ORIGINAL)}
     for codec_name, codec in task.coders.items():

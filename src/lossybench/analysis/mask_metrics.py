@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lossybench.analysis.intervals import LEAN
+from lossybench.analysis.measured import Named
 
 HIT, TRUE, TAKEN = range(3)  # places in the last axis of counts
 # Each metric is hits / (a * true + b * taken + c * hits), by class: the (a, b, c) of each. The accuracy of a class is
@@ -38,18 +39,18 @@ class Counts:
         return np.flatnonzero(self.counts[..., TRUE].sum(axis=0))
 
     @property
-    def names(self) -> list[tuple[str, str]]:
+    def names(self) -> list[Named]:
         """The (metric, class) of each value; the class "" stands for overall."""
         return [(metric, name) for name in ("", *(self.classes[k] for k in self.present)) for metric in _WEIGHTS]
 
-    def weighed(self, weights: np.ndarray, factor: str = "") -> dict[tuple[str, str], np.ndarray]:
+    def weighed(self, weights: np.ndarray, factor: str = "") -> dict[Named, np.ndarray]:
         """All metrics, (resamples,) each: see `measured.Weighed`. NaN for a class that a resample knows nothing of."""
         kept = self.counts[:, self.present].astype(np.float64)
         totals = kept.reshape(len(kept), -1).T @ weights.astype(np.float64)
         values = _values(totals.reshape(*kept.shape[1:], -1))
         return dict(zip(self.names, values.reshape(-1, weights.shape[1]), strict=True))
 
-    def trials(self) -> dict[tuple[str, str], float]:
+    def trials(self) -> dict[Named, float]:
         """Of how many independent items the share is as uncertain as each metric is at least.
 
         A class that few items have seems certain to the bootstrap. So the spread of its items leans on that of the

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -65,10 +65,11 @@ class CocoMasks(Coco):
 
     def truth(self, entry: Entry, media: np.ndarray) -> dict[str, Any]:
         assert isinstance(entry, MaskedEntry)
-        mask = np.zeros(media.shape[:2], np.uint8)
+        height, width, _ = media.shape
+        mask = np.zeros((height, width), np.uint8)
         for one in entry.mask:
             try:
-                within = inside(json.loads(one.shape), *mask.shape)
+                within = inside(json.loads(one.shape), height, width)
             except LossyBenchError as error:
                 raise LossyBenchError(f"{one.where}: {error}") from None
             free = within & (mask == 0)
@@ -114,8 +115,7 @@ def inside(shape: Any, height: int, width: int) -> np.ndarray:
                 f"its run lengths are of the size {shown(size)}, and the picture is {[height, width]}"
             )
         runs = _decompressed(counts) if isinstance(counts, str) else counts
-        whole = isinstance(runs, list) and all(type(run) is int and run >= 0 for run in runs)
-        if not whole or sum(runs) != height * width:
+        if not _whole(runs) or sum(runs) != height * width:
             raise LossyBenchError(f"its run lengths are not those of {height} x {width} pixels")
         values = np.arange(len(runs)) % 2 == 1
         return np.repeat(values, runs).reshape(width, height).T
@@ -126,6 +126,10 @@ def inside(shape: Any, height: int, width: int) -> np.ndarray:
     from faster_coco_eval.core import mask as coco_mask  # by COCO's own rule of which pixels a polygon covers
 
     return coco_mask.decode(coco_mask.frPyObjects(corners, height, width)).any(axis=-1)
+
+
+def _whole(runs: Any) -> TypeGuard[list[int]]:
+    return isinstance(runs, list) and all(type(run) is int and run >= 0 for run in runs)
 
 
 def _corners(polygon: Any, height: int, width: int) -> list[float]:

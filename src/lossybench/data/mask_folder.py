@@ -68,11 +68,11 @@ class MaskFolder(UserFiles):
     def survey(self, seed: int) -> Survey:
         findings: list[Finding] = []
         subfolders(self.path, f"data set {self.name!r}")  # raises the error when it is no folder
-        entries = [entry for split, at in self._parts(findings) for entry in self._paired(split, at, findings)]
+        entries: list[Entry] = [one for part in self._parts(findings) for one in self._paired(*part, findings)]
         if entries and all(_split(entry.id) for entry in entries):
             entries = [dataclasses.replace(entry, split=_split(entry.id)) for entry in entries]
         entries = [dataclasses.replace(entry, groups=self.groups_of(entry.id)) for entry in entries]
-        entries = list(self.with_splits(list(entries), seed)) if entries else []
+        entries = self.with_splits(entries, seed) if entries else []
         counts = collections.Counter((entry.split, 0) for entry in entries)
         findings += shared_groups(entries)
         lacks = lacking(self.kind, [], counts, {entry.split for entry in entries} or {"test"})

@@ -72,7 +72,7 @@ class Service(nn.Module):
         LossyBenchError, naming model and item.
         """
         with naming(self.what):
-            found = []
+            found: list[Any] = []
             for item, answer in zip(items, self.way.answers(items), strict=True):
                 with naming(f"item {item.name}"):
                     if self.kind == "segmentation":

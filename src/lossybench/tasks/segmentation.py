@@ -14,7 +14,7 @@ from lossybench.errors import LossyBenchError
 from lossybench.masks import IGNORED, decode, encode, resized
 from lossybench.metrics import Metric
 from lossybench.models.inputs import fit
-from lossybench.tasks.task_kind import Example, TaskKind
+from lossybench.tasks.task_kind import Drawn, Example, TaskKind
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +46,11 @@ class Segmentation(TaskKind):
     def labels(cls, row: Mapping[str, Any]) -> list[int]:
         there = np.unique(decode(row["mask"]))
         return there[there != IGNORED].tolist()
+
+    @classmethod
+    def drawn(cls, row: Mapping[str, Any], classes: Sequence[str]) -> Drawn:
+        mask = decode(row["mask"])
+        return Drawn(mask=np.where(mask == IGNORED, 0, mask))
 
     def examples(self, media: np.ndarray, row: Mapping[str, Any], training: bool) -> list[Example]:
         return [Example(fit(media, "image", self.input, crop=False), self.targets(row)[0])]
