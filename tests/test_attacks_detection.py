@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from lossybench import codecs, models
-from lossybench.analysis.attacked_objects import objects, robust_map
+from lossybench.analysis.attacked_objects import CONDITIONS, objects, robust_map
 from lossybench.artifacts import ATTACKS, COMPRESSED, DETECTION_ATTACKS, iter_rows, read_meta, read_table, write_table
 from lossybench.attacks import surrogates, threshold
 from lossybench.attacks.attack_settings import Aim, AttackSettings
@@ -546,15 +546,15 @@ def test_one_row_for_each_true_object(table):
 
 
 def test_map_before_and_after(table):
-    values = robust_map(table.iloc[:1])
+    values = {name: robust_map(table.iloc[:1], name) for name in CONDITIONS}
     # Classes 1 and 2 of one item: behind the attack a false 2, and a 1 where there is none.
-    assert values == {"map_clean": 1.0, "map_clean_after": 1.0, "map_before": 1.0, "map_after": 0.0}
+    assert values == {"clean": 1.0, "clean_after": 1.0, "before": 1.0, "after": 0.0}
     # A false 1 of the highest score in the item without objects: the two true ones come at precisions 1/2 and 2/3, of
     # which COCO reads the larger to the right, and equal scores stay in order.
     lower = [dict(box, score=0.9) for box in TRUE]
     both = pd.DataFrame([row(before=lower), dict(table.iloc[1])])
-    assert robust_map(both)["map_before"] == pytest.approx((2 / 3 + 1) / 2)
-    assert np.isnan(list(robust_map(table.iloc[1:2]).values())).all()
+    assert robust_map(both, "before") == pytest.approx((2 / 3 + 1) / 2)
+    assert all(np.isnan(robust_map(table.iloc[1:2], name)) for name in CONDITIONS)
 
 
 def brightness(score: float) -> int:

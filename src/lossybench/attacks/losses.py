@@ -102,6 +102,10 @@ class LossVictim(VictimBase):
     def at_once(self, integers: np.ndarray) -> int:
         """How many of the `integers` (N, ...) the model gets together."""
 
+    def gathered(self, truths: Sequence[Any]) -> np.ndarray:
+        """The truths of items as an array (N,), each as it is."""
+        return objects(truths)
+
     def predict(self, integers: np.ndarray) -> np.ndarray:
         """What is found (N,) in the integers (N, ...) without the codec."""
         asked, found = self.asked(), []

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lossybench.artifacts import LEVEL, columns
+from lossybench.artifacts import DETECTION_ATTACKS, LEVEL, columns
 from lossybench.data.dataset import Item
 from lossybench.errors import LossyBenchError
 from lossybench.metrics import ACCURACY, Metric
@@ -17,6 +17,7 @@ from lossybench.models.inputs import Input, fit, spread
 from lossybench.tasks.task_kind import Drawn, Example, TaskKind
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
     from lossybench.analysis.box_metrics import Frames
@@ -59,6 +60,9 @@ class Detection(TaskKind):
     )
     per_item = False
     unit = "true object"
+    attacks = DETECTION_ATTACKS
+    attacked_unit = "true object"
+    may_miss = True
 
     @classmethod
     def stored(cls, item: Item) -> dict[str, Any]:
@@ -223,6 +227,18 @@ class Detection(TaskKind):
         values = np.array([one.values[names.index((box_metrics.PRIMARY, ""))] for one in measured])
         primary = Primary.of(cls.metrics[0], seeds, values, np.stack([one.primary for one in measured]))
         return Measured(names, estimates, primary, support(frames.true_labels, task.classes))
+
+    @classmethod
+    def attacked(cls, table: pd.DataFrame, meta: Mapping[str, Any]) -> pd.DataFrame:
+        from lossybench.analysis.attacked_objects import objects
+
+        return objects(table, meta["threshold"])
+
+    @classmethod
+    def under_attack(cls, rows: pd.DataFrame, when: str) -> float | None:
+        from lossybench.analysis.attacked_objects import robust_map
+
+        return robust_map(rows, when)
 
 
 def _tensors(arrays: Mapping[str, np.ndarray], device: torch.device) -> dict[str, torch.Tensor]:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lossybench.artifacts import LEVEL, columns
+from lossybench.artifacts import LEVEL, SEGMENTATION_ATTACKS, columns
 from lossybench.errors import LossyBenchError
 from lossybench.masks import IGNORED, decode, encode, resized
 from lossybench.metrics import Metric
@@ -17,6 +17,7 @@ from lossybench.models.inputs import fit
 from lossybench.tasks.task_kind import Drawn, Example, TaskKind
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
     from lossybench.analysis.measured import Measured, Settled
@@ -41,6 +42,9 @@ class Segmentation(TaskKind):
         ("counts", pa.list_(pa.int64()), "pixels"),
     )
     metrics = (Metric("miou", "mIoU"), Metric("dice", "Dice"), Metric("pixel_accuracy", "pixel accuracy"))
+    attacks = SEGMENTATION_ATTACKS
+    attacked_unit = "true region"
+    may_miss = True
 
     @classmethod
     def labels(cls, row: Mapping[str, Any]) -> list[int]:
@@ -145,6 +149,18 @@ class Segmentation(TaskKind):
         mean = {name: float(np.mean([one[name] for one in trials])) for name in trials[0]}
         weighed = {seed: one.weighed for seed, one in each.items()}
         return of_weights(cls.metrics, weighed, sampling, support, mean)
+
+    @classmethod
+    def attacked(cls, table: pd.DataFrame, meta: Mapping[str, Any]) -> pd.DataFrame:
+        from lossybench.analysis.attacked_regions import regions
+
+        return regions(table)
+
+    @classmethod
+    def under_attack(cls, rows: pd.DataFrame, when: str) -> float | None:
+        from lossybench.analysis.attacked_regions import mean_iou
+
+        return mean_iou(rows, when)
 
 
 def unpacked(target: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from lossybench.metrics import Metric
 from lossybench.models.inputs import Input
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
     from lossybench.analysis.measured import Measured, Settled
@@ -66,6 +67,8 @@ class TaskKind(abc.ABC):
     of its outcomes, id and level among them. metrics: what is scored, the primary one first, by which limits are.
     per_item: whether an item has one outcome; a video detector has one a frame. unit: what is counted, "test item" or
     another noun. needs_classes: whether every class has to have items in the splits train and test.
+    attacks: the schema of its tables of attacks; None where none apply. attacked_unit: what an attack beats or not.
+    may_miss: whether such a unit may be read as no class at all.
     """
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]]
@@ -75,6 +78,9 @@ class TaskKind(abc.ABC):
     per_item: ClassVar[bool] = True
     unit: ClassVar[str] = "test item"
     needs_classes: ClassVar[bool] = False
+    attacks: ClassVar[pa.Schema | None] = None
+    attacked_unit: ClassVar[str] = "test item"
+    may_miss: ClassVar[bool] = False
 
     def __init_subclass__(cls, **further: Any) -> None:
         super().__init_subclass__(**further)
@@ -185,3 +191,19 @@ class TaskKind(abc.ABC):
         found: of each seed what `read` made of its outcomes. settled: of each seed what `settle` returned. task: the
         test items. sampling: by which intervals go.
         """
+
+    @classmethod
+    def attacked(cls, table: pd.DataFrame, meta: Mapping[str, Any]) -> pd.DataFrame:
+        """The `table` of attacks on one model as one of artifacts.ATTACKS: a row for each unit.
+
+        Units that are no items are called "item#k", whatever k is. meta: of the table.
+        """
+        return table
+
+    @classmethod
+    def under_attack(cls, rows: pd.DataFrame, when: str) -> float | None:
+        """The primary metric of what attacked items are taken for; None where that is the share that is right.
+
+        rows: of the table of attacks, one for each item. when: the column clean, clean_after, before or after.
+        """
+        return None
