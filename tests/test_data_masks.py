@@ -217,7 +217,8 @@ def test_run_lengths_are_those_of_coco():
     [
         None, [], [[1, 2, 3]], [[1, 1, 2, 2, "3", 3]], [[0, 0, 1e9, 0, 5, 5]], {"size": [13, 17], "counts": [5]},
         {"size": [17, 13], "counts": [221]}, {"size": [13, 17], "counts": "zz"},
-        {"size": [13, 17], "counts": "\x00\x01"}, {"size": [13, 17], "counts": [-1, 222]}, {"size": [13, 17], "counts": "oooooooooooooooooooooooooooooooo"},
+        {"size": [13, 17], "counts": "\x00\x01"}, {"size": [13, 17], "counts": [-1, 222]},
+        {"size": [13, 17], "counts": "oooooooooooooooooooooooooooooooo"},
     ],
 )  # fmt: skip
 def test_outlines_that_are_none(shape):

@@ -20,7 +20,7 @@ def counts_of(truth, found, classes=3):
 
 @pytest.fixture(scope="module")
 def masks():
-    """True and predicted masks of 40 items, some pixels of which are ignored, and some taken for none of the classes."""
+    """True and predicted masks of 40 items; some pixels are ignored, and some taken for none of the classes."""
     random = np.random.default_rng(3)
     truth = random.choice(3, (40, 12, 16), p=[0.7, 0.25, 0.05]).astype(np.uint8)
     found = np.where(random.random(truth.shape) < 0.8, truth, random.choice(4, truth.shape)).astype(np.uint8)
