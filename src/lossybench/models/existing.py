@@ -17,11 +17,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from lossybench import models
+from lossybench import kinds, models
 from lossybench.errors import LossyBenchError
 from lossybench.models import existing_settings as settings
 from lossybench.models import from_torchvision
@@ -56,6 +55,28 @@ class _Existing(nn.Module):
         return self.network.way.packed(item)  # type: ignore[union-attr, operator]
 
 
+class Plain(_Existing):
+    """Any other model: it normalises and arranges the axes, and returns what the `network` returns.
+
+    Of a model that is asked item by item that is its answers, which the kind of task reads.
+    """
+
+    def __init__(self, network: nn.Module, info: Mapping[str, Any]) -> None:
+        super().__init__(network, info)
+        self.layout = info["existing"]["layout"]
+
+    def forward(self, x: Any) -> Any:
+        """See `TaskKind.predict` and `TaskKind.answered`."""
+        return self.network(x if self.by_item else _arranged(self.normalise(x), self.layout))
+
+
+def _arranged(x: torch.Tensor, layout: str) -> torch.Tensor:
+    """A batch with its axes as a network expects them."""
+    if layout == "ncthw":
+        return x.transpose(1, 2)
+    return x.unsqueeze(1) if layout == "nct" else x
+
+
 class Classifier(_Existing):
     """A classifier with the interface that `lossybench.models.build` describes, around the user's `network`.
 
@@ -73,12 +94,7 @@ class Classifier(_Existing):
         """All outputs (N, outputs) that the network has for the batch `x`."""
         if self.by_item:
             return self.network(x)
-        x = self.normalise(x)
-        if self.layout == "ncthw":
-            x = x.transpose(1, 2)
-        elif self.layout == "nct":
-            x = x.unsqueeze(1)
-        found = self.network(x)
+        found = self.network(_arranged(self.normalise(x), self.layout))
         if isinstance(found, Mapping):
             found = found.get("logits", next(iter(found.values())))
         return _first(getattr(found, "logits", found))
@@ -139,51 +155,6 @@ class Detector(_Existing):
             kept = {"boxes": one["boxes"][known], "scores": one["scores"][known]}
             result.append({**kept, "labels": same[known].int().argmax(1)})
         return result
-
-
-class Segmenter(_Existing):
-    """Normalises, picks the outputs of the data set's classes, and brings what is found to the size of the input.
-
-    Where the network has other outputs too, the largest of those is one more logit at the end: a pixel that is taken
-    for something else is a wrong answer, as it is for the network alone.
-    """
-
-    def all_outputs(self, x: torch.Tensor) -> torch.Tensor:
-        """All outputs (N, outputs, H, W) that the network has for the batch `x` (N, 3, H, W).
-
-        Raises LossyBenchError for what is no output for each pixel.
-        """
-        found = self.network(self.normalise(x))
-        if isinstance(found, Mapping):
-            found = found.get("out", found.get("logits", next(iter(found.values()))))
-        found = _first(getattr(found, "logits", found))
-        shape = tuple(found.shape)
-        if len(shape) != 4 or len(found) != len(x) or shape[1] <= max(self.picked):
-            raise LossyBenchError(
-                f"returns outputs of the shape {shape} for {len(x)} pictures, where `classes` names outputs up to "
-                f"{max(self.picked)}; a segmenter returns logits (N, classes, H, W)"
-            )
-        if shape[2:] != tuple(x.shape[2:]):
-            found = nn.functional.interpolate(found.float(), x.shape[2:], mode="bilinear", align_corners=False)
-        return found
-
-    def forward(self, x: Any) -> Any:
-        """See `lossybench.models.build`; of a network that is asked item by item, masks uint8 (H, W) of each item."""
-        if self.by_item:
-            return [self._labels(mask) for mask in self.network(x)]
-        found = self.all_outputs(x)
-        rest = [place for place in range(found.shape[1]) if place not in set(self.picked)]
-        if not rest:
-            return found[:, self.picked]
-        return torch.cat([found[:, self.picked], found[:, rest].amax(1, keepdim=True)], dim=1)
-
-    def _labels(self, mask: np.ndarray) -> np.ndarray:
-        """The mask with the data set's labels in place of the network's; what is none of them becomes one more."""
-        table = np.full(int(mask.max(initial=0)) + 2, len(self.picked), np.uint8)
-        for label, output in enumerate(self.picked):
-            if output < len(table):
-                table[output] = label
-        return table[mask]
 
 
 _PROTOCOL = "a detector returns, in evaluation, {boxes (K, 4), labels (K,), scores (K,)} for each picture"
@@ -421,8 +392,8 @@ def rebuild(info: Mapping[str, Any], state: dict[str, torch.Tensor]) -> nn.Modul
             network = _made(ExistingSettings(**about["settings"]))
         _load(network, state, info["arch"])
         models.channels_last(network)
-    interfaces: dict[str, type[_Existing]] = {"detection": Detector, "segmentation": Segmenter}
-    return interfaces.get(info["kind"], Classifier)(network, info)
+    wrappers: dict[str, type[_Existing]] = {"classifier": Classifier, "detector": Detector, "plain": Plain}
+    return wrappers[kinds.load(info["kind"]).existing](network, info)
 
 
 def _made(chosen: ExistingSettings) -> nn.Module:

@@ -33,6 +33,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lossybench import kinds
 from lossybench.errors import LossyBenchError, naming, shown
 from lossybench.models.existing_settings import ExistingSettings, folder, program
 from lossybench.models.inputs import Sent
@@ -56,7 +57,7 @@ class Service(nn.Module):
 
     def __init__(self, how: ExistingSettings, info: Mapping[str, Any]) -> None:
         super().__init__()
-        self.kind: str = info["kind"]
+        self.answers_with: str = kinds.load(info["kind"]).existing
         self.known: dict[str, int] = info["existing"]["known"]
         self.logits = info["existing"]["scores"] == "logits"
         ways: dict[str, type[_Way]] = {"command": _Command, "function": _Function, "url": _Server}
@@ -67,19 +68,17 @@ class Service(nn.Module):
         """The answers to the `items`, in their order.
 
         Of a classifier, probabilities (N, outputs + 1), whose last column is for what is none of the outputs. Of a
-        detector, {boxes (K, 4), labels (K,), scores (K,)} for each item, where label -1 is none of the classes. Of a
-        segmenter, masks int (H, W) of outputs, where what is none of them has a number of its own. Raises
-        LossyBenchError, naming model and item.
+        detector, {boxes (K, 4), labels (K,), scores (K,)} for each item, where label -1 is none of the classes. Of any
+        other model, its answers. Raises LossyBenchError, naming model and item.
         """
         with naming(self.what):
-            found: list[Any] = []
+            if self.answers_with == "plain":
+                return list(self.way.answers(items))
+            found, detects = list[Any](), self.answers_with == "detector"
             for item, answer in zip(items, self.way.answers(items), strict=True):
                 with naming(f"item {item.name}"):
-                    if self.kind == "segmentation":
-                        found.append(self._mask(answer, item.media.shape[:2]))
-                    else:
-                        found.append(self._found(answer) if self.kind == "detection" else self._scores(answer))
-        return torch.tensor(found, dtype=torch.float32) if self.kind == "classification" else found
+                    found.append(self._found(answer) if detects else self._scores(answer))
+        return found if detects else torch.tensor(found, dtype=torch.float32)
 
     def _scores(self, answer: Mapping[str, Any]) -> list[float]:
         """The probability of each output, and last that of anything else."""
@@ -121,30 +120,6 @@ class Service(nn.Module):
         if type(label) is not int:
             raise LossyBenchError(f"answers the label {shown(label)}; a label is a name or the number of an output")
         return label if label in self.known.values() else -1
-
-    def _mask(self, answer: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
-        """The output of each pixel: an array or lists of rows, or a grey PNG in base64. size: height and width."""
-        said = answer.get("mask")
-        mask = None
-        if isinstance(said, str):
-            with contextlib.suppress(ValueError):
-                mask = cv2.imdecode(
-                    np.frombuffer(base64.b64decode(said, validate=True), np.uint8), cv2.IMREAD_UNCHANGED
-                )
-        elif isinstance(said, np.ndarray | list):
-            with contextlib.suppress(ValueError):
-                mask = np.asarray(said)
-        if mask is None or mask.ndim != 2 or mask.dtype.kind not in "iu" or mask.min(initial=0) < 0:
-            raise LossyBenchError(
-                f"answers {shown(said)} as mask; it is the number of a class for each pixel, as rows or as a grey PNG "
-                "in base64"
-            )
-        if mask.shape != size:
-            raise LossyBenchError(
-                f"answers a mask of {mask.shape[1]} x {mask.shape[0]} for {size[1]} x {size[0]} pixels"
-            )
-        none = max(self.known.values()) + 1
-        return np.where(np.isin(mask, list(self.known.values())), mask, none)
 
     def _found(self, answer: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         boxes, labels, scores = (answer.get(key) for key in ("boxes", "labels", "scores"))
@@ -265,9 +240,7 @@ class _Function:
                 for answer in found:
                     if not isinstance(answer, Mapping):
                         raise LossyBenchError(f"answers {shown(answer)}; an answer is a dictionary")
-            yield from (
-                {key: value if key == "mask" else _plain(value) for key, value in answer.items()} for answer in found
-            )
+            yield from ({key: _plain(value) for key, value in answer.items()} for answer in found)
 
 
 def _plain(value: Any) -> Any:

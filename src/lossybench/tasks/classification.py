@@ -43,6 +43,7 @@ class Classification(TaskKind):
     attacks = ATTACKS
     metrics = (ACCURACY, Metric("precision", "precision"), Metric("recall", "recall"), Metric("f1", "F1"))
     needs_classes = True
+    existing = "classifier"
 
     @classmethod
     def stored(cls, item: Item) -> dict[str, Any]:
@@ -71,6 +72,9 @@ class Classification(TaskKind):
 
     def predict(self, model: torch.nn.Module, media: torch.Tensor) -> list[np.ndarray]:
         return list(model(media).float().softmax(dim=1).cpu().numpy())
+
+    def some_target(self) -> int:
+        return 0
 
     def score(self, predictions: Sequence[np.ndarray], targets: Sequence[int]) -> float:
         """Share of the examples whose highest score is at their label."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lossybench.artifacts import LEVEL, SEGMENTATION_ATTACKS, columns
-from lossybench.errors import LossyBenchError
+from lossybench.errors import LossyBenchError, shown
 from lossybench.masks import IGNORED, decode, encode, resized
 from lossybench.metrics import Metric
 from lossybench.models.inputs import fit
@@ -42,6 +44,7 @@ class Segmentation(TaskKind):
         ("counts", pa.list_(pa.int64()), "pixels"),
     )
     metrics = (Metric("miou", "mIoU"), Metric("dice", "Dice"), Metric("pixel_accuracy", "pixel accuracy"))
+    placed = True
     attacks = SEGMENTATION_ATTACKS
     attacked_unit = "true region"
     may_miss = True
@@ -83,18 +86,64 @@ class Segmentation(TaskKind):
         from torch.nn import functional
 
         masks = torch.from_numpy(np.stack([unpacked(target) for target in targets])).long().to(media.device)
-        lost = functional.cross_entropy(
-            model(media), masks, ignore_index=IGNORED, label_smoothing=self.settings["label_smoothing"], reduction="sum"
-        )
+        smoothing = self.settings["label_smoothing"]
+        found = self.logits(model, media)
+        lost = functional.cross_entropy(found, masks, ignore_index=IGNORED, label_smoothing=smoothing, reduction="sum")
         return lost / (masks != IGNORED).sum().clamp(min=1)
 
     def predict(self, model: torch.nn.Module, media: torch.Tensor) -> list[np.ndarray]:
         import torch
 
-        found = model(media)
-        if isinstance(found, list):  # of a model that is asked item by item, and answers masks
+        return list(self.logits(model, media).argmax(dim=1).to(torch.uint8).cpu().numpy())
+
+    def logits(self, model: torch.nn.Module, media: torch.Tensor) -> torch.Tensor:
+        """The logits (N, classes, H, W) of the float input `media` (N, 3, H, W).
+
+        Of an existing model those of the data's classes are picked, and the largest of its others is one more. Raises
+        LossyBenchError where it returns no output for each pixel.
+        """
+        import torch
+        from torch.nn import functional
+
+        found: Any = model(media)
+        if "existing" not in self.info:
             return found
-        return list(found.argmax(dim=1).to(torch.uint8).cpu().numpy())
+        if isinstance(found, Mapping):
+            found = found.get("out", found.get("logits", next(iter(found.values()), None)))
+        found = getattr(found, "logits", found)
+        found = found[0] if isinstance(found, tuple | list) and found else found
+        picked = self.info["existing"]["picked"]
+        shape = tuple(getattr(found, "shape", ()))
+        if len(shape) != 4 or shape[0] != len(media) or shape[1] <= max(picked):
+            raise LossyBenchError(
+                f"returns {f'outputs of the shape {shape}' if shape else type(found).__name__} for {len(media)} "
+                f"pictures, where `classes` names outputs up to {max(picked)}; a segmenter returns logits (N, classes, "
+                "H, W)"
+            )
+        if shape[2:] != tuple(media.shape[2:]):
+            found = functional.interpolate(found.float(), media.shape[2:], mode="bilinear", align_corners=False)
+        rest = [place for place in range(shape[1]) if place not in set(picked)]
+        others = [found[:, rest].amax(dim=1, keepdim=True)] if rest else []
+        return torch.cat([found[:, picked], *others], dim=1)
+
+    def answered(self, answer: Mapping[str, Any]) -> np.ndarray:
+        """The mask in `mask`: the output of each pixel, as an array, lists of rows, or a grey PNG in base64."""
+        said, mask = answer.get("mask"), None
+        with contextlib.suppress(ValueError, LossyBenchError):
+            mask = decode(base64.b64decode(said, validate=True)) if isinstance(said, str) else np.asarray(said)
+        if mask is None or mask.ndim != 2 or mask.dtype.kind not in "iu" or mask.min(initial=0) < 0:
+            raise LossyBenchError(
+                f"answers {shown(said)} as mask; it is the number of an output for each pixel, as rows or as a grey "
+                "PNG in base64"
+            )
+        picked = self.info["existing"]["picked"]
+        found = np.full(mask.shape, len(picked), np.uint8)  # none of the classes
+        for label, output in enumerate(picked):
+            found[mask == output] = label
+        return found
+
+    def some_target(self) -> np.ndarray:
+        return np.zeros(self.input.shape, np.uint8)
 
     def score(self, predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> float:
         """The mean IoU over the classes that the targets have, of all pixels together."""
@@ -106,6 +155,9 @@ class Segmentation(TaskKind):
 
     def outcome(self, example: Example, prediction: np.ndarray, row: Mapping[str, Any]) -> dict[str, Any]:
         true = decode(row["mask"])
+        if not self.input.shape and prediction.shape != true.shape:
+            sizes = [" x ".join(map(str, one.shape[::-1])) for one in (prediction, true)]
+            raise LossyBenchError(f"answers a mask of {sizes[0]} pixels for a picture of {sizes[1]}")
         return {"counts": counted(resized(prediction, *true.shape), true, len(self.info["classes"])).ravel().tolist()}
 
     @classmethod
