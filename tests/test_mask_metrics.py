@@ -106,3 +106,18 @@ def test_few_items_of_a_class_are_not_certain():
     assert widths["miou", "debris"] > 3 * widths["miou", "nucleus"]
     alone = measured(counts[:1], Sampling.draw(1, {}, 20, 0)).found[ALL_SEEDS][0].interval
     assert alone.high - alone.low > 0.5
+
+
+def test_classes_apart_are_those_of_the_metrics(masks):
+    truth, found = masks
+    sampling = Sampling.draw(len(truth), {}, 30, 0)
+    counts = counts_of(truth, found)
+    counts[1:, 2] = 0  # one item has debris
+    apart = Segmentation.apart({0: counts, 1: counts}, ["class"], _Task, sampling)["class"]
+    of = Counts(counts, CLASSES)
+    values, samples = of.weighed(np.ones((40, 1))), of.weighed(sampling.units[0].weights)
+    assert apart["debris"].items.tolist() == [0] and apart["debris"].support == 1
+    for name in CLASSES:
+        assert apart[name].value == pytest.approx(values["miou", name][0])
+        assert apart[name].samples[0] == pytest.approx(samples["miou", name], nan_ok=True)
+    assert np.isnan(apart["debris"].samples).any()  # drawn by no resample, it has no IoU

@@ -14,6 +14,8 @@ import numpy as np
 
 from lossybench.analysis.intervals import LEAN
 from lossybench.analysis.measured import Named
+from lossybench.analysis.sampling import Sampling
+from lossybench.analysis.subgroups import RESAMPLES, Group
 
 HIT, TRUE, TAKEN = range(3)  # places in the last axis of counts
 # Each metric is hits / (a * true + b * taken + c * hits), by class: the (a, b, c) of each. The accuracy of a class is
@@ -75,6 +77,34 @@ class Counts:
         plain = np.tile(np.concatenate([[len(counts)], items]).astype(float)[:, None], len(_WEIGHTS))
         found = np.divide(possible, least, out=plain, where=(least > 0) & (possible > 0))
         return dict(zip(self.names, found.ravel().tolist(), strict=True))
+
+
+def by_class(found: Sequence[Counts], sampling: Sampling) -> dict[str, Group]:
+    """The IoU of each class that some item truly has. found: the counts of each seed.
+
+    All items are drawn, because a class may be found in any; those that have it say how sure its IoU is.
+    """
+    groups = {}
+    for label in found[0].present:
+        items = np.flatnonzero(found[0].counts[:, label, TRUE])
+        drawn = {unit.factor for unit in sampling.of(items).units}
+        units = [unit for unit in sampling.units if unit.factor in drawn]
+        each = [one.counts[:, label, :].astype(np.float64) for one in found]
+        samples = [
+            np.mean(
+                [_iou(of_items.T @ unit.weights[unit.index, :RESAMPLES].astype(np.float64)) for of_items in each], 0
+            )
+            for unit in units
+        ]
+        value = float(np.mean([_iou(of_items.sum(axis=0)) for of_items in each]))
+        groups[found[0].classes[label]] = Group(items, len(items), value, None, np.array(samples))
+    return groups
+
+
+def _iou(totals: np.ndarray) -> np.ndarray:
+    """The IoU of a class, (...,), of its pixels (3, ...); NaN where there is nothing of it."""
+    union = totals[TRUE] + totals[TAKEN] - totals[HIT]
+    return np.divide(totals[HIT], union, out=np.full(union.shape, np.nan), where=union > 0)
 
 
 def constant(counts: np.ndarray) -> float:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lossybench.analysis.measured import Measured, Settled
     from lossybench.analysis.outcomes import Outcomes, TestSet
     from lossybench.analysis.sampling import Sampling
+    from lossybench.analysis.subgroups import Groups
 
 
 class Segmentation(TaskKind):
@@ -45,6 +46,7 @@ class Segmentation(TaskKind):
     )
     metrics = (Metric("miou", "mIoU"), Metric("dice", "Dice"), Metric("pixel_accuracy", "pixel accuracy"))
     placed = True
+    tells = ("class",)
     attacks = SEGMENTATION_ATTACKS
     attacked_unit = "true region"
     may_miss = True
@@ -201,6 +203,14 @@ class Segmentation(TaskKind):
         mean = {name: float(np.mean([one[name] for one in trials])) for name in trials[0]}
         weighed = {seed: one.weighed for seed, one in each.items()}
         return of_weights(cls.metrics, weighed, sampling, support, mean)
+
+    @classmethod
+    def apart(cls, found: Mapping[int, np.ndarray], by: Sequence[str], task: TestSet, sampling: Sampling) -> Groups:
+        """The IoU of each class."""
+        from lossybench.analysis import mask_metrics
+
+        each = [mask_metrics.Counts(counts, task.classes) for counts in found.values()]
+        return {"class": mask_metrics.by_class(each, sampling)} if "class" in by else {}
 
     @classmethod
     def attacked(cls, table: pd.DataFrame, meta: Mapping[str, Any]) -> pd.DataFrame:

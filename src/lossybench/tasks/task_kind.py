@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lossybench.analysis.measured import Measured, Settled
     from lossybench.analysis.outcomes import Outcomes, TestSet
     from lossybench.analysis.sampling import Sampling
+    from lossybench.analysis.subgroups import Groups
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +74,8 @@ class TaskKind(abc.ABC):
     alone. existing: what stands around a model that exists already (`lossybench.models.existing`): a classifier or a
     detector, which translate classes; or the model as it is.
     attacks: the schema of its tables of attacks; None where none apply. attacked_unit: what an attack beats or not.
-    may_miss: whether such a unit may be read as no class at all.
+    may_miss: whether such a unit may be read as no class at all. tells: by what `apart` tells losses apart, beside
+    factors, and classes where each item has one.
     """
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]]
@@ -90,6 +92,7 @@ class TaskKind(abc.ABC):
     attacks: ClassVar[pa.Schema | None] = None
     attacked_unit: ClassVar[str] = "test item"
     may_miss: ClassVar[bool] = False
+    tells: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **further: Any) -> None:
         super().__init_subclass__(**further)
@@ -238,3 +241,11 @@ class TaskKind(abc.ABC):
         rows: of the table of attacks, one for each item. when: the column clean, clean_after, before or after.
         """
         return None
+
+    @classmethod
+    def apart(cls, found: Mapping[int, Any], by: Sequence[str], task: TestSet, sampling: Sampling) -> Groups:
+        """The primary metric of what is told apart within items, of one model at one condition.
+
+        by: those of `tells` that are wanted. Others: as for `measure`.
+        """
+        return {}
