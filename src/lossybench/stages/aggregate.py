@@ -74,7 +74,7 @@ def aggregate(
     references: dict[Trained, Reference] = {}
     for model, of_codec in tqdm(inputs.outcome_files(outcomes, task).items(), "aggregate", unit="model"):
         results[model] = {}
-        for condition, one, settled in _measured(kind, of_codec, conditions, task, sampling):
+        for condition, one, settled in measured(kind, of_codec, conditions, task, sampling):
             rows["metrics"] += _metric_rows(comparisons.where(model, conditions[condition]), one, sampling)
             results[model][condition] = one.primary
             support = one.support
@@ -143,14 +143,17 @@ def _card(data: list[Path]) -> dict[str, str]:
     }
 
 
-def _measured(
+def measured(
     kind: type[TaskKind],
     of_codec: dict[str, dict[int, list[Path]]],
     conditions: dict[Condition, Row],
     task: TestSet,
     sampling: Sampling,
 ) -> Iterator[tuple[Condition, Measured, dict[int, Settled]]]:
-    """All conditions of one model, the original first, with what that settled for each seed."""
+    """All conditions of one model, the original first, with what that settled for each seed.
+
+    of_codec: the model's outcomes by codec and seed. conditions: all that were tested, of which the keys are asked.
+    """
     settled: dict[int, Settled] = {}
     first: Any = None
     for codec in sorted(of_codec, key=lambda name: (name != ORIGINAL, name)):

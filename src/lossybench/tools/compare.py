@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lossybench.conditions import ORIGINAL, level_text
+from lossybench.conditions import ORIGINAL, Condition, level_text
 from lossybench.errors import LossyBenchError, nearest
-from lossybench.reporting.summary import amount, percent, points
+from lossybench.metrics import Metric
+from lossybench.reporting.summary import amount, percent
 from lossybench.results import Results
 
 # What both have to have, from the widest to the narrowest: the columns, and what one of them is called.
@@ -23,7 +24,8 @@ _COMMON = {
     ("task", "codec", "level"): "level",
 }
 _CURVE, _LIMIT = ["task", "arch", "regime", "codec", "level"], ["task", "arch", "regime", "codec", "baseline", "delta"]
-PAIRED, UNPAIRED = "paired by item", "unpaired"
+PAIRED = "paired by item"
+SINGLE = "model"  # what stands for the architecture where one model of each is compared
 
 
 def compare(a: Path, b: Path, /, out: Path = Path("compare.html"), models: Sequence[str] = ()) -> str:
@@ -63,11 +65,12 @@ def compare(a: Path, b: Path, /, out: Path = Path("compare.html"), models: Seque
 class _Study(NamedTuple):
     """What is compared of a study.
 
-    name: what the page calls it. limits, curves: rows of all tasks; curves are of the primary metric over all seeds.
-    conditions: of all tasks.
+    name: what the page calls it. model: the one that alone is compared, as ARCHITECTURE/REGIME, or "". limits, curves:
+    rows of all tasks; curves are of the primary metric over all seeds. conditions: of all tasks.
     """
 
     name: str
+    model: str
     results: Results
     limits: pd.DataFrame
     curves: pd.DataFrame
@@ -90,10 +93,19 @@ class _Study(NamedTuple):
             if model not in set(named[0]):
                 raise LossyBenchError(f"{folder}: no model {model!r}; {nearest(model, set(named[0]))}")
             curves, limits = (
-                rows[name == model].assign(arch="model", regime="")
+                rows[name == model].assign(arch=SINGLE, regime="")
                 for rows, name in zip((curves, limits), named, strict=True)
             )
-        return cls(f"{folder}{f', {model}' * bool(model)}", results, limits, curves, conditions)
+        return cls(f"{folder}{f', {model}' * bool(model)}", model, results, limits, curves, conditions)
+
+    def of_task(self, task: str) -> pd.DataFrame:
+        """The rows of `curves` of a task."""
+        return self.curves[self.curves["task"] == task]
+
+    def metric(self, task: str) -> Metric:
+        """The primary metric of a task. Studies that do not say what it is are older than those whose is no share."""
+        told, name = self.results.meta(task).get("metrics"), str(self.of_task(task)["metric"].iloc[0])
+        return Metric(**told[0]) if told else Metric(name, name)
 
 
 def lacking(a: _Study, b: _Study) -> list[str]:
@@ -160,37 +172,99 @@ def _stronger_is_more(a: _Study, b: _Study, task: str, codec: str) -> bool:
 def curve_rows(a: _Study, b: _Study) -> pd.DataFrame:
     """The primary metric of both at each condition that both have, and its difference b - a with a 95 % interval.
 
-    how: PAIRED, or UNPAIRED where the studies were not tested on the same items.
+    The difference is turned so that more than 0 is better in b, whatever the metric. how: PAIRED, or why it is not.
     """
     kept = ["metric", "value", "low", "high", "title", "label", "strength", "rate", "rate_unit", "n"]
     both = [study.curves[[*_CURVE, *kept]] for study in (a, b)]
     rows = both[0].merge(both[1].drop(columns=["title", "label", "strength"]), on=[*_CURVE, "metric"],
                          suffixes=("_a", "_b"))  # fmt: skip
-    paired = _paired(a, b, rows)
+    metrics = {task: b.metric(task) for task in rows["task"].unique()}
+    paired = {task: _paired(a, b, task) for task in metrics}
     found = []
     for row in rows.to_dict("records"):
-        one = paired.get(tuple(row[column] for column in _CURVE))
-        if one:
-            found.append((*one, PAIRED))
+        of_task = paired[row["task"]]
+        if not isinstance(of_task, str):
+            found.append((*of_task[tuple(row[column] for column in _CURVE[1:])], PAIRED))
             continue
         # The distances of both bounds to the values add as squares: Newcombe 1998, Statistics in Medicine 17:873-890,
         # method 10, and for any metric Zou and Donner 2008, Statistics in Medicine 27:1693-1702.
-        difference = row["value_b"] - row["value_a"]
-        below = math.hypot(row["value_b"] - row["low_b"], row["high_a"] - row["value_a"])
-        above = math.hypot(row["high_b"] - row["value_b"], row["value_a"] - row["low_a"])
-        found.append((difference, difference - below, difference + above, UNPAIRED))
+        low = (
+            row["value_b"] - row["value_a"] - math.hypot(row["value_b"] - row["low_b"], row["high_a"] - row["value_a"])
+        )
+        high = (
+            row["value_b"] - row["value_a"] + math.hypot(row["high_b"] - row["value_b"], row["value_a"] - row["low_a"])
+        )
+        turned = sorted(metrics[row["task"]].sign * end for end in (low, high))
+        found.append((metrics[row["task"]].sign * (row["value_b"] - row["value_a"]), *turned, of_task))
     added = pd.DataFrame(found, columns=["difference", "low", "high", "how"], index=rows.index)
     return pd.concat([rows, added], axis=1).sort_values(["task", "arch", "regime", "codec", "strength"],
                                                         ignore_index=True)  # fmt: skip
 
 
-def _paired(a: _Study, b: _Study, rows: pd.DataFrame) -> dict[tuple[Any, ...], tuple[float, float, float]]:
-    """The differences of the conditions `rows` of tasks whose test items are the same in both, with intervals.
+def _paired(a: _Study, b: _Study, task: str) -> dict[tuple[Any, ...], tuple[float, float, float]] | str:
+    """The differences of a task's results at all conditions that both studies have, paired by item.
 
-    The models are taken as trained independently of each other. Intervals are those of the study b: its resamples and
-    error.
+    The models are taken as trained independently of each other. Returned is {(arch, regime, codec, level): (difference,
+    low, high)} with the ends of 95 % intervals, or why they cannot be paired.
     """
-    return {}
+    from lossybench import tasks
+    from lossybench.analysis import comparisons
+    from lossybench.analysis.outcomes import read_task
+    from lossybench.analysis.sampling import Sampling
+
+    kinds = {study.results.meta(task)["kind"] for study in (a, b)}
+    if len(kinds) > 1:
+        return f"unpaired, as they are of other kinds: {', '.join(sorted(kinds))}"
+    kind, read = tasks.kind_class(kinds.pop()), []
+    for side, study in (("a", a), ("b", b)):
+        paths = [path for (name,), path in study.results.layout.tables("data") if name == task]
+        outcomes = [path for (name, *_), path in study.results.layout.tables("outcomes") if name == task]
+        if not (paths and outcomes):
+            return f"unpaired, as the data or outcomes of {side} are not there any more"
+        try:
+            read.append((study, read_task(paths, kind.truth.names), outcomes))
+        except LossyBenchError as error:
+            return f"unpaired, as the items of {side} could not be read: {error}"
+    first, second = read[0][1], read[1][1]
+    if set(first.ids) != set(second.ids):
+        return "unpaired, as the test items differ"
+    # Both go by the order of the first, in which the second has to tell the same of each item.
+    place = {name: at for at, name in enumerate(second.ids)}
+    if not second.truth.take([place[name] for name in first.ids]).equals(first.truth):
+        return "unpaired, as what is true of the test items differs"
+    settings = b.results.meta(task)["settings"]
+    sampling = Sampling.draw(len(first.ids), first.groups, settings["bootstrap"], settings["seed"])
+    codecs = set.intersection(*(set(study.of_task(task)["codec"]) for study in (a, b)))
+    sides = [_primaries(study, first, kind, codecs, outcomes, sampling) for study, _, outcomes in read]
+    found = {}
+    for key in sides[0].keys() & sides[1].keys():
+        estimate = comparisons.paired(sides[0][key], sides[1][key], sampling, same_models=False).estimate
+        found[key] = estimate.value, estimate.interval.low, estimate.interval.high
+    return found
+
+
+def _primaries(
+    study: _Study, task: Any, kind: Any, codecs: set[str], outcomes: list[Path], sampling: Any
+) -> dict[tuple[Any, ...], Any]:
+    """The primary metric of a study's compared models at all levels of these codecs, by (arch, regime, codec, level).
+
+    task: the test items, in the order in which results are to be. kind: of the task. outcomes: the files.
+    """
+    from lossybench.analysis.outcomes import outcome_files
+    from lossybench.stages.aggregate import measured
+
+    rows = study.conditions[study.conditions["task"] == task.name]
+    conditions: dict[Condition, dict[str, Any]] = {
+        Condition(*one): {} for one in rows[["codec", "level"]].itertuples(index=False, name=None)
+    }
+    found = {}
+    for (arch, regime), of_codec in outcome_files(outcomes, task).items():
+        if study.model in ("", f"{arch}/{regime}"):
+            name = (SINGLE, "") if study.model else (arch, regime)
+            chosen = {codec: by_seed for codec, by_seed in of_codec.items() if codec in codecs}
+            for condition, one, _ in measured(kind, chosen, conditions, task, sampling):
+                found[*name, condition.codec, condition.level] = one.primary
+    return found
 
 
 def _page(studies: tuple[_Study, _Study], limits: pd.DataFrame, curves: pd.DataFrame) -> str:
@@ -205,7 +279,7 @@ def _page(studies: tuple[_Study, _Study], limits: pd.DataFrame, curves: pd.DataF
             "name": task,
             "limits": main[main["task"] == task].to_dict("records"),
             "models": [
-                {"name": name, "rows": rows.to_dict("records"), "figure": Markup(_figure(rows))}
+                {"name": name, "rows": rows.to_dict("records"), "figure": Markup(_figure(rows, metric))}
                 for name, rows in of_task.groupby(of_task["arch"] + " " + of_task["regime"], sort=True)
             ],
             "better": int((of_task["low"] > 0).sum()),
@@ -214,8 +288,10 @@ def _page(studies: tuple[_Study, _Study], limits: pd.DataFrame, curves: pd.DataF
             "how": sorted(set(of_task["how"])),
             "items": [of_task["n_a"].iloc[0], of_task["n_b"].iloc[0]],
             "encoders": _encoders(studies, str(task)),
+            "metric": metric,
         }
         for task, of_task in curves.groupby("task", sort=True)
+        for metric in [studies[1].metric(str(task))]
     ]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lossybench.reporting"),
@@ -224,7 +300,7 @@ def _page(studies: tuple[_Study, _Study], limits: pd.DataFrame, curves: pd.DataF
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "points": points, "amount": amount, "there": pd.notna}
+    environment.filters |= {"percent": percent, "turned": _turned, "amount": amount, "there": pd.notna}
     names = [study.name for study in studies]
     return environment.get_template("compare.html.j2").render(
         names=names, tasks=tasks, lacking=lacking(*studies), paired=PAIRED
@@ -238,7 +314,12 @@ def _encoders(studies: tuple[_Study, _Study], task: str) -> list[tuple[str, str,
             if both[0][codec] != both[1][codec]]  # fmt: skip
 
 
-def _figure(rows: pd.DataFrame) -> str:
+def _turned(difference: float, metric: Metric) -> str:
+    """A difference in what margins are counted in, with its sign: "−1.2"."""
+    return f"{round(metric.scale * difference, 1 if metric.scale > 1 else 3) + 0.0:+g}".replace("-", "−")
+
+
+def _figure(rows: pd.DataFrame, metric: Metric) -> str:
     """The curves of one model in both studies, and their differences with intervals, as an SVG."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -257,15 +338,17 @@ def _figure(rows: pd.DataFrame) -> str:
             title = of_codec["title"].iloc[0]
             for side, dash, fill in (("a", "--", "none"), ("b", "-", "full")):
                 line = {"color": colour, "linestyle": dash, "marker": marker, "fillstyle": fill}
-                left.plot(of_codec[f"rate_{side}"], 100 * of_codec[f"value_{side}"], **line, label=f"{title}, {side}")
-            spread = 100 * of_codec[["low", "difference", "high"]].to_numpy().T
+                left.plot(
+                    of_codec[f"rate_{side}"], metric.scale * of_codec[f"value_{side}"], **line, label=f"{title}, {side}"
+                )
+            spread = metric.scale * of_codec[["low", "difference", "high"]].to_numpy().T
             right.errorbar(of_codec["rate_b"], spread[1], [spread[1] - spread[0], spread[2] - spread[1]],
                            color=colour, marker=marker, capsize=2, label=title)  # fmt: skip
         right.axhline(0, color=style.INK, linewidth=0.8)
         for axes in (left, right):
             rate_axis(axes, str(rows["rate_unit_b"].iloc[0]))
-        left.set_ylabel(f"{rows['metric'].iloc[0]} (%)")
-        right.set_ylabel("b minus a (points)")
+        left.set_ylabel(f"{metric.title} ({metric.unit or '%'})")
+        right.set_ylabel(f"better in b by ({metric.points})")
         left.legend(fontsize=7)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None})
