@@ -14,7 +14,7 @@ from test_report import Synthetic
 
 from lossybench.attacks.methods import METHODS
 from lossybench.errors import LossyBenchError
-from lossybench.reporting import latex, paper
+from lossybench.reporting import latex, printed
 from lossybench.reporting.summary import Summary
 from lossybench.tools.paper import paper as command
 
@@ -125,7 +125,7 @@ def test_numbers_are_those_of_the_tables(out: Path):
 
 def test_figures_have_the_width_of_a_column_and_text_that_can_be_read(folder: Path, out: Path):
     for task in ("digits", "scenes"):
-        for name, figure in paper.figures(Summary(folder / "summary" / task)).items():
+        for name, figure in printed.figures(Summary(folder / "summary" / task)).items():
             assert figure.get_figwidth() == (3.5 if name.endswith("single") else 7.0)
             written = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
             assert written and min(text.get_fontsize() for text in written) >= 7

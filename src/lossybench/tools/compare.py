@@ -262,7 +262,7 @@ def _primaries(
         if study.model in ("", f"{arch}/{regime}"):
             name = (SINGLE, "") if study.model else (arch, regime)
             chosen = {codec: by_seed for codec, by_seed in of_codec.items() if codec in codecs}
-            for condition, one, _ in measured(kind, chosen, conditions, task, sampling):
+            for condition, one, *_ in measured(kind, chosen, conditions, [], task, sampling):
                 found[*name, condition.codec, condition.level] = one.primary
     return found
 
@@ -325,7 +325,7 @@ def _figure(rows: pd.DataFrame, metric: Metric) -> str:
     from matplotlib.figure import Figure
 
     from lossybench.reporting import style
-    from lossybench.reporting.paper import rate_axis
+    from lossybench.reporting.printed import rate_axis
 
     codecs = [codec for codec in rows["codec"].unique() if codec != ORIGINAL]
     looks = style.codec_looks(sorted(codecs))

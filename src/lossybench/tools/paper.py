@@ -22,7 +22,7 @@ def paper(results: Path, /, out: Path = Path("paper")) -> str:
     import logging
 
     from lossybench.errors import LossyBenchError
-    from lossybench.reporting import paper as export
+    from lossybench.reporting import printed
     from lossybench.results import Results
 
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # which tells what it leaves out of each font
@@ -30,5 +30,5 @@ def paper(results: Path, /, out: Path = Path("paper")) -> str:
     summaries = sorted(path.parent for path in (results / "summary").glob("*/limits.parquet"))
     if not summaries:
         raise LossyBenchError(f"{results}: no task has a summary yet; let the study run to its end first")
-    written = export.export(layout.root, summaries, out)
+    written = printed.export(layout.root, summaries, out)
     return f"{out}: {len(written)} files; paper.tex shows them all"
