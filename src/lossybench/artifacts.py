@@ -56,10 +56,11 @@ BOX = pa.struct(
 )
 
 # The items of one task, stored losslessly. meta: medium, kind, classes, card (source, licence, prior_compression),
-# sources (one hash of the user's files, "" where there are none).
+# sources (one hash of the user's files, "" where there are none), and where there are folds how they were dealt.
 DATA = columns(
     ("id", pa.string()),
-    ("split", pa.string()),  # train, val or test
+    ("split", pa.string()),  # train, val or test; with folds all are test
+    ("fold", pa.int32(), ""),  # whose model tests the item, from 1 on; null where the task has no folds
     ("groups", pa.map_(pa.string(), pa.string())),  # what is shared: {speaker: ...}; of all rows alike
     ("media", pa.binary()),  # the bitstream of the lossless codec `original`
     ("shape", pa.list_(pa.int32())),  # of the decoded item: (H, W, 3), (samples,) or (frames, H, W, 3)
@@ -91,7 +92,8 @@ COMPRESSED = columns(
     ("encoder", pa.string()),
 )
 
-# The outcomes of one model behind one codec. meta of both kinds: task, arch, regime, seed, codec, classes.
+# The outcomes of one model behind one codec. meta of both kinds: task, arch, regime, seed, codec, classes, and of
+# the model of a fold, whose items alone the table has, fold.
 CLASSIFICATION_OUTCOMES = columns(
     ("id", pa.string()),
     ("level", pa.float64(), LEVEL),
@@ -175,7 +177,7 @@ for _schema in _ITEMS:
     for _field in _schema:
         _TYPES.setdefault(_field.name, set()).add(_field.type)
 _MAY_LACK = {"psnr", "ssim", "snr", "si_sdr", "spectral_distance", "zero_gradient", "spectrum", "kept", "harm"}
-_MAY_LACK |= {"adversarial", "file_bytes", "lossless_bits"}
+_MAY_LACK |= {"adversarial", "file_bytes", "lossless_bits", "fold"}
 _META_TYPES: dict[str, type] = {
     **dict.fromkeys(("task", "medium", "kind", "codec", "arch", "regime", "sources", "identity", "fidelity"), str),
     **dict.fromkeys(("classes", "compressed_before"), list),

@@ -35,6 +35,7 @@ class TestSet:
     labels: int (n,), -1 in detection. groups: factor -> int (n,), the index of each item's group from 0 on; {} where
     nothing is known to be shared. data: the table of the items, named in errors. file_bytes: float (n,), of each item's
     own files, NaN where there are none; None where it was not asked for.
+    folds: int (n,), the fold of each item from 0 on, whose model tests it; None where the task has no folds.
     """
 
     name: str
@@ -46,6 +47,7 @@ class TestSet:
     groups: dict[str, np.ndarray]
     data: Path
     file_bytes: np.ndarray | None = None
+    folds: np.ndarray | None = None
 
 
 def read_task(data: list[Path]) -> TestSet:
@@ -56,7 +58,7 @@ def read_task(data: list[Path]) -> TestSet:
     """
     first, *_ = data
     meta = read_meta(first)
-    table = _read(data, ["id", "split", "label", "groups", "file_bytes"])
+    table = _read(data, ["id", "split", "label", "groups", "file_bytes", "fold"])
     test = table.filter(pc.equal(table["split"], "test"))
     if not len(test):
         raise LossyBenchError(f"{first}: the split test has no items; add some, because models are tested on them")
@@ -68,7 +70,9 @@ def read_task(data: list[Path]) -> TestSet:
         raise LossyBenchError(f"{_named(data)}: its items differ in what they may share; delete it and run again")
     groups = {str(factor): pd.factorize(names[factor])[0] for factor in names}
     own = test["file_bytes"].to_pandas().to_numpy(float)
-    return TestSet(meta["task"], meta["medium"], meta["kind"], meta["classes"], ids, labels, groups, first, own)
+    folds = test["fold"].to_numpy() - 1 if "folds" in meta else None
+    about = meta["task"], meta["medium"], meta["kind"], meta["classes"]
+    return TestSet(*about, ids, labels, groups, first, own, folds)
 
 
 def _read(paths: Iterable[Path], columns: list[str] | None = None, whole: Iterable[str] = ()) -> pa.Table:
@@ -163,7 +167,7 @@ def _saving(bits: np.ndarray, before: np.ndarray) -> float | None:
 
 
 def outcome_files(outcomes: list[Path], task: TestSet) -> dict[Trained, dict[str, dict[int, list[Path]]]]:
-    """The files `outcomes` by model, codec and seed: one for each look.
+    """The files `outcomes` by model, codec and seed: one for each look, or one for each fold.
 
     Raises LossyBenchError for a file of another task, for a model without the original, and for a codec that not all
     seeds of a model have.

@@ -62,7 +62,7 @@ def aggregate(
     grids = settings.get("grids", {})
     plain = {condition: row for condition, row in conditions.items() if condition.codec not in grids}
     codecs = {condition.codec for condition in plain} - {ORIGINAL}
-    sampling = Sampling.draw(len(task.ids), task.groups, *how, family=max(len(codecs), 1))
+    sampling = Sampling.draw(len(task.ids), task.groups, *how, family=max(len(codecs), 1), folds=task.folds)
     rates = {one: np.stack([unit.mean(each) for unit in sampling.units]) for one, each in of_items.items()}
     classifies = task.kind == "classification"
     metric, measured = (label_metrics.PRIMARY, _classifier) if classifies else (box_metrics.PRIMARY, _detector)
