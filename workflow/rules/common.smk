@@ -14,7 +14,9 @@ OF_LOOK = LAYOUT.at("{look}")
 
 
 def model_of(wildcards):
-    """The model that a job's wildcards name."""
+    """The model that a job's wildcards name; a model is itself."""
+    if isinstance(wildcards, Model):
+        return wildcards
     return Model.read(wildcards.task, wildcards.arch, wildcards.regime, wildcards.seed)
 
 

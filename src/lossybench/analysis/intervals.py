@@ -19,7 +19,7 @@ from scipy.stats import t as student
 from lossybench.analysis.sampling import FEWEST_SEEDS, Sampling, Units
 
 Score = Callable[[float, float], tuple[float, float]]  # (effective items, quantile) -> bounds
-# Of the scatter between seeds that the few items explain, this share is taken off. Taking off all lets three seeds call
+# Of the scatter between seeds or folds that the few items explain, this share is taken off. Taking off all lets three seeds call
 # up to 7 % acceptable at the margin instead of 5; taking off nothing makes intervals twice as wide for nothing.
 EXPLAINED = 0.5
 FURTHEST = 6.0  # standard deviations that a correction for skewness may add up to
@@ -213,10 +213,10 @@ def fold_variance(between: float, by_items: float, folds: int) -> float:
     Models of two folds share most of what they learn from, so that they err alike, and the scatter between them shows
     too little. No estimate from one cross-validation is without bias (Bengio and Grandvalet 2004, Journal of Machine
     Learning Research 5:1089-1105). Nadeau and Bengio (2003, Machine Learning 52:239-281) take the correlation of two
-    models for the share of items that is tested, 1/K, and so S^2 (1/K + 1/(K - 1)) in place of S^2/K. Unlike there,
-    S^2 is here what the items do not explain: those of two folds are not the same, and err independently.
+    models for the share of items that is tested, 1/K, and so S^2 (1/K + 1/(K - 1)) in place of S^2/K. Here the share
+    EXPLAINED of what the items leave is taken off S^2 first, since those of two folds err independently.
     """
-    return max(0.0, between - by_items) * (1 + folds / (folds - 1))
+    return max(0.0, between - EXPLAINED * by_items) * (1 + folds / (folds - 1))
 
 
 def of_spread(value: float, samples: np.ndarray, seeds: int, seed_variance: float, sampling: Sampling) -> Estimate:
