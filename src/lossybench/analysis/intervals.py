@@ -19,8 +19,9 @@ from scipy.stats import t as student
 from lossybench.analysis.sampling import FEWEST_SEEDS, Sampling, Units
 
 Score = Callable[[float, float], tuple[float, float]]  # (effective items, quantile) -> bounds
-# Of the scatter between seeds or folds that the few items explain, this share is taken off. Taking off all lets three seeds call
-# up to 7 % acceptable at the margin instead of 5; taking off nothing makes intervals twice as wide for nothing.
+# Of the scatter between seeds or folds that the few items explain, this share is taken off. Taking off all lets three
+# seeds call up to 7 % acceptable at the margin instead of 5; taking off nothing makes intervals twice as wide for
+# nothing.
 EXPLAINED = 0.5
 FURTHEST = 6.0  # standard deviations that a correction for skewness may add up to
 # So many items of the mean over classes are added to a class before its variance is taken. With none, a class of one

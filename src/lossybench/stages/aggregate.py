@@ -125,6 +125,7 @@ def aggregate(
     meta |= {"existing": inputs.existing_archs(outcomes)}
     meta |= {"rare": [(name, count) for name, count in support.items() if name and count < FEWEST_OF_CLASS]}
     meta |= {"groups": sampling.groups, "few": sampling.few, "attacked": attacked}
+    meta |= {"folds": 0 if task.folds is None else int(task.folds.max()) + 1}
     meta |= {"settings": settings, "attack": about_attacks[0].get("settings") if attacks else None}
     meta |= {"defences": defences, "grids": grids}
     for name, content in rows.items():

@@ -26,6 +26,7 @@ from lossybench.codecs.codec import medium_of
 from lossybench.conditions import ORIGINAL
 from lossybench.config import TaskConfig, read
 from lossybench.data._files import Entry, FileDataset, Survey, lossy_coding
+from lossybench.data._folds import Folds
 from lossybench.data.dataset import SPLITS, Finding, Item, Severity, lacking, sharing
 from lossybench.enough import FEWEST_GROUPS, FEWEST_OF_CLASS
 from lossybench.errors import LossyBenchError, naming, visible
@@ -102,13 +103,15 @@ def examine(
     seed: int = 0,
     scale: Mapping[str, Any] | None = None,
     unsized: Sequence[str] = (),
+    folds: Folds | None = None,
 ) -> Report:
     """Read a whole data set and say what is in it. Memory stays flat but for some bytes an item.
 
     adapter, options: the data set. levels: for each codec, by its name, the codec and the levels whose cost shall be
     told; when left out, a mild, a middle and a strong level of each codec of the medium. seed: of splits and of the
     sample. scale: see `pictures.Scale`. unsized: the study's models that have no `input_size`, and so need items of one
-    size. Raises LossyBenchError for adapter options that are wrong in themselves; every other fault becomes a finding.
+    size. folds: what the items are dealt into, which are all test then. Raises LossyBenchError for adapter options that
+    are wrong in themselves; every other fault becomes a finding.
     """
     dataset = data.get(adapter, dict(options or {}))
     scaled = Scale(**scale) if scale else None
@@ -118,8 +121,13 @@ def examine(
     original, shapes = codecs.get(ORIGINAL), dict[tuple[tuple[int, ...], float], list[str]]()
     sample: list[tuple[np.ndarray, float]] = []
     random = np.random.default_rng(seed)
+    named, labels = list[str](), list[int]()
     for item in items:
         id, split, label, media, rate = item.id, item.split, item.label, item.media, item.sampling_rate
+        if folds:
+            split = "test"
+            named.append(folds.group(id, item.groups))
+            labels.append(label)
         if id in ids:
             report.findings.append(Finding("two items of one id", "error", id, "give each item an id of its own"))
         ids.add(id)
@@ -148,9 +156,14 @@ def examine(
         elif (place := int(random.integers(len(report.sizes)))) < SAMPLE:
             sample[place] = (_start_of(media), rate)
     if report.kind:  # else nothing could be listed
-        missing = lacking(report.kind, report.classes, report.counts, announced)
+        missing = lacking(report.kind, report.classes, report.counts, ["test"] if folds else announced)
         report.findings += [finding for finding in missing if finding not in report.findings]
     report.findings += _same(digests) + _few(report) + _overall(report, unsized)
+    if folds and named:
+        try:
+            folds.dealt(named, labels)
+        except LossyBenchError as error:
+            report.findings.append(Finding("folds", "error", adapter, str(error)))
     if sample:
         report.costs = _costs(report, sample, shapes, levels)
     report.findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
@@ -527,7 +540,8 @@ def check(
                 made = {codec: (of.made(codec, one.codecs), of.levels) for codec, of in one.coders.items()}
                 levels = {codec: of for codec, of in made.items() if not of[0].learns}  # no weights are there yet
                 scale = one.data.scale.model_dump() if one.data.scale else None
-                reports[name] = examine(one.data.adapter, one.data.options, levels, found.seed, scale, _unsized(one))
+                how = one.data.options, levels, found.seed, scale, _unsized(one), one.folds
+                reports[name] = examine(one.data.adapter, *how)
         if not reports:
             raise LossyBenchError(f"{config}: no task {task!r}; it has {', '.join(found.tasks)}")
     print("\n\n".join(map(text, reports.values())))
