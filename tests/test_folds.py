@@ -16,6 +16,7 @@ from lossybench import artifacts
 from lossybench.analysis import intervals
 from lossybench.analysis.sampling import Sampling
 from lossybench.conditions import Model
+from lossybench.config import TaskConfig
 from lossybench.data._folds import Folds, learning
 from lossybench.errors import LossyBenchError
 from lossybench.results import Results
@@ -24,7 +25,7 @@ from lossybench.tools import plan
 from lossybench.tools.check import examine
 
 sys.path.append(str(Path(__file__).parent / "benchmarks"))
-import folds as simulation  # noqa: E402
+import folds as simulation
 
 WORDS = {
     "data": {"adapter": "spoken_words", "train": 60, "val": 20, "test": 40},
@@ -38,6 +39,12 @@ def _study(**changes) -> Study:
     return Study({"results": "results/folds", "bootstrap": 100, "tasks": {"words": {**WORDS, **changes}}})
 
 
+def _with(adapter: str, options: dict[str, int], folds: int) -> TaskConfig:
+    """The section of a task with folds."""
+    data = {"adapter": adapter, **options}
+    return TaskConfig.model_validate({**WORDS, "data": data, "folds": {"count": folds}, "models": {"resnet": None}})
+
+
 def _people(count: int, seed: int = 0) -> tuple[list[str], list[int]]:
     """The speaker and the class of 300 items."""
     random = np.random.default_rng(seed)
@@ -47,20 +54,21 @@ def _people(count: int, seed: int = 0) -> tuple[list[str], list[int]]:
 @pytest.mark.parametrize("count", [2, 3, 5, 10])
 def test_folds_are_even_in_items_and_classes_and_part_no_group(count):
     speakers, labels = _people(60)
-    dealt = Folds(count=count, by="speaker", seed=1).dealt(speakers, labels)
+    items = [(who, [label]) for who, label in zip(speakers, labels, strict=True)]
+    dealt = Folds(count=count, by="speaker", seed=1).dealt(items)
     assert all(len({fold for one, fold in zip(speakers, dealt, strict=True) if one == who}) == 1 for who in speakers)
     of_class = np.array([np.bincount(np.array(dealt)[np.array(labels) == label])[1:] for label in range(3)])
     assert of_class.shape == (3, count) and of_class.sum() == 300
     assert of_class.sum(axis=0).min() >= 0.85 * 300 / count and of_class.min() >= 0.5 * 100 / count
-    assert dealt == Folds(count=count, by="speaker", seed=1).dealt(speakers, labels)
-    assert dealt != Folds(count=count, by="speaker", seed=2).dealt(speakers, labels)
+    assert dealt == Folds(count=count, by="speaker", seed=1).dealt(items)
+    assert dealt != Folds(count=count, by="speaker", seed=2).dealt(items)
 
 
 def test_as_many_groups_as_folds_are_the_folds_in_their_order():
     published = Folds(count=10, pattern=r"^(\d+)-")
     names = [f"{fold}-{clip}.wav" for clip in range(3) for fold in range(1, 11)]
     groups = [published.group(name, {"recording": "a"}) for name in names]
-    assert published.dealt(groups, [0] * 30) == [int(group) for group in groups]
+    assert published.dealt([(group, [0]) for group in groups]) == [int(group) for group in groups]
     assert Folds(count=2).group("x", {"voice": "a", "word": "b"}) == "a"
     assert Folds(count=2).group("x", {}) == "x"
 
@@ -71,24 +79,26 @@ def test_what_cannot_be_dealt_is_named():
     with pytest.raises(LossyBenchError, match=r"folds.pattern: '\^\[1-5\]-' does not match the id dog\.wav"):
         Folds(count=2, pattern="^[1-5]-").group("dog.wav", {})
     with pytest.raises(LossyBenchError, match=r"folds.count: 5 folds of only 2 groups; ask for fewer"):
-        Folds(count=5).dealt(["a", "b", "a"], [0, 0, 0])
-    with pytest.raises(LossyBenchError, match=r"all items of class 1 are in fold 2, whose model learns from the others"):
-        Folds(count=2).dealt(["a", "b", "b"], [0, 0, 1])
+        Folds(count=5).dealt([("a", [0]), ("b", [0]), ("a", [0])])
+    with pytest.raises(
+        LossyBenchError, match=r"all items of class 1 are in fold 2, whose model learns from the others"
+    ):
+        Folds(count=2).dealt([("a", [0]), ("b", [0]), ("b", [1])])
     for wrong in ({"by": "a", "pattern": "b"}, {"pattern": "("}):
-        with pytest.raises(ValueError, match="give either by|no regular expression"):
+        with pytest.raises(ValueError, match=r"give either by|no regular expression"):
             Folds(count=2, **wrong)
 
 
 def test_a_model_learns_from_the_other_folds_and_validates_on_other_speakers():
     speakers, labels = _people(40)
     how = {"count": 4, "by": "speaker", "seed": 3}
-    dealt = Folds(**how).dealt(speakers, labels)
+    dealt = Folds(**how).dealt([(who, [label]) for who, label in zip(speakers, labels, strict=True)])
     rows = [
         {"id": str(i), "label": label, "groups": [("speaker", who)], "fold": fold}
         for i, (who, label, fold) in enumerate(zip(speakers, labels, dealt, strict=True))
     ]
     for fold in range(1, 5):
-        found = learning(rows, fold, how)
+        found = learning(rows, fold, how, lambda row: [row["label"]])
         assert {row["id"] for some in found.values() for row in some} == {r["id"] for r in rows if r["fold"] != fold}
         train, val = ({row["groups"][0][1] for row in found[split]} for split in ("train", "val"))
         assert not train & val
@@ -133,7 +143,7 @@ def test_intervals_know_the_scatter_of_the_folds():
     assert one.value - one.interval.low == pytest.approx(reach, rel=0.01)
     # A metric that is no mean over items is resampled fold by fold. Of a mean that has to give the same.
     samples = np.array([[unit.mean(hits[0].astype(float)) for unit in with_folds.units]])
-    drawn = intervals.of_samples(hits.mean(axis=1), samples, with_folds)
+    drawn = intervals.of_samples(hits.mean(axis=1), samples, with_folds, 0.0)
     assert drawn.fold_error == pytest.approx(wanted, rel=0.1)
     assert intervals.of_share_samples(hits.mean(axis=1), samples, n, with_folds).fold_error > 0.9 * wanted
     # With the folds alike, or only two of them, nothing is added.
@@ -155,9 +165,9 @@ def test_intervals_cover_models_that_learn_from_other_items(spread):
 
 def test_check_deals_folds_as_fetch_does():
     options = {"train": 20, "val": 10, "test": 20}
-    report = examine("digits", options, {}, folds=Folds(count=5))
+    report = examine("digits", options, {}, task=_with("digits", options, 5))
     assert {split for split, _ in report.counts} == {"test"} and not report.impossible
-    report = examine("digits", options, {}, folds=Folds(count=51))
+    report = examine("digits", options, {}, task=_with("digits", options, 51))
     assert [f.text for f in report.findings if f.severity == "error"] == [
         "folds.count: 51 folds of only 50 groups; ask for fewer"
     ]

@@ -108,7 +108,7 @@ class Sampling:
         units = [Units.draw("", np.arange(n), resamples, seed)]
         units += [Units.draw(factor, groups[factor], resamples, seed) for factor in wide]
         if folds is not None and folds.max() + 1 >= FEWEST_SEEDS:
-            units.append(dataclasses.replace(Units.draw("", folds, resamples, seed), folds=True))
+            units.append(dataclasses.replace(Units.draw("fold", folds, resamples, seed), folds=True))
         return cls(tuple(units), counts, seed, alpha, family)
 
     def of(self, items: np.ndarray) -> Sampling:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import collections
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import pydantic
@@ -62,13 +62,14 @@ class Folds(Settings):
             raise LossyBenchError(f"folds.by: the items have no factor {self.by!r}; {nearest(self.by, groups)}")
         return _group(id, groups, self.by)
 
-    def dealt(self, names: Sequence[str], labels: Sequence[int]) -> list[int]:
-        """The fold of each item, from 1 on, given its group and its label (-1 for none).
+    def dealt(self, items: Sequence[tuple[str, list[int]]]) -> list[int]:
+        """The fold of each item, from 1 on, given its group and the classes in it.
 
         As many groups as folds are the folds, in their order, numbers by their size; more are dealt,
         so that folds are about equal in items of each class. Raises LossyBenchError for fewer, and for a class of which
         one fold has all items, so that the model which is tested on them knows nothing of it.
         """
+        names, labels = [name for name, _ in items], strata([classes for _, classes in items])
         there = sorted(set(names), key=_natural)
         if len(there) < self.count:
             raise LossyBenchError(f"folds.count: {self.count} folds of only {len(there)} groups; ask for fewer")
@@ -77,14 +78,13 @@ class Folds(Settings):
             found = [of_group[name] for name in names]
         else:
             shares = [1 / self.count] * self.count
-            strata = [max(0, label) for label in labels]
-            chosen = deal(strata, names, shares, self.seed or 0)
+            chosen = deal(labels, names, shares, self.seed or 0)
             found = [fold + 1 for fold in chosen]
         of_class = collections.defaultdict(set)
         for label, fold in zip(labels, found, strict=True):
             of_class[label].add(fold)
         for label, folds in sorted(of_class.items()):
-            if label >= 0 and len(folds) == 1:
+            if len(of_class) > 1 and len(folds) == 1:
                 (fold,) = folds
                 raise LossyBenchError(
                     f"folds: all items of class {label} are in fold {fold}, whose model learns from the others alone; "
@@ -95,15 +95,22 @@ class Folds(Settings):
         return found
 
 
-def learning(rows: Sequence[dict[str, Any]], fold: int, how: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def strata(classes: Sequence[list[int]]) -> list[int]:
+    """What folds shall have about equally of: the class of each item, or 0 where some have not just one."""
+    return [one[0] for one in classes] if all(len(one) == 1 for one in classes) else [0] * len(classes)
+
+
+def learning(
+    rows: Sequence[dict[str, Any]], fold: int, how: Mapping[str, Any], classes: Callable[[Mapping[str, Any]], list[int]]
+) -> dict[str, list[dict[str, Any]]]:
     """What the model of a `fold` learns from, {train, val}: the rows of all other folds, in their order.
 
-    rows: of the data table, with id, label, groups and fold. how: the task's `Folds` as the table's meta has them.
-    VAL_SHARE of the items are val. No group is in both.
+    rows: of the data table, with id, groups, fold and what is true of items. how: the task's `Folds` as the table's
+    meta has them. classes: those in an item, given its row. VAL_SHARE of the items are val. No group is in both.
     """
     others = [row for row in rows if row["fold"] != fold]
     groups = [_group(row["id"], dict(row["groups"]), how.get("by")) for row in others]
-    labels = [max(0, row["label"]) for row in others]
+    labels = strata([classes(row) for row in others])
     chosen = deal(labels, groups, [1 - VAL_SHARE, VAL_SHARE], [how["seed"], fold])
     return {
         split: [row for row, place in zip(others, chosen, strict=True) if place == at]

@@ -55,8 +55,9 @@ def preflight(
     meta = artifacts.read_meta(data)
     splits = ("train", "val", "test") if asked["training"] else ("test",)
     columns = ["id", "split", "shape", "sampling_rate"]
+    kind = tasks.kind_class(meta["kind"])
     if folds := meta.get("folds"):
-        columns += ["label", "groups", "fold"]
+        columns += ["groups", "fold", *kind.truth.names]
     rows = list(artifacts.iter_rows(data, columns, splits=splits))
     if not rows:
         raise LossyBenchError(f"{data}: no items in the split {splits[-1]}")
@@ -68,7 +69,8 @@ def preflight(
         with naming(arch):
             learnt = [row for row in rows if row["split"] != "test"]
             if folds:  # as the model of the first fold would
-                learnt = [row | {"split": name} for name, some in learning(rows, 1, folds).items() for row in some]
+                of_split = learning(rows, 1, folds, kind.labels)
+                learnt = [row | {"split": name} for name, some in of_split.items() for row in some]
             found[arch] = _try_training(data, meta, task, arch, own, learnt, arch in asked["attacked"])
     for folder in adopted:
         model, info = models.load(folder)
@@ -182,7 +184,7 @@ def timed(task: TaskKind, model: torch.nn.Module, examples: Sequence[Example], l
 def _try_attack(data: Path, model: torch.nn.Module, info: Mapping[str, Any]) -> float:
     """The seconds that an existing model takes for its gradient at an item, as attacks follow it."""
     task = tasks.get(info)
-    ids = [row["id"] for row in artifacts.iter_rows(data, ["id", "boxes"], splits=["test"])]
+    ids = [row["id"] for row in artifacts.iter_rows(data, ["id"], splits=["test"])]
     examples = list(itertools.islice(_examples(data, task, ids, False), 32))
     return _seconds(lambda some: _gradient(task, model, some), examples, min(2, len(examples)))
 

@@ -26,7 +26,6 @@ from lossybench.codecs.codec import medium_of
 from lossybench.conditions import ORIGINAL
 from lossybench.config import TaskConfig, read
 from lossybench.data._files import Entry, FileDataset, Survey, lossy_coding
-from lossybench.data._folds import Folds
 from lossybench.data.dataset import SPLITS, Finding, Item, Severity, lacking, sharing
 from lossybench.enough import FEWEST_GROUPS, FEWEST_OF_CLASS
 from lossybench.errors import LossyBenchError, naming, visible
@@ -102,16 +101,15 @@ def examine(
     levels: Levels | None = None,
     seed: int = 0,
     scale: Mapping[str, Any] | None = None,
-    unsized: Sequence[str] = (),
-    folds: Folds | None = None,
+    task: TaskConfig | None = None,
 ) -> Report:
     """Read a whole data set and say what is in it. Memory stays flat but for some bytes an item.
 
     adapter, options: the data set. levels: for each codec, by its name, the codec and the levels whose cost shall be
     told; when left out, a mild, a middle and a strong level of each codec of the medium. seed: of splits and of the
-    sample. scale: see `pictures.Scale`. unsized: the study's models that have no `input_size`, and so need items of one
-    size. folds: what the items are dealt into, which are all test then. Raises LossyBenchError for adapter options that
-    are wrong in themselves; every other fault becomes a finding.
+    sample. scale: see `pictures.Scale`. task: the section of the study's config that the data are of, whose models may
+    need items of one size, and which may have folds. Raises LossyBenchError for adapter options that are wrong in
+    themselves; every other fault becomes a finding.
     """
     dataset = data.get(adapter, dict(options or {}))
     scaled = Scale(**scale) if scale else None
@@ -121,13 +119,12 @@ def examine(
     original, shapes = codecs.get(ORIGINAL), dict[tuple[tuple[int, ...], float], list[str]]()
     sample: list[tuple[np.ndarray, float]] = []
     random = np.random.default_rng(seed)
-    named, labels = list[str](), list[int]()
+    folds, dealt = task.folds if task else None, list[tuple[str, Mapping[str, str], int]]()
     for item in items:
         id, split, label, media, rate = item.id, item.split, item.label, item.media, item.sampling_rate
         if folds:
             split = "test"
-            named.append(folds.group(id, item.groups))
-            labels.append(label)
+            dealt.append((id, item.groups, label))
         if id in ids:
             report.findings.append(Finding("two items of one id", "error", id, "give each item an id of its own"))
         ids.add(id)
@@ -158,10 +155,11 @@ def examine(
     if report.kind:  # else nothing could be listed
         missing = lacking(report.kind, report.classes, report.counts, ["test"] if folds else announced)
         report.findings += [finding for finding in missing if finding not in report.findings]
+    unsized = _unsized(task, report.medium, report.kind) if task and report.kind else []
     report.findings += _same(digests) + _few(report) + _overall(report, unsized)
-    if folds and named:
+    if folds and dealt:
         try:
-            folds.dealt(named, labels)
+            folds.dealt([(folds.group(id, groups), [label] if label >= 0 else []) for id, groups, label in dealt])
         except LossyBenchError as error:
             report.findings.append(Finding("folds", "error", adapter, str(error)))
     if sample:
@@ -540,8 +538,7 @@ def check(
                 made = {codec: (of.made(codec, one.codecs), of.levels) for codec, of in one.coders.items()}
                 levels = {codec: of for codec, of in made.items() if not of[0].learns}  # no weights are there yet
                 scale = one.data.scale.model_dump() if one.data.scale else None
-                how = one.data.options, levels, found.seed, scale, _unsized(one), one.folds
-                reports[name] = examine(one.data.adapter, *how)
+                reports[name] = examine(one.data.adapter, one.data.options, levels, found.seed, scale, one)
         if not reports:
             raise LossyBenchError(f"{config}: no task {task!r}; it has {', '.join(found.tasks)}")
     print("\n\n".join(map(text, reports.values())))
@@ -550,9 +547,8 @@ def check(
     return int(any(report.impossible for report in reports.values()))
 
 
-def _unsized(task: TaskConfig) -> list[str]:
+def _unsized(task: TaskConfig, medium: str, kind: str) -> list[str]:
     """The models of a task that see items at the items' own size, as far as the config tells."""
-    dataset = data.dataset_class(task.data.adapter)
     found = []
     for arch, own in task.models.items():
         if own and is_existing(own) and "checkpoint" not in own:
@@ -561,7 +557,7 @@ def _unsized(task: TaskConfig) -> list[str]:
             size = own.get("input_size") or arch.startswith("torchvision/")  # published weights bring their own
         else:
             settings = {**task.training, **(own or {})}
-            size = training_settings.read(settings, dataset.medium, dataset.kind).input_size
+            size = training_settings.read(settings, medium, kind).input_size
         if not size:
             found.append(arch)
     return found
