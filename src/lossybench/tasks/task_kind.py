@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lossybench.analysis.measured import Measured, Settled
     from lossybench.analysis.outcomes import Outcomes, TestSet
     from lossybench.analysis.sampling import Sampling
+    from lossybench.analysis.subgroups import Groups
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +66,8 @@ class TaskKind(abc.ABC):
     (`training_settings`). truth: the columns of the data table that hold what is true of an item. schema: the columns
     of its outcomes, id and level among them. metrics: what is scored, the primary one first, by which limits are.
     per_item: whether an item has one outcome; a video detector has one a frame. unit: what is counted, "test item" or
-    another noun. needs_classes: whether every class has to have items in the splits train and test.
+    another noun. needs_classes: whether every class has to have items in the splits train and test. tells: by what
+    `apart` tells losses apart, beside factors, and classes where each item has one.
     """
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]]
@@ -75,6 +77,7 @@ class TaskKind(abc.ABC):
     per_item: ClassVar[bool] = True
     unit: ClassVar[str] = "test item"
     needs_classes: ClassVar[bool] = False
+    tells: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **further: Any) -> None:
         super().__init_subclass__(**further)
@@ -185,3 +188,11 @@ class TaskKind(abc.ABC):
         found: of each seed what `read` made of its outcomes. settled: of each seed what `settle` returned. task: the
         test items. sampling: by which intervals go.
         """
+
+    @classmethod
+    def apart(cls, found: Mapping[int, Any], by: Sequence[str], task: TestSet, sampling: Sampling) -> Groups:
+        """The primary metric of what is told apart within items, of one model at one condition.
+
+        by: those of `tells` that are wanted. Others: as for `measure`.
+        """
+        return {}
