@@ -64,7 +64,7 @@ def aggregate(
     grids = settings.get("grids", {})
     plain = {condition: row for condition, row in conditions.items() if condition.codec not in grids}
     codecs = {condition.codec for condition in plain} - {ORIGINAL}
-    sampling = Sampling.draw(len(task.ids), task.groups, *how, family=max(len(codecs), 1))
+    sampling = Sampling.draw(len(task.ids), task.groups, *how, family=max(len(codecs), 1), folds=task.folds)
     rates = {one: np.stack([unit.mean(each) for unit in sampling.units]) for one, each in of_items.items()}
     metric = kind.metrics[0].name
     overall = (ALL_SEEDS, metric, "")
@@ -146,6 +146,7 @@ def aggregate(
     meta |= {"existing": inputs.existing_archs(outcomes)}
     meta |= {"rare": [(name, count) for name, count in support.items() if name and count < FEWEST_OF_CLASS]}
     meta |= {"groups": sampling.groups, "few": sampling.few, "attacked": attacked}
+    meta |= {"folds": 0 if task.folds is None else int(task.folds.max()) + 1}
     meta |= {"settings": settings, "attack": about_attacks[0].get("settings") if attacks else None}
     meta |= {"defences": defences, "grids": grids}
     for name, content in rows.items():
