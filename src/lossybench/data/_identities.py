@@ -45,7 +45,7 @@ class Paired(Dataset):
             raise ValueError(f"give 2 to {100 * MOST:,} pairs, or all")
         return pairs
 
-    def truth(self, identity: str, label: int, against: Sequence[str]) -> dict[str, Any]:
+    def compared(self, identity: str, label: int, against: Sequence[str]) -> dict[str, Any]:
         """What is true of an item. label: -1 unless it is trained on. against: the ids of what it is compared with."""
         enrolled_original = self.enrolled == "original"
         return {"identity": identity, "label": label, "against": list(against), "enrolled_original": enrolled_original}
@@ -218,7 +218,7 @@ class IdentityFolders(Paired, ClassFolders):
             if isinstance(item, Item):
                 name = entry.groups[FACTOR]
                 label = learnt[name] if entry.split == "train" else -1
-                item = dataclasses.replace(item, truth=self.truth(name, label, against.get(entry.id, ())))
+                item = dataclasses.replace(item, truth=self.compared(name, label, against.get(entry.id, ())))
             yield entry, item
 
 

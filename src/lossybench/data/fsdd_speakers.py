@@ -61,7 +61,7 @@ class FsddSpeakers(_identities.Paired, fsdd.Fsdd):
         against = self.drawn(ids, [entry.groups[_identities.FACTOR] for entry in found.entries])
         for entry, item in super().each(found):
             if isinstance(item, Item):
-                truth = self.truth(entry.groups[_identities.FACTOR], -1, against.get(entry.id, ()))
+                truth = self.compared(entry.groups[_identities.FACTOR], -1, against.get(entry.id, ()))
                 item = dataclasses.replace(item, truth=truth)
             yield entry, item
 

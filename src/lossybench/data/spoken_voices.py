@@ -44,7 +44,7 @@ class SpokenVoices(_identities.Paired, SpokenWords):
             seen[split] += 1
             voice = item.groups["voice"]
             label = place // _EACH if split == "train" else -1
-            truth = self.truth(voice, label, against.get(item.id, ()))
+            truth = self.compared(voice, label, against.get(item.id, ()))
             yield dataclasses.replace(item, groups={_identities.FACTOR: voice}, truth=truth)
 
 
