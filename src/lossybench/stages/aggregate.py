@@ -126,7 +126,8 @@ def aggregate(
         for row in rows["metrics"]
         if (row["seed"], row["metric"], row["class"]) == overall and row["codec"] not in grids
     ]
-    if told := about.get("conditions"):
+    told = about.get("conditions", [])
+    if told:
         rows["identification"] += identification.rows(files, conditions, told, task, sampling)
     rows["transfer"] += comparisons.transfer_rows(of_primary)
     rows["held_out"] += comparisons.held_out_rows(results, plain, sampling)
@@ -141,7 +142,7 @@ def aggregate(
 
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
     meta |= {"metrics": [dataclasses.asdict(one) for one in kind.metrics], "unit": kind.unit}
-    meta |= {"compressed_before": about.get("compressed_before", []), "card": _card(data)}
+    meta |= {"compressed_before": about.get("compressed_before", []), "card": _card(data), "conditions": told}
     coded = read_meta(compressed[0])
     meta |= {"fidelity": coded.get("fidelity", "full"), "measures": coded.get("measures", {})}
     meta |= {"lossless": coded.get("lossless")}
