@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import pydantic
 from pydantic import Field, field_validator, model_validator
 
-from lossybench import codecs, measures, models, yaml_files
+from lossybench import codecs, kinds, measures, models, yaml_files
 from lossybench.attacks.attack_settings import AttackSettings, Distinct, Epsilon, check_epsilon
 from lossybench.codecs import Codec
 from lossybench.codecs._variants import LEVEL
@@ -81,7 +81,10 @@ class DataConfig(Settings):
     """Where a task's items come from: an adapter and its own options."""
 
     model_config = pydantic.ConfigDict(extra="allow")
-    adapter: str = Field(description="A data set family: a module of lossybench.data, e.g. digits, image_folder.")
+    adapter: str = Field(
+        description="A data set family: a module of lossybench.data, e.g. digits, image_folder; or a class of "
+        "your own, module:Class, in a file beside the config (docs/tasks.md)."
+    )
     scale: Scale | None = Field(
         default=None,
         description="Bring pictures to another size as they are read, so that codecs and models see them at that size; "
@@ -541,7 +544,7 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
     """
     where = f"tasks.{name}"
     medium, kind = described.medium, described.kind
-    if task.data.scale and (medium == "audio" or kind == "detection"):
+    if task.data.scale and (medium == "audio" or kinds.load(kind).placed):
         raise LossyBenchError(f"{where}.data.scale: is for classifying pictures, not for {medium} {kind}")
     found: dict[str, Codec] = {ORIGINAL: codecs.get(ORIGINAL)}
     for codec_name, codec in task.coders.items():

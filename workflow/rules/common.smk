@@ -89,7 +89,7 @@ def fetch_code(task):
     decoded = sorted({one.codec for one in STUDY.origins(task)})
     return code(
         "fetch",
-        f"lossybench.data.{adapter}",
+        data.module_name(adapter),
         *kinds.of_truth(kind),
         *codec_code(task, ORIGINAL),
         *codec_code(STUDY.made_of_task(task), *decoded),

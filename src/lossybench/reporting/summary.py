@@ -193,7 +193,7 @@ class Summary:
     def robust(self) -> tuple[str, str, str]:
         """The columns of `attacks` with the measure on clean items, on clean items behind the codec, under attack."""
         if self.kind == "detection":
-            return "map_clean", "map_clean_after", "map_after"
+            return "metric_clean", "metric_clean_after", "metric_after"
         return "clean", "clean_after", "robust_after"
 
     @property

@@ -83,7 +83,7 @@ def aggregate(
     files, about = inputs.outcome_files(outcomes, task), read_meta(data[0])
     for model, of_codec in tqdm(files.items(), "aggregate", unit="model"):
         results[model] = {}
-        for condition, one, settled, apart in _measured(kind, of_codec, conditions, within, task, sampling):
+        for condition, one, settled, apart in measured(kind, of_codec, conditions, within, task, sampling):
             here = comparisons.where(model, conditions[condition])
             rows["metrics"] += _metric_rows(here, one, sampling)
             results[model][condition] = one.primary
@@ -166,7 +166,7 @@ def _card(data: list[Path]) -> dict[str, str]:
     }
 
 
-def _measured(
+def measured(
     kind: type[TaskKind],
     of_codec: dict[str, dict[int, list[Path]]],
     conditions: dict[Condition, Row],
@@ -175,7 +175,10 @@ def _measured(
     sampling: Sampling,
 ) -> Iterator[tuple[Condition, Measured, dict[int, Settled], Groups]]:
     """All conditions of one model, the original first, with what that settled for each seed, and with what the kind
-    tells apart within items, by what is in `within`."""
+    tells apart within items, by what is in `within`.
+
+    of_codec: the model's outcomes by codec and seed. conditions: all that were tested, of which the keys are asked.
+    """
     settled: dict[int, Settled] = {}
     first: Any = None
     for codec in sorted(of_codec, key=lambda name: (name != ORIGINAL, name)):

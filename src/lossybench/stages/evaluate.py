@@ -134,7 +134,7 @@ def _digest(truth: Truth, compressed: Sequence[Path], metas: Sequence[Mapping[st
     """A hash of what is decoded, and of what is true of it. Fidelity, say, does not count."""
     digest = hashlib.blake2b()
     for row in truth.values():
-        digest.update(json.dumps(row, sort_keys=True).encode())
+        digest.update(json.dumps(row, sort_keys=True, default=bytes.hex).encode())
     for path, meta in zip(compressed, metas, strict=True):
         digest.update(
             json.dumps([meta.get(key) for key in ("codec", "options", "variant", "level")], sort_keys=True).encode()
@@ -246,7 +246,7 @@ def level_outcomes(
         for asked in some:
             with naming(f"{path}: items {batch[0].name} to {batch[-1].name}"):
                 given: Any = [one.sent for one in batch] if asked.by_item else floats()
-                predictions = asked.task.predict(asked.network, given)
+                predictions = asked.task.predictions(asked.network, given)
             for one, prediction in zip(batch, predictions, strict=True):
                 outcome = asked.task.outcome(one.example, prediction, one.item)
                 asked.note({"id": one.name, "level": level, **outcome})
