@@ -617,8 +617,8 @@ def _identification_text(tables: Summary) -> str:
     }
     lines = [
         "**Which codec was it.** Models were asked which codec, at which level, had coded each item. The share of items"
-        " of each kind for which this was told, and for which the codec was, whatever the level (95 % interval). This is"
-        " of codecs and levels that models have learnt from, and of items that nothing has happened to since.",
+        " of each kind for which this was told, and for which the codec was, whatever the level (95 % interval). This"
+        " is of codecs and levels that models have learnt from, and of items that nothing has happened to since.",
         "",
         "| what it was | architecture | codec and level told | codec told | most often taken for |",
         "|---" * 5 + "|",
