@@ -143,6 +143,7 @@ def task(tables: Summary, timed: pd.DataFrame, prices: Mapping[str, Any]) -> dic
         "bd": _frame(tables.bd),
         "gaps": _frame(tables.gaps),
         "advice": _frame(gaps.advice(tables)),
+        "identification": _frame(tables.identification),
         "subgroups": _frame(where(tables.subgroups, judged=True)),
         "transfer": _frame(tables.transfer),
         "held_out": _frame(tables.held_out),
@@ -244,7 +245,8 @@ def _environment() -> jinja2.Environment:
 def _prose(paragraphs: list[str]) -> Markup:
     """The Markdown of `recommendations.in_words` as HTML: paragraphs, lists and what is bold."""
     found = []
-    for bullet, lines in itertools.groupby("\n".join(paragraphs).splitlines(), key=lambda line: line.startswith("- ")):
+    said = [line for line in "\n".join(paragraphs).splitlines() if not line.startswith("|")]  # tables stand apart
+    for bullet, lines in itertools.groupby(said, key=lambda line: line.startswith("- ")):
         tag, around = ("li", "<ul>{}</ul>") if bullet else ("p", "{}")
         each = [Markup(f"<{tag}>{{}}</{tag}>").format(_bold(line.removeprefix("- "))) for line in lines if line]
         found.append(Markup(around).format(Markup().join(each)))

@@ -54,7 +54,7 @@ const key = (...parts) => JSON.stringify(parts);
 const number = value => value === null ? NaN : value;
 const TASKS = DATA.tasks.filter(task => !task.missing);
 for (const task of TASKS) {
-  for (const name of ["conditions", "differences", "overall", "references", "stops", "costs", "bd", "gaps", "advice", "subgroups", "transfer",
+  for (const name of ["conditions", "differences", "overall", "references", "stops", "costs", "bd", "gaps", "advice", "subgroups", "identification", "transfer",
     "held_out", "capture"]) task[name] = rowsOf(task[name]);
   task.at = new Map(task.conditions.map(row => [key(row.codec, row.level), row]));
   task.titles = Object.fromEntries(task.codecs.map(codec => [codec.name, codec.title]));
