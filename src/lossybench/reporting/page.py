@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -67,7 +68,7 @@ def write(summaries: list[Path], timings: list[Path], samples: list[Path], study
             left = study.get("left", {}).get(folder.name) or f"no summary: {', '.join(lacking)}"
             tasks.append({"name": folder.name, "missing": left})
             continue
-        one = task(Summary(folder), timed.rows, prices)
+        one = _visible(task(Summary(folder), timed.rows, prices))
         one["samples"] = _samples(kept.get(folder.name), share // len(summaries))
         tasks.append(one)
     whole = {"tasks": tasks, "regimes": REGIME_TITLES, "prices": prices}
@@ -108,7 +109,6 @@ def task(tables: Summary, timed: pd.DataFrame, prices: Mapping[str, Any]) -> dic
     levels = costs.rows(tables, timed, dict(prices))
     return {
         "name": tables.task,
-        "shown": visible(tables.task),
         "medium": tables.medium,
         "kind": tables.kind,
         "metric": METRIC_TITLES[tables.primary],
@@ -131,7 +131,7 @@ def task(tables: Summary, timed: pd.DataFrame, prices: Mapping[str, Any]) -> dic
             | {"shape": _SHAPES.get(looks[codec].marker, "circle")}
             for codec in tables.codecs
         ],
-        "card": {name: visible(str(told)) for name, told in tables.meta.get("card", {}).items()},
+        "card": {name: str(told) for name, told in tables.meta.get("card", {}).items()},
         "warnings": recommendations.warnings(tables),
         "words": recommendations.in_words(tables),
         "conditions": _frame(tables.conditions.merge(levels[[*_AT, *_TIMES]], on=_AT, how="left"), _CONDITION),
@@ -199,8 +199,8 @@ def _value(value: Any, exact: bool) -> Any:
     if value is None or value is pd.NA:
         return None
     if isinstance(value, str):
-        return visible(value)
-    if isinstance(value, (bool,)) or type(value).__name__ == "bool":
+        return value
+    if isinstance(value, bool | np.bool_):
         return bool(value)
     number = float(value)
     if not math.isfinite(number):
@@ -208,6 +208,15 @@ def _value(value: Any, exact: bool) -> Any:
     if number.is_integer() and abs(number) < 1e15:
         return int(number)
     return number if exact else float(f"{number:.6g}")
+
+
+def _visible(content: Any) -> Any:
+    """The same with all texts as they may be shown: without what would hide or turn around what stands beside it."""
+    if isinstance(content, dict):
+        return {_visible(key): _visible(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_visible(one) for one in content]
+    return visible(content) if isinstance(content, str) else content
 
 
 def _json(content: Any) -> Markup:
@@ -242,14 +251,14 @@ def _environment() -> jinja2.Environment:
     return found
 
 
-def _prose(paragraphs: list[str]) -> Markup:
-    """The Markdown of `recommendations.in_words` as HTML: paragraphs, lists and what is bold."""
+def _prose(lines: list[str]) -> Markup:
+    """The Markdown of `recommendations.in_words` as HTML: paragraphs, lists and what is bold; tables stand apart."""
     found = []
-    said = [line for line in "\n".join(paragraphs).splitlines() if not line.startswith("|")]  # tables stand apart
-    for bullet, lines in itertools.groupby(said, key=lambda line: line.startswith("- ")):
+    said = [line for line in lines if not line.startswith("|")]
+    for bullet, each in itertools.groupby(said, key=lambda line: line.startswith("- ")):
         tag, around = ("li", "<ul>{}</ul>") if bullet else ("p", "{}")
-        each = [Markup(f"<{tag}>{{}}</{tag}>").format(_bold(line.removeprefix("- "))) for line in lines if line]
-        found.append(Markup(around).format(Markup().join(each)))
+        made = [Markup(f"<{tag}>{{}}</{tag}>").format(_bold(line.removeprefix("- "))) for line in each]
+        found.append(Markup(around).format(Markup().join(made)))
     return Markup().join(found)
 
 

@@ -312,9 +312,9 @@ def _folds_text(tables: Summary) -> str:
 
 
 def in_words(tables: Summary) -> list[str]:
-    """What the tables of a task say, as paragraphs in Markdown without tables: what the page shows too."""
+    """What the tables of a task say, as lines of Markdown: what the page shows too."""
     texts = (_reference_text, _identification_text, _limit_text, _equal_rate_text, _precision_text)
-    return list(filter(None, (text(tables) for text in texts)))
+    return [line for text in texts for line in text(tables).splitlines() if line]
 
 
 def _few_text(tables: Summary) -> str:

@@ -476,7 +476,7 @@ function across() {
   if (!TASKS.length) return;
   const rows = TASKS.map(task => {
     const found = answer(task, choice), at = found.pick ? found.pick.row.condition : null;
-    return {task: task.shown, medium: task.medium, application: task.kind, verdict: found.verdict, answer: at ? `${task.titles[at.codec]} ${at.label}` : "nothing shown",
+    return {task: task.name, medium: task.medium, application: task.kind, verdict: found.verdict, answer: at ? `${task.titles[at.codec]} ${at.label}` : "nothing shown",
       raw: at && ratioOf.raw(at), lossless: at && ratioOf.lossless(at), source: at && ratioOf.source(at), best: at && best(at), losslessName: task.lossless,
       rate: at ? `${amount(at.rate)} ${unitWords(task.unit)}` : "–", loss: at ? loss(found.row, found.bound) : "–", items: task.items};
   });
@@ -521,7 +521,7 @@ function allLimits() {
   }
   const of = (title, value, text = amount) => ({title, number: true, by: row => row.row && value(row.row.condition), text: row => row.row ? text(value(row.row.condition)) : "–"});
   table($("#limits .table"), "limits", [
-    {title: "task", text: row => row.task.shown}, {title: "codec", text: row => row.task.titles[row.codec]},
+    {title: "task", text: row => row.task.name}, {title: "codec", text: row => row.task.titles[row.codec]},
     {title: "verdict", by: row => ORDER.indexOf(row.verdict), text: row => row.verdict === "acceptable here" ? `${SYMBOLS[row.verdict]} acceptable for ${row.task.few}` : titleOf(row.verdict)},
     {title: "strongest level", by: row => row.row && row.row.condition.strength, text: row => row.row ? row.row.condition.label : "–"},
     of("rate", condition => condition.rate), {title: "unit", text: row => row.task.unit}, of("raw : compressed", condition => condition.ratio),
