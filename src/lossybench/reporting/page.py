@@ -71,7 +71,7 @@ def write(summaries: list[Path], timings: list[Path], samples: list[Path], study
         one = _visible(task(Summary(folder), timed.rows, prices))
         one["samples"] = _samples(kept.get(folder.name), share // len(summaries))
         tasks.append(one)
-    whole = {"tasks": tasks, "regimes": REGIME_TITLES, "prices": prices}
+    whole = {"tasks": _packed(tasks), "regimes": REGIME_TITLES, "prices": prices}
     text = (
         _environment()
         .get_template("index.html.j2")
@@ -157,6 +157,10 @@ _TIMES = ["encode_ms", "decode_ms", "encode_spread", "decode_spread"]
 _CONDITION = [*_AT, "label", "strength", "rate", "ratio", "saving", "saving_lossless", "saving_source", "file_bytes"]
 _CONDITION += ["psnr", "ssim", "snr", "si_sdr", "spectral_distance", "encoder", *_TIMES]
 _DIFFERENCE = [*_MODEL, *_AT, "baseline", "value", "difference", "low", "high", "lower", "upper", "joint"]
+_ATTACKED = [*_MODEL, *_AT, "strength", "attack", "norm", "epsilon", "goal", "tier", "main", "budget", "place"]
+_ATTACKED += ["clean_after_shown", "robust_shown", "robust_after_low", "robust_after_high", "cost", "opened"]
+_ATTACKED += ["gain", "gain_low", "gain_high", "triggered", "triggered_low", "triggered_high"]
+_ATTACKED += ["tasr_after", "tasr_clean", "calls", "unreliable", "reason", "unchecked"]
 _OVERALL = [*_MODEL, *_AT, "metric", "value", "low", "high"]
 
 
@@ -182,9 +186,9 @@ def _attacks(tables: Summary) -> dict[str, Any] | None:
         "about": attack_page.about(tables),
         "settings": tables.attack_settings,
         "explained": [attack_page.explanation(tables, one) for one in tables.explained],
-        "worst": _frame(worst),
-        "each": _frame(rows[rows["attack"] != WORST]),
-        "gates": _frame(tables.gates),
+        "worst": _frame(worst, _ATTACKED),
+        "each": _frame(rows[rows["attack"] != WORST], _ATTACKED),
+        "gates": _frame(tables.gates, [*_MODEL, "seed", *_AT, "gate", "status", "note"]),
         "measure": METRIC_TITLES[tables.primary],
         "objects": tables.kind == "detection",
     }
@@ -193,6 +197,17 @@ def _attacks(tables: Summary) -> dict[str, Any] | None:
 def _frame(rows: pd.DataFrame, names: list[str] | None = None) -> dict[str, list[Any]]:
     """The named columns of a table, each as a list that JSON can hold; what is no number becomes null."""
     return {name: [_value(one, name in _EXACT) for one in rows[name]] for name in (names or rows.columns)}
+
+
+def _packed(content: Any) -> Any:
+    """The same with each long list of few different values as {of: these, at: the place of each}, which is smaller."""
+    if isinstance(content, dict):
+        return {key: _packed(value) for key, value in content.items()}
+    if not isinstance(content, list) or any(isinstance(one, dict | list) for one in content):
+        return [_packed(one) for one in content] if isinstance(content, list) else content
+    places: dict[Any, int] = {}
+    at = [places.setdefault((type(one), one), len(places)) for one in content]
+    return {"of": [one for _, one in places], "at": at} if 3 * len(places) < len(content) else content
 
 
 def _value(value: Any, exact: bool) -> Any:

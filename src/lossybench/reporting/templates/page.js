@@ -44,8 +44,9 @@ const listed = words => words.length < 2 ? words.join("") : `${words.slice(0, -1
 const unique = list => [...new Set(list)];
 const plural = (count, word) => `${grouped(count)} ${word}${count === 1 ? "" : "s"}`;
 
-function rowsOf(columns) {
-  const names = Object.keys(columns);
+function rowsOf(packed) {
+  const names = Object.keys(packed);  // lists of few different values come as these and the place of each
+  const columns = Object.fromEntries(names.map(name => [name, packed[name].of ? packed[name].at.map(place => packed[name].of[place]) : packed[name]]));
   return names.length ? columns[names[0]].map((_, i) => Object.fromEntries(names.map(name => [name, columns[name][i]]))) : [];
 }
 const key = (...parts) => JSON.stringify(parts);
