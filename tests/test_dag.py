@@ -45,9 +45,9 @@ def results(tmp_path: Path) -> Path:
     second = job("compress", "digits", "webp", missing, 20.5, "", on=fetched)
     job("compress", "<b>", "jpeg", missing, 9.5, "", on=other)
     job("evaluate", "digits", "jpeg", anew, 3.0, "", on=first)
-    job("evaluate", "digits", "webp", anew, None, "trace\nlossybench: error: <script>no\x1b[31m", on=second)
+    third = job("evaluate", "digits", "webp", anew, None, "trace\nlossybench: error: <script>no\x1b[31m", on=second)
     job("timing", "digits", "jpeg", missing, 2.0, "", on=fetched)
-    last = job("aggregate", "digits", "", anew, None, on=second)
+    last = job("aggregate", "digits", "", anew, None, on=third)
     job("report", "", "", anew, None, on=last)
     runs.Run(tmp_path, BEGUN, 2, jobs, links).write(tmp_path / "logs/run.json")
     return tmp_path
@@ -68,7 +68,7 @@ def test_the_page_says_what_became_of_each_job_and_why(results: Path):
         ("the code behind it changed", "1", "compress 1"),
         ("what it reads was made anew", "4", "evaluate 2, aggregate 1, report 1"),
     ]
-    assert "evaluate/digits/webp did not finish : lossybench: error: <script>no\\x1b[31m" in text
+    assert "evaluate/digits/webp did not finish: lossybench: error: <script>no\\x1b[31m" in text
     assert re.search(
         r"compress/digits/jpeg ran 40 s the code behind it changed ; what it was asked to do changed \(", text
     )
