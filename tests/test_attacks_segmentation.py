@@ -47,7 +47,8 @@ def scene(seed: int) -> tuple[np.ndarray, dict[str, Any]]:
     """A picture of two or three regions, each of the colour of its class, and its data row."""
     rng = np.random.default_rng(seed)
     mask = np.zeros((SIDE, SIDE), np.uint8)
-    mask[8:24, 8:24] = 1
+    top, left = rng.integers(2, 12, 2)
+    mask[top : top + 16, left : left + 16] = 1
     mask[20:, :12] = 2 if seed % 2 else 1
     media = np.repeat(rng.integers(100, 120, (SIDE, SIDE, 1), dtype=np.uint8), 3, axis=2)
     np.put_along_axis(media, mask[..., None].astype(int), media[..., :1] + MARGIN, axis=2)
