@@ -70,7 +70,7 @@ def test_the_page_says_what_became_of_each_job_and_why(results: Path):
     ]
     assert "evaluate/digits/webp did not finish: lossybench: error: <script>no\\x1b[31m" in text
     assert re.search(
-        r"compress/digits/jpeg ran 40 s the code behind it changed ; what it was asked to do changed \(", text
+        r"compress/digits/jpeg ran 40 s the code behind it changed; what it was asked to do changed \(", text
     )
     by_stage = re.findall(
         r"<tr><td>(\w+)</td><td>(\d+)</td><td>(\d+)</td><td>(\d+)</td><td>(\d+)</td>\s*<td>(.*?)</td>", page
