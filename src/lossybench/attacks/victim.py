@@ -24,7 +24,7 @@ class VictimBase(abc.ABC):
     network: in evaluation mode on `device`. info: the content of model.json. grid: the integers of its medium.
     batch_size: items at once. through: the codec as the attacker sees it: at one level, at several where the attacker
     expects any of them, as of a defence that draws, or none. least: the score from which on what a detector finds
-    counts.
+    counts. kept: what else the kind of task judges by.
     """
 
     network: torch.nn.Module
@@ -34,6 +34,7 @@ class VictimBase(abc.ABC):
     batch_size: int
     through: Sequence[CodecPreprocessor] = ()
     least: float = 0.0
+    kept: Any = None
 
     def __post_init__(self) -> None:
         self.classes = len(self.info["classes"])
