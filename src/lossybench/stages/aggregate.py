@@ -169,7 +169,12 @@ def _measured(
                     if codec == ORIGINAL:
                         settled[seed] = kind.settle(found[level][seed], task, sampling)
         for level in levels:
-            yield Condition(codec, level), kind.measure(found.pop(level), settled, task, sampling), settled
+            one = kind.measure(found.pop(level), settled, task, sampling)
+            if one.primary.metric.most is None:
+                # Where no item shows how bad it can get, an item that is lost is as bad as a guess at least.
+                reach = max(one.primary.reach, *(each.chance for each in settled.values()))
+                one = dataclasses.replace(one, primary=dataclasses.replace(one.primary, reach=reach))
+            yield Condition(codec, level), one, settled
 
 
 def _metric_rows(where: Row, measured: Measured, sampling: Sampling) -> Iterator[Row]:

@@ -47,7 +47,7 @@ class Classification(TaskKind):
         Metric("f1", "F1", overall="macro F1"),
     )
     needs_classes = chance_of_data = True
-    existing = "classifier"
+    attacked, existing = "labels", "classifier"
 
     @classmethod
     def stored(cls, item: Item) -> dict[str, Any]:

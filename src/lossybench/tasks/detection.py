@@ -60,7 +60,7 @@ class Detection(TaskKind):
     per_item = False
     unit = "true object"
     placed = by_frame = loss_in_training = True
-    existing = "detector"
+    attacked, existing = "objects", "detector"
 
     @classmethod
     def stored(cls, item: Item) -> dict[str, Any]:
