@@ -20,7 +20,7 @@ from lossybench.layout import TABLES, Layout
 
 # The columns that the parts of a path fill.
 _TEXTS = ((key, pa.string()) for key in ("task", "arch", "regime", "codec", "part"))
-_KEYS = columns(*_TEXTS, ("seed", pa.int64(), ""), ("level", pa.float64(), LEVEL))
+_KEYS = columns(*_TEXTS, ("seed", pa.int64(), ""), ("fold", pa.int64(), ""), ("level", pa.float64(), LEVEL))
 
 
 def _table(name: str, about: str) -> Any:
@@ -51,7 +51,8 @@ class Results:
     capture = _table("capture", "How limits move as capture gets worse, of codecs that have a grid.")
     transfer = _table("transfer", "Models trained at one condition and tested at others.")
     held_out = _table("held_out", "Models on a codec that the mixture they learnt from lacked.")
-    recovery = _table("recovery", "What training on a mixture of levels wins back.")
+    gaps = _table("gaps", "How much of a loss training on compressed media wins back, and what follows.")
+    subgroups = _table("subgroups", "What each class, size or group of items loses, and which lose more than all do.")
     bd = _table("bd", "Bjontegaard deltas between codecs.")
     attacks = _table("attacks", "Accuracy under each attack, before and after each condition.")
     spectra = _table("spectra", "By frequency: what a codec keeps, and where the main attack's changes lie.")

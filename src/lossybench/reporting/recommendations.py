@@ -16,6 +16,7 @@ from lossybench.conditions import ORIGINAL
 from lossybench.enough import FEWEST_GROUPS, FEWEST_OF_CLASS
 from lossybench.errors import visible
 from lossybench.reporting.attack_page import STATUSES, WIDEST_GAIN, defences, mark, scope, threshold
+from lossybench.reporting.gaps import advice
 from lossybench.reporting.summary import (
     ACCEPTED,
     BEST,
@@ -347,6 +348,7 @@ def _task(tables: Summary) -> str:
         _limit_text,
         _equal_rate_text,
         _capture_text,
+        _gap_text,
         _training_text,
         _held_out_text,
         _precision_text,
@@ -369,7 +371,23 @@ def _warnings(tables: Summary) -> str:
     """What the test items are too few for, and which target sizes they do not meet; "" for nothing."""
     few = f"**Few groups.** {_few_text(tables)}" if tables.few else ""
     rare = f"**Rare classes.** {_as_text(_rare_text(tables))}" if tables.rare else ""
-    return "\n\n".join(filter(None, (few, rare, _targets_text(tables))))
+    folds = f"**Folds.** {_folds_text(tables)}" if tables.folds else ""
+    return "\n\n".join(filter(None, (folds, few, rare, _targets_text(tables))))
+
+
+def _folds_text(tables: Summary) -> str:
+    """How a task was cross-validated, and what its intervals speak of."""
+    told = (
+        f"The items are dealt into {tables.folds} folds. Each item was tested by the model that learnt from the other"
+        " folds alone, and all figures are of all items together."
+    )
+    if tables.differences["fold_error"].isna().all():
+        return f"{told} Intervals are of these models: two folds do not show how much other models would differ."
+    return (
+        f"{told} Intervals also know how the models of the folds scatter, and speak of models that learn from as many"
+        " other items of the same kind. Models of two folds learn from mostly the same items; how alike that makes them"
+        " is assumed (Nadeau and Bengio 2003), since one cross-validation cannot show it (Bengio and Grandvalet 2004)."
+    )
 
 
 def _targets_text(tables: Summary) -> str:
@@ -639,6 +657,20 @@ def _training_text(tables: Summary) -> str:
     return "\n".join(lines)
 
 
+def _gap_text(tables: Summary) -> str:
+    """What helps at the first level beyond each limit; "" where no level is beyond one."""
+    found = where(advice(tables), beyond=True)
+    if found.empty:
+        return ""
+    lines = [
+        "**What helps beyond the limits.** Of each codec, at the first level that is not shown to be acceptable at"
+        f" {tables.delta:g} points (95 % intervals; a sentence's advice is wrong in at most 5 % of studies):",
+        "",
+        *(f"- {_as_text(text)}" for text in found["text"]),
+    ]
+    return "\n".join(lines)
+
+
 def _held_out_text(tables: Summary) -> str:
     """What models that never learnt from a codec have on it."""
     rows = where(tables.held_out[tables.held_out["codec"] == tables.held_out["held_out"]])
@@ -672,13 +704,13 @@ def _held_out_text(tables: Summary) -> str:
 
 def _gain_cells(tables: Summary, codec: str, arch: str) -> tuple[str, str]:
     """The mildest level at which training on a mixture is shown to gain, and the gain at the strongest one."""
-    rows = where(tables.recovery, codec=codec, arch=arch).sort_values("strength")
+    rows = where(tables.gaps, codec=codec, arch=arch, training="mixed").sort_values("strength")
     if rows.empty:
         return "–", "–"
-    gained, last, metric = rows[rows["low"] > 0], rows.iloc[-1], tables.metric
+    gained, last, metric = rows[rows["recovered_low"] > 0], rows.iloc[-1], tables.metric
     start = "no level" if gained.empty else tables.label(codec, gained["level"].iloc[0])
-    gain = f"{metric.gap(last['difference'])} {metric.interval(last['low'], last['high'])}"
-    gain += f" to {metric.shown(last['mixed'])}"
+    gain = f"{metric.gap(last['recovered'])} {metric.interval(last['recovered_low'], last['recovered_high'])}"
+    gain += f" to {metric.shown(last['trained'])}"
     return start, gain
 
 

@@ -100,7 +100,8 @@ class Summary:
     capture = _table("capture")  # how limits move as capture gets worse
     transfer = _table("transfer")  # train condition against test level
     held_out = _table("held_out")  # models on a codec that the mixture they learnt from lacked
-    recovery = _table("recovery")  # what training on a mixture wins back
+    gaps = _table("gaps")  # what of a loss training on compressed media wins back
+    subgroups = _table("subgroups")  # by what a loss hurts
     bd = _table("bd")  # Bjontegaard differences between codecs
     attacks = _table("attacks")  # per codec, level and attack; no rows when nothing was attacked
     spectra = _table("spectra")  # by frequency: what codecs keep, and where the main attack's changes lie
@@ -289,6 +290,11 @@ class Summary:
         return these(*self.meta["few"]) if self.meta.get("few") else ""
 
     @property
+    def folds(self) -> int:
+        """How many folds the items were dealt into, each tested by a model of its own; 0 for none."""
+        return self.meta.get("folds", 0)
+
+    @property
     def groups(self) -> dict[str, int]:
         """The number of groups of test items, for each factor that the data set names."""
         return self.meta.get("groups", {})
@@ -314,6 +320,11 @@ class Summary:
         """
         rows = where(self.differences, **chosen)
         count = int(rows["seeds"].min())
+        if rows["fold_error"].notna().all():
+            seeds = f"{count} seeds, " if rows["seed_error"].notna().all() else ""
+            return f"training on other such items ({seeds}{self.folds} folds)"
+        if self.folds:
+            return f"these {count * self.folds} models"
         if rows["seed_error"].notna().all():
             return f"training anew ({count} seeds)"
         return "this model" if count == 1 else f"these {count} models"

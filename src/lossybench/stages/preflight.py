@@ -16,6 +16,7 @@ from lossybench import artifacts, codecs, models, tasks
 from lossybench.attacks.items import chosen
 from lossybench.codecs.codec import Medium
 from lossybench.conditions import ORIGINAL
+from lossybench.data._folds import learning
 from lossybench.errors import LossyBenchError, naming
 from lossybench.models import runtime
 from lossybench.models.existing import first_line
@@ -54,6 +55,9 @@ def preflight(
     meta = artifacts.read_meta(data)
     splits = ("train", "val", "test") if asked["training"] else ("test",)
     columns = ["id", "split", "shape", "sampling_rate"]
+    kind = tasks.kind_class(meta["kind"])
+    if folds := meta.get("folds"):
+        columns += ["groups", "fold", *kind.truth.names]
     rows = list(artifacts.iter_rows(data, columns, splits=splits))
     if not rows:
         raise LossyBenchError(f"{data}: no items in the split {splits[-1]}")
@@ -63,8 +67,11 @@ def preflight(
     found: dict[str, dict[str, float]] = {}
     for arch, own in asked["training"].items():
         with naming(arch):
-            learning = [row for row in rows if row["split"] != "test"]
-            found[arch] = _try_training(data, meta, task, arch, own, learning, arch in asked["attacked"])
+            learnt = [row for row in rows if row["split"] != "test"]
+            if folds:  # as the model of the first fold would
+                of_split = learning(rows, 1, folds, kind.labels)
+                learnt = [row | {"split": name} for name, some in of_split.items() for row in some]
+            found[arch] = _try_training(data, meta, task, arch, own, learnt, arch in asked["attacked"])
     for folder in adopted:
         model, info = models.load(folder)
         with naming(info["arch"]):

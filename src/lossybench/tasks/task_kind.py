@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lossybench.analysis.measured import Measured, Settled
     from lossybench.analysis.outcomes import Outcomes, TestSet
     from lossybench.analysis.sampling import Sampling
+    from lossybench.analysis.subgroups import Groups
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +73,8 @@ class TaskKind(abc.ABC):
     alone. chance_of_data: whether chance follows from the data alone, whatever the model answers. attacked: what of an
     item an attack wants read wrongly, a key of `attacks.search.VICTIMS`; "" where attacks do not apply. existing: what
     stands around a model that exists already (`lossybench.models.existing`): a classifier or a detector, which
-    translate classes; or the model as it is.
+    translate classes; or the model as it is. tells: by what `apart` tells losses apart, beside factors, and classes
+    where each item has one.
     """
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]]
@@ -88,6 +90,7 @@ class TaskKind(abc.ABC):
     chance_of_data: ClassVar[bool] = False
     attacked: ClassVar[str] = ""
     existing: ClassVar[Literal["plain", "classifier", "detector"]] = "plain"
+    tells: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **further: Any) -> None:
         super().__init_subclass__(**further)
@@ -220,3 +223,11 @@ class TaskKind(abc.ABC):
         found: of each seed what `read` made of its outcomes. settled: of each seed what `settle` returned. task: the
         test items. sampling: by which intervals go.
         """
+
+    @classmethod
+    def apart(cls, found: Mapping[int, Any], by: Sequence[str], task: TestSet, sampling: Sampling) -> Groups:
+        """The primary metric of what is told apart within items, of one model at one condition.
+
+        by: those of `tells` that are wanted. Others: as for `measure`.
+        """
+        return {}

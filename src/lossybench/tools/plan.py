@@ -225,7 +225,10 @@ def describe(study: Study, cores: int, times: Timings | None = None) -> str:
             counts = collections.Counter(about.counts)
             counts["test"] = sum(_tested(study, task))
             items = "/".join(str(counts[split]) for split in SPLITS)
-        items += f" (train/val/test){f', look {study.looks(task)[-1]} of {len(planned)}' if planned else ''}"
+        items += " (train/val/test)"
+        if folds := study.task(task).folds:
+            items = f"{about.counts['test'] if about.counts else 'number unknown until read,'} in {folds.count} folds"
+        items += f"{f', look {study.looks(task)[-1]} of {len(planned)}' if planned else ''}"
         attacked = f", {len(study.attacked(task))} attacked" if study.attacked(task) else ""
         lines.append(
             f"  {task}: {about.medium} {about.kind}, items {items}, {len(study.conditions(task))} "
@@ -337,6 +340,10 @@ def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
     counts = about.counts or {}
     tested = _tested(study, task)
     items = {"train": [counts.get("train", 0) + counts.get("val", 0)], "test": tested}
+    # With folds a model learns from all but one of them, and tests that one.
+    folds = study.task(task).folds
+    parts = folds.count if folds else 1
+    learnt = tested[0] - tested[0] // parts if folds else items["train"][0]
     raw = _bytes(_shape(study, task), about.medium)
     scale = raw / _bytes(_of_kind(SHAPES, about), about.medium)
     encode, stored = ENCODE[about.medium], STORED[about.medium]
@@ -376,12 +383,12 @@ def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
             training = _training(study, model)
             # Each step of an attack on a batch costs about as much as learning from it.
             rounds = 1 + (training.adversarial.steps if training.adversarial else 0)
-            passes = items["train"][0] * training.epochs
+            passes = learnt * training.epochs
         yield Job("train", passes, START["train"] + asked + learn * passes * rounds, learn * passes * rounds, size)
     for look, codec, models in study.evaluations(task):
         decoded = tested[look - 1] * len(study.levels(task, codec))
-        predicting = decoded * sum(timed[model.arch].predict for model in models)
-        passes = decoded * len(models)
+        predicting = decoded * sum(timed[model.arch].predict for model in models) / parts
+        passes = decoded * len(models) // parts
         decoding = decoded * DECODE * coding(codec)
         yield Job("evaluate", passes, START["evaluate"] + decoding + predicting, predicting, passes * outcome)
     for model in study.attacked(task):
