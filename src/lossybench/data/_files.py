@@ -10,7 +10,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -97,6 +97,13 @@ class FileDataset(Dataset):
     def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
         """Media and sampling rate of one item. Raises LossyBenchError, naming the file, when it cannot be read."""
 
+    def truth(self, entry: Entry, media: np.ndarray) -> Mapping[str, Any]:
+        """What else than label and boxes is true of an item with these media, as of `Item`.
+
+        Raises LossyBenchError, naming the file, where that cannot be read.
+        """
+        return {}
+
     def look(self, entry: Entry) -> list[Finding]:
         """What is odd about the file of an item that can be read, by its header."""
         return []
@@ -142,11 +149,12 @@ class FileDataset(Dataset):
         for entry in found.entries:
             try:
                 media, rate = self.read(entry)
+                truth = self.truth(entry, media)
             except LossyBenchError as error:
                 yield entry, unreadable(entry, error, self.fault)
             else:
                 about = (entry.id, entry.split, entry.groups, media, rate, entry.label, entry.boxes)
-                yield entry, Item(*about, self.file_bytes(entry))
+                yield entry, Item(*about, self.file_bytes(entry), truth)
 
     def items(self, seed: int, left_out: list[Finding]) -> Iterator[Item]:
         yield from self._read(self.listed(seed), left_out)

@@ -138,7 +138,7 @@ def aggregate(
 
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
     meta |= {"metrics": [dataclasses.asdict(one) for one in kind.metrics], "unit": kind.unit}
-    meta |= {"chance_of_data": kind.chance_of_data}
+    meta |= {"chance_of_data": kind.chance_of_data, "attacked_unit": kind.attacked_unit}
     about = read_meta(data[0])
     meta |= {"compressed_before": about.get("compressed_before", []), "card": _card(data)}
     coded = read_meta(compressed[0])
