@@ -155,7 +155,8 @@ _NO_REFERENCE = (
     "the result on originals is not shown (one-sided 95 % bound, each seed's model by itself) to exceed chance by more"
     " than the margin. A model that knows nothing loses nothing, whatever is done to its items, so its losses get no"
     " verdict. Chance is what answers that do not depend on the item reach: for accuracy the share of the largest"
-    " class, for mIoU that of one class in every pixel, in detection the mAP of the model's own boxes laid over other items."
+    " class, for mIoU that of one class in every pixel, in detection the mAP of the model's own boxes laid over other"
+    " items."
 )
 
 _JOINTLY = (
