@@ -123,6 +123,14 @@ class VerificationVictim(LossVictim):
         super().__post_init__()
         self.task = Verification(self.info)
 
+    @classmethod
+    def keeps(
+        cls, data: Path, network: torch.nn.Module, info: Mapping[str, Any], grid: Grid
+    ) -> tuple[Enrolled, dict[str, Any]]:
+        """As of `VictimBase`: originals as the model embeds them, and the threshold."""
+        kept = Enrolled.of(data, network, info, grid)
+        return kept, {"threshold": kept.threshold}
+
     def item(self, media: np.ndarray, row: Mapping[str, Any], whole: bool) -> tuple[np.ndarray, str]:
         """The decoded item `media` as integers in the model's layout, and its partner. row: of the data table."""
         fitted = fit(media, self.info["medium"], self.task.input, crop=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,16 @@ class VictimBase(abc.ABC):
         self.device_type = "cpu" if self.device.type == "cpu" else "gpu"  # as ART calls it
         # The factor on an attack's steps that the surrogates are worth.
         self.effort = max((one.surrogate.effort for one in self.through if one.surrogate), default=1)
+
+    @classmethod
+    def keeps(
+        cls, data: Path, network: torch.nn.Module, info: Mapping[str, Any], grid: Grid
+    ) -> tuple[Any, dict[str, Any]]:
+        """What else a model is judged by on the test items of the table `data`, and what of it tables of attacks say.
+
+        network, info, grid: of the model, as in the class.
+        """
+        return None, {}
 
     def gathered(self, truths: Sequence[Any]) -> np.ndarray:
         """The truths of items as an array (N,)."""

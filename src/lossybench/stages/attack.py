@@ -27,7 +27,6 @@ from lossybench.attacks.items import Items
 from lossybench.attacks.pieces import Maker, Piece
 from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.attacks.search import AttackedModel, Run, Schedule, Victim
-from lossybench.attacks.verifiers import Enrolled
 from lossybench.conditions import ORIGINAL, Condition, level_text
 from lossybench.errors import LossyBenchError
 from lossybench.fingerprint import source_digest
@@ -160,9 +159,8 @@ class _Table:
             | {"codec": coder.version()},
             "environment": runtime.environment(victim.device),
         }
-        if info["kind"] == "verification":
-            victim, found = _enrolled(victim, data)
-            meta |= found
+        victim, found = _keeping(victim, data)
+        meta |= found
         items = search.attacked_items(data, victim)
         meta["bands"] = spectra.edges(info["medium"], items.sampling_rate)
         expected: dict[Aim, list[Piece]] = {}
@@ -175,8 +173,7 @@ class _Table:
                 victim, found = _counting(victim, data)
                 meta |= found
                 others = [_counting(other, data)[0] for other in others]
-            if info["kind"] == "verification":
-                others = [_enrolled(other, data)[0] for other in others]
+            others = [_keeping(other, data)[0] for other in others]
             parts = Parts(out, _identity([victim, *others], items, levels, meta))
             sources = [other.behind() for other in others]
             plan = search.bare_schedule(how, bool(sources))
@@ -254,10 +251,10 @@ def _counting(model: AttackedModel, data: Path) -> tuple[AttackedModel, dict[str
     return dataclasses.replace(model, least=chosen["threshold"]), chosen
 
 
-def _enrolled(model: AttackedModel, data: Path) -> tuple[AttackedModel, dict[str, Any]]:
-    """A model that verifies with what it compares items with, and what its attacks' tables say of that."""
-    kept = Enrolled.of(data, model.network, model.info, model.grid)
-    return dataclasses.replace(model, kept=kept), {"threshold": kept.threshold}
+def _keeping(model: AttackedModel, data: Path) -> tuple[AttackedModel, dict[str, Any]]:
+    """A model with what else it is judged by, and what its attacks' tables say of that (see `VictimBase.keeps`)."""
+    kept, told = search.VICTIMS[model.info["kind"]].keeps(data, model.network, model.info, model.grid)
+    return dataclasses.replace(model, kept=kept), told
 
 
 def _identity(attacked: Sequence[AttackedModel], items: Items, levels: list[float], meta: Mapping[str, Any]) -> str:
