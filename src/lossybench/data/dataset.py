@@ -13,7 +13,7 @@ import re
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -91,6 +91,7 @@ class Item:
     label: int = -1
     boxes: tuple[Box, ...] = ()
     file_bytes: int | None = None
+    truth: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +100,8 @@ class Description:
 
     card: title, source, licence, citation and prior_compression. counts: the number of items in each split; None where
     only reading tells. sampling_rate: Hz that all audio has; 0 where only reading tells. compressed_before: the lossy
-    codings that the media went through before, in order, as far as they are known.
+    codings that the media went through before, in order, as far as they are known. labelled: whether anything is known
+    to be true of the items.
     """
 
     medium: Medium
@@ -109,6 +111,7 @@ class Description:
     counts: dict[str, int] | None
     sampling_rate: float = 0.0
     compressed_before: tuple[str, ...] = ()
+    labelled: bool = True
 
 
 class Look(NamedTuple):
