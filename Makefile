@@ -17,7 +17,7 @@ export CONFIG REPORT
 # Makes the study's results and report, and prints its headline limits.
 study: environment
 	@$(BIN)/lossybench plan "$$CONFIG" > /dev/null  # refuses a wrong config in one line, before Snakemake reads it
-	$(BIN)/snakemake --cores all --configfile "$$CONFIG" --scheduler greedy --rerun-incomplete --show-failed-logs --quiet rules
+	$(BIN)/snakemake --cores all --configfile "$$CONFIG" --scheduler greedy --rerun-incomplete --show-failed-logs --logger lossybench
 	$(BIN)/snakemake --configfile "$$CONFIG" --report "$$REPORT" --quiet all
 	@$(BIN)/lossybench headline "$$CONFIG"
 	@echo "Report: $$REPORT (open it in a browser); recommendations and figures lie beside it."

@@ -18,7 +18,7 @@ from snakemake.utils import min_version
 # This checkout's package comes first, installed or not: fingerprints and jobs must see the same code.
 sys.path.insert(0, str(Path(workflow.basedir, "src")))
 
-from lossybench import models, sources, yaml_files
+from lossybench import kinds, models, runs, sources, yaml_files
 from lossybench.conditions import ORIGINAL, Condition, Model
 from lossybench.errors import LossyBenchError, visible
 from lossybench.fingerprint import fingerprint
@@ -111,7 +111,18 @@ onstart:
         except LossyBenchError as error:
             raise WorkflowError(visible(error)) from None
     print(plan.describe(STUDY, workflow.cores), flush=True)
-    progress.tell(LAYOUT.root / "logs", time.time())
+    progress.current = runs.of_dag(
+        workflow.dag,
+        LAYOUT.root,
+        STUDY.codecs,
+        plan.expected(STUDY),
+        time.time(),
+        workflow.cores or 1,
+    )
+    progress.current.write(LAYOUT.run)
+    # The plugin shows how far the run is, in the same place as all else that it says of it.
+    if "lossybench" not in workflow.output_settings.log_handler_settings:
+        progress.tell(LAYOUT.root / "logs", time.time())
     # Snakemake 9.27 limits itself to 100 new jobs a second by a timer that each round of scheduling starts anew and
     # that starts a round: after n jobs n rounds a second look at every ready job's files. By the 200th job that took
     # half a core. A limit that the user chose stays.

@@ -335,18 +335,18 @@ def _with_checksums(png: bytes) -> bytes:
 
 
 def _data_table(medium: str) -> tuple[Any, list[dict[str, Any]], dict[str, Any]]:
-    from lossybench import artifacts, codecs
+    from lossybench import codecs, kinds
 
     item, rate = media(medium)
     coded = once(("original", medium), lambda: codecs.get("original").encode(item, 0, rate).payload)
     rows = [
         {"id": f"a/{i}.png", "split": split, "groups": {"speaker": f"g{i}"}, "media": coded, "shape": list(item.shape),
-         "sampling_rate": rate, "label": i % 2, "boxes": []}
+         "sampling_rate": rate, "label": i % 2}
         for i, split in enumerate(("train", "train", "val", "test", "test"))
     ]  # fmt: skip
     meta = {"task": "fuzz", "sources": "", "medium": medium, "kind": "classification", "classes": ["a", "b"],
             "card": {"title": "t"}, "compressed_before": []}  # fmt: skip
-    return artifacts.DATA, rows, meta
+    return kinds.load("classification").data_schema(), rows, meta
 
 
 @kind(1500)

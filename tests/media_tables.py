@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lossybench import artifacts, codecs
+from lossybench import artifacts, codecs, kinds
 from lossybench.fidelity import rate_of
 
 CLASSES = ["left", "right"]
@@ -45,7 +45,7 @@ def data_row(name: str, split: str, media: np.ndarray, label: int = -1, boxes: I
 def write_data(path: Path, rows: list[dict[str, Any]], medium: str, kind: str, classes: list[str]) -> Path:
     """A data table of task `toy`."""
     meta = {"task": "toy", "medium": medium, "kind": kind, "classes": classes, "card": {}}
-    artifacts.write_table(path, artifacts.DATA, rows, meta)
+    artifacts.write_table(path, kinds.load(kind).data_schema(), rows, meta)
     return path
 
 

@@ -9,20 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lossybench import kinds
 from lossybench.analysis import tables
 from lossybench.analysis.outcomes import read_task
-from lossybench.artifacts import (
-    CLASSIFICATION_OUTCOMES,
-    COMPRESSED,
-    DATA,
-    DETECTION_OUTCOMES,
-    SAVINGS,
-    extended,
-    read_meta,
-    read_table,
-    units,
-    write_table,
-)
+from lossybench.artifacts import COMPRESSED, SAVINGS, extended, read_meta, read_table, units, write_table
 from lossybench.errors import LossyBenchError
 from lossybench.reporting import figures, recommendations
 from lossybench.reporting.summary import Summary
@@ -49,10 +39,10 @@ class Study:
         meta["compressed_before"] = ["JPEG"]
         split = [*[(name, "test") for name in self.ids], ("other", "train")]
         rows = (
-            self.row(DATA, id=name, split=part, label=i % 3, boxes=[], groups=self.groups(i))
+            self.row(kinds.load(kind).data_schema(), id=name, split=part, label=i % 3, boxes=[], groups=self.groups(i))
             for i, (name, part) in enumerate(split)
         )
-        write_table(self.data, DATA, rows, meta)
+        write_table(self.data, kinds.load(kind).data_schema(), rows, meta)
         self.compressed = []
         for codec, levels in self.levels.items():
             for level in levels:
@@ -102,7 +92,7 @@ class Study:
                         outcome = {"prediction": guess, "correct": guess == label, "scores": [scores] * 3}
                         yield {"id": name, "level": level, "label": label, **outcome}
 
-            schema = DETECTION_OUTCOMES if self.kind == "detection" else CLASSIFICATION_OUTCOMES
+            schema = kinds.load(self.kind).schema
             write_table(path, schema, rows(), meta)
             self.outcomes.append(path)
         return self
@@ -127,7 +117,12 @@ def test_rates_are_of_files_or_of_coded_media_and_savings_of_raw_lossless_and_ow
             row["psnr"] = np.inf if number < 7 else 30.0
         write_table(path, COMPRESSED, rows[::-1], meta | {"lossless": "PNG"})
     data = read_table(study.data).to_pylist()
-    write_table(study.data, DATA, [row | {"file_bytes": 100} for row in data], read_meta(study.data))
+    write_table(
+        study.data,
+        kinds.load(study.kind).data_schema(),
+        [row | {"file_bytes": 100} for row in data],
+        read_meta(study.data),
+    )
     for counted, bits in (("file", 1100), ("coded", 1000)):
         out = tmp_path / counted
         aggregate([study.data], study.compressed, study.outcomes, SETTINGS | {"rate": counted}, out)
@@ -143,7 +138,7 @@ def test_rates_are_of_files_or_of_coded_media_and_savings_of_raw_lossless_and_ow
         limit = next(limit for limit in limits if (limit["delta"], limit["level"]) == (5, 50))
         assert limit["saving_source"] == limit["joint_saving_source"] == pytest.approx(1 - (bits - 400) / 800)
     data[0] |= {"file_bytes": None}  # one item has no file
-    write_table(study.data, DATA, data, read_meta(study.data))
+    write_table(study.data, kinds.load(study.kind).data_schema(), data, read_meta(study.data))
     assert study.summary()["conditions"]["saving_source"].isna().all()
 
 
@@ -281,8 +276,11 @@ def test_the_margin_by_which_a_reference_has_to_be_above_chance_is_the_loss_that
 def test_one_class_is_no_task_that_a_model_could_fail_at(tmp_path):
     study = Study(tmp_path)
     study.labels = np.zeros(400, int)
-    rows = (study.row(DATA, id=name, split="test", label=0, boxes=[], groups={}) for name in study.ids)
-    write_table(study.data, DATA, rows, read_meta(study.data) | {"classes": ["a"]})
+    rows = (
+        study.row(kinds.load(study.kind).data_schema(), id=name, split="test", label=0, boxes=[], groups={})
+        for name in study.ids
+    )
+    write_table(study.data, kinds.load(study.kind).data_schema(), rows, read_meta(study.data) | {"classes": ["a"]})
     limits = study.model(dict.fromkeys(wrong(), 0.0)).summary()["limits"]
     assert set(limits["verdict"]) == {"no reference"} and (limits["chance"] == 1).all()
 
@@ -376,9 +374,12 @@ def test_groups_of_the_test_items_are_numbered_factor_by_factor(tmp_path):
 
     def test_set(groups):
         made = [(f"i{n}", "train" if n % 3 == 0 else "test", of) for n, of in enumerate(groups)]
-        rows = [study.row(DATA, id=id, split=split, label=0, groups=of, boxes=[]) for id, split, of in made]
-        write_table(study.data, DATA, rows, read_meta(study.data))
-        return read_task([study.data])
+        rows = [
+            study.row(kinds.load(study.kind).data_schema(), id=id, split=split, label=0, groups=of, boxes=[])
+            for id, split, of in made
+        ]
+        write_table(study.data, kinds.load(study.kind).data_schema(), rows, read_meta(study.data))
+        return read_task([study.data], ["label"])
 
     found = test_set([{"voice": f"v{n % 5}", "room": "ab"[n % 2]} for n in range(30)])
     assert list(found.groups) == ["voice", "room"] and len(found.ids) == 20

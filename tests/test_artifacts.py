@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lossybench import artifacts
+from lossybench import artifacts, kinds
 from lossybench.errors import LossyBenchError
 
+SCHEMA = kinds.load("classification").schema
 ROW = {"level": 5.0, "label": 1, "prediction": 2, "correct": False, "scores": [0.25, 0.75]}
 
 
@@ -23,9 +24,7 @@ def _rows(count):
 def test_a_table_keeps_rows_and_meta_over_many_row_groups(tmp_path):
     path = tmp_path / "deep" / "table.parquet"
     count = 3 * artifacts.ROWS_PER_GROUP + 1
-    assert (
-        artifacts.write_table(path, artifacts.CLASSIFICATION_OUTCOMES, _rows(count), {"task": "t", "seed": 3}) == count
-    )
+    assert artifacts.write_table(path, SCHEMA, _rows(count), {"task": "t", "seed": 3}) == count
     assert list(artifacts.iter_rows(path)) == list(_rows(count))
     assert artifacts.read_meta(path) == {"task": "t", "seed": 3}
     assert artifacts.read_table(path, ["id"]).num_rows == count
@@ -33,13 +32,13 @@ def test_a_table_keeps_rows_and_meta_over_many_row_groups(tmp_path):
 
 def test_the_same_rows_are_the_same_bytes(tmp_path):
     for name in ("a", "b"):
-        artifacts.write_table(tmp_path / name, artifacts.CLASSIFICATION_OUTCOMES, _rows(10), {"b": 1, "a": 2})
+        artifacts.write_table(tmp_path / name, SCHEMA, _rows(10), {"b": 1, "a": 2})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "table.parquet"
-    artifacts.write_table(path, artifacts.CLASSIFICATION_OUTCOMES, _rows(3))
+    artifacts.write_table(path, SCHEMA, _rows(3))
     before = path.read_bytes()
 
     def broken():
@@ -47,7 +46,7 @@ def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         raise RuntimeError("disk full")
 
     with pytest.raises(RuntimeError, match="disk full"):
-        artifacts.write_table(path, artifacts.CLASSIFICATION_OUTCOMES, broken())
+        artifacts.write_table(path, SCHEMA, broken())
     assert path.read_bytes() == before
     assert [one.name for one in tmp_path.iterdir()] == ["table.parquet"]
 
@@ -62,7 +61,7 @@ def test_what_a_killed_writer_left_is_swept_away(tmp_path):
     (tmp_path / "kept").rename(within)
     other = tmp_path / ".other.parquet.123.abcd.part.parquet"
     other.write_bytes(b"of another file")
-    artifacts.write_table(path, artifacts.CLASSIFICATION_OUTCOMES, _rows(3))
+    artifacts.write_table(path, SCHEMA, _rows(3))
     assert sorted(tmp_path.iterdir()) == sorted([path, other])
 
 
@@ -75,7 +74,7 @@ def test_missing_files_are_named(tmp_path):
 @pytest.mark.parametrize("damage", ["cut", "empty", "one bit"])
 def test_a_damaged_file_is_named_and_moved_out_of_the_way(tmp_path, read, damage):
     path = tmp_path / "table.parquet"
-    artifacts.write_table(path, artifacts.CLASSIFICATION_OUTCOMES, _rows(300))
+    artifacts.write_table(path, SCHEMA, _rows(300))
     content = bytearray(path.read_bytes())
     content[len(content) // 4] ^= 0x08  # in the rows, not in the footer
     path.write_bytes({"cut": content[:-100], "empty": b"", "one bit": content}[damage])
@@ -91,7 +90,7 @@ def test_a_damaged_file_is_named_and_moved_out_of_the_way(tmp_path, read, damage
 def test_an_error_of_the_file_system_moves_nothing(tmp_path, monkeypatch):
     """It may pass, and the file may be whole."""
     path = tmp_path / "table.parquet"
-    artifacts.write_table(path, artifacts.CLASSIFICATION_OUTCOMES, _rows(3))
+    artifacts.write_table(path, SCHEMA, _rows(3))
 
     def failing(*_, **__):
         raise OSError(errno.EIO, "Input/output error")
@@ -111,7 +110,7 @@ def test_of_two_writers_at_once_one_wins_whole(tmp_path):
         rows = ({"id": str(index), **ROW, "label": label} for index in range(4 * artifacts.ROWS_PER_GROUP))
         start.wait()
         try:
-            artifacts.write_table(path, artifacts.CLASSIFICATION_OUTCOMES, rows)
+            artifacts.write_table(path, SCHEMA, rows)
         except LossyBenchError as error:
             errors.append(str(error))
 
@@ -199,7 +198,11 @@ def test_columns_of_a_type_that_no_table_of_items_has_are_damage(tmp_path, colum
         list(artifacts.iter_rows(path))
 
 
-@pytest.mark.parametrize("schema", artifacts._ITEMS)
+ITEM_TABLES = [artifacts.DATA, artifacts.COMPRESSED, artifacts.ATTACKS, artifacts.DETECTION_ATTACKS]
+ITEM_TABLES += [schema for kind in map(kinds.load, kinds.names()) for schema in (kind.data_schema(), kind.schema)]
+
+
+@pytest.mark.parametrize("schema", ITEM_TABLES)
 def test_tables_of_every_schema_are_read_back(tmp_path, schema):
     made = {field.name: None if field.name in artifacts._MAY_LACK else _some(field.type) for field in schema}
     artifacts.write_table(tmp_path / "table.parquet", schema, [made], {"classes": ["a"], "task": "t"})

@@ -23,10 +23,10 @@ from scipy.fft import dctn, idctn
 from skimage.data import astronaut
 from sklearn.datasets import load_digits
 
-from lossybench import codecs, models
+from lossybench import codecs, kinds, models
 from lossybench.analysis.outcomes import TestSet
 from lossybench.analysis.robustness import Attacked, gates
-from lossybench.artifacts import COMPRESSED, DATA, read_meta, read_table, write_table
+from lossybench.artifacts import COMPRESSED, read_meta, read_table, write_table
 from lossybench.attacks import surrogates
 from lossybench.attacks.attack_settings import Aim, AttackSettings
 from lossybench.attacks.classifiers import ClassificationVictim
@@ -110,10 +110,10 @@ class Study:
         lossless = codecs.get("original")
         write_table(
             root / "data.parquet",
-            DATA,
+            kinds.load("classification").data_schema(),
             (
                 {"id": f"d{i:03d}", "split": "test", "groups": {}, "shape": m.shape, "label": y,
-                 "sampling_rate": 0.0, "media": lossless.encode(m, 0).payload, "boxes": []}
+                 "sampling_rate": 0.0, "media": lossless.encode(m, 0).payload}
                 for i, (m, y) in enumerate(zip(digits.media, digits.labels, strict=True))
             ),
             {"task": "digits", "medium": "image", "kind": "classification"},

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from lossybench import codecs, cores, models
-from lossybench.artifacts import COMPRESSED, DATA, Parts, write_table
+from lossybench import codecs, cores, kinds, models
+from lossybench.artifacts import COMPRESSED, Parts, write_table
 from lossybench.attacks import pieces
 from lossybench.errors import LossyBenchError
 from lossybench.models.inputs import Input
@@ -169,9 +169,9 @@ def attacked(folder: Path) -> Callable[[str], bytes]:
         media = generator.integers(0, 256, (16, 16, 3), np.uint8)
         rows.append(
             {"id": f"n{i}", "split": "test", "groups": {}, "shape": media.shape, "label": i % 3, "sampling_rate": 0.0,
-             "media": lossless.encode(media, 0).payload, "boxes": []}
+             "media": lossless.encode(media, 0).payload}
         )  # fmt: skip
-    write_table(folder / "data.parquet", DATA, rows, {})
+    write_table(folder / "data.parquet", kinds.load("classification").data_schema(), rows, {})
     levels = []
     for level in (50, 10):
         levels.append(folder / f"{level}.parquet")

@@ -17,9 +17,9 @@ import matplotlib.text
 import numpy as np
 import pytest
 
-from lossybench import codecs
+from lossybench import codecs, kinds
 from lossybench.analysis import tables
-from lossybench.artifacts import COMPRESSED, DATA, SAVINGS, iter_rows, read_meta, read_table, write_table
+from lossybench.artifacts import COMPRESSED, SAVINGS, iter_rows, read_meta, read_table, write_table
 from lossybench.errors import LossyBenchError
 from lossybench.reporting import attack_page, contact_sheet, figures, recommendations, style
 from lossybench.reporting.names import figure_names
@@ -1417,15 +1417,11 @@ def compressed_images(folder: Path, levels: list[float]) -> tuple[Path, list[Pat
     lossless = codecs.get("original")
     rows = [
         {"id": f"item{i}", "split": "test", "groups": {}, "media": lossless.encode(one, 0).payload, "shape": one.shape}
-        | {
-            "sampling_rate": 0.0,
-            "label": -1,
-            "boxes": [{"frame": 0, "x0": 5.0, "y0": 5.0, "x1": 20.0, "y1": 25.0, "label": 0}],
-        }
+        | {"sampling_rate": 0.0, "boxes": [{"frame": 0, "x0": 5.0, "y0": 5.0, "x1": 20.0, "y1": 25.0, "label": 0}]}
         for i, one in enumerate(media)
     ]
     meta = {"task": "noise", "medium": "image", "kind": "detection", "classes": ["box"]}
-    write_table(folder / "noise.parquet", DATA, rows, meta)
+    write_table(folder / "noise.parquet", kinds.load("detection").data_schema(), rows, meta)
     paths = []
     for codec, level in [("original", 0.0), *(("jpeg", level) for level in levels)]:
         paths.append(folder / codec / f"{level:g}" / "test.parquet")
@@ -1466,9 +1462,14 @@ def test_contact_sheet_says_the_fidelity_of_those_items_that_were_measured(
 def test_names_in_figures_are_no_formulas(tmp_path: Path) -> None:
     """Matplotlib would set $x^2$ as a formula and end at one that is none; a long name would leave no room."""
     data, paths = compressed_images(tmp_path, [5])
-    rows = [row | {"label": i, "boxes": []} for i, row in enumerate(iter_rows(data))]
+    rows = [row | {"label": i} for i, row in enumerate(iter_rows(data))]
     classes = ["$x^2$ $\\nosuch{$ <b>", "n\nl \x1b[1m" + "x" * 500]
-    write_table(data, DATA, rows, read_meta(data) | {"kind": "classification", "classes": classes})
+    write_table(
+        data,
+        kinds.load("classification").data_schema(),
+        rows,
+        read_meta(data) | {"kind": "classification", "classes": classes},
+    )
     contact_sheet.draw(data, paths, tmp_path / "sheet.svg")
     text = (tmp_path / "sheet.svg").read_text()
     assert "$x^2$ $\\nosuch{$ &lt;b" in text and "\x1b" not in text

@@ -11,12 +11,13 @@ import pyarrow as pa
 import pytest
 from test_report import Synthetic
 
-from lossybench import artifacts
+from lossybench import artifacts, kinds
 from lossybench.analysis.tables import SCHEMAS
 from lossybench.artifacts import write_table
 from lossybench.errors import LossyBenchError
 from lossybench.results import Results
 
+CLASSES = kinds.load("classification")
 MODELS = [("net", "original", 0), ("net", "original", 1), ("net", "matched_jpeg_10", 0), ("vit", "mixed", 0)]
 LEVELS = {"original": [0.0], "jpeg": [10.0, 0.5]}
 PAYLOAD = b"some bitstream"
@@ -29,16 +30,17 @@ def filled(schema: pa.Schema, **values) -> dict:
 def fill(root: Path, task: str = "digits") -> None:
     """The item-level files of a task, small but in their places: see MODELS and LEVELS."""
     ids = [f"item{i}" for i in range(3)]
-    made = {"split": "test", "media": PAYLOAD, "boxes": []}
-    rows = [filled(artifacts.DATA, id=one, groups={"voice": one}, label=i, **made) for i, one in enumerate(ids)]
-    write_table(root / f"data/{task}.parquet", artifacts.DATA, rows, {"task": task})
+    made = {"split": "test", "media": PAYLOAD}
+    schema = CLASSES.data_schema()
+    rows = [filled(schema, id=one, groups={"voice": one}, label=i, **made) for i, one in enumerate(ids)]
+    write_table(root / f"data/{task}.parquet", schema, rows, {"task": task})
     for codec, levels in LEVELS.items():
         for level in levels:
             path = root / f"compressed/{task}/{codec}/{level:g}/test.parquet"
             rows = [filled(artifacts.COMPRESSED, id=one, payload=PAYLOAD, payload_bits=112, rate=level) for one in ids]
             write_table(path, artifacts.COMPRESSED, rows, {"codec": codec, "level": level})
         for arch, regime, seed in MODELS:
-            schema = artifacts.CLASSIFICATION_OUTCOMES
+            schema = CLASSES.schema
             rows = [
                 filled(schema, id=one, level=level, label=i, prediction=(i + seed) % 3, scores=[0.2, 0.3, 0.5])
                 for level in levels
@@ -70,7 +72,8 @@ def test_a_table_holds_the_rows_of_all_its_files(root, name):
     assert len(frame) == sum(len(pd.read_parquet(path)) for path in root.glob(f"summary/*/{name}.parquet"))
 
 
-ITEM_TABLES = ["DATA", "COMPRESSED", "CLASSIFICATION_OUTCOMES", "DETECTION_OUTCOMES", "ATTACKS", "DETECTION_ATTACKS"]
+ITEM_TABLES = [artifacts.DATA, artifacts.COMPRESSED, artifacts.ATTACKS, artifacts.DETECTION_ATTACKS]
+ITEM_TABLES += [schema for name in kinds.names() for schema in (kinds.load(name).truth, kinds.load(name).schema)]
 UNITS = {
     "",
     "share",
@@ -100,7 +103,7 @@ UNITS |= {
 }
 
 
-@pytest.mark.parametrize("schema", [*SCHEMAS.values(), *(getattr(artifacts, name) for name in ITEM_TABLES)])
+@pytest.mark.parametrize("schema", [*SCHEMAS.values(), *ITEM_TABLES])
 def test_every_number_states_its_unit_or_that_it_has_none(schema):
     for field in schema:
         if pa.types.is_integer(field.type) or pa.types.is_floating(field.type):

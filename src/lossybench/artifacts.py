@@ -45,18 +45,19 @@ def extended(schema: pa.Schema, *named: tuple[Any, ...]) -> pa.Schema:
     return pa.schema([*schema, *columns(*named)])
 
 
+def extended_by(schema: pa.Schema, further: pa.Schema) -> pa.Schema:
+    """The `schema` with the columns of another."""
+    return pa.schema([*schema, *further])
+
+
 def units(schema: pa.Schema) -> dict[str, str]:
     """The unit of each column of a `schema`; "" for none."""
     return {field.name: (field.metadata or {}).get(b"unit", b"").decode() for field in schema}
 
 
-# A true object: pixels of the item's own resolution, x0 < x1 <= width; `frame` is 0 for images.
-BOX = pa.struct(
-    [("frame", pa.int32()), *((side, pa.float32()) for side in ("x0", "y0", "x1", "y1")), ("label", pa.int32())]
-)
-
-# The items of one task, stored losslessly. meta: medium, kind, classes, card (source, licence, prior_compression),
-# sources (one hash of the user's files, "" where there are none).
+# The items of one task, stored losslessly; behind these columns stand those of the kind of task (`TaskKind.truth`),
+# which also says what its outcomes are. meta: medium, kind, classes, card (source, licence, prior_compression), sources
+# (one hash of the user's files, "" where there are none).
 DATA = columns(
     ("id", pa.string()),
     ("split", pa.string()),  # train, val or test
@@ -64,8 +65,6 @@ DATA = columns(
     ("media", pa.binary()),  # the bitstream of the lossless codec `original`
     ("shape", pa.list_(pa.int32())),  # of the decoded item: (H, W, 3), (samples,) or (frames, H, W, 3)
     ("sampling_rate", pa.float32(), "Hz or frames/s"),  # of audio or video; 0 for images
-    ("label", pa.int32(), ""),  # -1 in detection
-    ("boxes", pa.list_(BOX), "pixels"),  # empty in classification
     ("file_bytes", pa.int64(), "bytes"),  # of the files that the item was; null: generated, cut from a file, or scaled
 )
 
@@ -89,27 +88,6 @@ COMPRESSED = columns(
     ("si_sdr", pa.float32(), "dB"),  # audio: as snr, whatever the gain
     ("spectral_distance", pa.float32(), "dB"),  # audio: log-spectral distance
     ("encoder", pa.string()),
-)
-
-# The outcomes of one model behind one codec. meta of both kinds: task, arch, regime, seed, codec, classes.
-CLASSIFICATION_OUTCOMES = columns(
-    ("id", pa.string()),
-    ("level", pa.float64(), LEVEL),
-    ("label", pa.int32(), ""),
-    ("prediction", pa.int32(), ""),
-    ("correct", pa.bool_()),
-    ("scores", pa.list_(pa.float32())),  # softmax of each class; one more for an existing model's other classes
-)
-
-DETECTION_OUTCOMES = columns(
-    ("id", pa.string()),  # of the item, an image or a clip, which is the unit that is resampled
-    ("frame", pa.int32(), ""),
-    ("level", pa.float64(), LEVEL),
-    ("boxes", pa.list_(pa.float32()), "pixels"),  # predicted: flat x0 y0 x1 y1 ..., in the item's own resolution
-    ("labels", pa.list_(pa.int32())),
-    ("scores", pa.list_(pa.float32())),  # descending
-    ("true_boxes", pa.list_(pa.float32()), "pixels"),
-    ("true_labels", pa.list_(pa.int32())),
 )
 
 # What a codec takes of a processor's time on some test items. meta: task, codec, encoder, machine.
@@ -169,11 +147,17 @@ DETECTION_ATTACKS = columns(
 )
 
 # What holds of every table of items, whoever made it. Only what these columns measure may be missing in a row.
-_ITEMS = (DATA, COMPRESSED, CLASSIFICATION_OUTCOMES, DETECTION_OUTCOMES, ATTACKS, DETECTION_ATTACKS)
 _TYPES: dict[str, set[pa.DataType]] = {}
-for _schema in _ITEMS:
-    for _field in _schema:
-        _TYPES.setdefault(_field.name, set()).add(_field.type)
+
+
+def know(*schemas: pa.Schema) -> None:
+    """Have the columns of further tables of items checked wherever they are read: those of a kind of task."""
+    for schema in schemas:
+        for field in schema:
+            _TYPES.setdefault(field.name, set()).add(field.type)
+
+
+know(DATA, COMPRESSED, ATTACKS, DETECTION_ATTACKS)
 _MAY_LACK = {"psnr", "ssim", "snr", "si_sdr", "spectral_distance", "zero_gradient", "spectrum", "kept", "harm"}
 _MAY_LACK |= {"adversarial", "file_bytes", "lossless_bits"}
 _META_TYPES: dict[str, type] = {

@@ -19,6 +19,8 @@ import sys
 from pathlib import Path
 
 TEXTS_ONLY = {"lossybench.errors"}  # modules that make nothing but the texts of errors
+# What a kind of task imports of the analysis is for this stage alone: no outcome follows from it.
+_TASKS, _ANALYSIS, _ANALYST = "lossybench.tasks", "lossybench.analysis", "lossybench.stages.aggregate"
 _FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 _DOCUMENTED = (ast.Module, ast.ClassDef, *_FUNCTION)
 TEXT_CALLS = {"LossyBenchError", "warnings.warn", "tqdm.write"}  # and all that is raised as an error
@@ -29,17 +31,20 @@ TEXT_KEYWORDS = {"Field": {"description"}, "pydantic.Field": {"description"}, "t
 def fingerprint(*modules: str) -> str:
     """A short hash of the named modules and of all modules of their package that they import.
 
-    modules: dotted names, of which "module:function" stands for one function and what is imported within it. They are
-    read and not imported, because every job of a cluster starts by asking for fingerprints. Raises ModuleNotFoundError
-    for a name that is no module.
+    modules: dotted names, of which "module:name" stands for one function or value of the module, or of a class in it,
+    and what is imported within it. They are read and not imported, because every job of a cluster starts by asking for
+    fingerprints. What kinds of task import of the analysis is followed only if the stage that needs it is among them.
+    Raises ModuleNotFoundError for a name that is no module.
     """
     seen: set[str] = set()
-    queue = [name for module in modules for name in _with_parents(module) if name == module or _file(name)]
+    queue = [part for name in modules for part in ([name] if ":" in name else _with_parents(name))]
+    queue = [name for name in queue if name in modules or _file(name)]
     while queue:
         name = queue.pop()
         if name not in seen:
             seen.add(name)
-            queue += _imports(name)
+            apart = name.startswith(_TASKS) and _ANALYST not in modules
+            queue += [one for one in _imports(name) if not (apart and one.startswith(_ANALYSIS))]
     digest = hashlib.sha256()
     for name in sorted(seen):
         digest.update(f"{name}={_content(name)}\n".encode())
@@ -91,7 +96,7 @@ def _place(name: str) -> tuple[Path | None, Path | None]:
 
 
 def _source(name: str) -> tuple[Path, ast.Module]:
-    """The file and the code of a module; for "module:function" the code of that function alone."""
+    """The file and the code of a module; for "module:name" the code of that alone: see `fingerprint`."""
     module, _, function = name.partition(":")
     path = _file(module)
     if path is None:
@@ -99,7 +104,16 @@ def _source(name: str) -> tuple[Path, ast.Module]:
     tree = _parsed(path)
     if not function:
         return path, tree
-    return path, ast.Module([one for one in tree.body if isinstance(one, _FUNCTION) and one.name == function], [])
+    members = [one for of in tree.body if isinstance(of, ast.ClassDef) for one in of.body]
+    return path, ast.Module([one for one in [*tree.body, *members] if function in _defines(one)], [])
+
+
+def _defines(statement: ast.stmt) -> list[str]:
+    """The name that a statement gives a function or a value."""
+    if isinstance(statement, _FUNCTION):
+        return [statement.name]
+    to = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    return [one.id for one in to if isinstance(one, ast.Name)]
 
 
 @functools.cache

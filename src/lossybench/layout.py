@@ -65,6 +65,11 @@ class Layout:
         return int(look.removeprefix("/look") or 1)
 
     @property
+    def run(self) -> Path:
+        """The record of the last run that had anything to do (lossybench.runs)."""
+        return self.root / "logs" / "run.json"
+
+    @property
     def state(self) -> Path:
         """What `lossybench more` has decided: {task: {look: the present one, looks: those planned}}."""
         return self.root / "looks.json"

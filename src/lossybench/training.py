@@ -10,6 +10,7 @@ import hashlib
 import io
 import itertools
 import json
+import math
 import signal
 import sys
 import time
@@ -69,7 +70,7 @@ def prepared(
     chosen = training_settings.read(settings, medium, kind, models.default_settings(arch, medium, kind))
     device = runtime.start(chosen.device, chosen.deterministic)
     feed = functools.partial(runtime.in_order, device=device, threads=threads)
-    columns = ["id", "shape", "sampling_rate", "label", "boxes"]
+    columns = ["id", "shape", "sampling_rate", *tasks.kind_class(kind).truth.names]
     rows = {split: list(artifacts.iter_rows(data, columns, splits=[split])) for split in ("train", "val")}
     if not all(rows.values()):
         raise LossyBenchError(f"{data}: a split is empty; training needs items in train and in val")
@@ -339,7 +340,7 @@ class Run:
         # How far the run has come: whole epochs, steps of the next one and their summed loss, the best weights so far.
         self.history: list[dict[str, Any]] = []
         self.begin_epoch()
-        self.best: dict[str, Any] = {"value": -1.0, "epoch": 0, "weights": {}}
+        self.best: dict[str, Any] = {"value": -self.task.metrics[0].sign * math.inf, "epoch": 0, "weights": {}}
         self.identity = self._identity()
         self.saved = time.monotonic()
         self.told = 0  # the signal that told the run to end
@@ -358,8 +359,9 @@ class Run:
                 loss, value = self.epoch(epoch), None
                 if epoch % self.settings.validate_every == 0 or epoch == epochs:
                     value = self._validate(self.examples.val, self.settings.adversarial)
+                    sign = self.task.metrics[0].sign
                     # Of equally good epochs the later one is taken: by then the schedule has settled further.
-                    if value >= self.best["value"]:
+                    if sign * value >= sign * self.best["value"]:
                         weights = copy.deepcopy(self.model.state_dict())
                         self.best = {"value": value, "epoch": epoch, "weights": weights}
                 self.history.append({"epoch": epoch, "loss": loss, f"val_{self.task.metric}": value})

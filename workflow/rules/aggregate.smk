@@ -32,7 +32,11 @@ rule aggregate:
             ["--attacks", *input.attacks] if input.attacks else []
         ),
         settings=lambda w: json.dumps(STUDY.analysis_settings(w.task)),
-        code=lambda w: code("aggregate", *codec_code(w.task, *STUDY.codecs[w.task])),
+        code=lambda w: code(
+            "aggregate",
+            kind_module(w.task),
+            *codec_code(w.task, *STUDY.codecs[w.task]),
+        ),
     message:
         "Aggregating {wildcards.task}"
     shell:

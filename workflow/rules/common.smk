@@ -25,15 +25,19 @@ def module_of(task, arch):
     return models.module_name(arch, about.medium, about.kind)
 
 
+def kind_module(task):
+    """The module of a task's kind."""
+    return kinds.module_name(STUDY.description(task).kind)
+
+
 def model_code(wildcards):
     """The modules of a model's architecture and of its kind of task."""
-    kind = STUDY.description(wildcards.task).kind
     model = model_of(wildcards)
     if model in STUDY.existing(model.task):
         architecture = models.existing_modules(STUDY.existing_settings(model))
     else:
         architecture = [module_of(wildcards.task, wildcards.arch)]
-    return [*architecture, f"lossybench.tasks.{kind}"]
+    return [*architecture, kind_module(wildcards.task)]
 
 
 def adoption(model):
@@ -79,8 +83,13 @@ def test_parts(wildcards, levels, layout=LAYOUT):
 
 def fetch_code(task):
     """The fingerprint of the code that fetches a task's items."""
-    adapter = STUDY.task(task).data.adapter
-    return code("fetch", f"lossybench.data.{adapter}", *codec_code(task, ORIGINAL))
+    adapter, kind = STUDY.task(task).data.adapter, STUDY.description(task).kind
+    return code(
+        "fetch",
+        f"lossybench.data.{adapter}",
+        *kinds.of_truth(kind),
+        *codec_code(task, ORIGINAL),
+    )
 
 
 def added_by_look(wildcards):

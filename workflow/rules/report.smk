@@ -99,7 +99,9 @@ rule contact_sheet:
     params:
         titles=lambda w: json.dumps(STUDY.titles(w.task)),
         code=lambda w: code(
-            "report:contact_sheet", *codec_code(w.task, *STUDY.codecs[w.task])
+            "report:contact_sheet",
+            kind_module(w.task),
+            *codec_code(w.task, *STUDY.codecs[w.task]),
         ),
     message:
         "Drawing what each codec does to samples of {wildcards.task}"

@@ -28,8 +28,9 @@ from lossybench.analysis.verdicts import ACCEPTED, Missing, fixed_sequence, miss
 from lossybench.artifacts import SAVINGS
 from lossybench.chance import lower_bound
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition, Regime
+from lossybench.metrics import ACCURACY, Metric
 
-LEAST_LOSS = 0.01  # from this loss on there is a share of it to recover
+LEAST_LOSS = 1.0  # in points, or in the metric's own unit; from this loss on there is a share of it to recover
 OWN, BEST = "own", "best"
 
 
@@ -38,18 +39,41 @@ class Primary:
     """The primary metric of one model at one condition; the first axis of all arrays is that of `seeds`.
 
     values: (seeds,); samples: bootstrap (seeds, units, resamples), units as in `Sampling`; right: bool (seeds, n), None
-    in detection.
+    unless the metric is the share of items that are right. values and samples are turned so that more is better
+    (`of`), whatever the `metric`, so that a loss is negative everywhere. reach: how much a single item may differ from
+    the others, which is what nobody can rule out of items that were not tested (`intervals.of_samples`).
     """
 
     seeds: tuple[int, ...]
     values: np.ndarray
     samples: np.ndarray
     right: np.ndarray | None
+    metric: Metric = ACCURACY
+    reach: float = 1.0
+
+    @classmethod
+    def of(
+        cls,
+        metric: Metric,
+        seeds: tuple[int, ...],
+        values: np.ndarray,
+        samples: np.ndarray,
+        right: np.ndarray | None = None,
+        reach: float = 1.0,
+    ) -> Primary:
+        """From the metric's own values and samples."""
+        return cls(seeds, metric.sign * values, metric.sign * samples, right, metric, reach)
 
     @property
     def value(self) -> float:
-        """The mean over seeds."""
-        return float(self.values.mean())
+        """The metric's own value, the mean over seeds."""
+        return self.metric.sign * float(self.values.mean())
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Between which a difference of two values lies."""
+        most = math.inf if self.metric.most is None else self.metric.most
+        return -most, most
 
 
 Results = dict[Trained, dict[Condition, Primary]]
@@ -60,7 +84,7 @@ class Reference:
     """A model's primary metric on originals with its 95 % interval, and how far chance is below.
 
     of: the model. primary: its outcomes there. chance: what answers that do not depend on the item reach, a mean over
-    seeds. above_chance: by how much the worst of the seeds is shown to exceed its chance, from -1 to 1. A model that
+    seeds. above_chance: by how much the worst of the seeds is shown to be better than its chance. A model that
     only guesses exceeds it by a margin on at most 5 % of test sets. Since every seed has to, several need no correction
     (an intersection-union test).
     """
@@ -94,15 +118,16 @@ def reference(
             lowest.append(min(of_items, lower_bound(int(of_original.right[one].sum()), sampling.n)))
         else:
             values, samples = of_original.values[one], of_original.samples[one]
-            lowest.append(intervals.of_samples(values, samples, sampling, guard=True).interval.lower)
-    exceeds = float((np.array(lowest) - chance).min())
+            estimate = intervals.of_samples(values, samples, sampling, guard=of_original.reach)
+            lowest.append(estimate.interval.lower)
+    exceeds = float((np.array(lowest) - of_original.metric.sign * chance).min())
     return Reference(model, of_original, low, high, float(chance.mean()), exceeds)
 
 
 def best_reference(references: dict[Trained, Reference]) -> Reference | None:
     """The reference of the best model trained on originals, or that came as it was; None where there is none."""
     plain = [one for (_, regime), one in references.items() if regime == ORIGINAL]
-    return max(plain, key=lambda one: one.value, default=None)
+    return max(plain, key=lambda one: one.primary.values.mean(), default=None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,26 +143,25 @@ NONE_AT_ALL = Estimate(0.0, Interval(0.0, 0.0, 0.0, 0.0, 0.0), "", 1.0, 0.0, 1, 
 
 
 def paired(before: Primary, after: Primary, sampling: Sampling, same_models: bool = True) -> Difference:
-    """The difference after - before on the same items.
+    """The difference after - before on the same items, negative where something is lost.
 
     same_models: whether both are of one architecture and regime, so that seeds are paired too. Otherwise the models are
     taken as trained independently. The interval is as `intervals.paired` and `intervals.of_samples` say.
     """
     if before.right is None or after.right is None:
+        reach = max(before.reach, after.reach)
         if same_models:
             estimate = intervals.of_samples(
-                after.values - before.values, after.samples - before.samples, sampling, guard=True, limits=(-1.0, 1.0)
+                after.values - before.values, after.samples - before.samples, sampling, reach, before.limits
             )
         else:
             variance = sum(
                 intervals.seed_variance_of_samples(each.values, each.samples[:, 0]) for each in (before, after)
             )
             fewest = min(len(before.seeds), len(after.seeds))
-            values = np.full(fewest, after.value - before.value)
+            values = np.full(fewest, after.values.mean() - before.values.mean())
             samples = np.repeat((after.samples.mean(axis=0) - before.samples.mean(axis=0))[None], fewest, axis=0)
-            estimate = intervals.of_samples(
-                values, samples, sampling, guard=True, limits=(-1.0, 1.0), seed_variance=variance
-            )
+            estimate = intervals.of_samples(values, samples, sampling, reach, before.limits, variance)
         return Difference(estimate, None)
     estimate = intervals.paired(before.right, after.right, sampling, same_models)
     return Difference(estimate, _p(before.right, after.right, estimate, sampling))
@@ -177,12 +201,11 @@ def difference_rows(
     baseline: str,
     of_baseline: Reference,
     conditions: dict[Condition, Row],
-    metric: str,
     sampling: Sampling,
 ) -> list[Row]:
     """Rows of the table `differences` of one model and baseline, with Holm's correction over all of them.
 
-    found: the differences to the baseline. baseline: OWN or BEST. of_baseline: what that is. metric: the primary one.
+    found: the differences to the baseline. baseline: OWN or BEST. of_baseline: what that is.
     """
     tested = [condition for condition, one in found.items() if one.p is not None]
     corrected = multipletests([found[condition].p for condition in tested], method="holm")[1] if tested else []
@@ -191,7 +214,7 @@ def difference_rows(
         where(model, conditions[condition])
         | {
             "baseline": baseline,
-            "metric": metric,
+            "metric": of_baseline.primary.metric.name,
             "reference": of_baseline.value,
             "value": of_condition[condition].value,
             "difference": one.estimate.value,
@@ -221,21 +244,25 @@ def verdict_rows(
 ) -> list[Row]:
     """Rows of the table `verdicts` of one model and baseline: codec by codec, margin by margin, mildest level first.
 
-    found: the differences to the baseline. baseline: OWN or BEST. of_baseline: what that is. deltas: in points.
+    found: the differences to the baseline. baseline: OWN or BEST. of_baseline: what that is. deltas: in points of a
+    share, or in the unit of any other metric.
     """
     rows = []
     here, above_chance = sampling.few is not None, of_baseline.above_chance
+    primary = of_baseline.primary
     for codec in dict.fromkeys(codec for codec, _ in found):
         sequence = sorted((c for c in found if c[0] == codec), key=lambda c: conditions[c]["strength"])
         for delta in deltas:
-            margin = delta / 100
+            margin = primary.metric.margin(delta)
             judged = [verdict(found[one].estimate.interval, margin, above_chance, here) for one in sequence]
             passed = fixed_sequence([one in ACCEPTED for one in judged])
             joint = [found[one].estimate.interval.joint > -margin and above_chance > margin for one in sequence]
             jointly = fixed_sequence(joint)
             for place, (condition, one) in enumerate(zip(sequence, judged, strict=True)):
                 undecided = one == "inconclusive"
-                lacks = missing(found[condition].estimate, margin, sampling) if undecided else Missing("")
+                lacks = (
+                    missing(found[condition].estimate, margin, sampling, primary.reach) if undecided else Missing("")
+                )
                 rows.append(
                     where(model, conditions[condition])
                     | {"baseline": baseline, "delta": float(delta), "verdict": one}
@@ -346,7 +373,7 @@ def recovery_rows(results: Results, conditions: dict[Condition, Row], sampling: 
         for condition in (c for c in conditions if c in plain and c in mixed):
             before, after = plain[condition], mixed[condition]
             difference = paired(before, after, sampling, same_models=False).estimate
-            loss = plain[REFERENCE].value - before.value
+            loss = plain[REFERENCE].values.mean() - before.values.mean()
             rows.append(
                 {
                     "arch": arch,
@@ -356,7 +383,7 @@ def recovery_rows(results: Results, conditions: dict[Condition, Row], sampling: 
                     "difference": difference.value,
                     "low": difference.interval.low,
                     "high": difference.interval.high,
-                    "recovered": difference.value / loss if loss >= LEAST_LOSS else None,
+                    "recovered": difference.value / loss if loss >= before.metric.margin(LEAST_LOSS) else None,
                 }
             )
     return rows

@@ -16,6 +16,7 @@ from lossybench.analysis.outcomes import Row, Trained
 from lossybench.analysis.rate_curves import Curves, Deltas, deltas
 from lossybench.analysis.sampling import FEWEST_SEEDS, Sampling
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition
+from lossybench.metrics import Metric
 
 # Resamples in which a delta is undefined are left out of its interval. Where they are more than this share there is
 # none, because those that are left have something in common.
@@ -51,7 +52,7 @@ def bd_rows(
         rate = _estimate("BD-rate", [each.log_rate for each in found], seeds, sampling, reasons)
         rows.append(
             {"arch": model[0], "regime": model[1], "codec_a": a, "codec_b": b, "seeds": seeds}
-            | _columns(found[0], metric, rate)
+            | _columns(found[0], metric, rate, of_condition[REFERENCE].metric)
             | {"p": _p(metric, found, seeds, sampling) if metric else None, "p_holm": None, "ahead": ""}
             | {"rate_unit": conditions[REFERENCE]["rate_unit"], "status": "; ".join(reasons) or "ok"}
         )
@@ -70,8 +71,11 @@ def _curves(
 
     levels: of the codec, with the metric there. rates: as in `bd_rows`.
     """
-    values = np.stack([one.values for one in levels.values()], axis=-1)
-    samples = np.stack([one.samples for one in levels.values()], axis=-1)
+    # In hundredths of what margins are counted in, which is what "too flat" is judged in.
+    values, samples = (
+        np.stack([getattr(one, name) * (one.metric.scale / 100) for one in levels.values()], axis=-1)
+        for name in ("values", "samples")
+    )
     rate = np.array([conditions[level]["rate"] for level in levels])
     drawn = np.stack([rates[level] for level in levels], axis=-1)
     wanted = [(rate, values.mean(axis=0)), (drawn, samples.mean(axis=0))]
@@ -118,10 +122,12 @@ def _p(metric: Estimate, found: list[Deltas], seeds: int, sampling: Sampling) ->
     return intervals.p_value(dataclasses.replace(metric, seed_error=math.sqrt(variance)), sampling)
 
 
-def _columns(found: Deltas, metric: Estimate | None, rate: Estimate | None) -> Row:
-    """The columns of one pair's deltas, the first of `found`, and of their intervals."""
+def _columns(found: Deltas, metric: Estimate | None, rate: Estimate | None, of: Metric) -> Row:
+    """The columns of one pair's deltas, the first of `found`, and of their intervals. of: the primary metric."""
     names = ("overlap_low", "overlap_high", "rate_low", "rate_high")
     row = {name: float(getattr(found, name)[0]) for name in names}
+    ends = sorted(row[name] * of.sign * (100 / of.scale) for name in names[:2])
+    row |= dict(zip(names, ends, strict=False))
     row |= {"bd_metric": 100 * float(found.metric[0]), "bd_rate": 100 * float(np.expm1(found.log_rate[0]))}
     for end in ("low", "high"):
         row[f"bd_metric_{end}"] = 100 * getattr(metric.interval, end) if metric else math.nan

@@ -346,7 +346,7 @@ def of_samples(
     values: np.ndarray,
     samples: np.ndarray,
     sampling: Sampling,
-    guard: bool = False,
+    guard: float = 0.0,
     limits: tuple[float, float] = (-math.inf, math.inf),
     seed_variance: float | None = None,
 ) -> Estimate:
@@ -355,10 +355,11 @@ def of_samples(
     values: (seeds,). samples: (seeds, units, resamples): of the items, then of the groups of each factor in the order
     of `sampling.units`; NaN where a resample leaves the metric undefined. The distance of a group's bound to the
     estimate is stretched by how much the t quantile exceeds the normal one, and is no less than a t interval that is
-    corrected for skewness, as in `_Clusters`. guard: for paired differences. The
-    bootstrap cannot see what no item shows: when all items agree it says [0, 0], even for three of them. What is rarer
-    than z^2/(n + z^2) may well be missing among n items (Tango's bound when all pairs agree), so the interval reaches
-    at least that far from the estimate. limits: of what the metric can be. seed_variance: of the mean over seeds;
+    corrected for skewness, as in `_Clusters`. guard: how much an item may
+    differ from the others, 1 for paired differences of shares; 0 for none. The bootstrap cannot see what no item shows:
+    when all items agree it says [0, 0], even for three of them. What is rarer than z^2/(n + z^2) may well be missing
+    among n items (Tango's bound when all pairs agree), so the interval reaches at least that share of the guard from
+    the estimate. limits: of what the metric can be. seed_variance: of the mean over seeds;
     computed from the arrays when left out.
     """
     value = float(values.mean())
@@ -369,7 +370,7 @@ def of_samples(
 
     def bounds(tail: float) -> tuple[float, float]:
         z = float(norm.ppf(1 - tail))
-        reach = all_agree(sampling.n, z) if guard else 0.0
+        reach = guard * all_agree(sampling.n, z)
         low, high = value - reach, value + reach
         for unit, one in zip(sampling.units, over_seeds, strict=True):
             below, above = (side * (bound - value) for side, bound in zip((-1, 1), tails(one, tail), strict=True))

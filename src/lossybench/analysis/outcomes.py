@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lossybench import codecs
-from lossybench.analysis.box_metrics import Frames
 from lossybench.artifacts import read_meta, read_table
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition, level_text
 from lossybench.errors import LossyBenchError
@@ -32,9 +31,10 @@ Trained = tuple[str, str]  # an architecture and a regime: all models that diffe
 class TestSet:
     """The test items of a task.
 
-    labels: int (n,), -1 in detection. groups: factor -> int (n,), the index of each item's group from 0 on; {} where
-    nothing is known to be shared. data: the table of the items, named in errors. file_bytes: float (n,), of each item's
-    own files, NaN where there are none; None where it was not asked for.
+    truth: the columns of the data table that hold what is true of each item, as the kind of task declares them. groups:
+    factor -> int (n,), the index of each item's group from 0 on; {} where nothing is known to be shared. data: the
+    table of the items, named in errors. file_bytes: float (n,), of each item's own files, NaN where there are none;
+    None where it was not asked for.
     """
 
     name: str
@@ -42,33 +42,36 @@ class TestSet:
     kind: str
     classes: list[str]
     ids: list[str]
-    labels: np.ndarray
+    truth: pa.Table
     groups: dict[str, np.ndarray]
     data: Path
     file_bytes: np.ndarray | None = None
 
 
-def read_task(data: list[Path]) -> TestSet:
+def read_task(data: list[Path], truth: list[str]) -> TestSet:
     """The test split of the tables `data` (artifacts.DATA): of the first look, then what each further one added.
+
+    truth: the columns that say what is true of an item.
 
     Raises LossyBenchError when the split is empty, for an item that is in it twice, and when its items are not all of
     the same factors.
     """
     first, *_ = data
     meta = read_meta(first)
-    table = _read(data, ["id", "split", "label", "groups", "file_bytes"])
+    table = _read(data, ["id", "split", "groups", "file_bytes", *truth])
     test = table.filter(pc.equal(table["split"], "test"))
     if not len(test):
         raise LossyBenchError(f"{first}: the split test has no items; add some, because models are tested on them")
-    ids, labels = test["id"].to_pylist(), test["label"].to_numpy()
+    ids = test["id"].to_pylist()
     if twice := [one for one, count in Counter(ids).items() if count > 1]:
-        raise LossyBenchError(f"{_named(data)}: item {twice[0]!r} is in the split test twice; fetch the data again")
+        raise LossyBenchError(f"{named(data)}: item {twice[0]!r} is in the split test twice; fetch the data again")
     names = pd.DataFrame(test["groups"].to_pylist(maps_as_pydicts="strict"))  # a column for each factor
     if names.isna().to_numpy().any():
-        raise LossyBenchError(f"{_named(data)}: its items differ in what they may share; delete it and run again")
+        raise LossyBenchError(f"{named(data)}: its items differ in what they may share; delete it and run again")
     groups = {str(factor): pd.factorize(names[factor])[0] for factor in names}
     own = test["file_bytes"].to_pandas().to_numpy(float)
-    return TestSet(meta["task"], meta["medium"], meta["kind"], meta["classes"], ids, labels, groups, first, own)
+    name, medium, kind, classes = (meta[key] for key in ("task", "medium", "kind", "classes"))
+    return TestSet(name, medium, kind, classes, ids, test.select(truth), groups, first, own)
 
 
 def _read(paths: Iterable[Path], columns: list[str] | None = None, whole: Iterable[str] = ()) -> pa.Table:
@@ -192,67 +195,43 @@ def existing_archs(outcomes: list[Path]) -> list[str]:
     return sorted({meta["arch"] for meta in map(read_meta, outcomes) if meta["existing"]})
 
 
-def read_classification(paths: list[Path], levels: list[float], task: TestSet) -> dict[float, np.ndarray]:
-    """The predictions, int (n,) in the order of the task's items, of each level of one model and codec.
+@dataclasses.dataclass(frozen=True)
+class Outcomes:
+    """The outcomes of one model and seed at one level.
 
-    paths: tables of artifacts.CLASSIFICATION_OUTCOMES, one for each look. levels: those that were compressed. Raises
-    LossyBenchError unless the tables hold exactly these levels, each with the task's items and labels, and no NaN.
+    rows: of the kind's schema, in the order of the task's items, and of an item in that of the table. item: int
+    (rows,), the place of each row's item among the task's.
     """
-    table = _read(paths, ["id", "level", "label", "prediction", "scores"], whole=["scores"])
-    by_level = {}
-    for level, rows in _by_level(paths, table.drop_columns(["scores"]).to_pandas(), levels).items():
-        check_items(paths, rows["id"].tolist(), task, f"level {level_text(level)}")
-        ordered = rows.set_index("id").loc[task.ids]
-        if (ordered["label"].to_numpy() != task.labels).any():
-            raise LossyBenchError(f"{_named(paths)}: labels differ from those of {task.data}; evaluate again")
-        by_level[level] = ordered["prediction"].to_numpy()
-    return by_level
+
+    rows: pa.Table
+    item: np.ndarray
 
 
-def read_detection(paths: list[Path], levels: list[float], task: TestSet) -> dict[float, Frames]:
-    """The detections and true boxes of each level of one model and codec.
+def read_outcomes(
+    paths: list[Path], schema: pa.Schema, levels: list[float], task: TestSet, per_item: bool
+) -> dict[float, Outcomes]:
+    """The outcomes of one model, seed and codec at each level.
 
-    paths: tables of artifacts.DETECTION_OUTCOMES, one for each look. levels: those that were compressed. Raises
-    LossyBenchError unless the tables hold exactly these levels, each with the task's items and with the same frames and
-    true boxes, and for NaN, boxes of negative size, and a test split without any true box.
+    paths: tables of the `schema`, one for each look. levels: those that were compressed. per_item: whether each item
+    has one row. Raises LossyBenchError unless the tables hold exactly these levels, each with the task's items, and for
+    NaN among their numbers.
     """
-    table = _read(paths, whole=["scores", "boxes"])
-    index = pd.DataFrame({name: table[name].to_numpy() for name in ("id", "frame", "level")})
+    floats = [field.name for field in schema if _holds_floats(field.type)]
+    table = _read(paths, schema.names, whole=floats)
+    index = pd.DataFrame({name: table[name].to_numpy() for name in ("id", "level")})
     place = {name: i for i, name in enumerate(task.ids)}
-    by_level: dict[float, Frames] = {}
+    found = {}
     for level, rows in _by_level(paths, index, levels).items():
-        check_items(paths, rows["id"].unique().tolist(), task, f"level {level_text(level)}")
+        ids = rows["id"] if per_item else rows["id"].unique()
+        check_items(paths, ids.tolist(), task, f"level {level_text(level)}")
         item = rows["id"].map(place).to_numpy()
-        order = np.lexsort((rows["frame"].to_numpy(), item))
-        frames = _frames(table.take(rows.index.to_numpy()[order]), item[order])
-        if (frames.boxes[:, :2] > frames.boxes[:, 2:]).any():
-            raise LossyBenchError(
-                f"{_named(paths)}: level {level_text(level)} has boxes with x1 < x0 or y1 < y0; evaluate again"
-            )
-        if not len(frames.true_boxes):
-            raise LossyBenchError(f"{_named(paths)}: the test split has no true box; add items that have one")
-        check_truth(paths, frames, next(iter(by_level.values()), frames))
-        by_level[level] = frames
-    return by_level
+        order = np.argsort(item, kind="stable")
+        found[level] = Outcomes(table.take(rows.index.to_numpy()[order]), item[order])
+    return found
 
 
-def check_truth(paths: list[Path], frames: Frames, others: Frames) -> None:
-    """Raise LossyBenchError unless `frames`, read from `paths`, and `others` have the same frames and true boxes."""
-    for name in ("item", "true_frame", "true_boxes", "true_labels"):
-        if not np.array_equal(getattr(frames, name), getattr(others, name)):
-            raise LossyBenchError(f"{_named(paths)}: frames or true boxes differ between conditions; evaluate again")
-
-
-def _frames(rows: pa.Table, item: np.ndarray) -> Frames:
-    def flat(name: str) -> np.ndarray:
-        values = pc.list_flatten(rows[name]).to_numpy()
-        return values.astype(np.int64 if values.dtype.kind == "i" else np.float32)  # copied: Arrow's are read-only
-
-    def owner(name: str) -> np.ndarray:
-        return np.repeat(np.arange(len(rows)), pc.list_value_length(rows[name]).to_numpy())
-
-    found = (owner("labels"), flat("boxes").reshape(-1, 4), flat("labels"), flat("scores"))
-    return Frames(item, *found, owner("true_labels"), flat("true_boxes").reshape(-1, 4), flat("true_labels"))
+def _holds_floats(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind.value_type if pa.types.is_list(kind) else kind)
 
 
 def _by_level(paths: list[Path], rows: pd.DataFrame, levels: list[float]) -> dict[float, pd.DataFrame]:
@@ -260,11 +239,11 @@ def _by_level(paths: list[Path], rows: pd.DataFrame, levels: list[float]) -> dic
     parts = {level: rows[rows["level"] == level] for level in rows["level"].unique().tolist()}
     if wrong := sorted(set(parts) ^ set(levels)):
         what = ", ".join(f"{level_text(one)} ({'missing' if one in levels else 'not compressed'})" for one in wrong)
-        raise LossyBenchError(f"{_named(paths)}: levels differ from the compressed ones: {what}; evaluate again")
+        raise LossyBenchError(f"{named(paths)}: levels differ from the compressed ones: {what}; evaluate again")
     return parts
 
 
-def _named(paths: list[Path]) -> str:
+def named(paths: list[Path]) -> str:
     """Tables of all looks in a message."""
     return " with ".join(map(str, paths))
 
@@ -276,11 +255,12 @@ def check_items(paths: list[Path], ids: list[str], task: TestSet, what: str) -> 
     missing, foreign = sorted(set(task.ids) - set(ids)), sorted(set(ids) - set(task.ids))
     example = f"lacks {missing[0]!r}" if missing else f"has {foreign[0]!r}" if foreign else "holds one twice"
     raise LossyBenchError(
-        f"{_named(paths)}: {what} holds {len(ids)} items ({example}), the test split of {task.data} {len(task.ids)}; "
+        f"{named(paths)}: {what} holds {len(ids)} items ({example}), the test split of {task.data} {len(task.ids)}; "
         "redo it"
     )
 
 
 def _refuse_nan(path: Path, table: pa.Table, column: str) -> None:
-    if pc.any(pc.is_nan(pc.list_flatten(table[column]))).as_py():
+    values = table[column]
+    if pc.any(pc.is_nan(pc.list_flatten(values) if pa.types.is_list(values.type) else values)).as_py():
         raise LossyBenchError(f"{path}: NaN among the {column}, so the model has diverged; train it again")

@@ -70,8 +70,10 @@ def _round_up(number: int) -> int:
     return -(-number // step) * step
 
 
-def missing(difference: Estimate, delta: float, sampling: Sampling) -> Missing:
-    """What would decide an inconclusive `difference` with a power of 90 %. delta: the margin, a fraction above 0.
+def missing(difference: Estimate, delta: float, sampling: Sampling, reach: float = 1.0) -> Missing:
+    """What would decide an inconclusive `difference` with a power of 90 %.
+
+    delta: the margin, above 0. reach: how much a single item may differ from the others, 1 for shares.
 
     The estimate is not taken for the truth, because studies whose estimate fell on the wrong side are those that end
     inconclusive. The numbers are conditional instead: they hold if the true loss is 0, and if it is half of delta.
@@ -104,7 +106,7 @@ def missing(difference: Estimate, delta: float, sampling: Sampling) -> Missing:
         if seeds > MOST_SEEDS or room <= 0:
             return Missing("no practical number")
         # What is rarer than this is not seen among so many items (Tango's bound when all pairs agree).
-        least = z_alpha**2 * (1 - gap) / gap / sampling.n
+        least = z_alpha**2 * max(reach - gap, 0.0) / gap / sampling.n
         ratio = max(difference.error**2 / room, 1.5 * least)
         numbers.append((seeds, max(_round_up(math.ceil(unit.count * ratio)), unit.count + 1)))
     (few_seeds, low), (most_seeds, high) = numbers

@@ -34,7 +34,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from lossybench import codecs, models
+from lossybench import codecs, models, tasks
 from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, iter_rows, read_meta
 from lossybench.attacks import spectra
 from lossybench.attacks.attack_settings import Aim, AttackSettings, Budget, Goal
@@ -380,7 +380,9 @@ def attacked_items(data: Path, victim: AttackedModel) -> Items:
     lossless, bare = codecs.get(ORIGINAL), victim.behind()
     whole = info["medium"] != "video" or len({shape[0] for shape in selected.values()}) == 1
     found = []
-    for row in iter_rows(data, ["id", "media", "shape", "sampling_rate", "label", "boxes"], splits=["test"]):
+    for row in iter_rows(
+        data, ["id", "media", "shape", "sampling_rate", *tasks.kind_class(info["kind"]).truth.names], splits=["test"]
+    ):
         if row["id"] in selected:
             with naming(f"{data}: item {row['id']}"):
                 media = lossless.decode(row["media"], tuple(row["shape"]), row["sampling_rate"])

@@ -46,7 +46,7 @@ def choose(data: Path, victim: DetectionVictim, seed: int) -> dict[str, Any]:
     places = set(chosen(splits.count(split), ITEMS, seed).tolist())
     task, lossless = victim.task, codecs.get(ORIGINAL)
     predictions, targets = [], []
-    rows = iter_rows(data, ["id", "media", "shape", "sampling_rate", "label", "boxes"], splits=[split])
+    rows = iter_rows(data, ["id", "media", "shape", "sampling_rate", *victim.task.truth.names], splits=[split])
     for row in (row for place, row in enumerate(rows) if place in places):
         with naming(f"{data}: item {row['id']}"), torch.inference_mode():
             media = lossless.decode(row["media"], tuple(row["shape"]), row["sampling_rate"])

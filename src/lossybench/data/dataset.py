@@ -17,10 +17,10 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
+from lossybench import kinds
 from lossybench.errors import visible
 from lossybench.settings import Settings
 
-Kind = Literal["classification", "detection"]
 Medium = Literal["image", "audio", "video"]
 Severity = Literal["error", "warning", "note"]
 SPLITS = ("train", "val", "test")
@@ -74,13 +74,14 @@ class Box:
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """One image, or one clip of audio or video, with its label, or with its boxes and their labels.
+    """One image, or one clip of audio or video, with what is true of it: its label, its boxes, or what its kind of task
+    asks for in `truth` (`TaskKind.stored`).
 
     groups: what the item shares with others, as far as is known: factor -> name of the group, such as {"voice": "f1"}
     or {"digit": "mnist-0003", "photograph": "china"}. All items of a data set have the same factors in the same order;
     without any, items are taken as independent. sampling_rate: Hz of audio, frames/s of video, 0 for images. label:
-    index into the classes; -1 in detection. file_bytes: of the files that hold the item and nothing else; None for what
-    was generated or cut out of a file.
+    index into the classes; -1 where there is none. truth: the columns that the kind of task asks for, by name.
+    file_bytes: of the files that hold the item and nothing else; None for what was generated or cut out of a file.
     """
 
     id: str
@@ -105,7 +106,7 @@ class Description:
     """
 
     medium: Medium
-    kind: Kind
+    kind: str
     classes: list[str]
     card: dict[str, str]
     counts: dict[str, int] | None
@@ -130,7 +131,8 @@ def lacking(
 ) -> list[Finding]:
     """An error for each split that must have items and has none, and for each class missing in the train or test split.
 
-    counts: the number of items of each split and label. splits: those that there are, or were meant to be. looked: the
+    kind: of task, which says whether all classes have to be there. counts: the number of items of each split and label.
+    splits: those that there are, or were meant to be. looked: the
     test items are those of a look alone, which may lack classes that the split has.
     """
     present, findings = {split for (split, _), count in counts.items() if count}, []
@@ -139,7 +141,9 @@ def lacking(
     for split in wanted:
         if split not in present:
             findings.append(Finding("empty split", "error", f"split {split!r}", f"has no items; {hint}"))
-        elif kind == "classification" and split != "val" and "train" in wanted and (split == "train" or not looked):
+        elif (
+            kinds.load(kind).needs_classes and split != "val" and "train" in wanted and (split == "train" or not looked)
+        ):
             findings += [
                 Finding("class missing in a split", "error", f"class {title!r}", f"has no items in {split!r}; {hint}")
                 for label, title in enumerate(classes)
@@ -246,7 +250,7 @@ class Dataset(Settings, abc.ABC):
 
     name: ClassVar[str]
     medium: ClassVar[Medium]
-    kind: ClassVar[Kind]
+    kind: ClassVar[str]
 
     @property
     def fault(self) -> Severity:

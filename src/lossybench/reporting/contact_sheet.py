@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy import signal
 
-from lossybench import codecs
+from lossybench import codecs, kinds
 from lossybench.artifacts import iter_rows, read_meta
 from lossybench.conditions import ORIGINAL
 from lossybench.errors import LossyBenchError, naming, visible
@@ -28,6 +28,7 @@ ITEMS = 2
 LARGEST_CROP = 128  # pixels of a side; in a larger crop the blocks would be too small to see
 WINDOW_S = 0.025  # seconds of a spectrogram's window, as is usual for speech
 LONGEST_NAME = 60  # characters of an item or class in a title
+TRUTH = "#00E5FF"  # the colour of boxes and outlines
 RANGE_DB = 80.0  # how far below the loudest point of the originals spectrograms show
 
 
@@ -46,7 +47,7 @@ Sheet = dict[str, dict[float, dict[str, _Cell]]]  # by codec, by level from mild
 def draw(data: Path, compressed: list[Path], out: Path, titles: Mapping[str, str] | None = None) -> None:
     """Write the contact sheet of a task, with a row per codec and a column per level for each sample item.
 
-    The samples are the first test items of different classes, in detection the first two.
+    The samples are the first test items of different classes, or the first ones where items have none.
 
     data: the table of the task's items. compressed: the test parts of every condition, the original among them. out:
     the PNG. titles: those that the study gives its codecs. Raises LossyBenchError when an item or the original is
@@ -70,7 +71,7 @@ def draw(data: Path, compressed: list[Path], out: Path, titles: Mapping[str, str
         blocks = figure.subfigures(len(samples), 1, squeeze=False)[:, 0]
         loudest = _loudest(sheet, samples) if audio else 0.0
         for block, item in zip(blocks, samples, strict=True):
-            truth = "" if item["label"] < 0 else f", class {_short(meta['classes'][item['label']])}"
+            truth = item["drawn"].text and f", {_short(item['drawn'].text)}"
             block.suptitle(f"item {_short(item['id'])}{truth}", fontsize=10)
             axes = block.subplots(len(rows), columns, squeeze=False)
             for i, codec in enumerate(rows):
@@ -84,7 +85,7 @@ def draw(data: Path, compressed: list[Path], out: Path, titles: Mapping[str, str
                         last = i == len(rows) - 1
                         _draw_spectrogram(ax, cell, item["sampling_rate"], loudest, leftmost=j == 0, last=last)
                     else:
-                        _picture(ax, cell, item["boxes"], with_boxes=j == 0)
+                        _picture(ax, cell, item["drawn"], with_truth=j == 0)
                 title = (titles or {}).get(codec) or named[codec]
                 axes[i, 0].set_ylabel(textwrap.fill(title, 20) + "\nfrequency (kHz)" * audio, fontsize=9)
             if audio:
@@ -101,11 +102,13 @@ def _short(name: str) -> str:
 
 
 def _samples(data: Path) -> list[dict[str, Any]]:
-    """The first test items of different classes; in detection, where an item has no single class, the first ones."""
-    found: list[dict[str, Any]] = []
-    for row in iter_rows(data, columns=["id", "shape", "sampling_rate", "label", "boxes"], splits=["test"]):
-        if row["label"] < 0 or row["label"] not in [one["label"] for one in found]:
-            found.append(row)
+    """The first test items that the kind of task does not call alike, each with what it shows of them as `drawn`."""
+    meta, found = read_meta(data), list[dict[str, Any]]()
+    kind = kinds.load(meta["kind"])
+    for row in iter_rows(data, columns=["id", "shape", "sampling_rate", *kind.truth.names], splits=["test"]):
+        drawn = kind.drawn(row, meta["classes"])
+        if drawn.alike is None or drawn.alike not in [one["drawn"].alike for one in found]:
+            found.append({key: row[key] for key in ("id", "shape", "sampling_rate")} | {"drawn": drawn})
         if len(found) == ITEMS:
             break
     if not found:
@@ -146,25 +149,32 @@ def _decode(samples: list[dict[str, Any]], compressed: list[Path], medium: str) 
     return sheet, {name: codec.full_title() for name, codec in coders.items()}
 
 
-def _picture(ax: Axes, cell: _Cell, boxes: list[dict[str, Any]], with_boxes: bool) -> None:
-    """Draw an image or a clip's middle frame, cropped about its first box or its centre, with pixels as squares."""
+def _picture(ax: Axes, cell: _Cell, drawn: Any, with_truth: bool) -> None:
+    """Draw an image or a clip's middle frame, cropped about its first box or its centre, with pixels as squares.
+
+    drawn: of the kind of task (`task_kind.Drawn`).
+    """
     frames = cell.media if cell.media.ndim == 4 else cell.media[None]
     frame = len(frames) // 2
     picture = frames[frame]
-    here = [box for box in boxes if box["frame"] == frame]
+    here = [box for at, *box in drawn.boxes if at == frame]
     height, width = picture.shape[:2]
     x, y = width / 2, height / 2
     if here:
-        x, y = (here[0]["x0"] + here[0]["x1"]) / 2, (here[0]["y0"] + here[0]["y1"]) / 2
+        x, y = (here[0][0] + here[0][2]) / 2, (here[0][1] + here[0][3]) / 2
     left = int(np.clip(x - LARGEST_CROP / 2, 0, max(0, width - LARGEST_CROP)))
     top = int(np.clip(y - LARGEST_CROP / 2, 0, max(0, height - LARGEST_CROP)))
     crop = picture[top : top + LARGEST_CROP, left : left + LARGEST_CROP]
     ax.imshow(crop, interpolation="nearest")
     ax.set_autoscale_on(False)
-    for box in here if with_boxes else []:
-        corner = box["x0"] - left - 0.5, box["y0"] - top - 0.5
-        size = box["x1"] - box["x0"], box["y1"] - box["y0"]
-        ax.add_patch(Rectangle(corner, *size, fill=False, ec="#00E5FF", lw=1))
+    for x0, y0, x1, y1 in here if with_truth else []:
+        corner = x0 - left - 0.5, y0 - top - 0.5
+        ax.add_patch(Rectangle(corner, x1 - x0, y1 - y0, fill=False, ec=TRUTH, lw=1))
+    if with_truth and drawn.mask is not None:
+        outlined = drawn.mask[top : top + LARGEST_CROP, left : left + LARGEST_CROP]
+        for number in set(np.unique(outlined).tolist()) - {0}:
+            if not (outlined == number).all():
+                ax.contour(outlined == number, levels=[0.5], colors=TRUTH, linewidths=1)
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     ax.set_title(cell.label, fontsize=9)

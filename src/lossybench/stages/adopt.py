@@ -247,7 +247,7 @@ class _Trial:
     def _examples(self, size: int) -> Iterator[tuple[Mapping[str, Any], Example]]:
         """The examples of the first `size` items of the seeded order, in that of the table, with their items' rows."""
         original, drawn = codecs.get(ORIGINAL), set(self.order[:size].tolist())
-        columns = ["id", "media", "shape", "sampling_rate", "label", "boxes"]
+        columns = ["id", "media", "shape", "sampling_rate", *self.task.truth.names]
         for index, row in enumerate(artifacts.iter_rows(self.data, columns, splits=["test"])):
             if index in drawn:
                 with naming(f"{self.data}: item {row['id']}"):

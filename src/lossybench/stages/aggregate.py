@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from lossybench.analysis import bands, box_metrics, comparisons, equal_rate, label_metrics, robustness, tables
+from lossybench import tasks
+from lossybench.analysis import bands, comparisons, equal_rate, robustness, tables
 from lossybench.analysis import outcomes as inputs
-from lossybench.analysis.comparisons import BEST, OWN, Primary, Reference
-from lossybench.analysis.intervals import Estimate
+from lossybench.analysis.comparisons import BEST, OWN, Reference
+from lossybench.analysis.measured import ALL_SEEDS, Measured, Settled
 from lossybench.analysis.outcomes import Row, TestSet, Trained
 from lossybench.analysis.sampling import Sampling
 from lossybench.artifacts import read_meta
-from lossybench.chance import chance
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition
 from lossybench.enough import FEWEST_OF_CLASS
-from lossybench.errors import LossyBenchError
-
-ALL_SEEDS = -1
+from lossybench.errors import LossyBenchError, naming
+from lossybench.tasks.task_kind import TaskKind
 
 
 def aggregate(
@@ -54,7 +54,8 @@ def aggregate(
         LossyBenchError: naming the file, for outcomes that lack a level or an item, hold NaN or other items than the
             data's test split, and for models that lack an outcome.
     """
-    task = inputs.read_task(data)
+    kind = tasks.kind_class(read_meta(data[0])["kind"])
+    task = inputs.read_task(data, kind.truth.names)
     how_told = settings.get("rate", "file"), settings.get("titles", {})
     conditions, of_items = inputs.read_conditions(compressed, task, *how_told)
     how = (settings["bootstrap"], settings["seed"], settings.get("alpha", 0.05))
@@ -64,8 +65,7 @@ def aggregate(
     codecs = {condition.codec for condition in plain} - {ORIGINAL}
     sampling = Sampling.draw(len(task.ids), task.groups, *how, family=max(len(codecs), 1))
     rates = {one: np.stack([unit.mean(each) for unit in sampling.units]) for one, each in of_items.items()}
-    classifies = task.kind == "classification"
-    metric, measured = (label_metrics.PRIMARY, _classifier) if classifies else (box_metrics.PRIMARY, _detector)
+    metric = kind.metrics[0].name
     overall = (ALL_SEEDS, metric, "")
 
     rows: dict[str, list[Row]] = {name: [] for name in tables.SCHEMAS}
@@ -74,14 +74,15 @@ def aggregate(
     references: dict[Trained, Reference] = {}
     for model, of_codec in tqdm(inputs.outcome_files(outcomes, task).items(), "aggregate", unit="model"):
         results[model] = {}
-        for condition, one in measured(of_codec, conditions, task, sampling):
+        for condition, one, settled in _measured(kind, of_codec, conditions, task, sampling):
             rows["metrics"] += _metric_rows(comparisons.where(model, conditions[condition]), one, sampling)
             results[model][condition] = one.primary
             support = one.support
             if condition == REFERENCE:
                 bounds = one.found[ALL_SEEDS][one.names.index((metric, ""))].interval
                 low, high = bounds.low, bounds.high
-                references[model] = comparisons.reference(model, one.primary, low, high, one.chance, sampling)
+                chance = np.array([settled[seed].chance for seed in one.primary.seeds])
+                references[model] = comparisons.reference(model, one.primary, low, high, chance, sampling)
         chosen = {condition: one for condition, one in results[model].items() if condition in plain}
         rows["bd"] += equal_rate.bd_rows(model, chosen, plain, rates, sampling)
     best = comparisons.best_reference(references)
@@ -95,7 +96,7 @@ def aggregate(
             shared = (baseline, of_baseline, conditions)
             for differences, verdicts, apart in ((rows["differences"], rows["verdicts"], False), (*captured, True)):
                 some = {condition: one for condition, one in found.items() if (condition.codec in grids) == apart}
-                differences += comparisons.difference_rows(model, of_condition, some, *shared, metric, sampling)
+                differences += comparisons.difference_rows(model, of_condition, some, *shared, sampling)
                 verdicts += comparisons.verdict_rows(model, some, *shared, settings["deltas"], sampling)
     rows["limits"] += comparisons.limit_rows(rows["verdicts"], conditions, references, best)
     limits = [*rows["limits"], *comparisons.limit_rows(captured[1], conditions, references, best)]
@@ -117,6 +118,7 @@ def aggregate(
     rows["spectra"] += bands.rows(attacks)
 
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
+    meta |= {"metrics": [dataclasses.asdict(one) for one in kind.metrics], "unit": kind.unit}
     about = read_meta(data[0])
     meta |= {"compressed_before": about.get("compressed_before", []), "card": _card(data)}
     coded = read_meta(compressed[0])
@@ -141,97 +143,35 @@ def _card(data: list[Path]) -> dict[str, str]:
     }
 
 
-class _Measured(NamedTuple):
-    """All metrics of one model at one condition.
-
-    names: the (metric, class) of each. found: of each seed and of ALL_SEEDS, what the metrics are. primary: the primary
-    one. chance: (seeds,), the primary metric without seeing the originals. support: of each class and of "", the test
-    items, or true objects in detection.
-    """
-
-    names: list[tuple[str, str]]
-    found: dict[int, list[Estimate]]
-    primary: Primary
-    chance: np.ndarray
-    support: dict[str, int]
-
-
-def _classifier(
-    of_codec: dict[str, dict[int, list[Path]]], conditions: dict[Condition, Row], task: TestSet, sampling: Sampling
-) -> Iterator[tuple[Condition, _Measured]]:
-    """All conditions of one classification model."""
-    names = label_metrics.names(task.labels, task.classes)
-    drawn = [unit.total(np.ones(sampling.n)) for unit in sampling.units]
-    for condition, by_seed in _loaded(of_codec, conditions, task, inputs.read_classification):
-        seeds, predictions = tuple(by_seed), np.stack(list(by_seed.values()))
-        found = {
-            seed: label_metrics.estimates(task.labels, predictions[chosen], sampling)
-            for seed, chosen in _choices(seeds).items()
-        }
-        right = predictions == task.labels
-        samples = [
-            [unit.total(one) / total for unit, total in zip(sampling.units, drawn, strict=True)] for one in right
-        ]
-        primary = Primary(seeds, right.mean(axis=1), np.array(samples), right)
-        guessing = np.full(len(seeds), chance(task.labels, len(task.classes)))
-        yield condition, _Measured(names, found, primary, guessing, _support(task.labels, task))
-
-
-def _detector(
-    of_codec: dict[str, dict[int, list[Path]]], conditions: dict[Condition, Row], task: TestSet, sampling: Sampling
-) -> Iterator[tuple[Condition, _Measured]]:
-    """All conditions of one detection model; the original comes first and sets each seed's score threshold."""
-    thresholds: dict[int, float] = {}
-    blind: dict[int, float] = {}
-    original: box_metrics.Frames | None = None
-    for condition, by_seed in _loaded(of_codec, conditions, task, inputs.read_detection):
-        measured = []
-        for seed, frames in by_seed.items():
-            original = original or frames
-            inputs.check_truth(of_codec[condition.codec][seed], frames, original)
-            matches = box_metrics.match(frames, len(task.ids))
-            if seed not in thresholds:
-                thresholds[seed] = box_metrics.best_threshold(matches)
-                blind[seed] = box_metrics.plain_map50(box_metrics.unseen(frames, sampling.seed))
-            measured.append(box_metrics.measure(matches, thresholds[seed], sampling))
-        names = box_metrics.names(matches.classes, task.classes)
-        seeds, at = tuple(by_seed), names.index((box_metrics.PRIMARY, ""))
-        found = {seed: box_metrics.estimates(measured[chosen], sampling) for seed, chosen in _choices(seeds).items()}
-        values = np.array([one.values[at] for one in measured])
-        primary = Primary(seeds, values, np.stack([one.primary for one in measured]), None)
-        guessing = np.array(list(blind.values()))
-        yield condition, _Measured(names, found, primary, guessing, _support(frames.true_labels, task))
-
-
-def _choices(seeds: tuple[int, ...]) -> dict[int, slice]:
-    """The places of each seed, and of ALL_SEEDS."""
-    return {seed: slice(place, place + 1) for place, seed in enumerate(seeds)} | {ALL_SEEDS: slice(None)}
-
-
-def _support(labels: np.ndarray, task: TestSet) -> dict[str, int]:
-    """How often each class, and "" for any, is among the `labels` (n,)."""
-    counts = np.bincount(labels, minlength=len(task.classes)).tolist()
-    return {"": len(labels), **dict(zip(task.classes, counts, strict=True))}
-
-
-def _loaded(
+def _measured(
+    kind: type[TaskKind],
     of_codec: dict[str, dict[int, list[Path]]],
     conditions: dict[Condition, Row],
     task: TestSet,
-    read: Callable[[list[Path], list[float], TestSet], dict[float, Any]],
-) -> Iterator[tuple[Condition, dict[int, Any]]]:
-    """Each condition, the original first, with what `read` made of each seed's outcomes."""
+    sampling: Sampling,
+) -> Iterator[tuple[Condition, Measured, dict[int, Settled]]]:
+    """All conditions of one model, the original first, with what that settled for each seed."""
+    settled: dict[int, Settled] = {}
+    first: Any = None
     for codec in sorted(of_codec, key=lambda name: (name != ORIGINAL, name)):
         levels = [level for name, level in conditions if name == codec]
         if not levels:
             path, *_ = next(iter(of_codec[codec].values()))
             raise LossyBenchError(f"{path}: codec {codec!r} has no compressed test parts; compress it or leave it out")
-        read_seeds = {seed: read(paths, levels, task) for seed, paths in sorted(of_codec[codec].items())}
+        found: dict[float, dict[int, Any]] = {level: {} for level in levels}
+        for seed, paths in sorted(of_codec[codec].items()):
+            outcomes = inputs.read_outcomes(paths, kind.schema, levels, task, kind.per_item)
+            for level, of_level in outcomes.items():
+                with naming(inputs.named(paths)):
+                    found[level][seed] = kind.read(of_level, task, first)
+                    first = found[level][seed] if first is None else first
+                    if codec == ORIGINAL:
+                        settled[seed] = kind.settle(found[level][seed], task, sampling)
         for level in levels:
-            yield Condition(codec, level), {seed: of_level[level] for seed, of_level in read_seeds.items()}
+            yield Condition(codec, level), kind.measure(found.pop(level), settled, task, sampling), settled
 
 
-def _metric_rows(where: Row, measured: _Measured, sampling: Sampling) -> Iterator[Row]:
+def _metric_rows(where: Row, measured: Measured, sampling: Sampling) -> Iterator[Row]:
     """Rows of the table `metrics` of one model at one condition: of each seed, then of all. where: their columns."""
     for seed, found in measured.found.items():
         for (metric, name), one in zip(measured.names, found, strict=True):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from lossybench import artifacts, codecs, models, tasks
+from lossybench import artifacts, codecs, kinds, models, tasks
 from lossybench.errors import LossyBenchError, naming
 from lossybench.fingerprint import fingerprint
 from lossybench.models import WEIGHTS, runtime
@@ -84,7 +84,8 @@ def evaluate(
         raise LossyBenchError(f"evaluate: {len(model)} models and {len(out)} tables; give one table for each model")
     metas = [artifacts.read_meta(path) for path in compressed]
     infos = [_info(folder, compressed, metas) for folder in model]
-    truth = artifacts.Rows(data, ["id", "shape", "sampling_rate", "label", "boxes"], splits=["test"])
+    columns = ["id", "shape", "sampling_rate", *tasks.kind_class(infos[0]["kind"]).truth.names]
+    truth = artifacts.Rows(data, columns, splits=["test"])
     items = _digest(truth, compressed, metas)
     coder = codecs.modules(metas[0]["codec"], metas[0].get("variant"))
     identities = [_identity(info, coder, items) for info in infos]
@@ -152,7 +153,7 @@ def _identity(info: Mapping[str, Any], coder: Sequence[str], items: str) -> str:
         own = [name for name in own if importlib.util.find_spec(name)]  # `load` tells of a class that is gone
     else:
         own = [models.module_name(info["arch"], info["medium"], info["kind"])]
-    code = fingerprint(__name__, f"lossybench.tasks.{info['kind']}", *coder, *own)
+    code = fingerprint(__name__, kinds.module_name(info["kind"]), *coder, *own)
     return hashlib.blake2b(json.dumps([code, info, items], sort_keys=True).encode(), digest_size=16).hexdigest()
 
 

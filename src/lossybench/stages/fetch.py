@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lossybench import artifacts, codecs, data
+from lossybench import artifacts, codecs, data, kinds
 from lossybench.conditions import ORIGINAL
 from lossybench.data.dataset import FACTOR, Finding, Item, Look, lacking, sharing
 from lossybench.errors import LossyBenchError, naming, visible
@@ -40,7 +40,7 @@ def fetch(
     Args:
         adapter: the data set family: a module of lossybench.data
         task: the name of the task
-        out: the table to write (artifacts.DATA)
+        out: the table to write (artifacts.DATA and the truth of the kind of task)
         options: the adapter's own options
         scale: how pictures are resized and cropped (pictures.Scale); they keep their size when it is left out
         seed: the seed of what is generated and of splits
@@ -59,6 +59,7 @@ def fetch(
     """
     dataset = data.get(adapter, options)
     description = dataset.describe(seed)
+    kind = kinds.load(description.kind)
     scaled = Scale(**scale) if scale else None
     left_out: list[Finding] = []
     counts: collections.Counter[tuple[str, int]] = collections.Counter()
@@ -97,22 +98,23 @@ def fetch(
                             # A file of more pixels than the item has is no measure of what a codec saves.
                             item = dataclasses.replace(item, media=scaled.apply(item.media), file_bytes=None)
                         payload = original.encode(item.media, 0, item.sampling_rate).payload
+                        truth = kind.stored(item)
                 except LossyBenchError as error:
                     if dataset.fault == "error":
                         raise
                     left_out.append(Finding("item that cannot be stored", dataset.fault, item.id, str(error), True))
                     continue
-                counts[item.split, item.label] += 1
+                counts.update((item.split, label) for label in (kind.labels(truth) if kind.needs_classes else [-1]))
                 if item.split == "test":
                     for factor, name in item.groups.items():
                         groups[factor][name] += 1
                 progress.update()
-                yield _row(item, payload)
+                yield _row(item, payload) | truth
             # Only now is known what the card says of all items.
             known = {"groups": sharing(groups), "left_out": _told(left_out)}
             meta["card"] = {**description.card, **{key: text for key, text in known.items() if text}}
 
-        artifacts.write_table(aside, artifacts.DATA, rows(), meta)
+        artifacts.write_table(aside, kind.data_schema(), rows(), meta)
         for finding in lacking(description.kind, description.classes, counts, splits, looked=bool(of_look)):
             raise LossyBenchError(f"data set {adapter!r}: {finding}{f'; {_told(left_out)}' * bool(left_out)}")
         if left_out:
@@ -129,5 +131,5 @@ def _told(left_out: list[Finding]) -> str:
 
 
 def _row(item: Item, payload: bytes) -> dict[str, Any]:
-    row = {name: getattr(item, name) for name in ("id", "split", "groups", "sampling_rate", "label", "file_bytes")}
-    return {**row, "media": payload, "shape": list(item.media.shape), "boxes": [vars(box) for box in item.boxes]}
+    row = {name: getattr(item, name) for name in ("id", "split", "groups", "sampling_rate", "file_bytes")}
+    return {**row, "media": payload, "shape": list(item.media.shape)}

@@ -177,7 +177,7 @@ def timed(task: TaskKind, model: torch.nn.Module, examples: Sequence[Example], l
 def _try_attack(data: Path, model: torch.nn.Module, info: Mapping[str, Any]) -> float:
     """The seconds that an existing model takes for its gradient at an item, as attacks follow it."""
     task = tasks.get(info)
-    ids = [row["id"] for row in artifacts.iter_rows(data, ["id", "boxes"], splits=["test"])]
+    ids = [row["id"] for row in artifacts.iter_rows(data, ["id"], splits=["test"])]
     examples = list(itertools.islice(_examples(data, task, ids, False), 32))
     return _seconds(lambda some: _gradient(task, model, some), examples, min(2, len(examples)))
 

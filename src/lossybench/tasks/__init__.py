@@ -1,16 +1,20 @@
-"""The kinds of task, classification and detection: one file each, found by name."""
+"""The kinds of task: one file each, found by name, which says all that the rest of the program asks of a kind."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:  # the settings of training are read without torch, which a kind of task imports
-    from lossybench.tasks.task_kind import TaskKind
+from lossybench import kinds
+from lossybench.tasks.task_kind import TaskKind
+
+
+def kind_class(kind: str) -> type[TaskKind]:
+    """The class of a kind of task. No torch is imported. Raises LossyBenchError for an unknown one."""
+    found: type[TaskKind] = kinds.load(kind)
+    return found
 
 
 def get(info: Mapping[str, Any]) -> TaskKind:
-    """The kind of task of the model that `info`, the content of model.json, describes."""
-    module: Any = importlib.import_module(f"lossybench.tasks.{info['kind']}")
-    return module.TASK(info)
+    """The task of the model that `info`, the content of model.json, describes."""
+    return kind_class(info["kind"])(info)

@@ -3,23 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from lossybench import artifacts
+from lossybench.artifacts import LEVEL, columns
+from lossybench.data.dataset import Item
+from lossybench.errors import LossyBenchError
+from lossybench.metrics import ACCURACY, Metric
 from lossybench.models.inputs import Input, fit, spread
-from lossybench.tasks.task_kind import Example, TaskKind
+from lossybench.tasks.task_kind import Drawn, Example, TaskKind
 
+if TYPE_CHECKING:
+    import torch
+
+    from lossybench.analysis.box_metrics import Frames
+    from lossybench.analysis.measured import Measured, Settled
+    from lossybench.analysis.outcomes import Outcomes, TestSet
+    from lossybench.analysis.sampling import Sampling
+
+# A true object: pixels of the item's own resolution, x0 < x1 <= width; `frame` is 0 for images.
+BOX = pa.struct(
+    [("frame", pa.int32()), *((side, pa.float32()) for side in ("x0", "y0", "x1", "y1")), ("label", pa.int32())]
+)
 SMALLEST = 2.0  # pixels; if a shift leaves less of a box than this, the box is no object to learn
 
 
 class Detection(TaskKind):
     """Targets and predictions are {boxes (K, 4) x0 y0 x1 y1 in pixels of the model's input, labels (K,)[, scores]}."""
 
-    metric = "map50"
-    schema = artifacts.DETECTION_OUTCOMES
+    defaults = {  # noqa: RUF012
+        "image": {"epochs": 20, "batch_size": 8, "learning_rate": 3e-3, "validate_every": 4},
+        "video": {"epochs": 16, "batch_size": 16, "learning_rate": 3e-3, "validate_every": 4},
+    }
+    truth = columns(("boxes", pa.list_(BOX), "pixels"))
+    schema = columns(
+        ("id", pa.string()),  # of the item, an image or a clip, which is the unit that is resampled
+        ("frame", pa.int32(), ""),
+        ("level", pa.float64(), LEVEL),
+        ("boxes", pa.list_(pa.float32()), "pixels"),  # predicted: flat x0 y0 x1 y1 ..., in the item's own resolution
+        ("labels", pa.list_(pa.int32())),
+        ("scores", pa.list_(pa.float32())),  # descending
+        ("true_boxes", pa.list_(pa.float32()), "pixels"),
+        ("true_labels", pa.list_(pa.int32())),
+    )
+    metrics = (
+        Metric("map50", "mAP@0.5"),
+        Metric("map", "mAP@[.5:.95]"),
+        Metric("precision", "precision"),
+        Metric("recall", "recall"),
+        Metric("f1", "F1"),
+        ACCURACY,
+    )
+    per_item = False
+    unit = "true object"
+
+    @classmethod
+    def stored(cls, item: Item) -> dict[str, Any]:
+        return {"boxes": [vars(box) for box in item.boxes]}
+
+    @classmethod
+    def labels(cls, row: Mapping[str, Any]) -> list[int]:
+        return [box["label"] for box in row["boxes"]]
+
+    @classmethod
+    def drawn(cls, row: Mapping[str, Any], classes: Sequence[str]) -> Drawn:
+        sides = ("frame", "x0", "y0", "x1", "y1")
+        return Drawn(boxes=[tuple(box[side] for side in sides) for box in row["boxes"]])
 
     def examples(self, media: np.ndarray, row: Mapping[str, Any], training: bool) -> list[Example]:
         if self.medium == "image":
@@ -88,6 +140,8 @@ class Detection(TaskKind):
     def loss(
         self, model: torch.nn.Module, media: torch.Tensor, targets: Sequence[dict[str, np.ndarray]]
     ) -> torch.Tensor:
+        import torch
+
         losses = model(media, [_tensors(target, media.device) for target in targets])
         return torch.stack(list(losses.values())).sum()
 
@@ -96,6 +150,7 @@ class Detection(TaskKind):
 
     def score(self, predictions: Sequence[dict[str, np.ndarray]], targets: Sequence[dict[str, np.ndarray]]) -> float:
         """Mean average precision at IoU 0.5 over the classes (COCO)."""
+        import torch
         from torchmetrics.detection import MeanAveragePrecision  # takes a second to import, and evaluation needs none
 
         metric = MeanAveragePrecision(iou_thresholds=[0.5], backend="faster_coco_eval")
@@ -114,8 +169,65 @@ class Detection(TaskKind):
             "true_labels": labels.tolist(),
         }
 
+    @classmethod
+    def read(cls, outcomes: Outcomes, task: TestSet, first: Frames | None) -> Frames:
+        """The detections and true boxes of all frames. Raises LossyBenchError for other frames and true boxes than
+        those of the `first`, boxes of negative size, and a test split without any true box."""
+        from lossybench.analysis.box_metrics import Frames
+
+        order = np.lexsort((outcomes.rows["frame"].to_numpy(), outcomes.item))
+        rows, item = outcomes.rows.take(order), outcomes.item[order]
+
+        def flat(name: str) -> np.ndarray:
+            values = pc.list_flatten(rows[name]).to_numpy()
+            return values.astype(np.int64 if values.dtype.kind == "i" else np.float32)  # copied: Arrow's are read-only
+
+        def owner(name: str) -> np.ndarray:
+            return np.repeat(np.arange(len(rows)), pc.list_value_length(rows[name]).to_numpy())
+
+        found = (owner("labels"), flat("boxes").reshape(-1, 4), flat("labels"), flat("scores"))
+        true = (owner("true_labels"), flat("true_boxes").reshape(-1, 4), flat("true_labels"))
+        frames = Frames(item, *found, *true)
+        if (frames.boxes[:, :2] > frames.boxes[:, 2:]).any():
+            raise LossyBenchError("has boxes with x1 < x0 or y1 < y0; evaluate again")
+        if not len(frames.true_boxes):
+            raise LossyBenchError("the test split has no true box; add items that have one")
+        for name in ("item", "true_frame", "true_boxes", "true_labels"):
+            if first is not None and not np.array_equal(getattr(frames, name), getattr(first, name)):
+                raise LossyBenchError("frames or true boxes differ between conditions; evaluate again")
+        return frames
+
+    @classmethod
+    def settle(cls, original: Frames, task: TestSet, sampling: Sampling) -> Settled:
+        """Chance, and the score threshold of the metrics that need one."""
+        from lossybench.analysis import box_metrics
+        from lossybench.analysis.measured import Settled
+
+        threshold = box_metrics.best_threshold(box_metrics.match(original, len(task.ids)))
+        return Settled(box_metrics.plain_map50(box_metrics.unseen(original, sampling.seed)), threshold)
+
+    @classmethod
+    def measure(
+        cls, found: Mapping[int, Frames], settled: Mapping[int, Settled], task: TestSet, sampling: Sampling
+    ) -> Measured:
+        from lossybench.analysis import box_metrics
+        from lossybench.analysis.comparisons import Primary
+        from lossybench.analysis.measured import Measured, choices, support
+
+        measured = []
+        for seed, frames in found.items():
+            matches = box_metrics.match(frames, len(task.ids))
+            measured.append(box_metrics.measure(matches, settled[seed].kept, sampling))
+        names, seeds = box_metrics.names(matches.classes, task.classes), tuple(found)
+        estimates = {seed: box_metrics.estimates(measured[one], sampling) for seed, one in choices(seeds).items()}
+        values = np.array([one.values[names.index((box_metrics.PRIMARY, ""))] for one in measured])
+        primary = Primary.of(cls.metrics[0], seeds, values, np.stack([one.primary for one in measured]))
+        return Measured(names, estimates, primary, support(frames.true_labels, task.classes))
+
 
 def _tensors(arrays: Mapping[str, np.ndarray], device: torch.device) -> dict[str, torch.Tensor]:
+    import torch
+
     found = {key: torch.from_numpy(value).to(device) for key, value in arrays.items()}
     return {**found, "labels": found["labels"].long()}
 

@@ -1,17 +1,31 @@
-"""What training and evaluation ask of a kind of task."""
+"""What a kind of task declares, and what training, evaluation and the analysis ask of it.
+
+What a kind imports of `lossybench.analysis` is for the methods `read`, `settle` and `measure` alone, by which the
+aggregate stage goes: no training or evaluation runs again when the analysis changes (`fingerprint`). A kind's file is
+read wherever a config is checked, so that torch and the analysis are imported within the methods that need them.
+"""
 
 from __future__ import annotations
 
 import abc
 import dataclasses
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import torch
 
+from lossybench.artifacts import DATA, extended_by, know
+from lossybench.data.dataset import Item
+from lossybench.metrics import Metric
 from lossybench.models.inputs import Input
+
+if TYPE_CHECKING:
+    import torch
+
+    from lossybench.analysis.measured import Measured, Settled
+    from lossybench.analysis.outcomes import Outcomes, TestSet
+    from lossybench.analysis.sampling import Sampling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,16 +41,84 @@ class Example:
     frame: int = 0
 
 
-class TaskKind(abc.ABC):
-    """A kind of task for one model. info: holds medium, classes, input and settings as in model.json."""
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """What the contact sheet shows of what is true of an item.
 
-    metric: ClassVar[str]  # the name of what compares epochs
-    schema: ClassVar[pa.Schema]  # of the outcomes
+    text: beside the item's name, "class cat". alike: items of which this is the same are not shown twice; None: any may
+    be. boxes: (frame, x0, y0, x1, y1) of objects, in pixels of the item. mask: class numbers (H, W) of a picture, of
+    which outlines are drawn.
+    """
+
+    text: str = ""
+    alike: Hashable = None
+    boxes: Sequence[tuple[int, float, float, float, float]] = ()
+    mask: np.ndarray | None = None
+
+
+class TaskKind(abc.ABC):
+    """A kind of task: the class says what holds for all of its tasks, and an instance is the task of one model.
+
+    info: holds medium, classes, input and settings as in model.json.
+
+    defaults: of each medium that the kind is for, its training settings where they differ from those of all
+    (`training_settings`). truth: the columns of the data table that hold what is true of an item. schema: the columns
+    of its outcomes, id and level among them. metrics: what is scored, the primary one first, by which limits are.
+    per_item: whether an item has one outcome; a video detector has one a frame. unit: what is counted, "test item" or
+    another noun. needs_classes: whether every class has to have items in the splits train and test.
+    """
+
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]]
+    truth: ClassVar[pa.Schema]
+    schema: ClassVar[pa.Schema]
+    metrics: ClassVar[tuple[Metric, ...]]
+    per_item: ClassVar[bool] = True
+    unit: ClassVar[str] = "test item"
+    needs_classes: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **further: Any) -> None:
+        super().__init_subclass__(**further)
+        know(*(vars(cls)[name] for name in ("truth", "schema") if name in vars(cls)))
 
     def __init__(self, info: Mapping[str, Any]) -> None:
         self.info, self.input = info, Input.of(info)
         self.medium: str = info["medium"]
         self.settings: dict[str, Any] = info["settings"]
+
+    @property
+    def metric(self) -> str:
+        """The name of the primary metric, which compares epochs."""
+        return self.metrics[0].name
+
+    # The truth
+
+    @classmethod
+    def data_schema(cls) -> pa.Schema:
+        """The columns of the data table of its tasks."""
+        return extended_by(DATA, cls.truth)
+
+    @classmethod
+    def stored(cls, item: Item) -> dict[str, Any]:
+        """The columns `truth` of an item, which adapters give as `Item.truth`.
+
+        Raises LossyBenchError for what is no truth of this kind; its text says what would be.
+        """
+        return {name: item.truth[name] for name in cls.truth.names}
+
+    @classmethod
+    def labels(cls, row: Mapping[str, Any]) -> list[int]:
+        """The classes in what is true of an item, each as often as it is there; [] where a kind has none.
+
+        row: the columns `truth` of the data table.
+        """
+        return []
+
+    @classmethod
+    def drawn(cls, row: Mapping[str, Any], classes: Sequence[str]) -> Drawn:
+        """What the contact sheet shows of an item. row: the columns `truth` of the data table."""
+        return Drawn()
+
+    # Models
 
     @abc.abstractmethod
     def examples(self, media: np.ndarray, row: Mapping[str, Any], training: bool) -> list[Example]:
@@ -50,9 +132,12 @@ class TaskKind(abc.ABC):
     def targets(self, row: Mapping[str, Any]) -> list[Any]:
         """The targets of an item's examples to learn from. row: its row of the data table."""
 
-    @abc.abstractmethod
     def shift_target(self, target: Any, down: int, right: int, flip: bool) -> Any:
-        """The target once its picture was mirrored left to right (`flip`), then moved `down` and `right` by pixels."""
+        """The target once its picture was mirrored left to right (`flip`), then moved `down` and `right` by pixels.
+
+        It stays as it is unless a kind says otherwise.
+        """
+        return target
 
     @abc.abstractmethod
     def loss(self, model: torch.nn.Module, media: torch.Tensor, targets: Sequence[Any]) -> torch.Tensor:
@@ -67,8 +152,36 @@ class TaskKind(abc.ABC):
 
     @abc.abstractmethod
     def score(self, predictions: Sequence[Any], targets: Sequence[Any]) -> float:
-        """The metric, between 0 and 1, of the predictions of examples against their targets."""
+        """The primary metric of the predictions of examples against their targets, by which epochs are compared."""
 
     @abc.abstractmethod
     def outcome(self, example: Example, prediction: Any, row: Mapping[str, Any]) -> dict[str, Any]:
         """The outcome, without id and level, of a prediction on an example, in pixels of the item in the data `row`."""
+
+    # The analysis
+
+    @classmethod
+    def read(cls, outcomes: Outcomes, task: TestSet, first: Any | None) -> Any:
+        """What `settle` and `measure` take of one model's outcomes at one level; the outcomes' rows themselves, if a
+        kind does not say otherwise.
+
+        task: the test items, with their truth. first: what this method returned first of this model, for its originals;
+        None for these themselves. Raises LossyBenchError for outcomes that are not those of these items.
+        """
+        return outcomes.rows
+
+    @classmethod
+    @abc.abstractmethod
+    def settle(cls, original: Any, task: TestSet, sampling: Sampling) -> Settled:
+        """What the outcomes of one model and seed on originals settle, as `read` made them: chance, and thresholds."""
+
+    @classmethod
+    @abc.abstractmethod
+    def measure(
+        cls, found: Mapping[int, Any], settled: Mapping[int, Settled], task: TestSet, sampling: Sampling
+    ) -> Measured:
+        """All metrics of one model at one condition, by `measured.of_items` or `measured.of_weights`.
+
+        found: of each seed what `read` made of its outcomes. settled: of each seed what `settle` returned. task: the
+        test items. sampling: by which intervals go.
+        """

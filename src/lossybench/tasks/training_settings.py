@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pydantic
 from pydantic import Field
 
+from lossybench import tasks
 from lossybench.errors import LossyBenchError, explain
 from lossybench.settings import MOST, Settings, Shape
 
@@ -20,7 +21,7 @@ class Adversary(Settings):
 
 
 class TrainingSettings(Settings):
-    """How a model is trained. What a study leaves out is set by the architecture, then by DEFAULTS for its task."""
+    """How a model is trained. What a study leaves out is set by the architecture, then by the kind of task."""
 
     epochs: int = Field(ge=1, le=MOST, description="passes over the training items")
     batch_size: int = Field(ge=1, le=MOST, description="examples a step")
@@ -66,13 +67,6 @@ class TrainingSettings(Settings):
 
 
 AXES = {"audio": 1, "image": 2, "video": 3}  # of what a model sees
-DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
-    ("image", "classification"): {"epochs": 8, "batch_size": 32, "learning_rate": 5e-3},
-    ("audio", "classification"): {"epochs": 8, "batch_size": 32, "learning_rate": 4e-3, "gain": 0.5},
-    ("video", "classification"): {"epochs": 8, "batch_size": 16, "learning_rate": 4e-3, "input_size": (8, 64, 64)},
-    ("image", "detection"): {"epochs": 20, "batch_size": 8, "learning_rate": 3e-3, "validate_every": 4},
-    ("video", "detection"): {"epochs": 16, "batch_size": 16, "learning_rate": 3e-3, "validate_every": 4},
-}
 
 
 def read(
@@ -84,7 +78,7 @@ def read(
     detector that shall be trained adversarially.
     """
     try:
-        made = TrainingSettings.model_validate({**DEFAULTS[medium, kind], **(arch or {}), **settings})
+        made = TrainingSettings.model_validate({**tasks.kind_class(kind).defaults[medium], **(arch or {}), **settings})
     except pydantic.ValidationError as error:
         nested = {f"adversarial.{name}": field for name, field in Adversary.model_fields.items()}
         fields = {**TrainingSettings.model_fields, **nested}

@@ -316,6 +316,14 @@ def table(study: Study, times: Timings | None = None) -> str:
     )
 
 
+def expected(study: Study) -> dict[str, float]:
+    """The seconds that a job of each stage takes on a core like this one, in the mean over the stage's jobs."""
+    by_stage = collections.defaultdict(list)
+    for job in costs(study, timings(study)):
+        by_stage[job.stage].append(job.seconds * _calibrate() / REFERENCE)
+    return {stage: sum(found) / len(found) for stage, found in by_stage.items()}
+
+
 def costs(study: Study, times: Timings | None = None) -> Iterator[Job]:
     """What each job of the study costs from nothing; items of unknown number count as none. times: of the models."""
     for task in study.tasks:
