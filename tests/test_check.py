@@ -319,6 +319,16 @@ def test_a_study_is_checked_by_its_own_codecs(whole, tmp_path, capsys):
     assert status.value.code == 1 and "nowhere does not exist" in capsys.readouterr().out
 
 
+def test_generated_media_of_a_study_are_checked_too(tmp_path, capsys):
+    data_set = {"adapter": "spoken_words", "train": 12, "val": 12, "test": 12}
+    config = tmp_path / "study.yaml"
+    tasks = {"words": {"data": data_set, "codecs": {"mp3": [32]}, "models": {"logmel_cnn": None}}}
+    config.write_text(json.dumps({"tasks": tasks}))
+    with pytest.raises(SystemExit) as status:
+        cli.main(["check", str(config)])
+    assert status.value.code == 0 and "12 train, 12 val, 12 test" in capsys.readouterr().out
+
+
 def test_all_faults_of_coco_annotations_are_listed(tmp_path):
     images = [{"id": n, "file_name": f"{n}.png", "width": 48, "height": 40} for n in range(30)]
     for image in images[2:]:

@@ -101,14 +101,15 @@ def examine(
     levels: Levels | None = None,
     seed: int = 0,
     scale: Mapping[str, Any] | None = None,
-    unsized: Sequence[str] = (),
+    task: TaskConfig | None = None,
 ) -> Report:
     """Read a whole data set and say what is in it. Memory stays flat but for some bytes an item.
 
     adapter, options: the data set. levels: for each codec, by its name, the codec and the levels whose cost shall be
     told; when left out, a mild, a middle and a strong level of each codec of the medium. seed: of splits and of the
-    sample. scale: see `pictures.Scale`. unsized: the study's models that have no `input_size`, and so need items of one
-    size. Raises LossyBenchError for adapter options that are wrong in themselves; every other fault becomes a finding.
+    sample. scale: see `pictures.Scale`. task: the section of the study's config that the data are of, whose models may
+    need items of one size. Raises LossyBenchError for adapter options that are wrong in themselves; every other fault
+    becomes a finding.
     """
     dataset = data.get(adapter, dict(options or {}))
     scaled = Scale(**scale) if scale else None
@@ -150,6 +151,7 @@ def examine(
     if report.kind:  # else nothing could be listed
         missing = lacking(report.kind, report.classes, report.counts, announced)
         report.findings += [finding for finding in missing if finding not in report.findings]
+    unsized = _unsized(task, report.medium, report.kind) if task and report.kind else []
     report.findings += _same(digests) + _few(report) + _overall(report, unsized)
     if sample:
         report.costs = _costs(report, sample, shapes, levels)
@@ -527,7 +529,7 @@ def check(
                 made = {codec: (of.made(codec, one.codecs), of.levels) for codec, of in one.coders.items()}
                 levels = {codec: of for codec, of in made.items() if not of[0].learns}  # no weights are there yet
                 scale = one.data.scale.model_dump() if one.data.scale else None
-                reports[name] = examine(one.data.adapter, one.data.options, levels, found.seed, scale, _unsized(one))
+                reports[name] = examine(one.data.adapter, one.data.options, levels, found.seed, scale, one)
         if not reports:
             raise LossyBenchError(f"{config}: no task {task!r}; it has {', '.join(found.tasks)}")
     print("\n\n".join(map(text, reports.values())))
@@ -536,9 +538,8 @@ def check(
     return int(any(report.impossible for report in reports.values()))
 
 
-def _unsized(task: TaskConfig) -> list[str]:
+def _unsized(task: TaskConfig, medium: str, kind: str) -> list[str]:
     """The models of a task that see items at the items' own size, as far as the config tells."""
-    dataset = data.dataset_class(task.data.adapter)
     found = []
     for arch, own in task.models.items():
         if own and is_existing(own) and "checkpoint" not in own:
@@ -547,7 +548,7 @@ def _unsized(task: TaskConfig) -> list[str]:
             size = own.get("input_size") or arch.startswith("torchvision/")  # published weights bring their own
         else:
             settings = {**task.training, **(own or {})}
-            size = training_settings.read(settings, dataset.medium, dataset.kind).input_size
+            size = training_settings.read(settings, medium, kind).input_size
         if not size:
             found.append(arch)
     return found

@@ -95,7 +95,7 @@ WEIGHTS, TORCHVISION = 1e6, 1e8  # the bytes of a model of this package and of t
 # The share of an item's bytes by which each attack on it grows the table: on the bare model, and through a codec.
 ADVERSARIAL = (0.65, 1.4)
 SUMMARY = 5e6  # the bytes of a task's summary and figures
-GPU_SPEEDUP = 20  # how many times as fast as a core a GPU learns and attacks: assumed, not measured
+GPU_SPEEDUP = 20  # how many times as fast as a core a GPU learns and attacks: assumed (docs/performance.md)
 TIMED = 1.0  # seconds for which `preflight` times each thing that a model does
 TRIED = 16  # items in a trial
 REFERENCE = 0.019  # seconds that `_calibrate` takes on that machine
@@ -312,7 +312,8 @@ def table(study: Study, times: Timings | None = None) -> str:
     shown[whole] = shown[whole].map("{:,.0f}".format)
     return (
         f"{shown.to_string(float_format='{:,.1f}'.format)}\n"
-        f"A GPU is assumed, not measured, to be {GPU_SPEEDUP} times as fast as a core at learning and attacking."
+        f"A GPU is assumed, not measured, to be {GPU_SPEEDUP} times as fast as a core at learning and attacking. With "
+        "networks as small as the default study's it was no faster."
     )
 
 
