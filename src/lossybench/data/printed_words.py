@@ -13,19 +13,19 @@ from lossybench.data import _digits
 from lossybench.data.dataset import Description, Item
 from lossybench.settings import MOST
 
-_WORDS = (
-    "air area art back body book business case change child city community company country court cost day door "
-    "education end engine evening eye face fact family father field floor food foot force form friend future game "
-    "garden girl glass gold government group hair hand head health heart history home hospital hour house idea "
-    "information island issue job key kind king kitchen land language law letter level life light line list machine "
-    "man market member method mind minute model moment money month morning mother mountain music name nation nature "
-    "night number office order others page paper parent part party people person picture place plan plant player point "
-    "police policy power president price problem process product program quality question rain reason report research "
-    "result river road rock room rule school science sea season section sense service side sign silver size skin sound "
-    "south space state station stone story street student study summer system table teacher team test thing time town "
-    "trade travel tree trial truth type unit value view village voice wall war water way week wind window winter woman "
-    "wood word work world writer year youth zone"
-).split()
+_WORDS = """
+    air area art back body book business case change child city community company country court cost day door
+    education end engine evening eye face fact family father field floor food foot force form friend future game
+    garden girl glass gold government group hair hand head health heart history home hospital hour house idea
+    information island issue job key kind king kitchen land language law letter level life light line list machine
+    man market member method mind minute model moment money month morning mother mountain music name nation nature
+    night number office order others page paper parent part party people person picture place plan plant player
+    point police policy power president price problem process product program quality question rain reason report
+    research result river road rock room rule school science sea season section sense service side sign silver size
+    skin sound south space state station stone story street student study summer system table teacher team test
+    thing time town trade travel tree trial truth type unit value view village voice wall war water way week wind
+    window winter woman wood word work world writer year youth zone
+""".split()  # noqa: SIM905
 _FONTS = [f"DejaVu{name}.ttf" for name in (
     "Sans", "Sans-Bold", "Sans-Oblique", "SansMono", "SansMono-Bold", "Serif", "Serif-Bold", "Serif-Italic",
 )]  # fmt: skip

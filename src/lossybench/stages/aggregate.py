@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from lossybench.analysis import outcomes as inputs
 from lossybench.analysis.comparisons import BEST, OWN, Reference
 from lossybench.analysis.measured import ALL_SEEDS, Measured, Settled
 from lossybench.analysis.outcomes import Row, TestSet, Trained
+from lossybench.analysis.own_answers import Answers
 from lossybench.analysis.sampling import Sampling
 from lossybench.artifacts import read_meta
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition
@@ -46,7 +47,8 @@ def aggregate(
             study gives one; grids, {chain: [codec, degradation, its level, both in words]} of those that are a codec
             under a condition of capture; and where the task is tested look by look, look (the number of this one),
             looks (the test items of each that is planned) and alpha (the one-sided error level of this one, 0.05
-            without looks)
+            without looks); and where models are judged by their own answers on originals, truth, one of the kind's
+            `own_answers`, and truth_score, the least score of an answer that counts
         out: the folder to write
         attacks: all tables that attack made
 
@@ -65,7 +67,8 @@ def aggregate(
     codecs = {condition.codec for condition in plain} - {ORIGINAL}
     sampling = Sampling.draw(len(task.ids), task.groups, *how, family=max(len(codecs), 1))
     rates = {one: np.stack([unit.mean(each) for unit in sampling.units]) for one, each in of_items.items()}
-    metric = kind.metrics[0].name
+    judge = _judge(kind, settings)
+    metric = judge.metrics[0].name
     overall = (ALL_SEEDS, metric, "")
 
     rows: dict[str, list[Row]] = {name: [] for name in tables.SCHEMAS}
@@ -74,7 +77,7 @@ def aggregate(
     references: dict[Trained, Reference] = {}
     for model, of_codec in tqdm(inputs.outcome_files(outcomes, task).items(), "aggregate", unit="model"):
         results[model] = {}
-        for condition, one, settled in _measured(kind, of_codec, conditions, task, sampling):
+        for condition, one, settled in _measured(kind, judge, of_codec, conditions, task, sampling):
             rows["metrics"] += _metric_rows(comparisons.where(model, conditions[condition]), one, sampling)
             results[model][condition] = one.primary
             support = one.support
@@ -85,7 +88,8 @@ def aggregate(
                 references[model] = comparisons.reference(model, one.primary, low, high, chance, sampling)
         chosen = {condition: one for condition, one in results[model].items() if condition in plain}
         rows["bd"] += equal_rate.bd_rows(model, chosen, plain, rates, sampling)
-    best = comparisons.best_reference(references)
+    # By its own answers each model is perfect on originals, and no other's.
+    best = comparisons.best_reference(references) if judge is kind else None
     captured: tuple[list[Row], list[Row]] = ([], [])  # rows of `differences` and `verdicts` under conditions of capture
     for model, of_condition in results.items():
         for baseline, of_baseline in ((OWN, references[model]), (BEST, best)):
@@ -107,8 +111,9 @@ def aggregate(
         if (row["seed"], row["metric"], row["class"]) == overall and row["codec"] not in grids
     ]
     rows["transfer"] += comparisons.transfer_rows(of_primary)
-    rows["held_out"] += comparisons.held_out_rows(results, plain, sampling)
-    rows["recovery"] += comparisons.recovery_rows(results, plain, sampling)
+    if judge is kind:
+        rows["held_out"] += comparisons.held_out_rows(results, plain, sampling)
+        rows["recovery"] += comparisons.recovery_rows(results, plain, sampling)
     strengths = {condition: row["strength"] for condition, row in conditions.items()}
     about_attacks = [read_meta(path) for path in attacks]
     # A defence is no condition of the study: nothing is tested behind it but attacks.
@@ -118,7 +123,7 @@ def aggregate(
     rows["spectra"] += bands.rows(attacks)
 
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
-    meta |= {"metrics": [dataclasses.asdict(one) for one in kind.metrics], "unit": kind.unit}
+    meta |= {"metrics": [dataclasses.asdict(one) for one in judge.metrics], "unit": judge.unit}
     about = read_meta(data[0])
     meta |= {"compressed_before": about.get("compressed_before", []), "card": _card(data)}
     coded = read_meta(compressed[0])
@@ -133,6 +138,12 @@ def aggregate(
         tables.write(out, name, content, meta)
 
 
+def _judge(kind: type[TaskKind], settings: Mapping[str, Any]) -> type[TaskKind] | Answers:
+    """What judges the outcomes: the kind of task by what is true of the items, or by the models' own answers."""
+    truth = settings.get("truth", "labels")
+    return kind if truth == "labels" else kind.judged_by(truth, settings["truth_score"])
+
+
 def _card(data: list[Path]) -> dict[str, str]:
     """The card of the items. What it says of those that were read, it says of each look where there are several."""
     first, *further = cards = [read_meta(path).get("card", {}) for path in data]
@@ -145,6 +156,7 @@ def _card(data: list[Path]) -> dict[str, str]:
 
 def _measured(
     kind: type[TaskKind],
+    judge: type[TaskKind] | Answers,
     of_codec: dict[str, dict[int, list[Path]]],
     conditions: dict[Condition, Row],
     task: TestSet,
@@ -163,12 +175,12 @@ def _measured(
             outcomes = inputs.read_outcomes(paths, kind.schema, levels, task, kind.per_item)
             for level, of_level in outcomes.items():
                 with naming(inputs.named(paths)):
-                    found[level][seed] = kind.read(of_level, task, first)
+                    found[level][seed] = judge.read(of_level, task, first)
                     first = found[level][seed] if first is None else first
                     if codec == ORIGINAL:
-                        settled[seed] = kind.settle(found[level][seed], task, sampling)
+                        settled[seed] = judge.settle(found[level][seed], task, sampling)
         for level in levels:
-            yield Condition(codec, level), kind.measure(found.pop(level), settled, task, sampling), settled
+            yield Condition(codec, level), judge.measure(found.pop(level), settled, task, sampling), settled
 
 
 def _metric_rows(where: Row, measured: Measured, sampling: Sampling) -> Iterator[Row]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lossybench.artifacts import LEVEL, columns
 from lossybench.data.dataset import Item
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from lossybench.analysis.box_metrics import Frames
     from lossybench.analysis.measured import Measured, Settled
     from lossybench.analysis.outcomes import Outcomes, TestSet
+    from lossybench.analysis.own_answers import Answers
     from lossybench.analysis.sampling import Sampling
 
 # A true object: pixels of the item's own resolution, x0 < x1 <= width; `frame` is 0 for images.
@@ -59,6 +59,7 @@ class Detection(TaskKind):
     )
     per_item = False
     unit = "true object"
+    own_answers = ("model",)
 
     @classmethod
     def stored(cls, item: Item) -> dict[str, Any]:
@@ -173,23 +174,9 @@ class Detection(TaskKind):
     def read(cls, outcomes: Outcomes, task: TestSet, first: Frames | None) -> Frames:
         """The detections and true boxes of all frames. Raises LossyBenchError for other frames and true boxes than
         those of the `first`, boxes of negative size, and a test split without any true box."""
-        from lossybench.analysis.box_metrics import Frames
+        from lossybench.analysis.box_metrics import frames_of
 
-        order = np.lexsort((outcomes.rows["frame"].to_numpy(), outcomes.item))
-        rows, item = outcomes.rows.take(order), outcomes.item[order]
-
-        def flat(name: str) -> np.ndarray:
-            values = pc.list_flatten(rows[name]).to_numpy()
-            return values.astype(np.int64 if values.dtype.kind == "i" else np.float32)  # copied: Arrow's are read-only
-
-        def owner(name: str) -> np.ndarray:
-            return np.repeat(np.arange(len(rows)), pc.list_value_length(rows[name]).to_numpy())
-
-        found = (owner("labels"), flat("boxes").reshape(-1, 4), flat("labels"), flat("scores"))
-        true = (owner("true_labels"), flat("true_boxes").reshape(-1, 4), flat("true_labels"))
-        frames = Frames(item, *found, *true)
-        if (frames.boxes[:, :2] > frames.boxes[:, 2:]).any():
-            raise LossyBenchError("has boxes with x1 < x0 or y1 < y0; evaluate again")
+        frames = frames_of(outcomes)
         if not len(frames.true_boxes):
             raise LossyBenchError("the test split has no true box; add items that have one")
         for name in ("item", "true_frame", "true_boxes", "true_labels"):
@@ -223,6 +210,12 @@ class Detection(TaskKind):
         values = np.array([one.values[names.index((box_metrics.PRIMARY, ""))] for one in measured])
         primary = Primary.of(cls.metrics[0], seeds, values, np.stack([one.primary for one in measured]))
         return Measured(names, estimates, primary, support(frames.true_labels, task.classes))
+
+    @classmethod
+    def judged_by(cls, truth: str, least: float) -> Answers:
+        from lossybench.analysis.own_answers import Boxes
+
+        return Boxes(least)
 
 
 def _tensors(arrays: Mapping[str, np.ndarray], device: torch.device) -> dict[str, torch.Tensor]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from lossybench.analysis.measured import Measured, Settled
     from lossybench.analysis.outcomes import Outcomes, TestSet
+    from lossybench.analysis.own_answers import Answers
     from lossybench.analysis.sampling import Sampling
 
 
@@ -65,7 +66,8 @@ class TaskKind(abc.ABC):
     (`training_settings`). truth: the columns of the data table that hold what is true of an item. schema: the columns
     of its outcomes, id and level among them. metrics: what is scored, the primary one first, by which limits are.
     per_item: whether an item has one outcome; a video detector has one a frame. unit: what is counted, "test item" or
-    another noun. needs_classes: whether every class has to have items in the splits train and test.
+    another noun. needs_classes: whether every class has to have items in the splits train and test. own_answers: by
+    which values of a task's key `truth` models are judged by their own answers (`judged_by`).
     """
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]]
@@ -75,6 +77,7 @@ class TaskKind(abc.ABC):
     per_item: ClassVar[bool] = True
     unit: ClassVar[str] = "test item"
     needs_classes: ClassVar[bool] = False
+    own_answers: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **further: Any) -> None:
         super().__init_subclass__(**further)
@@ -185,3 +188,9 @@ class TaskKind(abc.ABC):
         found: of each seed what `read` made of its outcomes. settled: of each seed what `settle` returned. task: the
         test items. sampling: by which intervals go.
         """
+
+    @classmethod
+    def judged_by(cls, truth: str, least: float) -> Answers:
+        """What judges models by their own answers on originals. truth: one of `own_answers`. least: the score from
+        which on an answer counts, where an item may have several."""
+        raise NotImplementedError(f"{cls.__name__} names no own_answers")
