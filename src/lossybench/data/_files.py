@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
+from lossybench import kinds
 from lossybench.data import _labels, _splits
 from lossybench.data._signatures import signature
 from lossybench.data.dataset import (
@@ -32,7 +33,7 @@ from lossybench.data.dataset import (
     listing,
     suffix_of,
 )
-from lossybench.errors import LossyBenchError, naming
+from lossybench.errors import LossyBenchError, naming, nearest
 from lossybench.settings import Place
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}  # where the data come without splits
@@ -101,6 +102,13 @@ class FileDataset(Dataset):
     def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
         """Media and sampling rate of one item. Raises LossyBenchError, naming the file, when it cannot be read."""
 
+    def truth(self, entry: Entry, media: np.ndarray) -> Mapping[str, Any]:
+        """What else than label and boxes is true of an item with these media, as of `Item`.
+
+        Raises LossyBenchError, naming the file, where that cannot be read.
+        """
+        return entry.truth
+
     def look(self, entry: Entry) -> list[Finding]:
         """What is odd about the file of an item that can be read, by its header."""
         return []
@@ -146,11 +154,12 @@ class FileDataset(Dataset):
         for entry in found.entries:
             try:
                 media, rate = self.read(entry)
+                truth = self.truth(entry, media)
             except LossyBenchError as error:
                 yield entry, unreadable(entry, error, self.fault)
             else:
                 about = (entry.id, entry.split, entry.groups, media, rate, entry.label, entry.boxes)
-                yield entry, Item(*about, self.file_bytes(entry), entry.truth)
+                yield entry, Item(*about, self.file_bytes(entry), truth)
 
     def items(self, seed: int, left_out: list[Finding]) -> Iterator[Item]:
         yield from self._read(self.listed(seed), left_out)
@@ -361,6 +370,10 @@ class ClassFolders(UserFiles):
 
     @model_validator(mode="after")
     def _one_truth(self) -> ClassFolders:
+        if self.unlabelled is not None and self.unlabelled not in kinds.names():
+            raise ValueError(
+                f"unlabelled: no kind of task {self.unlabelled!r}; {nearest(self.unlabelled, kinds.names())}"
+            )
         given = [name for name in ("labels", "texts", "unlabelled") if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"{given[0]} and {given[1]} exclude each other; give one")

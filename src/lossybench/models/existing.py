@@ -140,6 +140,14 @@ class Detector(_Existing):
         return result
 
 
+class Reader(_Existing):
+    """Answers the text of each item."""
+
+    def forward(self, x: Any) -> list[str]:
+        """See `lossybench.models.services.Service`."""
+        return self.network(x)
+
+
 _PROTOCOL = "a detector returns, in evaluation, {boxes (K, 4), labels (K,), scores (K,)} for each picture"
 
 
@@ -375,7 +383,8 @@ def rebuild(info: Mapping[str, Any], state: dict[str, torch.Tensor]) -> nn.Modul
             network = _made(ExistingSettings(**about["settings"]))
         _load(network, state, info["arch"])
         models.channels_last(network)
-    return (Detector if info["kind"] == "detection" else Classifier)(network, info)
+    interfaces: dict[str, type[_Existing]] = {"detection": Detector, "text": Reader}
+    return interfaces.get(info["kind"], Classifier)(network, info)
 
 
 def _made(chosen: ExistingSettings) -> nn.Module:

@@ -325,6 +325,13 @@ def read(
         raise LossyBenchError(explain({**problem, "loc": loc}, fields, "model setting")) from None
     _check_source(arch, made, set(settings))
     how = form(arch, made)
+    if kind == "text" and how not in SERVICES:
+        raise _wrong(made.source, f"models that answer texts are asked by {', '.join(SERVICES[:-1])} or {SERVICES[-1]}")
+    for name in ("classes", "outputs", "minimum"):
+        if kind == "text" and getattr(made, name) is not None:
+            raise _wrong(name, "a text is of no class, and its errors are no accuracy; leave it out")
+    if kind != "text" and classes == [] and made.classes is None and how != "published":
+        raise _wrong("classes", "missing; the data have no labels, so name the class of each output here")
     if how in SERVICES:
         if made.command:
             program(made.command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 import logging
@@ -78,6 +79,8 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
             raise LossyBenchError(f"{path}: is empty")
         state = {PROGRAM: torch.frombuffer(bytearray(content), dtype=torch.uint8)}
     known = existing_settings.named(classes if how.classes is None else how.classes)
+    if not meta.get("labelled", True):
+        classes = sorted(known, key=known.__getitem__)  # all that the model knows
     rows = list(artifacts.iter_rows(data, ["id", "shape", "sampling_rate"], splits=["test"]))
     if not rows:
         raise LossyBenchError(f"{data}: no items in the split test")
@@ -94,7 +97,8 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
     frames = (medium, kind) == ("video", "detection")  # of which the model sees one at a time
     if services:
         about |= {"known": known, "scores": how.outputs or "probabilities"}
-        about["rest"] = [place for place in range(max(known.values()) + 2) if place not in about["picked"]]
+        outputs = max(known.values(), default=-1) + 2
+        about["rest"] = [place for place in range(outputs) if place not in about["picked"]]
         about["files"] = existing_settings.identity(arch, settings or {})
     elif how.detections:
         about["listed"] = None if isinstance(how.classes, dict) else len(known)
@@ -110,12 +114,13 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
         "regime": ORIGINAL,
         "arch": arch,
         "seed": seed,
-        **{key: meta[key] for key in ("medium", "kind", "classes")},
+        **{key: meta[key] for key in ("medium", "kind")},
+        "classes": classes,
         "input": dataclasses.asdict(input),
         "settings": training_settings.read(trained, medium, kind).model_dump(mode="json"),
         "existing": about,
     }
-    trial = _Trial(data, info, len(rows))
+    trial = _Trial(data, info, len(rows), meta.get("labelled", True))
     try:
         model = rebuild(info, state).eval()
         if isinstance(model, Classifier) and not services:
@@ -131,7 +136,7 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
     _judge(arch, sample, about["picked"], classes, how.minimum)
     info["others"] = int(bool(about["rest"]))
     info["sample"] = {
-        "metric": trial.task.metric,
+        "metric": sample.metric,
         "value": sample.value,
         "chance": sample.chance,
         "items": sample.items,
@@ -145,10 +150,10 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
 class _Sample(NamedTuple):
     """What a model answers on a sample of the test items.
 
-    said: what was measured, in words. value, chance: accuracy or mAP50, and what answers that do not depend on the item
+    said: what was measured, in words. value, chance: the metric, and what answers that do not depend on the item
     reach. shown, could_be: whether the model is shown to be above chance, and whether any model could be. asked: what
     `labels` and `answers` are of, items or true objects. These are the class of each and the output that the model
-    gives for it, -1 for none. seconds: of one core, for an item.
+    gives for it, -1 for none; empty where answers are no classes. seconds: of one core, for an item. metric: its name.
     """
 
     said: str
@@ -161,13 +166,17 @@ class _Sample(NamedTuple):
     labels: np.ndarray
     answers: np.ndarray
     seconds: float
+    metric: str
 
 
 class _Trial:
-    """A model on a sample of the test items. info: the content of model.json so far. total: of test items."""
+    """A model on a sample of the test items.
 
-    def __init__(self, data: Path, info: Mapping[str, Any], total: int) -> None:
-        self.data, self.info, self.total = data, info, total
+    info: the content of model.json so far. total: of test items. labelled: whether anything is known of them.
+    """
+
+    def __init__(self, data: Path, info: Mapping[str, Any], total: int, labelled: bool = True) -> None:
+        self.data, self.info, self.total, self.labelled = data, info, total, labelled
         self.task: TaskKind = tasks.get(info)
         self.order = np.random.default_rng([info["seed"], 0]).permutation(total)
 
@@ -200,16 +209,31 @@ class _Trial:
             with torch.inference_mode():
                 if isinstance(model, Classifier):
                     answers += model.all_outputs(media).argmax(1).tolist()
-                else:
-                    assert isinstance(model, Detector)
+                elif isinstance(model, Detector):
                     found = model.all_found(media)
                     answers += found
                     predictions += map(_arrays, model.translated(found))
+                else:
+                    predictions += self.task.predict(model, media)
             seconds += clock() - start
-        measured = self._accuracy if self.info["kind"] == "classification" else self._precision
-        return measured(targets, answers, predictions, seconds / len(targets))
+        if not self.labelled:
+            return self._constancy(answers if isinstance(model, Classifier) else predictions, seconds / len(targets))
+        if isinstance(model, Classifier):
+            return self._accuracy(targets, answers, seconds / len(targets))
+        return self._score(targets, answers, predictions, seconds / len(targets))
 
-    def _accuracy(self, targets: Sequence[Any], answers: Sequence[int], _: object, seconds: float) -> _Sample:
+    def _constancy(self, answers: Sequence[Any], seconds: float) -> _Sample:
+        """Of items of which nothing is known: how often the model gives the answer that it gives most often.
+
+        Of what it answers always nobody learns anything.
+        """
+        count = len(answers)
+        most = max(collections.Counter(_in_brief(answer) for answer in answers).values())
+        said = f"the same answer to {most} of {self._of(count)}"
+        no = np.empty(0, int)
+        return _Sample(said, 1.0, most / count, most < count, count > 1, count, ITEMS, no, no, seconds, "agreement")
+
+    def _accuracy(self, targets: Sequence[Any], answers: Sequence[int], seconds: float) -> _Sample:
         labels, given = np.array(targets), np.array(answers)
         count, guessed = len(labels), chance(labels, len(self.info["classes"]))
         right = int((given == np.array(self.info["existing"]["picked"])[labels]).sum())
@@ -218,25 +242,33 @@ class _Trial:
             f"the exact one-sided 95 % lower bound of the model's accuracy is {lower_bound(right, count):.3%}"
         )
         shown, could_be = (above_chance(each, count, guessed, 0) for each in (right, count))
-        return _Sample(said, right / count, guessed, shown, could_be, count, ITEMS, labels, given, seconds)
+        return _Sample(said, right / count, guessed, shown, could_be, count, ITEMS, labels, given, seconds, "accuracy")
 
-    def _precision(
-        self, targets: list[Any], found: Sequence[Any], predictions: Sequence[Any], seconds: float
-    ) -> _Sample:
-        """mAP50, which must exceed what the same findings have on the boxes of other pictures, in all exchanges."""
+    def _score(self, targets: list[Any], found: Sequence[Any], predictions: Sequence[Any], seconds: float) -> _Sample:
+        """The primary metric, which must be better than what the same answers have for other items, in all exchanges.
+
+        found: of detectors, what they find with their own labels; empty of others.
+        """
+        metric = self.task.metrics[0]
         count, value = len(targets), self.task.score(predictions, targets)
         # Frames that follow each other are alike, so that those of clips are exchanged with frames far away.
         each = max(1, count // (EXCHANGES + 1)) if self.info["medium"] == "video" else 1
         turns = range(each, min(EXCHANGES * each, count - 1) + 1, each)
         others = [self.task.score(predictions, targets[turn:] + targets[:turn]) for turn in turns]
-        guessed = max(others, default=0.0)
-        said = (
-            f"mAP50 {value:.4f} on {self._of(count)}, where its findings have up to {guessed:.4f} on the boxes of "
-            "other pictures"
+        guessed = max(others, key=lambda other: metric.sign * other, default=0.0)
+        of_others = (
+            "its findings have up to {:.4f} on the boxes" if found else "its answers have {:.4f} at best on those"
         )
-        objects = sum(len(target["labels"]) for target in targets)
-        labels, answers = _read_objects(targets, found)
-        return _Sample(said, value, guessed, value > guessed, bool(objects), count, OBJECTS, labels, answers, seconds)
+        said = (
+            f"{'mAP50' if found else metric.title} {value:.4f} on {self._of(count)}, where "
+            f"{of_others.format(guessed)} of other {'pictures' if found else 'items'}"
+        )
+        could_be, asked, labels, answers = count > 1, ITEMS, np.empty(0, int), np.empty(0, int)
+        if found:
+            could_be, asked = bool(sum(len(target["labels"]) for target in targets)), OBJECTS
+            labels, answers = _read_objects(targets, found)
+        shown = metric.sign * value > metric.sign * guessed
+        return _Sample(said, value, guessed, shown, could_be, count, asked, labels, answers, seconds, metric.name)
 
     def _of(self, count: int) -> str:
         if (self.info["medium"], self.info["kind"]) == ("video", "detection"):
@@ -263,6 +295,11 @@ class _Trial:
         return to_float(media, self.info["medium"], torch.device("cpu"))
 
 
+def _in_brief(answer: Any) -> Any:
+    """What is the same of two answers that are the same: of detections, the labels in the order of their scores."""
+    return tuple(answer["labels"].astype(int).tolist()) if isinstance(answer, Mapping) else answer
+
+
 def _arrays(found: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
     return {name: part.float().numpy() for name, part in found.items()}
 
@@ -286,6 +323,8 @@ def _judge(arch: str, sample: _Sample, picked: list[int], classes: list[str], mi
     """Raise LossyBenchError for a model that is at chance or below the `minimum`, and log how it did otherwise."""
     better = _better_order(sample, np.array(picked), classes)
     hint = better or "check classes, normalise, input_size and layout"
+    if not sample.shown and sample.could_be and sample.metric == "agreement":
+        raise LossyBenchError(f"{arch}: gives {sample.said}; {hint}")
     if not sample.shown and sample.could_be:
         raise LossyBenchError(f"{arch}: is not shown to be above chance: {sample.said}; {hint}")
     if minimum is not None and sample.value < minimum:

@@ -74,7 +74,7 @@ def fetch(
             check(adapter, options or {}, index, sources)
 
     unchanged()
-    kept = ("medium", "kind", "classes", "card", "compressed_before")
+    kept = ("medium", "kind", "classes", "card", "compressed_before", "labelled")
     meta: dict[str, Any] = {"task": task, "sources": sources} | {name: getattr(description, name) for name in kept}
     with artifacts.publish(out) as aside, tqdm(total=total, desc=f"fetch {task}", unit="item") as progress:
 
