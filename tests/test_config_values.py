@@ -17,7 +17,7 @@ import pydantic
 import pytest
 import yaml
 
-from lossybench import codecs, data, yaml_files
+from lossybench import codecs, data, kinds, yaml_files
 from lossybench.attacks.attack_settings import AttackSettings
 from lossybench.config import StudyConfig
 from lossybench.errors import LossyBenchError
@@ -200,7 +200,9 @@ def test_every_option_of_every_codec(name):
                 codecs.get(name, {option: value})
 
 
-@pytest.mark.parametrize(("medium", "kind"), list(training_settings.DEFAULTS), ids="-".join)
+@pytest.mark.parametrize(
+    ("medium", "kind"), [(medium, kind) for kind in kinds.names() for medium in kinds.load(kind).defaults], ids="-".join
+)
 def test_every_setting_of_training_and_attacks(medium, kind):
     tried(TrainingSettings.model_fields, lambda given: training_settings.read(given, medium, kind))
     tried(AttackSettings.model_fields, lambda given: AttackSettings.of(medium, kind, given))

@@ -19,10 +19,10 @@ import media_tables
 import numpy as np
 import pytest
 
-from lossybench import artifacts, codecs, decoded, models, tasks, training
+from lossybench import artifacts, codecs, decoded, kinds, models, tasks, training
 from lossybench.decoded import BLOCK, GB, Records, Shelf, Store
 from lossybench.stages.train import train
-from lossybench.tasks.training_settings import DEFAULTS, TrainingSettings
+from lossybench.tasks.training_settings import TrainingSettings
 
 FILES = (models.WEIGHTS, models.INFO, models.HISTORY)
 SETTINGS = {"epochs": 2, "batch_size": 8, "device": "cpu"}
@@ -204,7 +204,9 @@ OTHER |= {"adversarial": {"epsilon": 0.1, "steps": 2}}
 SIZES = {"audio": (500,), "image": (20, 24), "video": (3, 20, 24)}
 
 
-@pytest.mark.parametrize(("medium", "kind"), list(DEFAULTS))
+@pytest.mark.parametrize(
+    ("medium", "kind"), [(medium, kind) for kind in kinds.names() for medium in kinds.load(kind).defaults]
+)
 def test_what_the_media_depend_on_is_named(medium, kind):
     """Whatever else of them changes, the examples to learn from are the same, so that jobs may share them."""
     random = np.random.default_rng(0)
@@ -213,7 +215,7 @@ def test_what_the_media_depend_on_is_named(medium, kind):
     box = {"x0": 3.0, "y0": 4.0, "x1": 20.0, "y1": 30.0, "label": 1}
     boxes = [{"frame": frame, **box} for frame in range(9)]
     row = {"id": "a", "shape": list(shape), "sampling_rate": 8000.0, "label": 1, "boxes": boxes}
-    plain = TrainingSettings(**DEFAULTS[medium, kind]).model_dump()
+    plain = TrainingSettings(**kinds.load(kind).defaults[medium]).model_dump()
 
     def examples(**changed):
         settings = {**plain, **changed}

@@ -80,7 +80,10 @@ class DataConfig(Settings):
     """Where a task's items come from: an adapter and its own options."""
 
     model_config = pydantic.ConfigDict(extra="allow")
-    adapter: str = Field(description="A data set family: a module of lossybench.data, e.g. digits, image_folder.")
+    adapter: str = Field(
+        description="A data set family: a module of lossybench.data, e.g. digits, image_folder; or a class of "
+        "your own, module:Class, in a file beside the config (docs/tasks.md)."
+    )
     scale: Scale | None = Field(
         default=None,
         description="Bring pictures to another size as they are read, so that codecs and models see them at that size; "
@@ -543,7 +546,7 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
     """
     where = f"tasks.{name}"
     medium, kind = described.medium, described.kind
-    if task.data.scale and (medium == "audio" or kind == "detection"):
+    if task.data.scale and (medium == "audio" or kinds.load(kind).placed):
         raise LossyBenchError(f"{where}.data.scale: is for classifying pictures, not for {medium} {kind}")
     found: dict[str, Codec] = {ORIGINAL: codecs.get(ORIGINAL)}
     for codec_name, codec in task.coders.items():

@@ -151,10 +151,10 @@ def input_of(
     if medium == "audio" and len(rates) > 1:
         raise LossyBenchError(f"{where}: clips have different sampling rates {sorted(rates)}; resample them to one")
     rate = rows[0]["sampling_rate"] if medium == "audio" else 0.0
-    detects_video = (medium, kind) == ("video", "detection")
-    shapes = [row["shape"][1:] if detects_video else row["shape"] for row in rows]
+    by_frame = medium == "video" and tasks.kind_class(kind).by_frame
+    shapes = [row["shape"][1:] if by_frame else row["shape"] for row in rows]
     shape = settings.input_size or common_shape(shapes, medium, where)
-    return Input((models.window(arch), *shape) if detects_video else tuple(shape), rate)
+    return Input((models.window(arch), *shape) if by_frame else tuple(shape), rate)
 
 
 @dataclasses.dataclass

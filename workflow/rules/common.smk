@@ -86,7 +86,7 @@ def fetch_code(task):
     adapter, kind = STUDY.task(task).data.adapter, STUDY.description(task).kind
     return code(
         "fetch",
-        f"lossybench.data.{adapter}",
+        data.module_name(adapter),
         *kinds.of_truth(kind),
         *codec_code(task, ORIGINAL),
     )

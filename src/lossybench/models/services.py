@@ -33,6 +33,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lossybench import kinds
 from lossybench.errors import LossyBenchError, naming, shown
 from lossybench.models.existing_settings import ExistingSettings, folder, program
 from lossybench.models.inputs import Sent
@@ -56,7 +57,7 @@ class Service(nn.Module):
 
     def __init__(self, how: ExistingSettings, info: Mapping[str, Any]) -> None:
         super().__init__()
-        self.kind: str = info["kind"]
+        self.answers_with: str = kinds.load(info["kind"]).existing
         self.known: dict[str, int] = info["existing"]["known"]
         self.logits = info["existing"]["scores"] == "logits"
         ways: dict[str, type[_Way]] = {"command": _Command, "function": _Function, "url": _Server}
@@ -67,18 +68,17 @@ class Service(nn.Module):
         """The answers to the `items`, in their order.
 
         Of a classifier, probabilities (N, outputs + 1), whose last column is for what is none of the outputs. Of a
-        detector, {boxes (K, 4), labels (K,), scores (K,)} for each item, where label -1 is none of the classes. Of what
-        reads or transcribes, the text of each item. Raises LossyBenchError, naming model and item.
+        detector, {boxes (K, 4), labels (K,), scores (K,)} for each item, where label -1 is none of the classes. Of any
+        other model, its answers. Raises LossyBenchError, naming model and item.
         """
         with naming(self.what):
-            found: list[Any] = []
+            if self.answers_with == "plain":
+                return list(self.way.answers(items))
+            found, detects = list[Any](), self.answers_with == "detector"
             for item, answer in zip(items, self.way.answers(items), strict=True):
                 with naming(f"item {item.name}"):
-                    if self.kind == "text":
-                        found.append(_text_in(answer))
-                    else:
-                        found.append(self._found(answer) if self.kind == "detection" else self._scores(answer))
-        return torch.tensor(found, dtype=torch.float32) if self.kind == "classification" else found
+                    found.append(self._found(answer) if detects else self._scores(answer))
+        return found if detects else torch.tensor(found, dtype=torch.float32)
 
     def _scores(self, answer: Mapping[str, Any]) -> list[float]:
         """The probability of each output, and last that of anything else."""
@@ -142,14 +142,6 @@ class Service(nn.Module):
             "labels": torch.tensor([self._output(label) for label in labels], dtype=torch.int64),
             "scores": torch.tensor(_numbers(scores, "scores"), dtype=torch.float32),
         }
-
-
-def _text_in(answer: Mapping[str, Any]) -> str:
-    if not isinstance(text := answer.get("text"), str):
-        raise LossyBenchError(
-            f'answers {shown(dict(answer))}; a reader answers a text, which may be empty: {{"text": ""}}'
-        )
-    return text.encode(errors="replace").decode()  # half of a pair of surrogates, which no table can hold
 
 
 def _numbers(values: Any, what: str) -> list[float]:

@@ -23,6 +23,7 @@ from lossybench import artifacts, codecs, models, tasks
 from lossybench.chance import above_chance, chance, lower_bound
 from lossybench.conditions import ORIGINAL
 from lossybench.errors import LossyBenchError, naming
+from lossybench.metrics import Metric
 from lossybench.models import existing_settings, from_torchvision, runtime
 from lossybench.models.existing import PROGRAM, Classifier, Detector, check_archive, first_line, read_state, rebuild
 from lossybench.models.existing_settings import SAMPLES, ExistingSettings
@@ -94,11 +95,10 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
         "picked": existing_settings.outputs_of(known, classes),
         "rest": [],
     }
-    frames = (medium, kind) == ("video", "detection")  # of which the model sees one at a time
+    frames = medium == "video" and tasks.kind_class(kind).by_frame  # of which the model sees one at a time
     if services:
         about |= {"known": known, "scores": how.outputs or "probabilities"}
-        outputs = max(known.values(), default=-1) + 2
-        about["rest"] = [place for place in range(outputs) if place not in about["picked"]]
+        about["rest"] = [place for place in range(max(known.values(), default=-1) + 2) if place not in about["picked"]]
         about["files"] = existing_settings.identity(arch, settings or {})
     elif how.detections:
         about["listed"] = None if isinstance(how.classes, dict) else len(known)
@@ -133,10 +133,10 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
         raise LossyBenchError(
             f"{arch}: fails on a batch of {of} ({first_line(error)}); check input_size and layout"
         ) from error
-    _judge(arch, sample, about["picked"], classes, how.minimum)
+    _judge(arch, sample, about["picked"], classes, how.minimum, trial.task.metrics[0])
     info["others"] = int(bool(about["rest"]))
     info["sample"] = {
-        "metric": sample.metric,
+        "metric": trial.task.metric,
         "value": sample.value,
         "chance": sample.chance,
         "items": sample.items,
@@ -150,10 +150,10 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
 class _Sample(NamedTuple):
     """What a model answers on a sample of the test items.
 
-    said: what was measured, in words. value, chance: the metric, and what answers that do not depend on the item
+    said: what was measured, in words. value, chance: accuracy or mAP50, and what answers that do not depend on the item
     reach. shown, could_be: whether the model is shown to be above chance, and whether any model could be. asked: what
     `labels` and `answers` are of, items or true objects. These are the class of each and the output that the model
-    gives for it, -1 for none; empty where answers are no classes. seconds: of one core, for an item. metric: its name.
+    gives for it, -1 for none; empty where a kind of task has no classes to mix up. seconds: of one core, for an item.
     """
 
     said: str
@@ -166,7 +166,6 @@ class _Sample(NamedTuple):
     labels: np.ndarray
     answers: np.ndarray
     seconds: float
-    metric: str
 
 
 class _Trial:
@@ -209,31 +208,27 @@ class _Trial:
             with torch.inference_mode():
                 if isinstance(model, Classifier):
                     answers += model.all_outputs(media).argmax(1).tolist()
-                elif isinstance(model, Detector):
+                elif not isinstance(model, Detector):
+                    predictions += self.task.predictions(model, media)
+                else:
                     found = model.all_found(media)
                     answers += found
                     predictions += map(_arrays, model.translated(found))
-                else:
-                    predictions += self.task.predict(model, media)
             seconds += clock() - start
         if not self.labelled:
-            return self._constancy(answers if isinstance(model, Classifier) else predictions, seconds / len(targets))
-        if isinstance(model, Classifier):
-            return self._accuracy(targets, answers, seconds / len(targets))
-        return self._score(targets, answers, predictions, seconds / len(targets))
+            return self._constancy(answers or predictions, seconds / len(targets))
+        ways = {"classifier": self._accuracy, "detector": self._precision, "plain": self._score}
+        return ways[self.task.existing](targets, answers, predictions, seconds / len(targets))
 
     def _constancy(self, answers: Sequence[Any], seconds: float) -> _Sample:
-        """Of items of which nothing is known: how often the model gives the answer that it gives most often.
+        """Of items of which nothing is known, how many get the answer that most get. From one and the same answer to
+        all of them, nothing could be learnt."""
+        count, nothing = len(answers), np.zeros(0, int)
+        most = max(collections.Counter(map(_in_brief, answers)).values())
+        said = f"gives the same answer to {most} of {self._of(count)}"
+        return _Sample(said, 1.0, most / count, most < count, count > 1, count, ITEMS, nothing, nothing, seconds)
 
-        Of what it answers always nobody learns anything.
-        """
-        count = len(answers)
-        most = max(collections.Counter(_in_brief(answer) for answer in answers).values())
-        said = f"the same answer to {most} of {self._of(count)}"
-        no = np.empty(0, int)
-        return _Sample(said, 1.0, most / count, most < count, count > 1, count, ITEMS, no, no, seconds, "agreement")
-
-    def _accuracy(self, targets: Sequence[Any], answers: Sequence[int], seconds: float) -> _Sample:
+    def _accuracy(self, targets: Sequence[Any], answers: Sequence[int], _: object, seconds: float) -> _Sample:
         labels, given = np.array(targets), np.array(answers)
         count, guessed = len(labels), chance(labels, len(self.info["classes"]))
         right = int((given == np.array(self.info["existing"]["picked"])[labels]).sum())
@@ -242,36 +237,43 @@ class _Trial:
             f"the exact one-sided 95 % lower bound of the model's accuracy is {lower_bound(right, count):.3%}"
         )
         shown, could_be = (above_chance(each, count, guessed, 0) for each in (right, count))
-        return _Sample(said, right / count, guessed, shown, could_be, count, ITEMS, labels, given, seconds, "accuracy")
+        return _Sample(said, right / count, guessed, shown, could_be, count, ITEMS, labels, given, seconds)
 
-    def _score(self, targets: list[Any], found: Sequence[Any], predictions: Sequence[Any], seconds: float) -> _Sample:
-        """The primary metric, which must be better than what the same answers have for other items, in all exchanges.
+    def _score(self, targets: list[Any], _: object, predictions: Sequence[Any], seconds: float) -> _Sample:
+        """The primary metric, which must be better than it is on the truth of other items, in all exchanges."""
+        metric, count = self.task.metrics[0], len(targets)
+        value = self.task.score(predictions, targets)
+        turns = range(1, min(EXCHANGES, count - 1) + 1)
+        others = [self.task.score(predictions, targets[turn:] + targets[:turn]) for turn in turns]
+        guessed = metric.sign * max((metric.sign * other for other in others), default=-metric.sign * value)
+        said = (
+            f"{metric.title} {metric.shown(value)} on {self._of(count)}, where its answers have "
+            f"{metric.shown(guessed)} at best on the truth of other items"
+        )
+        shown, nothing = metric.sign * (value - guessed) > 0, np.zeros(0, int)
+        could_be = any(repr(target) != repr(targets[0]) for target in targets)
+        return _Sample(said, value, guessed, shown, could_be, count, ITEMS, nothing, nothing, seconds)
 
-        found: of detectors, what they find with their own labels; empty of others.
-        """
-        metric = self.task.metrics[0]
+    def _precision(
+        self, targets: list[Any], found: Sequence[Any], predictions: Sequence[Any], seconds: float
+    ) -> _Sample:
+        """mAP50, which must exceed what the same findings have on the boxes of other pictures, in all exchanges."""
         count, value = len(targets), self.task.score(predictions, targets)
         # Frames that follow each other are alike, so that those of clips are exchanged with frames far away.
         each = max(1, count // (EXCHANGES + 1)) if self.info["medium"] == "video" else 1
         turns = range(each, min(EXCHANGES * each, count - 1) + 1, each)
         others = [self.task.score(predictions, targets[turn:] + targets[:turn]) for turn in turns]
-        guessed = max(others, key=lambda other: metric.sign * other, default=0.0)
-        of_others = (
-            "its findings have up to {:.4f} on the boxes" if found else "its answers have {:.4f} at best on those"
-        )
+        guessed = max(others, default=0.0)
         said = (
-            f"{'mAP50' if found else metric.title} {value:.4f} on {self._of(count)}, where "
-            f"{of_others.format(guessed)} of other {'pictures' if found else 'items'}"
+            f"mAP50 {value:.4f} on {self._of(count)}, where its findings have up to {guessed:.4f} on the boxes of "
+            "other pictures"
         )
-        could_be, asked, labels, answers = count > 1, ITEMS, np.empty(0, int), np.empty(0, int)
-        if found:
-            could_be, asked = bool(sum(len(target["labels"]) for target in targets)), OBJECTS
-            labels, answers = _read_objects(targets, found)
-        shown = metric.sign * value > metric.sign * guessed
-        return _Sample(said, value, guessed, shown, could_be, count, asked, labels, answers, seconds, metric.name)
+        objects = sum(len(target["labels"]) for target in targets)
+        labels, answers = _read_objects(targets, found)
+        return _Sample(said, value, guessed, value > guessed, bool(objects), count, OBJECTS, labels, answers, seconds)
 
     def _of(self, count: int) -> str:
-        if (self.info["medium"], self.info["kind"]) == ("video", "detection"):
+        if self.info["medium"] == "video" and self.task.by_frame:
             return f"{count} frames of test items (seed {self.info['seed']})"
         drawn = "all" if count == self.total else f"{count} of"
         return f"{drawn} {self.total} test items" + f" (seed {self.info['seed']})" * (count < self.total)
@@ -295,9 +297,9 @@ class _Trial:
         return to_float(media, self.info["medium"], torch.device("cpu"))
 
 
-def _in_brief(answer: Any) -> Any:
-    """What is the same of two answers that are the same: of detections, the labels in the order of their scores."""
-    return tuple(answer["labels"].astype(int).tolist()) if isinstance(answer, Mapping) else answer
+def _in_brief(answer: Any) -> str:
+    """What two answers that are the same have in common: of detections, their labels in the order of their scores."""
+    return repr(answer["labels"].tolist() if isinstance(answer, Mapping) and "labels" in answer else answer)
 
 
 def _arrays(found: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
@@ -319,16 +321,17 @@ def _read_objects(targets: Sequence[Any], found: Sequence[Any]) -> tuple[np.ndar
     return np.concatenate(labels).astype(int), np.concatenate(answers).astype(int)
 
 
-def _judge(arch: str, sample: _Sample, picked: list[int], classes: list[str], minimum: float | None) -> None:
-    """Raise LossyBenchError for a model that is at chance or below the `minimum`, and log how it did otherwise."""
+def _judge(
+    arch: str, sample: _Sample, picked: list[int], classes: list[str], minimum: float | None, metric: Metric
+) -> None:
+    """Raise LossyBenchError for a model that is at chance or worse than the `minimum`, and log how it did otherwise."""
     better = _better_order(sample, np.array(picked), classes)
     hint = better or "check classes, normalise, input_size and layout"
-    if not sample.shown and sample.could_be and sample.metric == "agreement":
-        raise LossyBenchError(f"{arch}: gives {sample.said}; {hint}")
     if not sample.shown and sample.could_be:
         raise LossyBenchError(f"{arch}: is not shown to be above chance: {sample.said}; {hint}")
-    if minimum is not None and sample.value < minimum:
-        raise LossyBenchError(f"{arch}: is below the minimum of {minimum:g}: {sample.said}; {hint}")
+    if minimum is not None and metric.sign * sample.value < metric.sign * minimum:
+        side = "below the minimum" if metric.sign > 0 else "above the most"
+        raise LossyBenchError(f"{arch}: is {side} of {minimum:g}: {sample.said}; {hint}")
     _log.info("%s: %s", arch, sample.said)
     if not sample.shown:
         _log.warning("%s: no model could be shown to be above chance on these items: too few, or all of a class", arch)

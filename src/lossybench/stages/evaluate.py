@@ -239,7 +239,7 @@ def level_outcomes(
         for asked in some:
             with naming(f"{path}: items {batch[0].name} to {batch[-1].name}"):
                 given: Any = [one.sent for one in batch] if asked.by_item else floats()
-                predictions = asked.task.predict(asked.network, given)
+                predictions = asked.task.predictions(asked.network, given)
             for one, prediction in zip(batch, predictions, strict=True):
                 outcome = asked.task.outcome(one.example, prediction, one.item)
                 asked.note({"id": one.name, "level": level, **outcome})

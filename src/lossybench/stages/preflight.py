@@ -101,7 +101,7 @@ def _check_attacked(
             what = f"sampling rates, from {rates[0]:g} to {rates[-1]:g}; bring them to one"
             raise LossyBenchError(f"{data}: the items on which {arch} is attacked have {len(rates)} {what}")
         lengths = sorted({row["shape"][0] for row in some})
-        if len(lengths) > 1 and (meta["medium"], meta["kind"]) == ("video", "detection"):
+        if len(lengths) > 1 and meta["medium"] == "video" and tasks.kind_class(meta["kind"]).by_frame:
             what = f"lengths, from {lengths[0]} to {lengths[-1]} frames; cut them to one"
             raise LossyBenchError(f"{data}: the clips on which {arch} is attacked have {len(lengths)} {what}")
 
@@ -147,7 +147,7 @@ def _try_training(
     model = models.build(arch, medium, kind, len(meta["classes"]), input, how.weights)
     examples = list(itertools.islice(_examples(data, task, [row["id"] for row in learnt], True), how.batch_size))
     # The items are dealt out evenly to the steps, so that the least batch is this one.
-    total = len(learnt) * (how.frames_per_clip if (medium, kind) == ("video", "detection") else 1)
+    total = len(learnt) * (how.frames_per_clip if medium == "video" and task.by_frame else 1)
     found = timed(task, model, examples, total // max(1, round(total / how.batch_size)))
     if attacked:
         _gradient(task, model, examples[:2])
@@ -185,7 +185,7 @@ def _try_attack(data: Path, model: torch.nn.Module, info: Mapping[str, Any]) -> 
 def _gradient(task: TaskKind, model: torch.nn.Module, examples: Sequence[Example]) -> None:
     """Raise LossyBenchError where the model has no losses, or its loss no finite gradient with respect to the items."""
     media = _batch(examples, task.medium).requires_grad_()
-    model.train(task.info["kind"] == "detection")  # only then do detectors have losses
+    model.train(task.loss_in_training)
     loss = task.loss(model, media, [example.target for example in examples])
     try:
         (gradient,) = torch.autograd.grad(loss, media)

@@ -60,7 +60,8 @@ def train(
         model, validation, history = run.run()
     chosen, metric, info = run.settings, run.task.metric, dict(run.task.info)
     reached = validation["original"]
-    poor = chosen.minimum is not None and reached is not None and reached < chosen.minimum
+    sign = run.task.metrics[0].sign
+    poor = chosen.minimum is not None and reached is not None and sign * reached < sign * chosen.minimum
     if not poor:
         info["validation"] = {"metric": metric, **validation}
         info["parameters"] = sum(parameter.numel() for parameter in model.parameters())
@@ -70,7 +71,7 @@ def train(
     (out / CHECKPOINT).unlink(missing_ok=True)
     if poor:
         raise LossyBenchError(
-            f"{out}: {arch} reached a validation {metric} of {reached:.3f} on original items, below the minimum "
+            f"{out}: {arch} reached a validation {metric} of {reached:.3f} on original items, worse than the minimum "
             f"of {chosen.minimum:g}; train it longer (epochs: {chosen.epochs}) or on more items than "
             f"{len(run.examples.train.targets)}, or lower `minimum` if the task is that hard"
         )

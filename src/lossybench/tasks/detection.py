@@ -60,6 +60,8 @@ class Detection(TaskKind):
     per_item = False
     unit = "true object"
     own_answers = ("model",)
+    placed = by_frame = loss_in_training = True
+    existing = "detector"
 
     @classmethod
     def stored(cls, item: Item) -> dict[str, Any]:
@@ -148,6 +150,10 @@ class Detection(TaskKind):
 
     def predict(self, model: torch.nn.Module, media: torch.Tensor) -> list[dict[str, np.ndarray]]:
         return [{key: value.float().cpu().numpy() for key, value in found.items()} for found in model(media)]
+
+    def some_target(self) -> dict[str, np.ndarray]:
+        half = [side / 2 for side in self.input.shape[:-3:-1]]
+        return {"boxes": np.array([[0, 0, *half]], np.float32), "labels": np.zeros(1, int)}
 
     def score(self, predictions: Sequence[dict[str, np.ndarray]], targets: Sequence[dict[str, np.ndarray]]) -> float:
         """Mean average precision at IoU 0.5 over the classes (COCO)."""

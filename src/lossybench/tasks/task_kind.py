@@ -10,15 +10,16 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from lossybench.artifacts import DATA, extended_by, know
 from lossybench.data.dataset import Item
+from lossybench.errors import LossyBenchError, naming
 from lossybench.metrics import Metric
-from lossybench.models.inputs import Input
+from lossybench.models.inputs import Input, Sent
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +67,11 @@ class TaskKind(abc.ABC):
     (`training_settings`). truth: the columns of the data table that hold what is true of an item. schema: the columns
     of its outcomes, id and level among them. metrics: what is scored, the primary one first, by which limits are.
     per_item: whether an item has one outcome; a video detector has one a frame. unit: what is counted, "test item" or
-    another noun. needs_classes: whether every class has to have items in the splits train and test. own_answers: by
+    another noun. needs_classes: whether every class has to have items in the splits train and test. placed: whether
+    what is true is said in places of the picture, so that media are not cropped to a model's input and not scaled.
+    by_frame: whether a model sees a clip frame by frame. loss_in_training: whether models have a loss in training mode
+    alone. existing: what stands around a model that exists already (`lossybench.models.existing`): a classifier or a
+    detector, which translate classes; or the model as it is. own_answers: by
     which values of a task's key `truth` models are judged by their own answers (`judged_by`).
     """
 
@@ -78,6 +83,10 @@ class TaskKind(abc.ABC):
     unit: ClassVar[str] = "test item"
     needs_classes: ClassVar[bool] = False
     own_answers: ClassVar[tuple[str, ...]] = ()
+    placed: ClassVar[bool] = False
+    by_frame: ClassVar[bool] = False
+    loss_in_training: ClassVar[bool] = False
+    existing: ClassVar[Literal["plain", "classifier", "detector"]] = "plain"
 
     def __init_subclass__(cls, **further: Any) -> None:
         super().__init_subclass__(**further)
@@ -150,8 +159,30 @@ class TaskKind(abc.ABC):
     def predict(self, model: torch.nn.Module, media: torch.Tensor) -> list[Any]:
         """One prediction, of numpy arrays, for each example of the float input `media`. model: in evaluation mode.
 
-        A model that is asked item by item takes a list of `inputs.Sent` in its place.
+        A model that exists already is called as its owner made it: what it returns is checked here.
         """
+
+    def answered(self, answer: Mapping[str, Any]) -> Any:
+        """The prediction in what a model behind a command, function or url answers to an item, as `predict` makes it.
+
+        Raises LossyBenchError for anything else, saying what it answers and what would be right; and where this kind of
+        task cannot be asked for so.
+        """
+        raise LossyBenchError(f"no command, function or url can do {self.info['kind']}; give a checkpoint")
+
+    def predictions(self, model: torch.nn.Module, media: torch.Tensor | Sequence[Sent]) -> list[Any]:
+        """One prediction for each example. media: the float input, or what is sent to a model asked item by item."""
+        if self.existing != "plain" or not isinstance(media, Sequence):
+            return self.predict(model, media)  # type: ignore[arg-type]
+        found = []
+        for sent, answer in zip(media, model(media), strict=True):
+            with naming(f"item {sent.name}"):
+                found.append(self.answered(answer))
+        return found
+
+    def some_target(self) -> Any:
+        """A target such as examples have, to time learning by; None where a kind does not say."""
+        return None
 
     @abc.abstractmethod
     def score(self, predictions: Sequence[Any], targets: Sequence[Any]) -> float:

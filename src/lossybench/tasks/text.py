@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from lossybench.artifacts import LEVEL, columns
 from lossybench.data.dataset import Item
-from lossybench.errors import LossyBenchError
+from lossybench.errors import LossyBenchError, shown
 from lossybench.metrics import Metric
 from lossybench.models.inputs import fit
 from lossybench.tasks.task_kind import Drawn, Example, TaskKind
@@ -60,8 +60,14 @@ class Text(TaskKind):
     def loss(self, model: torch.nn.Module, media: torch.Tensor, targets: Sequence[str]) -> torch.Tensor:
         raise LossyBenchError("models that answer texts are not trained; give ones that exist already")
 
+    def answered(self, answer: Mapping[str, Any]) -> str:
+        text = answer.get("text")
+        if not isinstance(text, str):
+            raise LossyBenchError(f"answers {shown(dict(answer))}; what is read is a text, which may be empty, as text")
+        return text.encode(errors="replace").decode()  # half of a pair of surrogates is no text that a table can hold
+
     def predict(self, model: torch.nn.Module, media: torch.Tensor) -> list[str]:
-        return model(media)
+        raise LossyBenchError("what networks return is no text; give a command, function or url that answers one")
 
     def score(self, predictions: Sequence[str], targets: Sequence[str]) -> float:
         from lossybench.analysis.text_metrics import counted
