@@ -180,10 +180,13 @@ def test_classification_study(tmp_path):
     assert limit["rate"] == pytest.approx(7.0) and limit["saving"] == pytest.approx(0.93)  # of files
     assert limit["reference"] == pytest.approx(0.95)
 
-    recovery = summary["recovery"].set_index(["codec", "level"])
-    assert recovery.loc[("jpeg", 10.0), "difference"] == pytest.approx(0.2)
-    assert recovery.loc[("jpeg", 10.0), "recovered"] == pytest.approx(0.2 / 0.35)
-    assert np.isnan(recovery.loc[("jpeg", 90.0), "recovered"])
+    gaps = summary["gaps"].set_index(["codec", "level", "training"])
+    matched, mixed = (gaps.loc[("jpeg", 10.0, training)] for training in ("matched", "mixed"))
+    assert tuple(mixed[["loss", "recovered", "remaining", "mostly"]]) == pytest.approx((0.35, 0.2, 0.15, 0.05))
+    assert tuple(matched[["loss", "recovered", "remaining", "mostly"]]) == pytest.approx((0.35, 0.3, 0.05, 0.25))
+    assert matched["advice"] == "train on compressed media" and matched[["other_codec", "other"]].isna().all()
+    assert gaps.loc[("jpeg", 90.0, "mixed"), "advice"] == "nothing to explain"
+    assert gaps.loc[("original", 0.0, "mixed"), "loss_low"] == 0 == gaps.loc[("original", 0.0, "mixed"), "loss_high"]
     transfer = summary["transfer"].set_index(["train", "train_codec", "train_level", "test_level"])["value"]
     assert transfer["matched", "jpeg", 10.0, 10.0] == pytest.approx(0.9)
     assert read_meta(tmp_path / "summary" / "conditions.parquet")["compressed_before"] == ["JPEG"]
@@ -426,7 +429,7 @@ def test_conditions_of_capture_are_judged_apart_and_change_nothing_else(tmp_path
     for regime in ("original", "mixed"):
         study.model(wrong() | worse, regime=regime)
     found = study.summary(grids={"jpeg_noise_4": ["jpeg", "noise", 4, "noise σ 4"]})
-    for name in ("differences", "verdicts", "limits", "transfer", "recovery", "bd"):
+    for name in ("differences", "verdicts", "limits", "transfer", "gaps", "bd"):
         assert found[name].equals(plain[name]), name
     assert set(found["conditions"]["title"]) == {"Original", "JPEG", "noise σ 4, JPEG"}
     assert plain["capture"].empty

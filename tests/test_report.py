@@ -21,7 +21,7 @@ from lossybench import codecs, kinds
 from lossybench.analysis import tables
 from lossybench.artifacts import COMPRESSED, SAVINGS, iter_rows, read_meta, read_table, write_table
 from lossybench.errors import LossyBenchError
-from lossybench.reporting import attack_page, contact_sheet, figures, recommendations, style
+from lossybench.reporting import attack_page, contact_sheet, figures, gaps, recommendations, style
 from lossybench.reporting.names import figure_names
 from lossybench.reporting.summary import Summary, these
 from lossybench.stages.compress import compress
@@ -76,7 +76,7 @@ class Synthetic:
         self._conditions()
         self._curves()
         if mixed:
-            self._recovery()
+            self._gaps()
         self._transfer(matched)
         if attacks:
             self._attacks()
@@ -219,16 +219,25 @@ class Synthetic:
             limit |= {f"joint_{name}": condition[name] for name in ("level", "label", "rate", *SAVINGS)}
         self.tables["limits"].append(limit)
 
-    def _recovery(self) -> None:
+    def _gaps(self) -> None:
         for arch, codec in itertools.product(self.archs, ["original", *self.codecs]):
+            reference = self.value(arch, "original", "original", 0)
             for strength, level in self.levels(codec):
                 original, mixed = (self.value(arch, regime, codec, strength) for regime in ("original", "mixed"))
-                loss = self.value(arch, "original", "original", 0) - original
-                self.tables["recovery"].append(
-                    dict(arch=arch, codec=codec, level=level, strength=strength, original=original, mixed=mixed)
-                    | dict(difference=mixed - original, low=mixed - original - 0.015, high=mixed - original + 0.015)
-                    | dict(recovered=(mixed - original) / loss if loss >= 0.01 else None)
-                )
+                parts = {"loss": reference - original, "recovered": mixed - original, "remaining": reference - mixed}
+                parts["mostly"] = parts["recovered"] - parts["remaining"]
+                advice = "train on compressed media" if parts["mostly"] > 0.03 else "not shown"
+                other = dict(other_codec=None, other=None, other_low=None, other_high=None)
+                if codec == self.codecs[-1] and strength > 3:
+                    other = dict(other_codec=self.codecs[0], other_level=self.levels(self.codecs[0])[-1][1])
+                    other |= dict(other=0.2, other_low=0.151, other_high=0.249)
+                    advice = "another codec" if advice == "not shown" else advice
+                row = dict(arch=arch, codec=codec, level=level, strength=strength, training="mixed", seeds=2, **other)
+                row |= dict(reference=reference, original=original, trained=mixed)
+                for name, value in parts.items():
+                    row |= {name: value, f"{name}_low": value - 0.015, f"{name}_high": value + 0.015}
+                row["advice"] = advice if row["loss_low"] > 0 else "nothing to explain"
+                self.tables["gaps"].append(row)
 
     def _transfer(self, matched: bool) -> None:
         for arch, codec in itertools.product(self.archs, self.codecs):
@@ -376,7 +385,13 @@ def test_each_kind_of_task_gets_the_promised_figures_and_they_show_something(tas
     summary = synthetic.write(tmp_path / task)
     paths = figures.draw(summary, tmp_path / "figures")
     promised = figure_names(
-        kind, True, has_attacks=rich, has_matched=rich, has_regimes=not bare, has_attacked_regimes=len(attacked) > 1
+        kind,
+        True,
+        has_attacks=rich,
+        has_matched=rich,
+        has_regimes=not bare,
+        has_attacked_regimes=len(attacked) > 1,
+        has_gaps=not bare,
     )
     assert [path.name for path in paths] == [f"{name}{end}" for name in promised for end in (".png", ".svg")]
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(path.name for path in paths)
@@ -444,7 +459,7 @@ def test_figure_names_refuse_an_unknown_kind() -> None:
 def test_every_figure_has_a_caption() -> None:
     captions = Path(__file__).parents[1] / "workflow" / "report"
     others = ["contact_sheet", "limits_table", "attacks_page", "workflow"]
-    for name in [*figure_names("classification", True, True, True, True, True, True), *others]:
+    for name in [*figure_names("classification", *[True] * 7), *others]:
         assert (captions / f"{name}.rst").read_text().strip(), name
 
 
@@ -1330,6 +1345,31 @@ def test_a_codec_comes_out_ahead_of_all_others_only_if_it_is_ahead_of_each(tmp_p
     )
     text = advise(summary)
     assert "HEVC is ahead: of" in text and "comes out ahead" not in text and "HEVC and JPEG (+2.0" in text
+
+
+def test_what_helps_beyond_a_limit_is_said_with_what_is_shown(digits: Path, tmp_path: Path) -> None:
+    tables = Summary(shutil.copytree(digits, tmp_path / "digits"))
+    found = gaps.advice(tables)
+    said = dict(zip(found["advice"], found["text"], strict=True))
+    assert set(said) == {"train on compressed media", "another codec", "not shown", "nothing to explain"}
+    for _, row in found.iterrows():
+        (of,) = (one for _, one in tables.gaps.iterrows() if all(one[k] == row[k] for k in ("arch", "codec", "level")))
+        assert row["text"].startswith(f"{tables.title(row['codec'])} at {row['label']}, {row['arch']} trained on")
+        assert row["text"].count(".") == row["text"].count(".", 0, -1) + 1  # ends, as one sentence or two
+        if row["advice"] != "nothing to explain":
+            recovered = [f"{100 * of[f'recovered{end}']:.1f}".replace("-", "−") for end in ("", "_low", "_high")]
+            wins = "wins back {} points [{}, {}]".format(*recovered)
+            assert f"training on a mixture of levels {wins} and leaves" in row["text"]
+        assert ("Train on" in row["text"]) == (row["advice"] == "train on compressed media")
+        assert ("Another codec: JPEG at QF 5" in row["text"]) == (row["advice"] == "another codec")
+    stops = tables.main_limits[(tables.main_limits["delta"] == 2) & (tables.main_limits["regime"] == "original")]
+    stops = stops.dropna(subset="stopped_at").set_index(["arch", "codec"])["stopped_at"]
+    beyond = found[found["beyond"]].set_index(["arch", "codec"])["level"]
+    assert beyond.to_dict() == stops.to_dict()
+    text = advise(tables.folder).replace("\\", "")
+    assert all(f"- {one}" in text for one in found.loc[found["beyond"], "text"])
+    edit(tables.folder, "gaps", lambda row: row | dict(training="", advice="not shown", recovered=None))
+    assert "no such model was trained" in " ".join(gaps.advice(Summary(tables.folder))["text"])
 
 
 def test_every_number_in_the_text_stands_in_the_tables(digits: Path) -> None:

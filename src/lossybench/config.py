@@ -371,6 +371,11 @@ class TaskConfig(Settings):
         description="How many test items are tested on first, and how many at each further look, which "
         "`lossybench more` takes while rows are undecided: [1000, 2000, 4000]. All at once when left out.",
     )
+    by: Annotated[list[str], Distinct] | None = Field(
+        default=None,
+        description="What losses are told apart by: class, size (of objects), and the factors that the data set names, "
+        "e.g. [speaker, class]. Class, size and all factors of 2 to 50 groups when left out; [] for none.",
+    )
 
     truth: Literal["labels", "model", "scores"] = Field(
         default="labels",

@@ -457,6 +457,8 @@ class Study:
             settings["grids"] = {name: [*grid, steps[name]] for name, grid in grids.items()}
         if (truth := self.task(task).truth) != "labels":
             settings |= {"truth": truth, "truth_score": self.task(task).truth_score}
+        if (by := self.task(task).by) is not None:
+            settings["by"] = by
         if planned := self.task(task).looks:
             look = self.looks(task)[-1]
             settings |= {"look": look, "looks": planned, "alpha": looks.level(planned, look)}

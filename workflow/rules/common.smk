@@ -207,6 +207,7 @@ def figures(task):
         bool(config.regimes.mixed or config.regimes.adversarial),
         bool(config.attack and len(config.attack.regimes) > 1),
         bool(config.grids),
+        bool(config.regimes.mixed or config.regimes.matched),
     )
 
 

@@ -17,6 +17,8 @@ from scipy.sparse import csr_matrix
 
 from lossybench.analysis.intervals import Estimate, of_share_samples, trials_of_mean
 from lossybench.analysis.sampling import Sampling, Units
+from lossybench.analysis.subgroups import Compute, Group
+from lossybench.enough import FEWEST_OF_CLASS
 from lossybench.errors import LossyBenchError
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ KINDS = ("map", "map50", "precision", "recall", "f1", "accuracy")
 # COCO's thresholds, in float64: the last bit decides whether recall "reaches" a threshold that it equals.
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_THRESHOLDS = np.linspace(0, 1, 101)
+COCO_AREAS = (32.0**2, 96.0**2)  # up to where objects are small, and medium, in square pixels
 MAX_DETECTIONS = 100  # of a class in a frame, as in COCO
 # So many resamples tell the standard error of a metric within 5 %. Of the primary metric all are kept, because other
 # figures are made of them.
@@ -97,10 +100,12 @@ class Matches:
         return dataclasses.replace(self, item=unit.index[self.item], truths=truths)
 
 
-def match(frames: Frames, items: int) -> Matches:
+def match(frames: Frames, items: int, areas: tuple[float, float] | None = None) -> Matches:
     """Match by COCO's rule: in each frame and class, detections by falling score take the free true box of highest IoU.
 
-    items: the number of items of the task, including those without any box.
+    items: the number of items of the task, including those without any box. areas: of the true boxes that count, in
+    square pixels, both included; all when left out. Detections that take another true box at IoU 0.5 are then left out,
+    as are those that take none and have another area, and the matches are those at IoU 0.5 alone.
     """
     classes = np.unique(frames.true_labels)
     span = 1 + int(max(frames.labels.max(initial=0), frames.true_labels.max(initial=0)))
@@ -114,10 +119,16 @@ def match(frames: Frames, items: int) -> Matches:
     true_group = frames.true_frame * span + frames.true_labels
     true_order = np.argsort(true_group, kind="stable")
     found, true = _corner_and_size(frames.boxes[order]), _corner_and_size(frames.true_boxes[true_order])
-    hit = _greedy(group, rank, found, true_group[true_order], true)
+    counts = _within(true, areas)
+    hit, spent = _greedy(group, rank, found, true_group[true_order], true, counts)
 
     truths = np.zeros((len(classes), items), np.float32)
-    np.add.at(truths, (np.searchsorted(classes, frames.true_labels), frames.item[frames.true_frame]), 1)
+    kept = true_order[counts]
+    np.add.at(truths, (np.searchsorted(classes, frames.true_labels[kept]), frames.item[frames.true_frame[kept]]), 1)
+    if areas:
+        stays = ~spent[:, 0] & (hit[:, 0] | _within(found, areas))
+        order, hit, here = order[stays], hit[stays], truths.any(axis=1)
+        classes, truths = classes[here], truths[here]
     label, score, item = frames.labels[order], frames.scores[order], frames.item[frames.frame[order]]
     by_score = np.lexsort((np.arange(len(order)), -score, label))
     return Matches(item[by_score], label[by_score], score[by_score], hit[by_score], truths, classes)
@@ -128,17 +139,32 @@ def _corner_and_size(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).astype(np.float64)
 
 
-def _greedy(
-    group: np.ndarray, rank: np.ndarray, boxes: np.ndarray, true_group: np.ndarray, true_boxes: np.ndarray
-) -> np.ndarray:
-    """Which detections hit at which threshold: bool (detections, thresholds).
+def _within(boxes: np.ndarray, areas: tuple[float, float] | None) -> np.ndarray:
+    """Which boxes (any, 4), each x, y, width, height, have one of these areas; all without any."""
+    low, high = areas or (0.0, np.inf)
+    own = np.prod(boxes[:, 2:], axis=1)
+    return np.logical_and(own >= low, own <= high)
 
-    Detections are sorted by group and by their rank in it. All groups are matched side by side, rank by rank.
+
+def _greedy(
+    group: np.ndarray,
+    rank: np.ndarray,
+    boxes: np.ndarray,
+    true_group: np.ndarray,
+    true_boxes: np.ndarray,
+    counts: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which detections hit at which threshold, and which take a true box that does not count: bool (detections,
+    thresholds) each.
+
+    Detections are sorted by group and by their rank in it. All groups are matched side by side, rank by rank. counts:
+    bool (true,), of the true boxes. One that does not is taken only where none that does is left.
     """
     hit = np.zeros((len(group), len(IOU_THRESHOLDS)), bool)
+    spent = hit.copy()
     groups, true_index, true_count = np.unique(true_group, return_inverse=True, return_counts=True)
     if not len(group) or not len(groups):
-        return hit
+        return hit, spent
     slots = np.full((len(groups), true_count.max()), -1)
     slots[true_index, np.arange(len(true_group)) - np.searchsorted(true_group, true_group)] = np.arange(len(true_group))
     free = np.repeat((slots >= 0)[:, None], len(IOU_THRESHOLDS), axis=1)
@@ -152,12 +178,18 @@ def _greedy(
         at = where[now]
         iou = _iou(boxes[now][:, None], true_boxes[slots[at]])[:, None]
         candidates = np.where(free[at], iou, -1.0)[..., ::-1]  # reversed, because COCO gives ties to the later box
-        best = candidates.argmax(axis=-1)
-        found = np.take_along_axis(candidates, best[..., None], axis=-1)[..., 0] >= IOU_THRESHOLDS
-        hit[now] = found
+        taken = candidates
+        if not counts.all():
+            first = counts[slots[at]][:, None, ::-1] & (candidates >= IOU_THRESHOLDS[:, None])
+            taken = candidates + 2.0 * first
+        best = taken.argmax(axis=-1)[..., None]
+        found = np.take_along_axis(candidates, best, axis=-1)[..., 0] >= IOU_THRESHOLDS
+        of_those = np.take_along_axis(counts[slots[at]][:, None, ::-1], best, axis=-1)[..., 0]
+        hit[now], spent[now] = found & of_those, found & ~of_those
+        best = best[..., 0]
         row, threshold = np.nonzero(found)
         free[at[row], threshold, slots.shape[1] - 1 - best[row, threshold]] = False
-    return hit
+    return hit, spent
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -273,6 +305,76 @@ def unseen(frames: Frames, seed: int) -> Frames:
     kept = np.argsort(moved, kind="stable")[(moved < 0).sum() :]
     found = {name: getattr(frames, name)[kept] for name in ("boxes", "labels", "scores")}
     return dataclasses.replace(frames, frame=moved[kept], **found)
+
+
+def of_some(matches: Matches) -> Compute:
+    """What computes mAP50 from how often each item counts, quickly where most items count for nothing."""
+
+    def compute(weights: np.ndarray) -> np.ndarray:
+        kept = (weights.max(axis=1) > 0)[matches.item]
+        few = {name: getattr(matches, name)[kept] for name in ("item", "label", "score", "hit")}
+        return map50(dataclasses.replace(matches, **few), weights)
+
+    return compute
+
+
+def sizes(frames: Frames) -> dict[str, tuple[float, float]]:
+    """The sizes by which objects are told apart, and the areas of each in square pixels of the item.
+
+    They are COCO's small, medium and large where each has FEWEST_OF_CLASS true boxes or more, and else the thirds of
+    the true boxes by their area; {} where these are all of one size. Areas are of boxes, where COCO has masks.
+    """
+    areas = np.sort(np.prod(_corner_and_size(frames.true_boxes)[:, 2:], axis=1))
+    places = np.searchsorted(areas, COCO_AREAS, side="right")
+    words, (low, high) = ("small", "medium", "large"), COCO_AREAS
+    if np.diff(places, prepend=0, append=len(areas)).min() < FEWEST_OF_CLASS:
+        words = ("smallest third", "middle third", "largest third")
+        low, high = map(float, np.quantile(areas, (1 / 3, 2 / 3)))
+        if not float(areas[0]) < low < high < float(areas[-1]):
+            return {}
+    said = (f"to {low:,.0f} px²", f"to {high:,.0f} px²", f"above {high:,.0f} px²")
+    ends = ((0.0, low), (low, high), (high, np.inf))
+    return {f"{word}, {about}": (a, b) for word, about, (a, b) in zip(words, said, ends, strict=True)}
+
+
+def by_size(found: Sequence[Frames], sampling: Sampling) -> dict[str, Group]:
+    """mAP50 of objects of each size, as COCO's by area. found: the detections of each seed."""
+    groups = {}
+    for name, areas in sizes(found[0]).items():
+        each = [match(frames, sampling.n, areas) for frames in found]
+        groups[name] = _group([of_some(matches) for matches in each], each[0].truths.sum(axis=0), sampling)
+    return groups
+
+
+def by_class(found: Sequence[Frames], classes: Sequence[str], sampling: Sampling) -> dict[str, Group]:
+    """AP50 of each class that has a true box. found: the detections of each seed."""
+    each = [match(frames, sampling.n) for frames in found]
+    groups = {}
+    for place, label in enumerate(each[0].classes):
+        alone = []
+        for matches in each:
+            kept = matches.label == label
+            few = {name: getattr(matches, name)[kept] for name in ("item", "label", "score", "hit")}
+            few |= {"truths": matches.truths[place : place + 1], "classes": matches.classes[place : place + 1]}
+            alone.append(of_some(dataclasses.replace(matches, **few)))
+        groups[classes[label]] = _group(alone, each[0].truths[place], sampling)
+    return groups
+
+
+def _group(compute: Sequence[Compute], truths: np.ndarray, sampling: Sampling) -> Group:
+    """A group of objects. compute: of each seed. truths: (items,), how many of them are in each item.
+
+    All items are drawn, because there may be detections in any; those with an object say how sure the metric is.
+    """
+    items = np.flatnonzero(truths)
+    drawn = {unit.factor for unit in sampling.of(items).units}
+    samples = [
+        np.mean([one(unit.weights[unit.index, :VARIANCE_RESAMPLES].astype(np.float32)) for one in compute], axis=0)
+        for unit in sampling.units
+        if unit.factor in drawn
+    ]
+    value = float(np.mean([one(np.ones((sampling.n, 1), np.float32))[0] for one in compute]))
+    return Group(items, int(truths.sum()), value, None, np.array(samples))
 
 
 def weighted(matches: Matches, threshold: float, weights: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Rows of the tables that compare conditions or models: differences, verdicts, limits, transfer, recovery.
+"""Rows of the tables that compare conditions or models: differences, verdicts, limits, transfer.
 
 Several functions share these arguments. model: architecture and regime. conditions: the rows of the table `conditions`.
 of_condition: one model's primary metric. results: the same of all models. sampling: of the task's items.
@@ -30,7 +30,6 @@ from lossybench.chance import lower_bound
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition, Regime
 from lossybench.metrics import ACCURACY, Metric
 
-LEAST_LOSS = 1.0  # in points, or in the metric's own unit; from this loss on there is a share of it to recover
 OWN, BEST = "own", "best"
 
 
@@ -41,7 +40,8 @@ class Primary:
     values: (seeds,); samples: bootstrap (seeds, units, resamples), units as in `Sampling`; right: bool (seeds, n), None
     unless the metric is the share of items that are right. values and samples are turned so that more is better
     (`of`), whatever the `metric`, so that a loss is negative everywhere. reach: how much a single item may differ from
-    the others, which is what nobody can rule out of items that were not tested (`intervals.of_samples`).
+    the others, which is what nobody can rule out of items that were not tested (`intervals.of_samples`). scores:
+    (seeds, n), turned too, of the items of which the values are means; None where items have no scores of their own.
     """
 
     seeds: tuple[int, ...]
@@ -50,6 +50,7 @@ class Primary:
     right: np.ndarray | None
     metric: Metric = ACCURACY
     reach: float = 1.0
+    scores: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -60,9 +61,11 @@ class Primary:
         samples: np.ndarray,
         right: np.ndarray | None = None,
         reach: float = 1.0,
+        scores: np.ndarray | None = None,
     ) -> Primary:
-        """From the metric's own values and samples."""
-        return cls(seeds, metric.sign * values, metric.sign * samples, right, metric, reach)
+        """From the metric's own values, samples and scores."""
+        turned = None if scores is None else metric.sign * scores.astype(float)
+        return cls(seeds, metric.sign * values, metric.sign * samples, right, metric, reach, turned)
 
     @property
     def value(self) -> float:
@@ -358,32 +361,6 @@ def transfer_rows(overall: list[Row]) -> list[Row]:
                     "train_level": matched.level if matched else None,
                     "test_level": None if row["codec"] == ORIGINAL else row["level"],
                     **{key: row[key] for key in ("value", "low", "high")},
-                }
-            )
-    return rows
-
-
-def recovery_rows(results: Results, conditions: dict[Condition, Row], sampling: Sampling) -> list[Row]:
-    """Rows of the table `recovery`, for architectures trained both on originals and mixed."""
-    rows = []
-    for arch in dict.fromkeys(arch for arch, _ in results):
-        if (arch, ORIGINAL) not in results or (arch, "mixed") not in results:
-            continue
-        plain, mixed = results[arch, ORIGINAL], results[arch, "mixed"]
-        for condition in (c for c in conditions if c in plain and c in mixed):
-            before, after = plain[condition], mixed[condition]
-            difference = paired(before, after, sampling, same_models=False).estimate
-            loss = plain[REFERENCE].values.mean() - before.values.mean()
-            rows.append(
-                {
-                    "arch": arch,
-                    **{key: conditions[condition][key] for key in ("codec", "level", "strength")},
-                    "original": before.value,
-                    "mixed": after.value,
-                    "difference": difference.value,
-                    "low": difference.interval.low,
-                    "high": difference.interval.high,
-                    "recovered": difference.value / loss if loss >= before.metric.margin(LEAST_LOSS) else None,
                 }
             )
     return rows

@@ -17,6 +17,7 @@ from lossybench.analysis import intervals
 from lossybench.analysis.comparisons import Primary
 from lossybench.analysis.intervals import LEAN, Estimate
 from lossybench.analysis.sampling import Sampling
+from lossybench.analysis.subgroups import Compute
 from lossybench.metrics import SHARE, Metric
 
 ALL_SEEDS = -1
@@ -47,13 +48,15 @@ class Measured:
 
     names: the (metric, class) of each; the class "" stands for overall. found: of each seed and of ALL_SEEDS, what the
     metrics are, in the order of `names`. primary: the primary one. support: of each class in `names` and of "", how
-    many test items it has, or what else the kind of task counts.
+    many test items it has, or what else the kind of task counts. compute: of each seed what computes the primary metric
+    from how often each item counts, where it is no mean of scores of the items; ().
     """
 
     names: list[tuple[str, str]]
     found: dict[int, list[Estimate]]
     primary: Primary
     support: dict[str, int]
+    compute: tuple[Compute, ...] = ()
 
 
 def choices(seeds: Sequence[int]) -> dict[int, slice]:
@@ -90,9 +93,8 @@ def of_items(metrics: Sequence[Metric], scores: Mapping[int, Mapping[str, np.nda
     right = of_seeds if of_seeds.dtype == bool else None
     if right is not None and metric.better == "less":
         raise ValueError(f"{metric.name}: a share of items that are wrong; declare that of those that are right")
-    primary = Primary.of(
-        metric, seeds, of_seeds.mean(axis=1), _means(of_seeds, sampling), right, _reach(metric, of_seeds)
-    )
+    how = _means(of_seeds, sampling), right, _reach(metric, of_seeds), of_seeds
+    primary = Primary.of(metric, seeds, of_seeds.mean(axis=1), *how)
     return Measured([(metric.name, "") for metric in metrics], found, primary, {"": sampling.n})
 
 
@@ -126,7 +128,12 @@ def of_weights(
     place = names.index((metrics[0].name, ""))
     reach = _reach(metrics[0], samples[:, place])
     primary = Primary.of(metrics[0], seeds, values[:, place], samples[:, place], None, reach)
-    return Measured(names, found, primary, counted)
+    return Measured(names, found, primary, counted, tuple(_primary(one, metrics[0]) for one in weighed.values()))
+
+
+def _primary(weighed: Weighed, metric: Metric) -> Compute:
+    """What computes the primary `metric` alone."""
+    return lambda weights: np.asarray(_named(weighed(weights, ""))[metric.name, ""])
 
 
 def _named(content: Mapping[Named, Any]) -> dict[tuple[str, str], Any]:

@@ -34,7 +34,7 @@ class TestSet:
     truth: the columns of the data table that hold what is true of each item, as the kind of task declares them. groups:
     factor -> int (n,), the index of each item's group from 0 on; {} where nothing is known to be shared. data: the
     table of the items, named in errors. file_bytes: float (n,), of each item's own files, NaN where there are none;
-    None where it was not asked for.
+    None where it was not asked for. group_names: factor -> the names of its groups, by their indices.
     """
 
     name: str
@@ -46,6 +46,7 @@ class TestSet:
     groups: dict[str, np.ndarray]
     data: Path
     file_bytes: np.ndarray | None = None
+    group_names: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
 
 def read_task(data: list[Path], truth: list[str]) -> TestSet:
@@ -68,10 +69,12 @@ def read_task(data: list[Path], truth: list[str]) -> TestSet:
     names = pd.DataFrame(test["groups"].to_pylist(maps_as_pydicts="strict"))  # a column for each factor
     if names.isna().to_numpy().any():
         raise LossyBenchError(f"{named(data)}: its items differ in what they may share; delete it and run again")
-    groups = {str(factor): pd.factorize(names[factor])[0] for factor in names}
+    factorized = {str(factor): pd.factorize(names[factor]) for factor in names}
+    groups = {factor: index for factor, (index, _) in factorized.items()}
+    group_names = {factor: list(map(str, unique)) for factor, (_, unique) in factorized.items()}
     own = test["file_bytes"].to_pandas().to_numpy(float)
     name, medium, kind, classes = (meta[key] for key in ("task", "medium", "kind", "classes"))
-    return TestSet(name, medium, kind, classes, ids, test.select(truth), groups, first, own)
+    return TestSet(name, medium, kind, classes, ids, test.select(truth), groups, first, own, group_names)
 
 
 def _read(paths: Iterable[Path], columns: list[str] | None = None, whole: Iterable[str] = ()) -> pa.Table:

@@ -149,9 +149,10 @@ class Boxes:
     ) -> Measured:
         """Overall alone: classes are the model's own, and no two seeds need to find the same."""
         kinds = len(box_metrics.KINDS)
-        measured = []
+        measured, compute = [], []
         for seed, frames in found.items():
             matches = box_metrics.match(dataclasses.replace(frames, **settled[seed].kept), len(task.ids))
+            compute.append(box_metrics.of_some(matches))
             one = box_metrics.measure(matches, self.least, sampling)
             overall = {name: getattr(one, name)[:kinds] for name in ("values", "trials", "samples")}
             measured.append(dataclasses.replace(one, **overall))
@@ -160,7 +161,7 @@ class Boxes:
         primary = Primary.of(self.metrics[0], seeds, values, np.stack([one.primary for one in measured]))
         estimates = {seed: box_metrics.estimates(measured[one], sampling) for seed, one in choices(seeds).items()}
         count = round(float(np.mean([len(settled[seed].kept["true_labels"]) for seed in seeds])))
-        return Measured([(name, "") for name in box_metrics.KINDS], estimates, primary, {"": count})
+        return Measured([(name, "") for name in box_metrics.KINDS], estimates, primary, {"": count}, tuple(compute))
 
 
 @dataclasses.dataclass(frozen=True)

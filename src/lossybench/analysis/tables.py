@@ -170,12 +170,38 @@ SCHEMAS: dict[str, pa.Schema] = {
         *_interval("over_original"),  # theirs minus that of the regime original, paired by item; null without one
         *_interval("over_mixed"),  # the same of the regime mixed, which did learn from the codec
     ),
-    "recovery": columns(
+    "gaps": columns(  # what of a loss training on compressed media wins back: gaps.py
         ("arch", _TEXT),
-        *_CONDITION,  # at the original: what mixed training costs on originals
-        *_shares("original", "mixed"),  # the primary metric of these two regimes at this condition
-        *_shares("difference", "low", "high"),  # mixed - original, paired by item
-        *_shares("recovered"),  # as a share of the regime original's loss; null when that loss is below 1 point
+        *_CONDITION,  # at the original: what such training costs there
+        ("training", _TEXT),  # matched: on this codec and level; mixed: on a mixture; "": none was tested here
+        *_shares("reference"),  # the primary metric of the regime original on originals; all are means over seeds
+        *_shares("original", "trained"),  # at this condition: of the regime original, and of this training
+        *_interval("loss"),  # reference - original
+        *_interval("recovered"),  # trained - original, paired by item; this and the next two are null without training
+        *_interval("remaining"),  # reference - trained
+        *_interval("mostly"),  # recovered - remaining: above 0 where more than half of the loss is won back
+        ("other_codec", _TEXT),  # of the others, each at its highest rate that is no higher than here, that with the
+        # most of the metric; null without any
+        ("other_level", _REAL, LEVEL),
+        *_interval("other"),  # what the regime original has more there than here; for all these codecs at once,
+        # with 97.5 %
+        ("seeds", _WHOLE, "seeds"),  # of the models with fewer; from three on intervals are of models trained anew
+        ("advice", _TEXT),  # train on compressed media; another codec; more bits: most of the loss is not won back even
+        # by matched training; not shown; nothing to explain: no loss is shown
+    ),
+    "subgroups": columns(  # by what a loss hurts: of these very models, a mean over their seeds (subgroups.py)
+        *_MODEL,
+        *_CONDITION,
+        ("by", _TEXT),  # class, a factor of the items, or what else the kind of task tells apart (size)
+        ("group", _TEXT),
+        ("support", _WHOLE, "items; true objects in detection"),
+        *_shares("reference", "value"),  # the primary metric of what is in the group: on originals, and here
+        *_interval("loss"),  # of the group; positive where it loses; all that follow are null where it is not judged
+        *_interval("excess"),  # of the loss over that of all items; for all groups of `by` at this condition at once
+        ("p", _REAL, ""),  # of the excess being 0, two-sided
+        ("p_holm", _REAL, ""),  # corrected over the groups of `by` at this condition
+        ("judged", _FLAG),  # whether the group has enough items, and objects, to be judged
+        ("hurt", _FLAG),  # whether it is shown to lose more than all items do: p_holm, and an excess above 0
     ),
     "bd": columns(
         *_MODEL,

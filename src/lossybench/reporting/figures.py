@@ -74,6 +74,7 @@ def draw(summary: Path, out: Path) -> list[Path]:
         has_regimes=len(tables.regimes) > 1,
         has_attacked_regimes=tables.attacks["regime"].nunique() > 1,
         has_capture=bool(tables.grids),
+        has_gaps=bool((tables.gaps["training"] != "").any()),
     )
     paths = []
     with style.styled():
@@ -295,6 +296,43 @@ def regimes(tables: Summary) -> Figure:
     about = (
         f"{METRIC_TITLES[tables.primary]} against rate by what models were trained on, with 95 % intervals\n"
         f"ringed: strongest level shown to give up at most {tables.delta:g} points against the best on originals"
+    )
+    return _finished(figure, tables, about, handles)
+
+
+def gaps(tables: Summary) -> Figure:
+    """What of each loss training on compressed media wins back: stacked bars by level, a row per architecture and
+    training, a column per codec.
+    """
+    rows = tables.gaps[(tables.gaps["training"] != "") & (tables.gaps["codec"] != ORIGINAL)]
+    models = list(rows[["arch", "training"]].drop_duplicates().itertuples(index=False, name=None))
+    figure, axes = _grid(len(models), len(tables.codecs), 2.8, 2.4, sharex="col", sharey="row")
+    parts = (("remaining", style.look(1).colour), ("recovered", style.look(0).colour))
+    for (i, (arch, training)), (j, codec) in _product(models, tables.codecs):
+        ax, steps = axes[i, j], _steps(tables, codec)
+        here = where(rows, arch=arch, training=training, codec=codec)
+        x = steps.places(here).to_numpy()
+        left = 100 * here["remaining"].clip(lower=0).to_numpy()
+        ax.bar(x, left, 0.6, color=parts[0][1])
+        ax.bar(x, 100 * here["recovered"].clip(lower=0), 0.6, bottom=left, color=parts[1][1], alpha=0.55)
+        for shift, name in ((-0.12, "remaining"), (0.12, "loss")):
+            value, low, high = (100 * here[f"{name}{end}"].to_numpy() for end in ("", "_low", "_high"))
+            marker = "_" if name == "loss" else "o"
+            ax.errorbar(x + shift, value, [value - low, high - value], fmt=marker, color=style.INK, ms=4, lw=1)
+        ax.axhline(0, color=style.FAINT, lw=0.8)
+        if i == 0:
+            ax.set_title(tables.title(codec))
+        if j == 0:
+            ax.set_ylabel(f"{arch}, {training}\npoints of {METRIC_TITLES[tables.primary]}")
+        steps.axis(ax, last=i == len(models) - 1)
+    handles: list[Artist] = [
+        Rectangle((0, 0), 1, 1, fc=parts[0][1], label="remains after training on compressed media"),
+        Rectangle((0, 0), 1, 1, fc=parts[1][1], alpha=0.55, label="won back by it"),
+        _key("what remains, 95 %", style.INK, "o"),
+        _key("what is lost without it, 95 %", style.INK, "_"),
+    ]
+    about = (
+        "which part of a loss is won back by training on compressed media\nmatched: on this level, mixed: on several"
     )
     return _finished(figure, tables, about, handles)
 
@@ -549,7 +587,7 @@ def _lost(ax: Axes, one: Explained) -> None:
         ax.text(*at, text, transform=ax.transAxes, ha="right", va="top", fontsize=8.5, color=colour)
 
 
-_CLASSIC = (limits, rate_accuracy, fidelity_accuracy, metrics, capture, regimes, transfer)
+_CLASSIC = (limits, rate_accuracy, fidelity_accuracy, metrics, capture, gaps, regimes, transfer)
 _ALL = (*_CLASSIC, attacks, attack_curves, attack_spectra, attack_regimes)
 FIGURES: dict[str, Callable[[Summary], Figure]] = {figure.__name__: figure for figure in _ALL}
 KEPT = "#DDDDDD"  # the area of what a codec keeps

@@ -15,18 +15,20 @@ def figure_names(
     has_regimes: bool,
     has_attacked_regimes: bool,
     has_capture: bool = False,
+    has_gaps: bool = False,
 ) -> list[str]:
     """The stems of the files that `figures.draw` makes for a task, in the report's order.
 
     kind: "classification" or "detection". has_*: whether fidelity is measured, whether models are attacked, trained on
     one level (matched), trained on a mixture of levels or adversarially (regimes), whether models of more than one
-    regime are attacked, and whether a codec has a grid of conditions of capture. A figure that would have no data is
-    not among the stems. Raises LossyBenchError for another kind.
+    regime are attacked, whether a codec has a grid of conditions of capture, and whether models are trained on
+    compressed media, so that a loss can be told into its parts (gaps). A figure that would have no data is not among
+    the stems. Raises LossyBenchError for another kind.
     """
     if kind not in KINDS:
         raise LossyBenchError(f"unknown kind of task {kind!r}; {nearest(kind, KINDS)}")
     names = ["limits", "rate_accuracy", *["fidelity_accuracy"] * has_fidelity, "metrics"]
     names += ["capture"] * has_capture
-    names += ["regimes"] * has_regimes + ["transfer"] * has_matched
+    names += ["gaps"] * has_gaps + ["regimes"] * has_regimes + ["transfer"] * has_matched
     names += ["attacks", "attack_curves", "attack_spectra"] * has_attacks
     return names + ["attack_regimes"] * has_attacked_regimes

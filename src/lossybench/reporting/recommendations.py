@@ -16,6 +16,7 @@ from lossybench.conditions import ORIGINAL
 from lossybench.enough import FEWEST_GROUPS, FEWEST_OF_CLASS
 from lossybench.errors import visible
 from lossybench.reporting.attack_page import STATUSES, WIDEST_GAIN, defences, mark, scope, threshold
+from lossybench.reporting.gaps import advice
 from lossybench.reporting.summary import (
     ACCEPTED,
     BEST,
@@ -343,6 +344,7 @@ def _task(tables: Summary) -> str:
         _limit_text,
         _equal_rate_text,
         _capture_text,
+        _gap_text,
         _training_text,
         _held_out_text,
         _precision_text,
@@ -623,6 +625,20 @@ def _training_text(tables: Summary) -> str:
     return "\n".join(lines)
 
 
+def _gap_text(tables: Summary) -> str:
+    """What helps at the first level beyond each limit; "" where no level is beyond one."""
+    found = where(advice(tables), beyond=True)
+    if found.empty:
+        return ""
+    lines = [
+        "**What helps beyond the limits.** Of each codec, at the first level that is not shown to be acceptable at"
+        f" {tables.delta:g} points (95 % intervals; a sentence's advice is wrong in at most 5 % of studies):",
+        "",
+        *(f"- {_as_text(text)}" for text in found["text"]),
+    ]
+    return "\n".join(lines)
+
+
 def _held_out_text(tables: Summary) -> str:
     """What models that never learnt from a codec have on it."""
     rows = where(tables.held_out[tables.held_out["codec"] == tables.held_out["held_out"]])
@@ -653,12 +669,13 @@ def _held_out_text(tables: Summary) -> str:
 
 def _gain_cells(tables: Summary, codec: str, arch: str) -> tuple[str, str]:
     """The mildest level at which training on a mixture is shown to gain, and the gain at the strongest one."""
-    rows = where(tables.recovery, codec=codec, arch=arch).sort_values("strength")
+    rows = where(tables.gaps, codec=codec, arch=arch, training="mixed").sort_values("strength")
     if rows.empty:
         return "–", "–"
-    gained, last = rows[rows["low"] > 0], rows.iloc[-1]
+    gained, last = rows[rows["recovered_low"] > 0], rows.iloc[-1]
     start = "no level" if gained.empty else tables.label(codec, gained["level"].iloc[0])
-    gain = f"{points(last['difference'])} {interval(last['low'], last['high'])} to {percent(last['mixed'])}"
+    won = interval(last["recovered_low"], last["recovered_high"])
+    gain = f"{points(last['recovered'])} {won} to {percent(last['trained'])}"
     return start, gain
 
 

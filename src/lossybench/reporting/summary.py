@@ -101,7 +101,8 @@ class Summary:
     capture = _table("capture")  # how limits move as capture gets worse
     transfer = _table("transfer")  # train condition against test level
     held_out = _table("held_out")  # models on a codec that the mixture they learnt from lacked
-    recovery = _table("recovery")  # what training on a mixture wins back
+    gaps = _table("gaps")  # what of a loss training on compressed media wins back
+    subgroups = _table("subgroups")  # by what a loss hurts
     bd = _table("bd")  # Bjontegaard differences between codecs
     attacks = _table("attacks")  # per codec, level and attack; no rows when nothing was attacked
     spectra = _table("spectra")  # by frequency: what codecs keep, and where the main attack's changes lie

@@ -11,13 +11,14 @@ import numpy as np
 from tqdm import tqdm
 
 from lossybench import tasks
-from lossybench.analysis import bands, comparisons, equal_rate, robustness, tables
+from lossybench.analysis import bands, comparisons, equal_rate, gaps, robustness, subgroups, tables
 from lossybench.analysis import outcomes as inputs
 from lossybench.analysis.comparisons import BEST, OWN, Reference
 from lossybench.analysis.measured import ALL_SEEDS, Measured, Settled
 from lossybench.analysis.outcomes import Row, TestSet, Trained
 from lossybench.analysis.own_answers import Answers
 from lossybench.analysis.sampling import Sampling
+from lossybench.analysis.subgroups import Groups
 from lossybench.artifacts import read_meta
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition
 from lossybench.enough import FEWEST_OF_CLASS
@@ -47,14 +48,15 @@ def aggregate(
             study gives one; grids, {chain: [codec, degradation, its level, both in words]} of those that are a codec
             under a condition of capture; and where the task is tested look by look, look (the number of this one),
             looks (the test items of each that is planned) and alpha (the one-sided error level of this one, 0.05
-            without looks); and where models are judged by their own answers on originals, truth, one of the kind's
-            `own_answers`, and truth_score, the least score of an answer that counts
+            without looks); by, what losses are told apart by, where the study names it; and where models are judged by
+            their own answers on originals, truth, one of the kind's `own_answers`, and truth_score, the least score of
+            an answer that counts
         out: the folder to write
         attacks: all tables that attack made
 
     Raises:
         LossyBenchError: naming the file, for outcomes that lack a level or an item, hold NaN or other items than the
-            data's test split, and for models that lack an outcome.
+            data's test split, for models that lack an outcome, and for `by` that tells nothing apart.
     """
     kind = tasks.kind_class(read_meta(data[0])["kind"])
     task = inputs.read_task(data, kind.truth.names)
@@ -71,15 +73,30 @@ def aggregate(
     metric = judge.metrics[0].name
     overall = (ALL_SEEDS, metric, "")
 
+    # What is true of items is nothing by which to tell a model's own answers apart.
+    tells = kind.tells if judge is kind else ()
+    asked, classes = settings.get("by"), judge is kind and subgroups.CLASS not in tells
+    by_class = classes and (asked is None or subgroups.CLASS in asked)
+    labels = [kind.labels(row) for row in task.truth.to_pylist()] if by_class else []
+    by = subgroups.wanted(task, labels, asked, tells)
+    parts = subgroups.parts(task, labels, [name for name in by if name not in tells])
+    within = [name for name in by if name in tells]
+
     rows: dict[str, list[Row]] = {name: [] for name in tables.SCHEMAS}
     rows["conditions"] += conditions.values()
     results: comparisons.Results = {}
     references: dict[Trained, Reference] = {}
     for model, of_codec in tqdm(inputs.outcome_files(outcomes, task).items(), "aggregate", unit="model"):
         results[model] = {}
-        for condition, one, settled in _measured(kind, judge, of_codec, conditions, task, sampling):
-            rows["metrics"] += _metric_rows(comparisons.where(model, conditions[condition]), one, sampling)
+        for condition, one, settled, apart in _measured(kind, judge, of_codec, conditions, within, task, sampling):
+            here = comparisons.where(model, conditions[condition])
+            rows["metrics"] += _metric_rows(here, one, sampling)
             results[model][condition] = one.primary
+            groups = {**subgroups.of_parts(parts, one.primary, one.compute, sampling), **apart}
+            if condition == REFERENCE:
+                uncompressed = groups, one.primary
+            elif condition in plain:
+                rows["subgroups"] += subgroups.subgroup_rows(here, uncompressed, (groups, one.primary), by, sampling)
             support = one.support
             if condition == REFERENCE:
                 bounds = one.found[ALL_SEEDS][one.names.index((metric, ""))].interval
@@ -98,8 +115,13 @@ def aggregate(
             own = of_baseline.of == model
             found = comparisons.to_baseline(of_condition, of_baseline, own, sampling)
             shared = (baseline, of_baseline, conditions)
-            for differences, verdicts, apart in ((rows["differences"], rows["verdicts"], False), (*captured, True)):
-                some = {condition: one for condition, one in found.items() if (condition.codec in grids) == apart}
+            for differences, verdicts, under_capture in (
+                (rows["differences"], rows["verdicts"], False),
+                (*captured, True),
+            ):
+                some = {
+                    condition: one for condition, one in found.items() if (condition.codec in grids) == under_capture
+                }
                 differences += comparisons.difference_rows(model, of_condition, some, *shared, sampling)
                 verdicts += comparisons.verdict_rows(model, some, *shared, settings["deltas"], sampling)
     rows["limits"] += comparisons.limit_rows(rows["verdicts"], conditions, references, best)
@@ -113,7 +135,7 @@ def aggregate(
     rows["transfer"] += comparisons.transfer_rows(of_primary)
     if judge is kind:
         rows["held_out"] += comparisons.held_out_rows(results, plain, sampling)
-        rows["recovery"] += comparisons.recovery_rows(results, plain, sampling)
+        rows["gaps"] += gaps.gap_rows(results, plain, sampling)
     strengths = {condition: row["strength"] for condition, row in conditions.items()}
     about_attacks = [read_meta(path) for path in attacks]
     # A defence is no condition of the study: nothing is tested behind it but attacks.
@@ -159,10 +181,12 @@ def _measured(
     judge: type[TaskKind] | Answers,
     of_codec: dict[str, dict[int, list[Path]]],
     conditions: dict[Condition, Row],
+    within: list[str],
     task: TestSet,
     sampling: Sampling,
-) -> Iterator[tuple[Condition, Measured, dict[int, Settled]]]:
-    """All conditions of one model, the original first, with what that settled for each seed."""
+) -> Iterator[tuple[Condition, Measured, dict[int, Settled], Groups]]:
+    """All conditions of one model, the original first, with what that settled for each seed, and with what the kind
+    tells apart within items, by what is in `within`."""
     settled: dict[int, Settled] = {}
     first: Any = None
     for codec in sorted(of_codec, key=lambda name: (name != ORIGINAL, name)):
@@ -180,7 +204,9 @@ def _measured(
                     if codec == ORIGINAL:
                         settled[seed] = judge.settle(found[level][seed], task, sampling)
         for level in levels:
-            yield Condition(codec, level), judge.measure(found.pop(level), settled, task, sampling), settled
+            here = found.pop(level)
+            apart = kind.apart(here, within, task, sampling) if within else {}
+            yield Condition(codec, level), judge.measure(here, settled, task, sampling), settled, apart
 
 
 def _metric_rows(where: Row, measured: Measured, sampling: Sampling) -> Iterator[Row]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lossybench.analysis.outcomes import Outcomes, TestSet
     from lossybench.analysis.own_answers import Answers
     from lossybench.analysis.sampling import Sampling
+    from lossybench.analysis.subgroups import Groups
 
 # A true object: pixels of the item's own resolution, x0 < x1 <= width; `frame` is 0 for images.
 BOX = pa.struct(
@@ -57,6 +58,7 @@ class Detection(TaskKind):
         Metric("f1", "F1"),
         ACCURACY,
     )
+    tells = ("class", "size")
     per_item = False
     unit = "true object"
     own_answers = ("model",)
@@ -215,7 +217,17 @@ class Detection(TaskKind):
         estimates = {seed: box_metrics.estimates(measured[one], sampling) for seed, one in choices(seeds).items()}
         values = np.array([one.values[names.index((box_metrics.PRIMARY, ""))] for one in measured])
         primary = Primary.of(cls.metrics[0], seeds, values, np.stack([one.primary for one in measured]))
-        return Measured(names, estimates, primary, support(frames.true_labels, task.classes))
+        compute = tuple(box_metrics.of_some(box_metrics.match(frames, len(task.ids))) for frames in found.values())
+        return Measured(names, estimates, primary, support(frames.true_labels, task.classes), compute)
+
+    @classmethod
+    def apart(cls, found: Mapping[int, Frames], by: Sequence[str], task: TestSet, sampling: Sampling) -> Groups:
+        """AP50 of each class, and mAP50 of objects by their size (`box_metrics.sizes`)."""
+        from lossybench.analysis import box_metrics
+
+        each = list(found.values())
+        groups = {"class": box_metrics.by_class(each, task.classes, sampling)} if "class" in by else {}
+        return groups | ({"size": box_metrics.by_size(each, sampling)} if "size" in by else {})
 
     @classmethod
     def judged_by(cls, truth: str, least: float) -> Answers:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lossybench.analysis.outcomes import Outcomes, TestSet
     from lossybench.analysis.own_answers import Answers
     from lossybench.analysis.sampling import Sampling
+    from lossybench.analysis.subgroups import Groups
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +72,9 @@ class TaskKind(abc.ABC):
     what is true is said in places of the picture, so that media are not cropped to a model's input and not scaled.
     by_frame: whether a model sees a clip frame by frame. loss_in_training: whether models have a loss in training mode
     alone. existing: what stands around a model that exists already (`lossybench.models.existing`): a classifier or a
-    detector, which translate classes; or the model as it is. own_answers: by
-    which values of a task's key `truth` models are judged by their own answers (`judged_by`).
+    detector, which translate classes; or the model as it is. own_answers: by which values of a task's key `truth`
+    models are judged by their own answers (`judged_by`). tells: by what `apart` tells losses apart, beside factors, and
+    classes where each item has one.
     """
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]]
@@ -87,6 +89,7 @@ class TaskKind(abc.ABC):
     by_frame: ClassVar[bool] = False
     loss_in_training: ClassVar[bool] = False
     existing: ClassVar[Literal["plain", "classifier", "detector"]] = "plain"
+    tells: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **further: Any) -> None:
         super().__init_subclass__(**further)
@@ -219,6 +222,14 @@ class TaskKind(abc.ABC):
         found: of each seed what `read` made of its outcomes. settled: of each seed what `settle` returned. task: the
         test items. sampling: by which intervals go.
         """
+
+    @classmethod
+    def apart(cls, found: Mapping[int, Any], by: Sequence[str], task: TestSet, sampling: Sampling) -> Groups:
+        """The primary metric of what is told apart within items, of one model at one condition.
+
+        by: those of `tells` that are wanted. Others: as for `measure`.
+        """
+        return {}
 
     @classmethod
     def judged_by(cls, truth: str, least: float) -> Answers:
