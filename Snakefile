@@ -95,7 +95,7 @@ wildcard_constraints:
     regime=r"[a-z0-9_.]+",
     codec=r"[a-z0-9_]+",
     level=r"[0-9.]+",
-    seed=r"[0-9]+",
+    seed=r"[0-9]+(_fold[0-9]+)?",
     part=r"train|test",
 
 

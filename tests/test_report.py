@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import itertools
 import math
 import re
@@ -87,7 +88,9 @@ class Synthetic:
         of = dict(arch=ARCHS[0], regime="original", seed=0, threshold=0.31, split="val", objects=201)
         thresholds = [of | dict(items=67, map50=0.71, found=0.705)] * (self.kind == "detection")
         meta = {"attacked": {"items": N, "groups": {}, "few": None, "thresholds": thresholds}} | self.meta
-        meta |= {"medium": self.medium}
+        kind = kinds.load(self.kind)
+        meta |= {"medium": self.medium, "kind": self.kind, "unit": kind.unit, "chance_of_data": kind.chance_of_data}
+        meta["metrics"] = [dataclasses.asdict(one) for one in kind.metrics]
         meta["lossless"] = {"image": "PNG", "audio": "FLAC", "video": "FFV1"}[self.medium]
         meta["settings"] = {"defence_margin": 10, "rate": "file"} | self.meta.get("settings", {})
         for name, rows in self.tables.items():

@@ -33,6 +33,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from lossybench import kinds
 from lossybench.analysis import attacked_objects
 from lossybench.analysis.intervals import Estimate, all_agree, paired, share
 from lossybench.analysis.outcomes import TestSet
@@ -197,7 +198,7 @@ class Attacked:
         first row, because tables hold the attacks in the study's order. Raises LossyBenchError for what `_groups`
         refuses, for an item that is no test item, and in detection for a table that names no threshold.
         """
-        classifies, meta = task.kind == "classification", read_meta(path)
+        classifies, meta = not _reads_objects(task), read_meta(path)
         names = (ATTACKS if classifies else DETECTION_ATTACKS).names
         table = read_table(path, [name for name in names if name != "adversarial"]).to_pandas()
         groups = _groups(table if classifies else attacked_objects.objects(table, meta["threshold"]), path)
@@ -238,6 +239,11 @@ class Attacked:
         pictures = [self.pictures[key] for key in keys]
         parts = [one[[of_item.get(name, 0) == k for name in one.index]] for k, one in enumerate(pictures)]
         return chosen, pd.concat(parts).sort_index()
+
+
+def _reads_objects(task: TestSet) -> bool:
+    """Whether objects are attacked, several in an item, and not items."""
+    return kinds.load(task.kind).attacked == "objects"
 
 
 def _first(of: Groups) -> pd.DataFrame:
@@ -791,12 +797,12 @@ def attack_rows(
     does not have.
     """
     # In detection an object that is not found at all is one more way to be wrong.
-    chance = 1 / (len(task.classes) + (task.kind == "detection"))
+    chance = 1 / max(len(task.classes) + _reads_objects(task), 1)
     tables = []
     thresholds: dict[tuple[str, str, int], dict[str, Any]] = {}
     for path in paths:
         meta = read_meta(path)
-        if task.kind == "detection":
+        if _reads_objects(task):
             which = {name: meta[name] for name in ("arch", "regime", "seed", "threshold")}
             thresholds[meta["arch"], meta["regime"], meta["seed"]] = which | meta["threshold_from"]
         tables.append((meta["arch"], meta["regime"], int(meta["seed"]), meta["codec"] != ORIGINAL, meta["codec"], path))

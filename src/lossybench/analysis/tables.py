@@ -90,6 +90,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         *_shares("item_error"),  # standard error that items and groups leave
         ("seeds", _WHOLE, "seeds"),  # models on each side; from three on the interval is of models trained anew
         *_shares("seed_error"),  # standard error that the seeds leave; null with fewer than three
+        *_shares("fold_error"),  # standard error that what the folds' models learnt from leaves; null without folds
     ),
     "verdicts": columns(
         *_MODEL,

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import pydantic
 from pydantic import Field
 
+from lossybench import kinds
 from lossybench.attacks.methods import METHODS, Method
 from lossybench.errors import LossyBenchError, explain, nearest, shown
 from lossybench.integers import GRIDS
@@ -56,26 +57,26 @@ _DETECTION: Attacks = {
     **_same("8/255", "pgd_doubled", "mifgsm", "fgsm", "noise"),
     "patch": [0.05],
 }
-# The attacks and their budgets for each medium and kind. The first attack at its first budget is the main one, under
-# which models without a defence are right on almost no item (digits/resnet 7 %, spoken words/logmel_cnn 0 %). Its other
-# budgets draw the curve down to chance.
+# The attacks and their budgets for each medium and what of an item is attacked (`TaskKind.attacked`). The first attack
+# at its first budget is the main one, under which models without a defence are right on almost no item (digits/resnet
+# 7 %, spoken words/logmel_cnn 0 %). Its other budgets draw the curve down to chance.
 DEFAULT_ATTACKS: dict[tuple[str, str], Attacks] = {
-    ("image", "classification"): {
+    ("image", "labels"): {
         "pgd": ["8/255", "2/255", "4/255", "32/255"],
         "pgd_doubled": ["8/255"],
         "pgd_l2": [1.0],
         **_same("8/255", "apgd", "fgsm", "square", "noise"),
     },
-    ("audio", "classification"): {
+    ("audio", "labels"): {
         "pgd": ["40 dB", "60 dB", "50 dB", "20 dB"],
         **_same("40 dB", "pgd_doubled", "apgd", "fgsm", "square", "noise"),
     },
-    ("video", "classification"): {
+    ("video", "labels"): {
         "pgd": ["8/255", "2/255", "32/255"],
         **_same("8/255", "pgd_doubled", "apgd", "fgsm", "square", "noise"),
     },
-    ("image", "detection"): _DETECTION,
-    ("video", "detection"): _DETECTION,
+    ("image", "objects"): _DETECTION,
+    ("video", "objects"): _DETECTION,
 }
 
 
@@ -238,22 +239,26 @@ class AttackSettings(Settings):
     def of(cls, medium: str, kind: str, settings: dict[str, Any]) -> AttackSettings:
         """The `settings` of a study over the defaults of the medium and kind of its task.
 
-        Raises LossyBenchError for an unknown key, naming the nearest right one, and for a value that makes no sense.
+        Raises LossyBenchError for an unknown key, naming the nearest right one, for a value that makes no sense,
+        and for a kind of task that attacks do not apply to.
         """
+        of = kinds.load(kind).attacked
+        if (medium, of) not in DEFAULT_ATTACKS:
+            raise LossyBenchError(f"attacks do not apply to {medium} {kind}; leave out `attack`")
         try:
             made = cls.model_validate(
-                {"attacks": DEFAULT_ATTACKS[medium, kind], **DEFAULT_EFFORT.get(medium, {}), **settings}
+                {"attacks": DEFAULT_ATTACKS[medium, of], **DEFAULT_EFFORT.get(medium, {}), **settings}
             )
         except pydantic.ValidationError as error:
             raise LossyBenchError(explain(error.errors()[0], cls.model_fields, "attack setting")) from None
-        if kind == "detection" and made.target_rule == "least_likely":
+        if of == "objects" and made.target_rule == "least_likely":
             raise LossyBenchError(
                 "attack setting target_rule: least_likely has no meaning for objects that a detector need not find; "
                 "use next or random"
             )
         for name, budgets in made.attacks.items():
-            if kind not in METHODS[name].kinds:
-                possible = ", ".join(other for other, method in METHODS.items() if kind in method.kinds)
+            if of not in METHODS[name].of:
+                possible = ", ".join(other for other, method in METHODS.items() if of in method.of)
                 raise LossyBenchError(f"attack setting attacks: {name} is not for {kind}; use any of {possible}")
             if medium != "audio" and "snr" in dict(budgets):
                 raise LossyBenchError(f"attack setting attacks: {name}: dB are for audio; write a bound such as 8/255")

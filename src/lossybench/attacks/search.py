@@ -55,8 +55,9 @@ ALONE = ("T0", "T1")  # tiers whose rows are that tier's items and no other's
 SHARED = ("items", "attacks", "goals", "target_rule", "seed")
 
 Victim = ClassificationVictim | DetectionVictim
-VICTIMS: dict[str, type[Victim]] = {"classification": ClassificationVictim, "detection": DetectionVictim}
-SCHEMAS = {"classification": ATTACKS, "detection": DETECTION_ATTACKS}
+# By what of an item is attacked (`TaskKind.attacked`).
+VICTIMS: dict[str, type[Victim]] = {"labels": ClassificationVictim, "objects": DetectionVictim}
+SCHEMAS = {"labels": ATTACKS, "objects": DETECTION_ATTACKS}
 _EXPECTED = pa.schema([("item", pa.binary()), ("calls", pa.int32())])  # the integers of an item made for all levels
 
 Schedule = dict[Aim, list[str]]  # attack -> the tiers in which it is tried, weaker ones first
@@ -94,7 +95,7 @@ class AttackedModel:
 
     def behind(self, *through: CodecPreprocessor) -> Victim:
         """The model as an attacker sees it who goes through these codecs, or bare."""
-        made = VICTIMS[self.info["kind"]]
+        made = VICTIMS[tasks.kind_class(self.info["kind"]).attacked]
         return made(self.network, self.device, self.info, self.grid, self.how.batch_size, through, self.least)
 
 
@@ -379,10 +380,8 @@ def attacked_items(data: Path, victim: AttackedModel) -> Items:
     selected = dict(described[i] for i in chosen(len(described), how.items, how.seed))
     lossless, bare = codecs.get(ORIGINAL), victim.behind()
     whole = info["medium"] != "video" or len({shape[0] for shape in selected.values()}) == 1
-    found = []
-    for row in iter_rows(
-        data, ["id", "media", "shape", "sampling_rate", *tasks.kind_class(info["kind"]).truth.names], splits=["test"]
-    ):
+    found, kind = [], tasks.kind_class(info["kind"])
+    for row in iter_rows(data, ["id", "media", "shape", "sampling_rate", *kind.truth.names], splits=["test"]):
         if row["id"] in selected:
             with naming(f"{data}: item {row['id']}"):
                 media = lossless.decode(row["media"], tuple(row["shape"]), row["sampling_rate"])
@@ -390,7 +389,7 @@ def attacked_items(data: Path, victim: AttackedModel) -> Items:
     names, integers, truths, rates = zip(*found, strict=True)
     if len(set(rates)) > 1:
         raise LossyBenchError(f"{data}: items have different sampling rates {sorted(set(rates))}; resample them to one")
-    stacked, known = np.stack(integers), objects(truths) if info["kind"] == "detection" else np.array(truths)
+    stacked, known = np.stack(integers), objects(truths) if kind.attacked == "objects" else np.array(truths)
     clean = bare.predict(stacked)
     return Items(np.array(names), stacked, known, bare.targets(stacked, known, how), clean, clean, {}, rates[0])
 

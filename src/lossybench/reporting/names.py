@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from lossybench.errors import LossyBenchError, nearest
-
-KINDS = ("classification", "detection")
-
 
 def figure_names(
-    kind: str,
     has_fidelity: bool,
     has_attacks: bool,
     has_matched: bool,
@@ -19,14 +14,12 @@ def figure_names(
 ) -> list[str]:
     """The stems of the files that `figures.draw` makes for a task, in the report's order.
 
-    kind: "classification" or "detection". has_*: whether fidelity is measured, whether models are attacked, trained on
+    has_*: whether fidelity is measured, whether models are attacked, trained on
     one level (matched), trained on a mixture of levels or adversarially (regimes), whether models of more than one
     regime are attacked, whether a codec has a grid of conditions of capture, and whether models are trained on
     compressed media, so that a loss can be told into its parts (gaps). A figure that would have no data is not among
-    the stems. Raises LossyBenchError for another kind.
+    the stems.
     """
-    if kind not in KINDS:
-        raise LossyBenchError(f"unknown kind of task {kind!r}; {nearest(kind, KINDS)}")
     names = ["limits", "rate_accuracy", *["fidelity_accuracy"] * has_fidelity, "metrics"]
     names += ["capture"] * has_capture
     names += ["gaps"] * has_gaps + ["regimes"] * has_regimes + ["transfer"] * has_matched

@@ -67,7 +67,7 @@ def aggregate(
     grids = settings.get("grids", {})
     plain = {condition: row for condition, row in conditions.items() if condition.codec not in grids}
     codecs = {condition.codec for condition in plain} - {ORIGINAL}
-    sampling = Sampling.draw(len(task.ids), task.groups, *how, family=max(len(codecs), 1))
+    sampling = Sampling.draw(len(task.ids), task.groups, *how, family=max(len(codecs), 1), folds=task.folds)
     rates = {one: np.stack([unit.mean(each) for unit in sampling.units]) for one, each in of_items.items()}
     judge = _judge(kind, settings)
     metric = judge.metrics[0].name
@@ -88,7 +88,7 @@ def aggregate(
     references: dict[Trained, Reference] = {}
     for model, of_codec in tqdm(inputs.outcome_files(outcomes, task).items(), "aggregate", unit="model"):
         results[model] = {}
-        for condition, one, settled, apart in _measured(kind, judge, of_codec, conditions, within, task, sampling):
+        for condition, one, settled, apart in measured(kind, judge, of_codec, conditions, within, task, sampling):
             here = comparisons.where(model, conditions[condition])
             rows["metrics"] += _metric_rows(here, one, sampling)
             results[model][condition] = one.primary
@@ -146,6 +146,7 @@ def aggregate(
 
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
     meta |= {"metrics": [dataclasses.asdict(one) for one in judge.metrics], "unit": judge.unit}
+    meta |= {"chance_of_data": judge is kind and kind.chance_of_data}
     about = read_meta(data[0])
     meta |= {"compressed_before": about.get("compressed_before", []), "card": _card(data)}
     coded = read_meta(compressed[0])
@@ -154,6 +155,7 @@ def aggregate(
     meta |= {"existing": inputs.existing_archs(outcomes)}
     meta |= {"rare": [(name, count) for name, count in support.items() if name and count < FEWEST_OF_CLASS]}
     meta |= {"groups": sampling.groups, "few": sampling.few, "attacked": attacked}
+    meta |= {"folds": 0 if task.folds is None else int(task.folds.max()) + 1}
     meta |= {"settings": settings, "attack": about_attacks[0].get("settings") if attacks else None}
     meta |= {"defences": defences, "grids": grids}
     for name, content in rows.items():
@@ -176,7 +178,7 @@ def _card(data: list[Path]) -> dict[str, str]:
     }
 
 
-def _measured(
+def measured(
     kind: type[TaskKind],
     judge: type[TaskKind] | Answers,
     of_codec: dict[str, dict[int, list[Path]]],
@@ -186,7 +188,10 @@ def _measured(
     sampling: Sampling,
 ) -> Iterator[tuple[Condition, Measured, dict[int, Settled], Groups]]:
     """All conditions of one model, the original first, with what that settled for each seed, and with what the kind
-    tells apart within items, by what is in `within`."""
+    tells apart within items, by what is in `within`.
+
+    of_codec: the model's outcomes by codec and seed. conditions: all that were tested, of which the keys are asked.
+    """
     settled: dict[int, Settled] = {}
     first: Any = None
     for codec in sorted(of_codec, key=lambda name: (name != ORIGINAL, name)):
@@ -206,7 +211,12 @@ def _measured(
         for level in levels:
             here = found.pop(level)
             apart = kind.apart(here, within, task, sampling) if within else {}
-            yield Condition(codec, level), judge.measure(here, settled, task, sampling), settled, apart
+            one = judge.measure(here, settled, task, sampling)
+            if one.primary.metric.most is None:
+                # Where no item shows how bad it can get, an item that is lost is as bad as a guess at least.
+                reach = max(one.primary.reach, *(each.chance for each in settled.values()))
+                one = dataclasses.replace(one, primary=dataclasses.replace(one.primary, reach=reach))
+            yield Condition(codec, level), one, settled, apart
 
 
 def _metric_rows(where: Row, measured: Measured, sampling: Sampling) -> Iterator[Row]:

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from lossybench import codecs
+from lossybench import codecs, tasks
 from lossybench.artifacts import Parts, read_meta, write_table
 from lossybench.attacks import search, spectra, surrogates, threshold
 from lossybench.attacks.attack_settings import Aim, AttackSettings
@@ -160,6 +160,7 @@ class _Table:
             | {"codec": coder.version()},
             "environment": runtime.environment(victim.device),
         }
+        of = tasks.kind_class(info["kind"]).attacked
         items = search.attacked_items(data, victim)
         meta["bands"] = spectra.edges(info["medium"], items.sampling_rate)
         expected: dict[Aim, list[Piece]] = {}
@@ -168,7 +169,7 @@ class _Table:
                 raise LossyBenchError(f"{oblivious}: the attack on the bare model needs no such table; leave it out")
             levels = [0.0]
             others = [AttackedModel.load(folder, settings) for folder in transfer if "T1" in how.tiers]
-            if info["kind"] == "detection":
+            if of == "objects":
                 victim, found = _counting(victim, data)
                 meta |= found
                 others = [_counting(other, data)[0] for other in others]
@@ -184,7 +185,7 @@ class _Table:
             if not oblivious:
                 raise LossyBenchError(f"codec {codec!r}: needs the attack table of codec {ORIGINAL!r}; make that first")
             levels = [0.0] if built else _levels(compressed, codec, options, variant, how)
-            if info["kind"] == "detection":  # as on the bare model, so that all attacks on it agree
+            if of == "objects":  # as on the bare model, so that all attacks on it agree
                 stored = read_meta(oblivious)
                 meta |= {key: stored[key] for key in ("threshold", "threshold_from")}
                 victim = dataclasses.replace(victim, least=meta["threshold"])
@@ -219,7 +220,7 @@ class _Table:
             plan = search.schedule(how, items.stored, len(levels) > 1)
             expected = search.expected(anyone, plan, items, how)
 
-        maker, schema = Maker(parts), search.SCHEMAS[info["kind"]]
+        maker, schema = Maker(parts), search.SCHEMAS[of]
 
         def made(level: float, number: int, batch: Items, some: Schedule) -> Iterator[dict[str, Any]]:
             needed = {aim: each[number] for aim, each in expected.items() if aim in some}

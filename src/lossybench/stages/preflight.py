@@ -16,6 +16,7 @@ from lossybench import artifacts, codecs, models, tasks
 from lossybench.attacks.items import chosen
 from lossybench.codecs.codec import Medium
 from lossybench.conditions import ORIGINAL
+from lossybench.data._folds import learning
 from lossybench.errors import LossyBenchError, naming
 from lossybench.models import runtime
 from lossybench.models.existing import first_line
@@ -54,6 +55,9 @@ def preflight(
     meta = artifacts.read_meta(data)
     splits = ("train", "val", "test") if asked["training"] else ("test",)
     columns = ["id", "split", "shape", "sampling_rate"]
+    kind = tasks.kind_class(meta["kind"])
+    if folds := meta.get("folds"):
+        columns += ["groups", "fold", *kind.truth.names]
     rows = list(artifacts.iter_rows(data, columns, splits=splits))
     if not rows:
         raise LossyBenchError(f"{data}: no items in the split {splits[-1]}")
@@ -63,8 +67,11 @@ def preflight(
     found: dict[str, dict[str, float]] = {}
     for arch, own in asked["training"].items():
         with naming(arch):
-            learning = [row for row in rows if row["split"] != "test"]
-            found[arch] = _try_training(data, meta, task, arch, own, learning, arch in asked["attacked"])
+            learnt = [row for row in rows if row["split"] != "test"]
+            if folds:  # as the model of the first fold would
+                of_split = learning(rows, 1, folds, kind.labels)
+                learnt = [row | {"split": name} for name, some in of_split.items() for row in some]
+            found[arch] = _try_training(data, meta, task, arch, own, learnt, arch in asked["attacked"])
     for folder in adopted:
         model, info = models.load(folder)
         with naming(info["arch"]):
@@ -157,8 +164,8 @@ def _try_training(
 def timed(task: TaskKind, model: torch.nn.Module, examples: Sequence[Example], least: int) -> dict[str, float]:
     """The CPU seconds for an example, {learn, predict}, in which a model learns from some examples and predicts them.
 
-    examples: a batch at most. least: the number of examples in the smallest batch that training will have. Raises
-    LossyBenchError for a loss that is not finite.
+    examples: a batch at most; without targets nothing is learnt. least: the number of examples in the smallest batch
+    that training will have. Raises LossyBenchError for a loss that is not finite.
     """
 
     def learn(some: Sequence[Example]) -> None:
@@ -171,7 +178,10 @@ def timed(task: TaskKind, model: torch.nn.Module, examples: Sequence[Example], l
         with torch.inference_mode():
             task.predict(model.eval(), _batch(some, task.medium))
 
-    return {"learn": _seconds(learn, examples, max(1, min(2, least))), "predict": _seconds(predict, examples, 1)}
+    seconds = {"predict": _seconds(predict, examples, 1)}
+    if examples[0].target is not None:
+        seconds["learn"] = _seconds(learn, examples, max(1, min(2, least)))
+    return seconds
 
 
 def _try_attack(data: Path, model: torch.nn.Module, info: Mapping[str, Any]) -> float:

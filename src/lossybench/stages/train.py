@@ -24,6 +24,7 @@ def train(
     threads: int = 1,
     decoded: Path | None = None,
     room: float = 0.0,
+    fold: int = 0,
 ) -> None:
     """Train one model on originals or on compressed media.
 
@@ -49,12 +50,14 @@ def train(
         threads: CPU threads that decode and prepare batches ahead; they change no result
         decoded: the folder in which training jobs share decoded media, which change no result and may be deleted
         room: the GB that this folder may take; 0 shares nothing
+        fold: the fold that the model does not learn from, counted from 1, where the items have folds; the compressed
+            parts then hold all items
 
     Raises:
         LossyBenchError: for a wrong setting, parts that lack items, a loss that is not finite, a full disk, or a model
             below `minimum`; nothing is published then.
     """
-    about = {"task": task, "regime": regime}
+    about = {"task": task, "regime": regime, **({"fold": fold} if fold else {})}
     store = Store(decoded, room) if decoded and room else None
     with prepared(data, compressed, about, arch, seed, settings or {}, out, threads, store) as run:
         model, validation, history = run.run()

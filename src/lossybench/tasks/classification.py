@@ -41,10 +41,15 @@ class Classification(TaskKind):
         ("correct", pa.bool_()),
         ("scores", pa.list_(pa.float32())),  # softmax of each class; one more for an existing model's other classes
     )
-    metrics = (ACCURACY, Metric("precision", "precision"), Metric("recall", "recall"), Metric("f1", "F1"))
-    needs_classes = True
+    metrics = (
+        ACCURACY,
+        Metric("precision", "precision", overall="macro precision"),
+        Metric("recall", "recall", overall="macro recall"),
+        Metric("f1", "F1", overall="macro F1"),
+    )
+    needs_classes = chance_of_data = True
+    attacked, existing = "labels", "classifier"
     own_answers = ("model", "scores")
-    existing = "classifier"
 
     @classmethod
     def stored(cls, item: Item) -> dict[str, Any]:

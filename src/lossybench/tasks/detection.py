@@ -55,7 +55,7 @@ class Detection(TaskKind):
         Metric("map", "mAP@[.5:.95]"),
         Metric("precision", "precision"),
         Metric("recall", "recall"),
-        Metric("f1", "F1"),
+        Metric("f1", "F1", drawn=False),
         ACCURACY,
     )
     tells = ("class", "size")
@@ -63,7 +63,7 @@ class Detection(TaskKind):
     unit = "true object"
     own_answers = ("model",)
     placed = by_frame = loss_in_training = True
-    existing = "detector"
+    attacked, existing = "objects", "detector"
 
     @classmethod
     def stored(cls, item: Item) -> dict[str, Any]:

@@ -71,10 +71,12 @@ class TaskKind(abc.ABC):
     another noun. needs_classes: whether every class has to have items in the splits train and test. placed: whether
     what is true is said in places of the picture, so that media are not cropped to a model's input and not scaled.
     by_frame: whether a model sees a clip frame by frame. loss_in_training: whether models have a loss in training mode
-    alone. existing: what stands around a model that exists already (`lossybench.models.existing`): a classifier or a
-    detector, which translate classes; or the model as it is. own_answers: by which values of a task's key `truth`
-    models are judged by their own answers (`judged_by`). tells: by what `apart` tells losses apart, beside factors, and
-    classes where each item has one.
+    alone. chance_of_data: whether chance follows from the data alone, whatever the model answers. attacked: what of an
+    item an attack wants read wrongly, a key of `attacks.search.VICTIMS`; "" where attacks do not apply. existing: what
+    stands around a model that exists already (`lossybench.models.existing`): a classifier or a detector, which
+    translate classes; or the model as it is. own_answers: by which values of a task's key `truth` models are judged by
+    their own answers (`judged_by`). tells: by what `apart` tells losses apart, beside factors, and classes where each
+    item has one.
     """
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]]
@@ -88,6 +90,8 @@ class TaskKind(abc.ABC):
     placed: ClassVar[bool] = False
     by_frame: ClassVar[bool] = False
     loss_in_training: ClassVar[bool] = False
+    chance_of_data: ClassVar[bool] = False
+    attacked: ClassVar[str] = ""
     existing: ClassVar[Literal["plain", "classifier", "detector"]] = "plain"
     tells: ClassVar[tuple[str, ...]] = ()
 
