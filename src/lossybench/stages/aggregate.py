@@ -88,7 +88,7 @@ def aggregate(
     references: dict[Trained, Reference] = {}
     for model, of_codec in tqdm(inputs.outcome_files(outcomes, task).items(), "aggregate", unit="model"):
         results[model] = {}
-        for condition, one, settled, apart in measured(kind, judge, of_codec, conditions, within, task, sampling):
+        for condition, one, settled, apart in measured(kind, of_codec, conditions, within, task, sampling, judge):
             here = comparisons.where(model, conditions[condition])
             rows["metrics"] += _metric_rows(here, one, sampling)
             results[model][condition] = one.primary
@@ -180,18 +180,19 @@ def _card(data: list[Path]) -> dict[str, str]:
 
 def measured(
     kind: type[TaskKind],
-    judge: type[TaskKind] | Answers,
     of_codec: dict[str, dict[int, list[Path]]],
     conditions: dict[Condition, Row],
     within: list[str],
     task: TestSet,
     sampling: Sampling,
+    judge: type[TaskKind] | Answers | None = None,
 ) -> Iterator[tuple[Condition, Measured, dict[int, Settled], Groups]]:
     """All conditions of one model, the original first, with what that settled for each seed, and with what the kind
     tells apart within items, by what is in `within`.
 
     of_codec: the model's outcomes by codec and seed. conditions: all that were tested, of which the keys are asked.
     """
+    judge = judge or kind
     settled: dict[int, Settled] = {}
     first: Any = None
     for codec in sorted(of_codec, key=lambda name: (name != ORIGINAL, name)):
