@@ -29,7 +29,10 @@ _SHOWN = 40  # characters of a text on the contact sheet
 class Text(TaskKind):
     """Targets and predictions are texts."""
 
-    defaults = {"image": {}, "audio": {}, "video": {}}  # noqa: RUF012
+    defaults = {  # noqa: RUF012
+        medium: {"epochs": 1, "batch_size": 1, "learning_rate": 1e-3}  # which no model learns by
+        for medium in ("image", "audio", "video")
+    }
     truth = columns(("text", pa.string()))  # null where nobody knows it
     schema = columns(("id", pa.string()), ("level", pa.float64(), LEVEL), ("answer", pa.string()))
     metrics = (
