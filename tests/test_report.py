@@ -90,6 +90,7 @@ class Synthetic:
         meta = {"attacked": {"items": N, "groups": {}, "few": None, "thresholds": thresholds}} | self.meta
         kind = kinds.load(self.kind)
         meta |= {"medium": self.medium, "kind": self.kind, "unit": kind.unit, "chance_of_data": kind.chance_of_data}
+        meta["attacked_unit"] = kind.attacked_unit
         meta["metrics"] = [dataclasses.asdict(one) for one in kind.metrics]
         meta["lossless"] = {"image": "PNG", "audio": "FLAC", "video": "FFV1"}[self.medium]
         meta["settings"] = {"defence_margin": 10, "rate": "file"} | self.meta.get("settings", {})
@@ -344,7 +345,7 @@ class Synthetic:
             gain = after - before
             row |= dict(gain=gain, gain_low=gain - 0.03, gain_high=gain + 0.03)
         if self.kind == "detection":
-            row |= dict(map_clean=clean, map_clean_after=clean_after, map_before=before, map_after=after)
+            row |= dict(metric_clean=clean, metric_clean_after=clean_after, metric_before=before, metric_after=after)
         doubtful = codec == self.codecs[0] and tier in ("T3", "T4")
         row |= dict(unreliable=doubtful, reason="failed: converged" if doubtful else "", unchecked="", calls=37.0)
         self.tables["attacks"].append(row)

@@ -147,6 +147,13 @@ DETECTION_ATTACKS = columns(
     *((name, pa.list_(_FOUND)) for name in ("clean", "clean_after", "before", "after")),  # what is found, as in ATTACKS
 )
 
+SEGMENTATION_ATTACKS = columns(
+    *_ATTACK,
+    ("truth", pa.binary()),  # a mask at the size of the model's input, as a grey PNG; so are those below
+    ("targets", pa.list_(pa.int32())),  # the class that the region of each class shall be read as; empty: not targeted
+    *((name, pa.binary()) for name in ("clean", "clean_after", "before", "after")),  # what is found, as in ATTACKS
+)
+
 # What holds of every table of items, whoever made it. Only what these columns measure may be missing in a row.
 _TYPES: dict[str, set[pa.DataType]] = {}
 
@@ -158,7 +165,7 @@ def know(*schemas: pa.Schema) -> None:
             _TYPES.setdefault(field.name, set()).add(field.type)
 
 
-know(DATA, COMPRESSED, ATTACKS, DETECTION_ATTACKS)
+know(DATA, COMPRESSED, ATTACKS, DETECTION_ATTACKS, SEGMENTATION_ATTACKS)
 _MAY_LACK = {"psnr", "ssim", "snr", "si_sdr", "spectral_distance", "zero_gradient", "spectrum", "kept", "harm"}
 _MAY_LACK |= {"adversarial", "file_bytes", "lossless_bits", "fold"}
 _META_TYPES: dict[str, type] = {

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 import pydantic
 from pydantic import Field
 
-from lossybench import kinds
 from lossybench.attacks.methods import METHODS, Method
 from lossybench.errors import LossyBenchError, explain, nearest, shown
 from lossybench.integers import GRIDS
@@ -57,26 +56,27 @@ _DETECTION: Attacks = {
     **_same("8/255", "pgd_doubled", "mifgsm", "fgsm", "noise"),
     "patch": [0.05],
 }
-# The attacks and their budgets for each medium and what of an item is attacked (`TaskKind.attacked`). The first attack
-# at its first budget is the main one, under which models without a defence are right on almost no item (digits/resnet
-# 7 %, spoken words/logmel_cnn 0 %). Its other budgets draw the curve down to chance.
+# The attacks and their budgets for each medium and kind. The first attack at its first budget is the main one, under
+# which models without a defence are right on almost no item (digits/resnet 7 %, spoken words/logmel_cnn 0 %). Its other
+# budgets draw the curve down to chance.
 DEFAULT_ATTACKS: dict[tuple[str, str], Attacks] = {
-    ("image", "labels"): {
+    ("image", "classification"): {
         "pgd": ["8/255", "2/255", "4/255", "32/255"],
         "pgd_doubled": ["8/255"],
         "pgd_l2": [1.0],
         **_same("8/255", "apgd", "fgsm", "square", "noise"),
     },
-    ("audio", "labels"): {
+    ("audio", "classification"): {
         "pgd": ["40 dB", "60 dB", "50 dB", "20 dB"],
         **_same("40 dB", "pgd_doubled", "apgd", "fgsm", "square", "noise"),
     },
-    ("video", "labels"): {
+    ("video", "classification"): {
         "pgd": ["8/255", "2/255", "32/255"],
         **_same("8/255", "pgd_doubled", "apgd", "fgsm", "square", "noise"),
     },
-    ("image", "objects"): _DETECTION,
-    ("video", "objects"): _DETECTION,
+    ("image", "detection"): _DETECTION,
+    ("video", "detection"): _DETECTION,
+    ("image", "segmentation"): {name: budgets for name, budgets in _DETECTION.items() if name != "patch"},
 }
 
 
@@ -239,26 +239,25 @@ class AttackSettings(Settings):
     def of(cls, medium: str, kind: str, settings: dict[str, Any]) -> AttackSettings:
         """The `settings` of a study over the defaults of the medium and kind of its task.
 
-        Raises LossyBenchError for an unknown key, naming the nearest right one, for a value that makes no sense,
-        and for a kind of task that attacks do not apply to.
+        Raises LossyBenchError for an unknown key, naming the nearest right one, for a value that makes no sense, and
+        for a kind of task that is not attacked.
         """
-        of = kinds.load(kind).attacked
-        if (medium, of) not in DEFAULT_ATTACKS:
-            raise LossyBenchError(f"attacks do not apply to {medium} {kind}; leave out `attack`")
+        if (medium, kind) not in DEFAULT_ATTACKS:
+            raise LossyBenchError(f"attacks on {medium} {kind} are not known; leave the section `attack` out")
         try:
             made = cls.model_validate(
-                {"attacks": DEFAULT_ATTACKS[medium, of], **DEFAULT_EFFORT.get(medium, {}), **settings}
+                {"attacks": DEFAULT_ATTACKS[medium, kind], **DEFAULT_EFFORT.get(medium, {}), **settings}
             )
         except pydantic.ValidationError as error:
             raise LossyBenchError(explain(error.errors()[0], cls.model_fields, "attack setting")) from None
-        if of == "objects" and made.target_rule == "least_likely":
+        if kind != "classification" and made.target_rule == "least_likely":
             raise LossyBenchError(
-                "attack setting target_rule: least_likely has no meaning for objects that a detector need not find; "
-                "use next or random"
+                "attack setting target_rule: least_likely has no meaning for objects and regions that a model need not "
+                "find; use next or random"
             )
         for name, budgets in made.attacks.items():
-            if of not in METHODS[name].of:
-                possible = ", ".join(other for other, method in METHODS.items() if of in method.of)
+            if kind not in METHODS[name].kinds:
+                possible = ", ".join(other for other, method in METHODS.items() if kind in method.kinds)
                 raise LossyBenchError(f"attack setting attacks: {name} is not for {kind}; use any of {possible}")
             if medium != "audio" and "snr" in dict(budgets):
                 raise LossyBenchError(f"attack setting attacks: {name}: dB are for audio; write a bound such as 8/255")

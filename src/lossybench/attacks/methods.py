@@ -45,8 +45,8 @@ class Method:
     as a plain number. p_of_snr: the norm in which a bound on the SNR is kept; inf is the stricter one. arrays: whether
     the radius may differ between items; if not, such items are attacked one by one. access: what the attacker sees of
     the model. effort: factor on the number of steps. restarts: whether it begins again on what it did not beat. after:
-    the method of which it gets what that did not beat, so that its rows are those of both. of: what of an item
-    it can attack (`TaskKind.attacked`). universal: whether it finds one change for all items at once.
+    the method of which it gets what that did not beat, so that its rows are those of both. kinds: the kinds of task
+    that it can attack. universal: whether it finds one change for all items at once.
     """
 
     build: Callable[[Any, Effort], Any] | None
@@ -57,7 +57,7 @@ class Method:
     effort: int = 1
     restarts: bool = False
     after: str | None = None
-    of: frozenset[str] = frozenset({"labels", "objects"})
+    kinds: frozenset[str] = frozenset({"classification", "detection", "segmentation"})
     universal: bool = False
 
 
@@ -158,15 +158,15 @@ class _Noise:
         return (x + self.radius * np.random.choice(np.array([-1, 1], np.float32), x.shape)).astype(np.float32)
 
 
-LABELS = frozenset({"labels"})  # ART's APGD, and the search on scores, are for classifiers alone
+CLASSIFICATION = frozenset({"classification"})  # ART's APGD, and the search on scores, are for classifiers alone
 METHODS: dict[str, Method] = {
     "pgd": Method(_pgd, "linf", p_of_snr=2, arrays=True, restarts=True),
     "pgd_doubled": Method(_pgd, "linf", p_of_snr=2, arrays=True, effort=2, restarts=True, after="pgd"),
     "pgd_l2": Method(_pgd, "l2", p_of_snr=2, arrays=True, restarts=True),
-    "apgd": Method(_apgd, "linf", p_of_snr=2, of=LABELS),
+    "apgd": Method(_apgd, "linf", p_of_snr=2, kinds=CLASSIFICATION),
     "mifgsm": Method(_mifgsm, "linf", p_of_snr=2, arrays=True),
     "fgsm": Method(_fgsm, "linf", arrays=True),
-    "square": Method(None, "linf", p_of_snr=2, access="scores", of=LABELS),
+    "square": Method(None, "linf", p_of_snr=2, access="scores", kinds=CLASSIFICATION),
     "noise": Method(lambda _, effort: _Noise(effort), "linf", arrays=True, access="nothing"),
-    "patch": Method(_pgd, "share", effort=5, of=frozenset({"objects"}), universal=True),
+    "patch": Method(_pgd, "share", effort=5, kinds=frozenset({"detection"}), universal=True),
 }

@@ -35,16 +35,17 @@ import pyarrow as pa
 import torch
 
 from lossybench import codecs, models, tasks
-from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, iter_rows, read_meta
+from lossybench.artifacts import iter_rows, read_meta
 from lossybench.attacks import spectra
 from lossybench.attacks.attack_settings import Aim, AttackSettings, Budget, Goal
 from lossybench.attacks.classifiers import ClassificationVictim
 from lossybench.attacks.defences import Defence
-from lossybench.attacks.detectors import DetectionVictim, objects
+from lossybench.attacks.detectors import DetectionVictim
 from lossybench.attacks.items import Crafted, Items, Stored, Tried, chosen
 from lossybench.attacks.methods import METHODS
 from lossybench.attacks.pieces import Piece
 from lossybench.attacks.preprocessor import CodecPreprocessor
+from lossybench.attacks.segmenters import SegmentationVictim
 from lossybench.conditions import ORIGINAL
 from lossybench.errors import LossyBenchError, naming
 from lossybench.integers import GRIDS, Grid, lengths
@@ -54,10 +55,12 @@ ALONE = ("T0", "T1")  # tiers whose rows are that tier's items and no other's
 # The settings that an attack through a codec must share with the attack on the bare model whose items it reads.
 SHARED = ("items", "attacks", "goals", "target_rule", "seed")
 
-Victim = ClassificationVictim | DetectionVictim
-# By what of an item is attacked (`TaskKind.attacked`).
-VICTIMS: dict[str, type[Victim]] = {"labels": ClassificationVictim, "objects": DetectionVictim}
-SCHEMAS = {"labels": ATTACKS, "objects": DETECTION_ATTACKS}
+Victim = ClassificationVictim | DetectionVictim | SegmentationVictim
+VICTIMS: dict[str, type[Victim]] = {
+    "classification": ClassificationVictim,
+    "detection": DetectionVictim,
+    "segmentation": SegmentationVictim,
+}
 _EXPECTED = pa.schema([("item", pa.binary()), ("calls", pa.int32())])  # the integers of an item made for all levels
 
 Schedule = dict[Aim, list[str]]  # attack -> the tiers in which it is tried, weaker ones first
@@ -95,7 +98,7 @@ class AttackedModel:
 
     def behind(self, *through: CodecPreprocessor) -> Victim:
         """The model as an attacker sees it who goes through these codecs, or bare."""
-        made = VICTIMS[tasks.kind_class(self.info["kind"]).attacked]
+        made = VICTIMS[self.info["kind"]]
         return made(self.network, self.device, self.info, self.grid, self.how.batch_size, through, self.least)
 
 
@@ -380,8 +383,10 @@ def attacked_items(data: Path, victim: AttackedModel) -> Items:
     selected = dict(described[i] for i in chosen(len(described), how.items, how.seed))
     lossless, bare = codecs.get(ORIGINAL), victim.behind()
     whole = info["medium"] != "video" or len({shape[0] for shape in selected.values()}) == 1
-    found, kind = [], tasks.kind_class(info["kind"])
-    for row in iter_rows(data, ["id", "media", "shape", "sampling_rate", *kind.truth.names], splits=["test"]):
+    found = []
+    for row in iter_rows(
+        data, ["id", "media", "shape", "sampling_rate", *tasks.kind_class(info["kind"]).truth.names], splits=["test"]
+    ):
         if row["id"] in selected:
             with naming(f"{data}: item {row['id']}"):
                 media = lossless.decode(row["media"], tuple(row["shape"]), row["sampling_rate"])
@@ -389,7 +394,7 @@ def attacked_items(data: Path, victim: AttackedModel) -> Items:
     names, integers, truths, rates = zip(*found, strict=True)
     if len(set(rates)) > 1:
         raise LossyBenchError(f"{data}: items have different sampling rates {sorted(set(rates))}; resample them to one")
-    stacked, known = np.stack(integers), objects(truths) if kind.attacked == "objects" else np.array(truths)
+    stacked, known = np.stack(integers), bare.gathered(truths)
     clean = bare.predict(stacked)
     return Items(np.array(names), stacked, known, bare.targets(stacked, known, how), clean, clean, {}, rates[0])
 

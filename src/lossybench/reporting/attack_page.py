@@ -169,8 +169,8 @@ def defences(tables: Summary, arch: str, regime: str) -> list[str]:
     """
     rows = where(tables.worst, main=True, arch=arch, regime=regime, goal="untargeted")
     known = tables.has_reference(arch, regime)
-    # The units of detection are objects, of which a detector that finds nothing has none right.
-    chance = 0.0 if tables.attacked.get("thresholds") else tables.reference(arch, regime)["chance"]
+    # Of parts of items, such as objects, a model that finds nothing has none right.
+    chance = 0.0 if tables.beats_parts else tables.reference(arch, regime)["chance"]
     found: dict[str, list[str]] = {}
     for _, best in most_helped(rows).iterrows():
         through = where(rows, **best[AT], tier=ALL)
@@ -273,7 +273,7 @@ def _attacked(tables: Summary) -> Iterator[str]:
     """The models, the attacks and their settings."""
     rows = tables.attacks
     models = rows[[*MODEL, "seed"]].drop_duplicates()
-    unit = "true objects in the attacked pictures" if tables.attacked.get("thresholds") else plural(tables.unit)
+    unit = f"{plural(tables.attacked_unit)} in the attacked pictures" if tables.beats_parts else plural(tables.unit)
     attacks = [
         [
             name,
@@ -340,10 +340,11 @@ def _bought(tables: Summary) -> Iterator[str]:
     header += [f"robust {metric}, worst", "gain, oblivious", "gain, worst"]
     yield _text("Level by level, in points:")
     yield _table(header, body)
-    if tables.attacked.get("thresholds"):
+    if tables.beats_parts:
+        units = plural(tables.attacked_unit)
         yield _text(
-            "mAP has no interval here. Gains are in shares of true objects found as their class; their intervals "
-            "take the objects of a picture for a group."
+            f"{metric} has no interval here. Gains are in shares of {units} found as their class; their intervals "
+            "take those of a picture for a group."
         )
 
 
@@ -356,7 +357,7 @@ def _why(tables: Summary) -> Iterator[str]:
     yield _text(
         f"Of the main attack on {first['arch']}, {tables.training(first['arch'], first['regime'])}, any wrong class "
         "wanted. High frequencies are fine detail; low ones change slowly across a picture or in time. Shares are of a "
-        f"change's energy, means over {'all items' if tables.attacked.get('thresholds') else _DEFENDED}. The figure "
+        f"change's energy, means over {'all items' if tables.beats_parts else _DEFENDED}. The figure "
         "attack_spectra shows all frequencies."
     )
     yield _list(explanation(tables, one) for one in tables.explained)

@@ -683,7 +683,7 @@ def _short_size(norm: str, epsilon: float, medium: str) -> str:
 
 
 def _intervals(tables: Summary) -> str:
-    return "" if tables.robust[2] == "map_after" else "\n95 % intervals of items, for these very models"
+    return "" if tables.robust[2] == "metric_after" else "\n95 % intervals of items, for these very models"
 
 
 def _chance_line(ax: Axes, tables: Summary) -> None:

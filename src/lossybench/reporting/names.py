@@ -14,11 +14,10 @@ def figure_names(
 ) -> list[str]:
     """The stems of the files that `figures.draw` makes for a task, in the report's order.
 
-    has_*: whether fidelity is measured, whether models are attacked, trained on
-    one level (matched), trained on a mixture of levels or adversarially (regimes), whether models of more than one
-    regime are attacked, whether a codec has a grid of conditions of capture, and whether models are trained on
-    compressed media, so that a loss can be told into its parts (gaps). A figure that would have no data is not among
-    the stems.
+    has_*: whether fidelity is measured, whether models are attacked, trained on one level (matched), trained on a
+    mixture of levels or adversarially (regimes), whether models of more than one regime are attacked, whether a codec
+    has a grid of conditions of capture, and whether models are trained on compressed media, so that a loss can be told
+    into its parts (gaps). A figure that would have no data is not among the stems.
     """
     names = ["limits", "rate_accuracy", *["fidelity_accuracy"] * has_fidelity, "metrics"]
     names += ["capture"] * has_capture

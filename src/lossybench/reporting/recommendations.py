@@ -783,7 +783,7 @@ def _attack_text(tables: Summary) -> str:
         f" items ({row['arch']}, trained on: {tables.trained_on(row['arch'], row['regime'])})"
         for _, row in bare.iterrows()
     ]
-    what = " of true objects found" if tables.attacked.get("thresholds") else ""
+    what = f" of {plural(tables.attacked_unit)} found" if tables.beats_parts else ""
     lines = [
         f"**Under attack** ({_size(tables)}; the worst case per item over all attacks tried). Robust"
         f" {tables.metric.title} without a codec: {_listed(left or ['not tested'])}. What a codec in front of"

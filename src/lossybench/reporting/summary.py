@@ -190,8 +190,8 @@ class Summary:
     @property
     def robust(self) -> tuple[str, str, str]:
         """The columns of `attacks` with the measure on clean items, on clean items behind the codec, under attack."""
-        if self.attacked.get("thresholds"):  # of detectors
-            return "map_clean", "map_clean_after", "map_after"
+        if self.attacks["metric_clean"].notna().any():  # the kind's own metric, where it is none of units one by one
+            return "metric_clean", "metric_clean_after", "metric_after"
         return "clean", "clean_after", "robust_after"
 
     @property
@@ -213,6 +213,16 @@ class Summary:
     def unit(self) -> str:
         """What is counted: "test item", "true object" or another noun."""
         return self.meta["unit"]
+
+    @property
+    def attacked_unit(self) -> str:
+        """What an attack beats or not: "test item", "true object" or another noun."""
+        return self.meta["attacked_unit"]
+
+    @property
+    def beats_parts(self) -> bool:
+        """Whether attacks beat parts of items, such as objects, and not items."""
+        return self.attacked_unit != "test item"
 
     @property
     def chance_of_data(self) -> bool:

@@ -146,7 +146,7 @@ def aggregate(
 
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
     meta |= {"metrics": [dataclasses.asdict(one) for one in judge.metrics], "unit": judge.unit}
-    meta |= {"chance_of_data": judge is kind and kind.chance_of_data}
+    meta |= {"chance_of_data": judge is kind and kind.chance_of_data, "attacked_unit": kind.attacked_unit}
     about = read_meta(data[0])
     meta |= {"compressed_before": about.get("compressed_before", []), "card": _card(data)}
     coded = read_meta(compressed[0])

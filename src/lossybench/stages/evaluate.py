@@ -134,7 +134,7 @@ def _digest(truth: Truth, compressed: Sequence[Path], metas: Sequence[Mapping[st
     """A hash of what is decoded, and of what is true of it. Fidelity, say, does not count."""
     digest = hashlib.blake2b()
     for row in truth.values():
-        digest.update(json.dumps(row, sort_keys=True).encode())
+        digest.update(json.dumps(row, sort_keys=True, default=bytes.hex).encode())
     for path, meta in zip(compressed, metas, strict=True):
         digest.update(
             json.dumps([meta.get(key) for key in ("codec", "options", "variant", "level")], sort_keys=True).encode()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from lossybench.artifacts import LEVEL, columns
+from lossybench.artifacts import ATTACKS, LEVEL, columns
 from lossybench.data.dataset import Item
 from lossybench.errors import LossyBenchError
 from lossybench.metrics import ACCURACY, Metric
@@ -47,8 +47,9 @@ class Classification(TaskKind):
         Metric("recall", "recall", overall="macro recall"),
         Metric("f1", "F1", overall="macro F1"),
     )
+    attacks = ATTACKS
     needs_classes = chance_of_data = True
-    attacked, existing = "labels", "classifier"
+    existing = "classifier"
     own_answers = ("model", "scores")
 
     @classmethod

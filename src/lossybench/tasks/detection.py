@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from lossybench.artifacts import LEVEL, columns
+from lossybench.artifacts import DETECTION_ATTACKS, LEVEL, columns
 from lossybench.data.dataset import Item
 from lossybench.errors import LossyBenchError
 from lossybench.metrics import ACCURACY, Metric
@@ -16,6 +16,7 @@ from lossybench.models.inputs import Input, fit, spread
 from lossybench.tasks.task_kind import Drawn, Example, TaskKind
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
     from lossybench.analysis.box_metrics import Frames
@@ -63,7 +64,10 @@ class Detection(TaskKind):
     unit = "true object"
     own_answers = ("model",)
     placed = by_frame = loss_in_training = True
-    attacked, existing = "objects", "detector"
+    existing = "detector"
+    attacks = DETECTION_ATTACKS
+    attacked_unit = "true object"
+    may_miss = True
 
     @classmethod
     def stored(cls, item: Item) -> dict[str, Any]:
@@ -234,6 +238,18 @@ class Detection(TaskKind):
         from lossybench.analysis.own_answers import Boxes
 
         return Boxes(least)
+
+    @classmethod
+    def attacked(cls, table: pd.DataFrame, meta: Mapping[str, Any]) -> pd.DataFrame:
+        from lossybench.analysis.attacked_objects import objects
+
+        return objects(table, meta["threshold"])
+
+    @classmethod
+    def under_attack(cls, rows: pd.DataFrame, when: str) -> float | None:
+        from lossybench.analysis.attacked_objects import robust_map
+
+        return robust_map(rows, when)
 
 
 def _tensors(arrays: Mapping[str, np.ndarray], device: torch.device) -> dict[str, torch.Tensor]:

@@ -22,6 +22,7 @@ from lossybench.metrics import Metric
 from lossybench.models.inputs import Input, Sent
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
     from lossybench.analysis.measured import Measured, Settled
@@ -71,12 +72,12 @@ class TaskKind(abc.ABC):
     another noun. needs_classes: whether every class has to have items in the splits train and test. placed: whether
     what is true is said in places of the picture, so that media are not cropped to a model's input and not scaled.
     by_frame: whether a model sees a clip frame by frame. loss_in_training: whether models have a loss in training mode
-    alone. chance_of_data: whether chance follows from the data alone, whatever the model answers. attacked: what of an
-    item an attack wants read wrongly, a key of `attacks.search.VICTIMS`; "" where attacks do not apply. existing: what
-    stands around a model that exists already (`lossybench.models.existing`): a classifier or a detector, which
-    translate classes; or the model as it is. own_answers: by which values of a task's key `truth` models are judged by
-    their own answers (`judged_by`). tells: by what `apart` tells losses apart, beside factors, and classes where each
-    item has one.
+    alone. chance_of_data: whether chance follows from the data alone, whatever the model answers. existing: what stands
+    around a model that exists already (`lossybench.models.existing`): a classifier or a detector, which translate
+    classes; or the model as it is. attacks: the schema of its tables of attacks; None where none apply. attacked_unit:
+    what an attack beats or not. may_miss: whether such a unit may be read as no class at all. own_answers: by which
+    values of a task's key `truth` models are judged by their own answers (`judged_by`). tells: by what `apart` tells
+    losses apart, beside factors, and classes where each item has one.
     """
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]]
@@ -91,8 +92,10 @@ class TaskKind(abc.ABC):
     by_frame: ClassVar[bool] = False
     loss_in_training: ClassVar[bool] = False
     chance_of_data: ClassVar[bool] = False
-    attacked: ClassVar[str] = ""
     existing: ClassVar[Literal["plain", "classifier", "detector"]] = "plain"
+    attacks: ClassVar[pa.Schema | None] = None
+    attacked_unit: ClassVar[str] = "test item"
+    may_miss: ClassVar[bool] = False
     tells: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **further: Any) -> None:
@@ -226,6 +229,22 @@ class TaskKind(abc.ABC):
         found: of each seed what `read` made of its outcomes. settled: of each seed what `settle` returned. task: the
         test items. sampling: by which intervals go.
         """
+
+    @classmethod
+    def attacked(cls, table: pd.DataFrame, meta: Mapping[str, Any]) -> pd.DataFrame:
+        """The `table` of attacks on one model as one of artifacts.ATTACKS: a row for each unit.
+
+        Units that are no items are called "item#k", whatever k is. meta: of the table.
+        """
+        return table
+
+    @classmethod
+    def under_attack(cls, rows: pd.DataFrame, when: str) -> float | None:
+        """The primary metric of what attacked items are taken for; None where that is the share that is right.
+
+        rows: of the table of attacks, one for each item. when: the column clean, clean_after, before or after.
+        """
+        return None
 
     @classmethod
     def apart(cls, found: Mapping[int, Any], by: Sequence[str], task: TestSet, sampling: Sampling) -> Groups:

@@ -58,6 +58,7 @@ MEASURE = {"image": 0.0001, "audio": 0.0005, "video": 0.0006}  # for the fidelit
 LEARN = {  # for an item and epoch
     ("image", "classification"): 0.001,
     ("image", "detection"): 0.007,
+    ("image", "segmentation"): 0.008,
     ("audio", "classification"): 0.001,
     ("video", "classification"): 0.004,
     ("video", "detection"): 0.02,
@@ -70,6 +71,7 @@ GONE = 0.6  # the share of its steps that a run through a codec takes until an i
 SHAPES = {
     ("image", "classification"): (48, 48, 3),
     ("image", "detection"): (128, 128, 3),
+    ("image", "segmentation"): (96, 96, 3),
     ("audio", "classification"): (16000,),
     ("video", "classification"): (16, 64, 64, 3),
     ("video", "detection"): (16, 96, 96, 3),
@@ -77,6 +79,7 @@ SHAPES = {
 SEEN = {
     ("image", "classification"): 48 * 48 * 3,
     ("image", "detection"): 128 * 128 * 3,
+    ("image", "segmentation"): 96 * 96 * 3,
     ("audio", "classification"): 16000 * 2,
     ("video", "classification"): 8 * 64 * 64 * 3,
     ("video", "detection"): 16 * 96 * 96 * 3,
