@@ -44,6 +44,13 @@ WEIGHED = Metric("weighed_agreement", "agreement weighed by its scores on origin
 DISTANCE = Metric("score_distance", "total variation distance of its scores to those on originals", better="less")
 
 
+_OWN = (
+    "Truth is what each model itself answers on the originals. This shows how far compression changes its answers, "
+    "not how many are right, nor whether the model is any good: what it answers wrongly on originals counts as "
+    "right. Models are not compared with each other, since each has another truth."
+)
+
+
 class Answers(Protocol):
     """What judges models by their own answers, by the methods that `TaskKind` has for the analysis."""
 
@@ -54,6 +61,10 @@ class Answers(Protocol):
     @property
     def unit(self) -> str:
         """What is counted."""
+
+    @property
+    def says(self) -> str:
+        """What the results can show and what they cannot, for reports."""
 
     def read(self, outcomes: Outcomes, task: TestSet, first: Any) -> Any:
         """The answers of one model and seed at one level."""
@@ -76,6 +87,23 @@ class Labels:
 
     metrics: tuple[Metric, ...] = (AGREEMENT, WEIGHED, DISTANCE)
     unit: str = "test item"
+
+    @property
+    def says(self) -> str:
+        """See `Answers`."""
+        if self.metrics[0] == AGREEMENT:
+            return (
+                f"{_OWN} Every item by which accuracy falls has another answer than before, so that the true "
+                "accuracy falls by no more points than agreement does from 100 %. Changes from one wrong answer to "
+                "another or to the right one count as losses too, so that a limit may be stronger than accuracy "
+                "needs."
+            )
+        return (
+            f"{_OWN} A changed answer counts by how much surer the model was of its own on the original: by (p − "
+            "q)/(p + q) for the scores p of its own and q of the new answer there. That is no less than the "
+            "expected loss of accuracy if scores are true probabilities, and may be less than the loss if they are "
+            "not. It is never more than what agreement loses."
+        )
 
     def read(self, outcomes: Outcomes, task: TestSet, first: Any) -> np.ndarray:
         """The scores, float32 (n, outputs), of which the highest is the answer."""
@@ -119,6 +147,15 @@ class Boxes:
 
     least: float
     unit: str = "own detection"
+
+    @property
+    def says(self) -> str:
+        """See `Answers`."""
+        return (
+            f"{_OWN} The objects are its detections on originals with a score of {self.least:g} or more. Objects "
+            "that it misses there count for nothing, and false alarms count as objects. How far mean average "
+            "precision against true objects falls does not follow: it may be less or more."
+        )
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -174,6 +211,15 @@ class Texts:
         Metric("exact", "texts that are the same as of originals"),
     )
     unit: str = "test item"
+
+    @property
+    def says(self) -> str:
+        """See `Answers`."""
+        return (
+            f"{_OWN} The error rate against true texts rises by no more than the edits between both answers over the "
+            "length of the true texts, since edit distance is a metric. Changes from one wrong text to another or "
+            "to the right one count as errors too, so that a limit may be stronger than the true texts need."
+        )
 
     def read(self, outcomes: Outcomes, task: TestSet, first: Any) -> list[str]:
         """The answers (n,)."""

@@ -401,7 +401,7 @@ class ClassFolders(UserFiles):
         findings: list[Finding] = []
         subfolders(self.path, f"data set {self.name!r}")  # raises the error when it is no folder
         if self._table:
-            classes, entries = self._from_table(self._table, findings)
+            classes, entries = self._from_table(findings)
         elif self._of_kind == self.kind and not self.unlabelled:
             classes, entries = self._from_folders(findings)
         else:
@@ -440,24 +440,29 @@ class ClassFolders(UserFiles):
             entries.append(Entry(id, file, "", self.groups_of(id), truth=truth))
         return entries
 
-    def _from_folders(self, findings: list[Finding]) -> tuple[list[str], list[Entry]]:
+    def parts(self, findings: list[Finding]) -> list[tuple[str, Path, list[Path]]]:
+        """The split, "" where there are none, the folder of each part of the data, and the folders of classes in it.
+
+        findings: see `_folders`. Raises LossyBenchError where folders of splits and classes are mixed up.
+        """
         folders = self._folders(self.path, findings)
         of_split: dict[str, list[Path]] = collections.defaultdict(list)
         for folder in folders:
             of_split[_labels.SPLIT_OF.get(folder.name.lower(), "")].append(folder)
-        parts = [("", self.path, folders)]
-        if "train" in of_split or "test" in of_split:
-            if "test" not in of_split:
-                raise LossyBenchError(f"{self.path}: has no folder 'test' beside 'train'; give both, or 'test' alone")
-            if others := of_split.pop("", None):
-                raise LossyBenchError(
-                    f"{self.path}: {others[-1].name!r} is beside train and test; give splits or classes"
-                )
-            if twice := next((folders for folders in of_split.values() if len(folders) > 1), None):
-                names = " and ".join(repr(folder.name) for folder in twice)
-                raise LossyBenchError(f"{self.path}: {names} are one split; give one folder for each")
-            found = [(split, of_split[split][0]) for split in SPLITS if split in of_split]
-            parts = [(split, part, self._folders(part, findings)) for split, part in found]
+        if "train" not in of_split and "test" not in of_split:
+            return [("", self.path, folders)]
+        if "test" not in of_split:
+            raise LossyBenchError(f"{self.path}: has no folder 'test' beside 'train'; give both, or 'test' alone")
+        if others := of_split.pop("", None):
+            raise LossyBenchError(f"{self.path}: {others[-1].name!r} is beside train and test; give splits or classes")
+        if twice := next((folders for folders in of_split.values() if len(folders) > 1), None):
+            names = " and ".join(repr(folder.name) for folder in twice)
+            raise LossyBenchError(f"{self.path}: {names} are one split; give one folder for each")
+        found = [(split, of_split[split][0]) for split in SPLITS if split in of_split]
+        return [(split, part, self._folders(part, findings)) for split, part in found]
+
+    def _from_folders(self, findings: list[Finding]) -> tuple[list[str], list[Entry]]:
+        parts = self.parts(findings)
         classes = sorted({folder.name for _, _, folders in parts for folder in folders})
         entries = []
         for split, part, _ in parts:
@@ -480,8 +485,10 @@ class ClassFolders(UserFiles):
         ]
         return self._storable(folders, findings)
 
-    def _from_table(self, table: Path, findings: list[Finding]) -> tuple[list[str], list[Entry]]:
-        """The classes and entries of the CSV `table`; no classes where it holds texts."""
+    def _from_table(self, findings: list[Finding]) -> tuple[list[str], list[Entry]]:
+        """The classes and entries of the CSV of labels, or no classes and the entries of that of texts."""
+        table = self._table
+        assert table is not None
         what = "text" if self.texts else "label"
         titles = {name: title for name, title in self.columns.items() if name not in ("label", "text")}
         titles["label"] = self.columns.get("text" if self.texts else "label", what)

@@ -100,6 +100,7 @@ class Summary:
     capture = _table("capture")  # how limits move as capture gets worse
     transfer = _table("transfer")  # train condition against test level
     held_out = _table("held_out")  # models on a codec that the mixture they learnt from lacked
+    identification = _table("identification")  # which codecs and levels models tell, where these are the classes
     gaps = _table("gaps")  # what of a loss training on compressed media wins back
     subgroups = _table("subgroups")  # by what a loss hurts
     bd = _table("bd")  # Bjontegaard differences between codecs
@@ -275,8 +276,17 @@ class Summary:
 
     @functools.cached_property
     def best(self) -> pd.Series:
-        """A row of `limits` against the best model trained on originals: what that reaches there, and chance."""
-        return where(self.limits, baseline=BEST).iloc[0]
+        """A row of `limits` against the best model trained on originals: what that reaches there, and chance.
+
+        Where each model is judged by its own answers none is the best, and a row is against a model itself.
+        """
+        against = where(self.limits, baseline=BEST)
+        return (against if len(against) else self.limits).iloc[0]
+
+    @property
+    def own_answers(self) -> str:
+        """Where models are judged by their own answers on originals, what that can show and what not; "" elsewhere."""
+        return str(self.meta.get("own_answers", ""))
 
     @property
     def best_name(self) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lossybench import tasks
-from lossybench.analysis import bands, comparisons, equal_rate, gaps, robustness, subgroups, tables
+from lossybench.analysis import bands, comparisons, equal_rate, gaps, identification, robustness, subgroups, tables
 from lossybench.analysis import outcomes as inputs
 from lossybench.analysis.comparisons import BEST, OWN, Reference
 from lossybench.analysis.measured import ALL_SEEDS, Measured, Settled
@@ -86,7 +86,8 @@ def aggregate(
     rows["conditions"] += conditions.values()
     results: comparisons.Results = {}
     references: dict[Trained, Reference] = {}
-    for model, of_codec in tqdm(inputs.outcome_files(outcomes, task).items(), "aggregate", unit="model"):
+    files, about = inputs.outcome_files(outcomes, task), read_meta(data[0])
+    for model, of_codec in tqdm(files.items(), "aggregate", unit="model"):
         results[model] = {}
         for condition, one, settled, apart in measured(kind, of_codec, conditions, within, task, sampling, judge):
             here = comparisons.where(model, conditions[condition])
@@ -132,6 +133,9 @@ def aggregate(
         for row in rows["metrics"]
         if (row["seed"], row["metric"], row["class"]) == overall and row["codec"] not in grids
     ]
+    told = about.get("conditions", [])
+    if told and judge is kind:
+        rows["identification"] += identification.rows(files, conditions, told, task, sampling)
     rows["transfer"] += comparisons.transfer_rows(of_primary)
     if judge is kind:
         rows["held_out"] += comparisons.held_out_rows(results, plain, sampling)
@@ -147,8 +151,8 @@ def aggregate(
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
     meta |= {"metrics": [dataclasses.asdict(one) for one in judge.metrics], "unit": judge.unit}
     meta |= {"chance_of_data": judge is kind and kind.chance_of_data, "attacked_unit": kind.attacked_unit}
-    about = read_meta(data[0])
-    meta |= {"compressed_before": about.get("compressed_before", []), "card": _card(data)}
+    meta |= {"own_answers": "" if isinstance(judge, type) else judge.says}
+    meta |= {"compressed_before": about.get("compressed_before", []), "card": _card(data), "conditions": told}
     coded = read_meta(compressed[0])
     meta |= {"fidelity": coded.get("fidelity", "full"), "measures": coded.get("measures", {})}
     meta |= {"lossless": coded.get("lossless")}
