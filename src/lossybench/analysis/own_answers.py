@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -78,6 +78,13 @@ class Answers(Protocol):
         """All metrics of one model at one condition."""
 
 
+class Said(NamedTuple):
+    """What a classifier says: its answers, int (n,), and its scores, float32 (n, outputs), highest at the answers."""
+
+    answers: np.ndarray
+    scores: np.ndarray
+
+
 @dataclasses.dataclass(frozen=True)
 class Labels:
     """Of classifiers: whether the answer is the same, weighed by scores or not, and how far apart the scores are.
@@ -105,40 +112,38 @@ class Labels:
             "not. It is never more than what agreement loses."
         )
 
-    def read(self, outcomes: Outcomes, task: TestSet, first: Any) -> np.ndarray:
-        """The scores, float32 (n, outputs), of which the highest is the answer."""
-        return np.stack(outcomes.rows["scores"].to_numpy())
+    def read(self, outcomes: Outcomes, task: TestSet, first: Any) -> Said:
+        """The answers and scores."""
+        return Said(outcomes.rows["prediction"].to_numpy(), np.stack(outcomes.rows["scores"].to_numpy()))
 
-    def settle(self, original: np.ndarray, task: TestSet, sampling: Sampling) -> Settled:
+    def settle(self, original: Said, task: TestSet, sampling: Sampling) -> Settled:
         """Chance is what the best constant answer reaches."""
-        answers = original.argmax(axis=1)
         if self.metrics[0] == AGREEMENT:
-            return Settled(chance(answers, original.shape[1]), original)
-        return Settled(float((1 - _lost(original, original)).mean(axis=0).max()), original)
+            return Settled(chance(original.answers, original.scores.shape[1]), original)
+        return Settled(float((1 - _lost(original)).mean(axis=0).max()), original)
 
     def measure(
-        self, found: Mapping[int, np.ndarray], settled: Mapping[int, Settled], task: TestSet, sampling: Sampling
+        self, found: Mapping[int, Said], settled: Mapping[int, Settled], task: TestSet, sampling: Sampling
     ) -> Measured:
         """Means over items."""
         scores = {seed: _compared(settled[seed].kept, one) for seed, one in found.items()}
         return of_items(self.metrics, scores, sampling)
 
 
-def _compared(before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
-    """Of each item the metrics (n,) of the scores `after` against those `before`, both (n, outputs)."""
-    answers = after.argmax(axis=1)
+def _compared(before: Said, after: Said) -> dict[str, np.ndarray]:
+    """Of each item the metrics (n,) of what is said `after` against what was `before`."""
     return {
-        AGREEMENT.name: before.argmax(axis=1) == answers,
-        WEIGHED.name: 1 - np.take_along_axis(_lost(before, before), answers[:, None], axis=1)[:, 0],
-        DISTANCE.name: (np.abs(after.astype(float) - before).sum(axis=1) / 2).clip(max=1.0),
+        AGREEMENT.name: before.answers == after.answers,
+        WEIGHED.name: 1 - np.take_along_axis(_lost(before), after.answers[:, None], axis=1)[:, 0],
+        DISTANCE.name: (np.abs(after.scores.astype(float) - before.scores).sum(axis=1) / 2).clip(max=1.0),
     }
 
 
-def _lost(before: np.ndarray, scores: np.ndarray) -> np.ndarray:
+def _lost(before: Said) -> np.ndarray:
     """What each answer would count for as a loss: (n, outputs), 0 of the answer on originals."""
-    highest = before.max(axis=1, keepdims=True).astype(float)
-    both = highest + scores
-    return np.divide(highest - scores, both, out=np.zeros(both.shape), where=both > 0)
+    own = np.take_along_axis(before.scores, before.answers[:, None], axis=1).astype(float)
+    both = own + before.scores
+    return np.divide(own - before.scores, both, out=np.zeros(both.shape), where=both > 0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -102,6 +102,8 @@ def aggregate(
             if condition == REFERENCE:
                 bounds = one.found[ALL_SEEDS][one.names.index((metric, ""))].interval
                 low, high = bounds.low, bounds.high
+                if judge is not kind:  # a model agrees with itself
+                    low = high = one.primary.value
                 chance = np.array([settled[seed].chance for seed in one.primary.seeds])
                 references[model] = comparisons.reference(model, one.primary, low, high, chance, sampling)
         chosen = {condition: one for condition, one in results[model].items() if condition in plain}

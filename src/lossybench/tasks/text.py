@@ -33,7 +33,7 @@ class Text(TaskKind):
         medium: {"epochs": 1, "batch_size": 1, "learning_rate": 1e-3}  # which no model learns by
         for medium in ("image", "audio", "video")
     }
-    truth = columns(("text", pa.string()))  # null where nobody knows it
+    truth = columns(("text", pa.string()))  # "" where nobody knows it
     schema = columns(("id", pa.string()), ("level", pa.float64(), LEVEL), ("answer", pa.string()))
     metrics = (
         Metric("cer", "character error rate", better="less", most=None),
@@ -47,11 +47,11 @@ class Text(TaskKind):
         text = item.truth.get("text")
         if text is not None and not str(text).strip():
             raise LossyBenchError("its text is empty; leave the item out, or say what is written or said in it")
-        return {"text": text}
+        return {"text": text or ""}
 
     @classmethod
     def drawn(cls, row: Mapping[str, Any], classes: Sequence[str]) -> Drawn:
-        text = " ".join((row["text"] or "").split())
+        text = " ".join(row["text"].split())
         return Drawn(f"“{text[:_SHOWN]}{'…' * (len(text) > _SHOWN)}”" if text else "")
 
     def examples(self, media: np.ndarray, row: Mapping[str, Any], training: bool) -> list[Example]:
