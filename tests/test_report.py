@@ -389,7 +389,6 @@ def test_each_kind_of_task_gets_the_promised_figures_and_they_show_something(tas
     summary = synthetic.write(tmp_path / task)
     paths = figures.draw(summary, tmp_path / "figures")
     promised = figure_names(
-        kind,
         True,
         has_attacks=rich,
         has_matched=rich,
@@ -414,7 +413,7 @@ def test_without_fidelity_its_figure_is_left_out_and_the_report_says_so(tmp_path
         row |= {"psnr": None, "ssim": None}
     summary = without.write(tmp_path / "without")
     drawn = [path.stem for path in figures.draw(summary, tmp_path / "figures")[::2]]
-    assert drawn == figure_names("classification", False, False, False, False, False)
+    assert drawn == figure_names(False, False, False, False, False)
     assert "rate_accuracy" in drawn and "fidelity_accuracy" not in drawn
     recommendations.write([summary], tmp_path / "r.md")
     assert "**Fidelity was not measured** (`fidelity: none`)" in (tmp_path / "r.md").read_text()
@@ -455,15 +454,10 @@ def test_the_report_says_what_rates_are_of_and_what_means_leave_out(tmp_path: Pa
     assert ("From 2.0 % to 2.0 % of these files" in said) == ("kb/s, file" in of) == (not coded)
 
 
-def test_figure_names_refuse_an_unknown_kind() -> None:
-    with pytest.raises(LossyBenchError, match="did you mean 'detection'"):
-        figure_names("detections", True, False, False, False, False)
-
-
 def test_every_figure_has_a_caption() -> None:
     captions = Path(__file__).parents[1] / "workflow" / "report"
     others = ["contact_sheet", "limits_table", "attacks_page", "workflow"]
-    for name in [*figure_names("classification", *[True] * 7), *others]:
+    for name in [*figure_names(*[True] * 7), *others]:
         assert (captions / f"{name}.rst").read_text().strip(), name
 
 
