@@ -82,8 +82,8 @@ def test_the_threshold_is_that_of_the_equal_error_rate_on_originals(toy: dict[st
     scores = np.array([[cosine(one, other) for other in found] for one in found])
     first, second = np.triu_indices(18, 1)
     genuine, scores = first // 3 == second // 3, scores[first, second]
-    threshold = read_meta(toy["bare"])["threshold"]
-    assert read_meta(toy["behind"])["threshold"] == threshold
+    threshold = read_meta(toy["bare"])["accepted_from"]
+    assert read_meta(toy["behind"])["accepted_from"] == threshold
     far, frr = (scores[~genuine] >= threshold - 1e-6).mean(), (scores[genuine] < threshold - 1e-6).mean()
     assert 0 <= far - frr <= 1 / genuine.sum() + 1 / (~genuine).sum()
     assert far < 0.35  # the network is above chance, or there would be nothing to attack
@@ -113,7 +113,7 @@ def test_rows_say_what_the_stored_items_do(toy: dict[str, Any]) -> None:
 
 
 def test_dodging_and_impersonation_move_the_cosine_their_way_and_beat_noise(toy: dict[str, Any]) -> None:
-    threshold = read_meta(toy["behind"])["threshold"]
+    threshold = read_meta(toy["behind"])["accepted_from"]
     for path, tiers in ((toy["bare"], {"T0"}), (toy["behind"], {"T2", "T3"})):
         rows = [row for row in iter_rows(path) if row["tier"] in tiers]
         for goal, sign in (("untargeted", -1), ("targeted", 1)):
@@ -147,7 +147,7 @@ def test_analysis_counts_pairs_of_one_identity_for_dodging_and_of_two_for_impers
     assert (pairs["label"][~dodged] == 0).all() and (pairs["target"][~dodged] == 1).all()
     for row, pair in zip(table.itertuples(), pairs.itertuples(), strict=True):
         for name in ("clean", "clean_after", "before", "after"):
-            accepted = cosine(row.enrolled, getattr(row, name)) >= read_meta(toy["behind"])["threshold"]
+            accepted = cosine(row.enrolled, getattr(row, name)) >= read_meta(toy["behind"])["accepted_from"]
             assert getattr(pair, name) == int(accepted)
 
 

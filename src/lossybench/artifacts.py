@@ -154,7 +154,7 @@ SEGMENTATION_ATTACKS = columns(
     *((name, pa.binary()) for name in ("clean", "clean_after", "before", "after")),  # what is found, as in ATTACKS
 )
 
-# meta: threshold too, the cosine from which on a pair is accepted.
+# meta: accepted_from too, the cosine from which on a pair is accepted.
 VERIFICATION_ATTACKS = columns(
     *_ATTACK,
     ("against", pa.string()),  # the enrolled item: of the same identity, or of another where the goal is targeted

@@ -129,7 +129,7 @@ class VerificationVictim(LossVictim):
     ) -> tuple[Enrolled, dict[str, Any]]:
         """As of `VictimBase`: originals as the model embeds them, and the threshold."""
         kept = Enrolled.of(data, network, info, grid)
-        return kept, {"threshold": kept.threshold}
+        return kept, {"accepted_from": kept.threshold}
 
     def item(self, media: np.ndarray, row: Mapping[str, Any], whole: bool) -> tuple[np.ndarray, str]:
         """The decoded item `media` as integers in the model's layout, and its partner. row: of the data table."""

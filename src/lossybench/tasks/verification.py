@@ -181,7 +181,7 @@ class Verification(TaskKind):
         found = table.assign(id=table["id"] + "#pair", label=np.where(targeted, 0, 1), target=np.where(targeted, 1, -1))
         for name in ("clean", "clean_after", "before", "after"):
             cosines = cosine(enrolled, np.stack(table[name].to_list()))
-            found[name] = (cosines >= meta["threshold"]).astype(np.int32)
+            found[name] = (cosines >= meta["accepted_from"]).astype(np.int32)
         return found[[name for name in ATTACKS.names if name in found]]
 
 
