@@ -95,11 +95,11 @@ def test_rows_say_what_the_stored_items_do(toy: dict[str, Any]) -> None:
     looked = 0
     for path in (toy["bare"], toy["behind"]):
         for row in iter_rows(path):
-            identity, other = of_item[row["id"]]["identity"], of_item[row["against"]]["identity"]
-            assert (identity == other) == (row["goal"] != "targeted") and row["against"] != row["id"]
+            identity, other = of_item[row["id"]]["identity"], of_item[row["enrolled_id"]]["identity"]
+            assert (identity == other) == (row["goal"] != "targeted") and row["enrolled_id"] != row["id"]
             assert row["snr"] >= 15 - 0.01
             clean = voice(*(int(part) for part in row["id"].removeprefix("v").split("-")))
-            against = voice(*(int(part) for part in row["against"].removeprefix("v").split("-")))
+            against = voice(*(int(part) for part in row["enrolled_id"].removeprefix("v").split("-")))
             assert np.allclose(row["enrolled"], embedded(toy, against), atol=1e-4)
             assert np.allclose(row["clean"], embedded(toy, clean), atol=1e-4)
             if row["adversarial"]:

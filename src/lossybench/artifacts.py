@@ -157,7 +157,7 @@ SEGMENTATION_ATTACKS = columns(
 # meta: accepted_from too, the cosine from which on a pair is accepted.
 VERIFICATION_ATTACKS = columns(
     *_ATTACK,
-    ("against", pa.string()),  # the enrolled item: of the same identity, or of another where the goal is targeted
+    ("enrolled_id", pa.string()),  # the enrolled item: of the same identity, or of another where the goal is targeted
     (
         "enrolled",
         pa.list_(pa.float32()),

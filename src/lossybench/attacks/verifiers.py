@@ -164,7 +164,7 @@ class VerificationVictim(LossVictim):
     @staticmethod
     def target(row: Mapping[str, Any]) -> str:
         """The target in `row`, a row of artifacts.VERIFICATION_ATTACKS."""
-        found: str = row["against"]
+        found: str = row["enrolled_id"]
         return found
 
     def share(self, goal: Goal, truth: str, targets: Any, before: Any, after: np.ndarray) -> float:
@@ -186,7 +186,7 @@ class VerificationVictim(LossVictim):
     def fields(self, items: Any, targeted: bool) -> list[dict[str, Any]]:
         """For each of the items what only artifacts.VERIFICATION_ATTACKS holds. targeted: whether the goal is."""
         others = items.targets if targeted else items.truth
-        return [{"against": one, "enrolled": self.kept.embedding(one)} for one in others]
+        return [{"enrolled_id": one, "enrolled": self.kept.embedding(one)} for one in others]
 
     def estimator(self, network: torch.nn.Module) -> PyTorchObjectDetector:
         """As of `LossVictim`. ART makes detectors of pictures alone, so sounds get their bounds afterwards.
