@@ -76,10 +76,8 @@ class Enrolled:
         if batch:
             embed()
         place = {row["id"]: number for number, row in enumerate(rows)}
-        pairs = [(place[other], place[row["id"]]) for row in rows for other in row["against"] if other in place] or [
-            (0, 0)
-        ]
-        first, second = np.array(pairs).T
+        pairs = [(place[other], place[row["id"]]) for row in rows for other in row["against"] if other in place]
+        first, second = np.array(pairs, int).reshape(-1, 2).T
         identities, found = np.array([row["identity"] for row in rows]), np.stack(embeddings)
         genuine = identities[first] == identities[second]
         if genuine.all() or not genuine.any():

@@ -55,6 +55,7 @@ class Verification(TaskKind):
     unit = "pair"
     attacks = VERIFICATION_ATTACKS
     attacked_unit = "pair"
+    read_as = 2  # accepted or rejected
 
     @classmethod
     def drawn(cls, row: Mapping[str, Any], classes: Sequence[str]) -> Drawn:
