@@ -53,6 +53,7 @@ class Verification(TaskKind):
         Metric("tar_far_01", "TAR at FAR 0.1 %"),
     )
     unit = "pair"
+    chance_of_data = True
     attacks = VERIFICATION_ATTACKS
     attacked_unit = "pair"
     read_as = 2  # accepted or rejected
