@@ -139,7 +139,7 @@ def subgroup_rows(
         corrected = multipletests([found[name].p for name in judged], method="holm")[1] if judged else []
         holm = dict(zip(judged, map(float, corrected), strict=True))
         for name, one in found.items():
-            hurt = name in holm and holm[name] < sampling.alpha and one.excess > 0
+            hurt = name in holm and holm[name] < sampling.alpha
             row = {"by": name_by, "group": name, "support": here[name].support}
             row |= {"reference": sign * own[name].value, "value": sign * here[name].value}
             row |= {"p": one.p if name in holm else None, "p_holm": holm.get(name), "hurt": hurt}
@@ -197,9 +197,9 @@ class _Loss:
 
     @property
     def p(self) -> float:
-        """Whether the group loses more or less than all items, two-sided, by a t test."""
+        """Whether the group loses more than all items, one-sided, by a t test."""
         return max(
-            2 * float(student.sf(abs(self.excess) / error, df)) if error > 0 else float(self.excess == 0)
+            float(student.sf(self.excess / error, df)) if error > 0 else float(self.excess <= 0)
             for df, _, error in self.errors
         )
 
