@@ -18,7 +18,7 @@ from snakemake.utils import min_version
 # This checkout's package comes first, installed or not: fingerprints and jobs must see the same code.
 sys.path.insert(0, str(Path(workflow.basedir, "src")))
 
-from lossybench import kinds, models, runs, sources, yaml_files
+from lossybench import data, kinds, models, runs, sources, yaml_files
 from lossybench.conditions import ORIGINAL, Condition, Model
 from lossybench.errors import LossyBenchError, visible
 from lossybench.fingerprint import fingerprint
@@ -95,7 +95,7 @@ wildcard_constraints:
     regime=r"[a-z0-9_.]+",
     codec=r"[a-z0-9_]+",
     level=r"[0-9.]+",
-    seed=r"[0-9]+",
+    seed=r"[0-9]+(_fold[0-9]+)?",
     part=r"train|test",
 
 

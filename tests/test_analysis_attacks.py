@@ -111,7 +111,7 @@ def test_definitions(tmp_path):
     assert (second["robust_before"], second["robust_after"], second["n"]) == (0.25, 0.25, 4)
     assert second["gain"] == 0 and second["gain_low"] < 0 < second["gain_high"]
     assert second["opened"] == 0  # 1/4 opened on adversarial items, 1/4 broken on clean ones
-    assert (second["tasr_after"], second["triggered"], second["map_after"]) == (None, None, None)
+    assert (second["tasr_after"], second["triggered"], second["metric_after"]) == (None, None, None)
 
 
 def test_targeted_success_counts_only_items_of_another_label(tmp_path):
@@ -766,7 +766,7 @@ def test_objects_are_counted_and_pictures_resampled(tmp_path):
     attacks, _ = tables_of(tmp_path, pictures(found), schema=DETECTION_ATTACKS, kind="detection")
     row = pick(attacks, attack="pgd")
     assert (row["n"], row["robust_after"]) == (120, 0.5)
-    assert row["map_after"] == pytest.approx(51 / 101)  # recall thresholds 0 .. 0.5
+    assert row["metric_after"] == pytest.approx(51 / 101)  # recall thresholds 0 .. 0.5
     assert row["robust_after_low"] < 0.33 and row["robust_after_high"] > 0.67
 
 
@@ -779,7 +779,7 @@ def test_the_worst_case_of_a_picture_is_one_attempt(tmp_path):
     worst = pick(attacks, attack="worst")
     assert (worst["n"], worst["tier"]) == (6, "all")
     assert worst["robust_after"] == pytest.approx(1 / 6)
-    assert worst["map_after"] == pytest.approx(17 / 101)  # recall thresholds 0 .. 0.16
+    assert worst["metric_after"] == pytest.approx(17 / 101)  # recall thresholds 0 .. 0.16
     # Missed is one more way to be wrong: 1 of 5, which 2 of 6 clustered objects don't exclude.
     assert "chance is 0.2" in gates["original", "white-box reaches chance"]["note"]
 

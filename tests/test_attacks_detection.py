@@ -16,11 +16,11 @@ import pytest
 import torch
 
 from lossybench import codecs, models
-from lossybench.analysis.attacked_objects import objects, robust_map
+from lossybench.analysis.attacked_objects import CONDITIONS, objects, robust_map
 from lossybench.artifacts import ATTACKS, COMPRESSED, DETECTION_ATTACKS, iter_rows, read_meta, read_table, write_table
 from lossybench.attacks import surrogates, threshold
 from lossybench.attacks.attack_settings import Aim, AttackSettings
-from lossybench.attacks.detectors import DetectionVictim, _Searched, _targets, least_covering, patch_side
+from lossybench.attacks.detectors import DetectionVictim, Searched, _targets, least_covering, patch_side
 from lossybench.attacks.items import Crafted
 from lossybench.attacks.methods import METHODS, Effort
 from lossybench.attacks.preprocessor import CodecPreprocessor
@@ -282,7 +282,7 @@ def test_what_is_made_without_a_codec_goes_on_where_an_item_is_beaten():
 def test_random_starts_lie_in_the_ball_and_repeat():
     case = prepared("image")
     x = PIXELS.floats(case.items.integers)
-    estimator = case.victim.estimator(_Searched(case.network, case.victim.task))
+    estimator = case.victim.estimator(Searched(case.network, case.victim.task))
 
     def start(seed: int, p: float, radius: float, random: bool = True) -> np.ndarray:
         effort = Effort(p, radius, False, 1, 1e-9, len(x), random=random)
@@ -323,7 +323,7 @@ def test_the_attack_sees_what_the_real_codec_makes_of_the_whole_item(medium):
     through = jpeg() if medium == "image" else h264()
     case = prepared(medium, through)
     x = torch.from_numpy(PIXELS.floats(case.items.integers))
-    _Searched(case.network.train(), case.victim.task, [through]).train()(x, _targets(case.items.truth))
+    Searched(case.network.train(), case.victim.task, [through]).train()(x, _targets(case.items.truth))
     case.network.eval()
     for item, seen in zip(case.items.integers, case.network.seen.chunk(len(x)), strict=True):
         decoded = codecs.get(through.codec.name).roundtrip(PIXELS.media(item), through.level, through.sampling_rate)
@@ -340,7 +340,7 @@ def test_a_stand_in_changes_the_gradient_and_not_what_is_seen():
     gradients = []
     for case in (plain, better):
         x = torch.from_numpy(PIXELS.floats(case.items.integers)).requires_grad_()
-        searched = _Searched(case.network, case.victim.task, case.victim.through).train()
+        searched = Searched(case.network, case.victim.task, case.victim.through).train()
         loss = searched(x, _targets(case.items.truth))["loss"]
         gradients.append(torch.autograd.grad(loss, x)[0])
         case.network.eval()
@@ -353,7 +353,7 @@ def test_several_codecs_are_their_mean_and_a_trigger_is_right_without():
     x, aimed = torch.from_numpy(PIXELS.floats(case.items.integers)), _targets(case.items.truth)
 
     def loss(*through: CodecPreprocessor, trigger: bool = False) -> float:
-        return float(_Searched(case.network, case.victim.task, through, trigger).train()(x, aimed)["loss"])
+        return float(Searched(case.network, case.victim.task, through, trigger).train()(x, aimed)["loss"])
 
     one, other = case.victim.through
     assert loss(one, other) == pytest.approx((loss(one) + loss(other)) / 2)
@@ -414,7 +414,7 @@ def test_items_are_prepared_as_for_evaluation(medium):
         assert np.array_equal([one["box"] for one in mine], expected["boxes"])
     assert len(examples) == (1 if medium == "image" else 2)
     item, aimed = torch.from_numpy(PIXELS.floats(integers[None])), _targets(np.array([truth], object))
-    searched = _Searched(network, task).train()
+    searched = Searched(network, task).train()
     network.norm.eval()  # as ART has it: a batch's own mean is another for another layout of the same numbers
     loss = searched(item, aimed)["loss"]
     assert float(loss) == pytest.approx(float(task.loss(network, x, [each.target for each in examples])), rel=1e-5)
@@ -546,15 +546,15 @@ def test_one_row_for_each_true_object(table):
 
 
 def test_map_before_and_after(table):
-    values = robust_map(table.iloc[:1])
+    values = {name: robust_map(table.iloc[:1], name) for name in CONDITIONS}
     # Classes 1 and 2 of one item: behind the attack a false 2, and a 1 where there is none.
-    assert values == {"map_clean": 1.0, "map_clean_after": 1.0, "map_before": 1.0, "map_after": 0.0}
+    assert values == {"clean": 1.0, "clean_after": 1.0, "before": 1.0, "after": 0.0}
     # A false 1 of the highest score in the item without objects: the two true ones come at precisions 1/2 and 2/3, of
     # which COCO reads the larger to the right, and equal scores stay in order.
     lower = [dict(box, score=0.9) for box in TRUE]
     both = pd.DataFrame([row(before=lower), dict(table.iloc[1])])
-    assert robust_map(both)["map_before"] == pytest.approx((2 / 3 + 1) / 2)
-    assert np.isnan(list(robust_map(table.iloc[1:2]).values())).all()
+    assert robust_map(both, "before") == pytest.approx((2 / 3 + 1) / 2)
+    assert all(np.isnan(robust_map(table.iloc[1:2], name)) for name in CONDITIONS)
 
 
 def brightness(score: float) -> int:

@@ -339,6 +339,20 @@ def fsdd(folder):
     return check
 
 
+def fsdd_speakers(folder):
+    fsdd(folder)
+
+    def check(rows):
+        assert splits(rows) == {"test": 48}  # 2 speakers, 12 takes of 10 digits, 5 a clip
+        for row in rows:
+            speaker = row["id"].split("/")[1]
+            assert row["groups"] == {"identity": speaker} and row["identity"] == speaker
+            assert row["shape"] == [5 * 400] and row["label"] == -1
+        assert sum(len(row["against"]) for row in rows) == 48 * 47 // 2
+
+    return check
+
+
 def ucf101(folder):
     clip = avi()
     videos, lists = {}, {"train": [], "test": []}
@@ -460,8 +474,8 @@ def mot17det(folder):
     return check
 
 
-LAYOUTS = [cifar10, cifar100, imagenette, gtsrb, penn_fudan, voc2007, coco2017, speech_commands, esc50, fsdd, ucf101,
-           hmdb51, kth, mot17det]  # fmt: skip
+LAYOUTS = [cifar10, cifar100, imagenette, gtsrb, penn_fudan, voc2007, coco2017, speech_commands, esc50, fsdd,
+           fsdd_speakers, ucf101, hmdb51, kth, mot17det]  # fmt: skip
 OPTIONS = {
     "imagenette": {"size": "160px"},
     "esc50": {"fold": 5},

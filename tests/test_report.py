@@ -341,7 +341,7 @@ class Synthetic:
             gain = after - before
             row |= dict(gain=gain, gain_low=gain - 0.03, gain_high=gain + 0.03)
         if self.kind == "detection":
-            row |= dict(map_clean=clean, map_clean_after=clean_after, map_before=before, map_after=after)
+            row |= dict(metric_clean=clean, metric_clean_after=clean_after, metric_before=before, metric_after=after)
         doubtful = codec == self.codecs[0] and tier in ("T3", "T4")
         row |= dict(unreliable=doubtful, reason="failed: converged" if doubtful else "", unchecked="", calls=37.0)
         self.tables["attacks"].append(row)

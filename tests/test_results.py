@@ -159,7 +159,7 @@ def test_only_the_files_that_fit_are_opened(tmp_path):
     results = Results(tmp_path)
     assert len(results.outcomes("digits", codec="jpeg")) == len(MODELS) * 2 * 3
     matched = results.outcomes("digits", codec="jpeg", regime="matched_*", columns=["id", "level"])
-    assert list(matched) == ["task", "arch", "regime", "seed", "codec", "id", "level"] and len(matched) == 6
+    assert list(matched) == ["task", "arch", "regime", "seed", "fold", "codec", "id", "level"] and len(matched) == 6
     assert set(results.outcomes("digits", codec="j*", seed=1)["regime"]) == {"original"}
     with pytest.raises(LossyBenchError, match=r"original\.parquet: damaged"):
         results.outcomes("digits", arch="vit")

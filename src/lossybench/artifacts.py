@@ -57,10 +57,11 @@ def units(schema: pa.Schema) -> dict[str, str]:
 
 # The items of one task, stored losslessly; behind these columns stand those of the kind of task (`TaskKind.truth`),
 # which also says what its outcomes are. meta: medium, kind, classes, card (source, licence, prior_compression), sources
-# (one hash of the user's files, "" where there are none).
+# (one hash of the user's files, "" where there are none), and where there are folds how they were dealt.
 DATA = columns(
     ("id", pa.string()),
-    ("split", pa.string()),  # train, val or test
+    ("split", pa.string()),  # train, val or test; with folds all are test
+    ("fold", pa.int32(), ""),  # whose model tests the item, from 1 on; null where the task has no folds
     ("groups", pa.map_(pa.string(), pa.string())),  # what is shared: {speaker: ...}; of all rows alike
     ("media", pa.binary()),  # the bitstream of the lossless codec `original`
     ("shape", pa.list_(pa.int32())),  # of the decoded item: (H, W, 3), (samples,) or (frames, H, W, 3)
@@ -146,6 +147,13 @@ DETECTION_ATTACKS = columns(
     *((name, pa.list_(_FOUND)) for name in ("clean", "clean_after", "before", "after")),  # what is found, as in ATTACKS
 )
 
+SEGMENTATION_ATTACKS = columns(
+    *_ATTACK,
+    ("truth", pa.binary()),  # a mask at the size of the model's input, as a grey PNG; so are those below
+    ("targets", pa.list_(pa.int32())),  # the class that the region of each class shall be read as; empty: not targeted
+    *((name, pa.binary()) for name in ("clean", "clean_after", "before", "after")),  # what is found, as in ATTACKS
+)
+
 # What holds of every table of items, whoever made it. Only what these columns measure may be missing in a row.
 _TYPES: dict[str, set[pa.DataType]] = {}
 
@@ -157,9 +165,9 @@ def know(*schemas: pa.Schema) -> None:
             _TYPES.setdefault(field.name, set()).add(field.type)
 
 
-know(DATA, COMPRESSED, ATTACKS, DETECTION_ATTACKS)
+know(DATA, COMPRESSED, ATTACKS, DETECTION_ATTACKS, SEGMENTATION_ATTACKS)
 _MAY_LACK = {"psnr", "ssim", "snr", "si_sdr", "spectral_distance", "zero_gradient", "spectrum", "kept", "harm"}
-_MAY_LACK |= {"adversarial", "file_bytes", "lossless_bits"}
+_MAY_LACK |= {"adversarial", "file_bytes", "lossless_bits", "fold"}
 _META_TYPES: dict[str, type] = {
     **dict.fromkeys(("task", "medium", "kind", "codec", "arch", "regime", "sources", "identity", "fidelity"), str),
     **dict.fromkeys(("classes", "compressed_before"), list),

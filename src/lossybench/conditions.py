@@ -62,9 +62,25 @@ class Regime(NamedTuple):
 
 
 class Model(NamedTuple):
-    """One model of a study: `regime` is the text of a `Regime`."""
+    """One model of a study.
+
+    regime: the text of a `Regime`. fold: the one that the model is tested on and has not learnt from, counted from 1;
+    0 where the task has no folds.
+    """
 
     task: str
     arch: str
     regime: str
     seed: int
+    fold: int = 0
+
+    @property
+    def parts(self) -> tuple[str, str, str, str]:
+        """The model as in paths; seed 3 of fold 2 is "3_fold2"."""
+        return self.task, self.arch, self.regime, f"{self.seed}_fold{self.fold}" if self.fold else str(self.seed)
+
+    @classmethod
+    def read(cls, task: str, arch: str, regime: str, part: str) -> Model:
+        """The model whose path has these parts."""
+        seed, _, fold = part.partition("_fold")
+        return cls(task, arch, regime, int(seed), int(fold or 0))

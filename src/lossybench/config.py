@@ -19,11 +19,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 import pydantic
 from pydantic import Field, field_validator, model_validator
 
-from lossybench import codecs, measures, models, yaml_files
+from lossybench import codecs, kinds, measures, models, yaml_files
 from lossybench.attacks.attack_settings import AttackSettings, Distinct, Epsilon, check_epsilon
 from lossybench.codecs import Codec
 from lossybench.codecs._variants import LEVEL
 from lossybench.conditions import ORIGINAL, level_text
+from lossybench.data._folds import Folds
 from lossybench.data.dataset import Description
 from lossybench.errors import LossyBenchError, key, nearest, refusal, shown
 from lossybench.fidelity import How
@@ -80,7 +81,10 @@ class DataConfig(Settings):
     """Where a task's items come from: an adapter and its own options."""
 
     model_config = pydantic.ConfigDict(extra="allow")
-    adapter: str = Field(description="A data set family: a module of lossybench.data, e.g. digits, image_folder.")
+    adapter: str = Field(
+        description="A data set family: a module of lossybench.data, e.g. digits, image_folder; or a class of "
+        "your own, module:Class, in a file beside the config (docs/tasks.md)."
+    )
     scale: Scale | None = Field(
         default=None,
         description="Bring pictures to another size as they are read, so that codecs and models see them at that size; "
@@ -349,6 +353,11 @@ class TaskConfig(Settings):
         "exists already to its `checkpoint` and what it expects of its input.",
     )
     seeds: list[Seed] = Field(default=[0], min_length=1, description="One model is trained per seed.")
+    folds: Folds | None = Field(
+        default=None,
+        description="Cross-validation: a model for each fold learns from the others, and each item is tested once "
+        "(docs/folds.md). The data set's own splits when left out.",
+    )
     regimes: Regimes = Field(default=Regimes(), description="What models are trained on besides originals.")
     training: dict[str, Any] = Field(
         default={}, description="Training settings; `minimum` is the clean validation metric below which the run fails."
@@ -535,7 +544,7 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
     """
     where = f"tasks.{name}"
     medium, kind = described.medium, described.kind
-    if task.data.scale and (medium == "audio" or kind == "detection"):
+    if task.data.scale and (medium == "audio" or kinds.load(kind).placed):
         raise LossyBenchError(f"{where}.data.scale: is for classifying pictures, not for {medium} {kind}")
     found: dict[str, Codec] = {ORIGINAL: codecs.get(ORIGINAL)}
     for codec_name, codec in task.coders.items():
@@ -574,7 +583,9 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
     trained = task.trained
     if not trained and task.regimes != Regimes():
         raise LossyBenchError(f"{where}.regimes: none of the models is trained, all exist already; leave it out")
-    if trained and described.counts is not None and not described.counts.get("train"):
+    if task.folds:
+        _check_folds(f"{where}.folds", task, found)
+    elif trained and described.counts is not None and not described.counts.get("train"):
         raise LossyBenchError(
             f"{where}.data: no items in split 'train', which training {trained[0]} needs; add some, or give models "
             "that exist already (checkpoint, command, function or url)"
@@ -639,6 +650,23 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
                     "detector's program, or behind a command, function or url; name others in attack.archs"
                 )
     return found
+
+
+def _check_folds(where: str, task: TaskConfig, found: Mapping[str, Codec]) -> None:
+    """Raise LossyBenchError for what does not go with folds, in which every item is tested and learnt from.
+
+    where: the key. found: the task's codecs.
+    """
+    there = [arch for arch in task.models if arch not in task.trained]
+    learning = [name for name, codec in found.items() if codec.learns]
+    for what, why in {
+        "looks": task.looks and "looks add test items, and folds test all items at once",
+        "attack": task.attack and "attacks are on one model and its test split",
+        f"models.{there[0]}" if there else "": there and "it exists already, and is not trained anew for each fold",
+        f"codecs.{learning[0]}" if learning else "": learning and "it learns, from items that are tested as well",
+    }.items():
+        if why:
+            raise LossyBenchError(f"{where}: cannot go with {what}: {why}; leave out one of the two")
 
 
 def _check_titles(where: str, found: dict[str, Codec], known: dict[str, CodecConfig]) -> None:

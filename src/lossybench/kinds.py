@@ -1,4 +1,5 @@
-"""The kinds of task by name: each is a file of `lossybench.tasks` with a class `TASK` below `TaskKind`.
+"""The kinds of task by name: each is a file of `lossybench.tasks` with a class `TASK` below `TaskKind`, or a user's own
+class, named `module:Class`.
 
 A module of its own, because the fetch stage takes of a kind what is true of an item and nothing else: it must not run
 again when a kind learns or judges in another way. So nothing here imports a kind, and the rules name what a job uses.
@@ -10,6 +11,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+from lossybench import own
 from lossybench.errors import LossyBenchError, nearest
 
 _FOLDER = Path(__file__).parent / "tasks"
@@ -25,8 +27,10 @@ def names() -> list[str]:
 
 def module_name(kind: str) -> str:
     """The module that defines a kind. Raises LossyBenchError for an unknown one."""
+    if own.is_own(kind):
+        return own.module_name(kind)
     if kind not in names():
-        raise LossyBenchError(f"unknown kind of task {kind!r}; {nearest(kind, names())}")
+        raise LossyBenchError(f"unknown kind of task {kind!r}; {nearest(kind, names())}, or your own: module:Class")
     return f"lossybench.tasks.{kind}"
 
 
@@ -37,4 +41,6 @@ def of_truth(kind: str) -> list[str]:
 
 def load(kind: str) -> Any:
     """The class of a kind. No torch is imported. Raises LossyBenchError for an unknown one."""
+    if own.is_own(kind):
+        return own.load(kind, "TaskKind")
     return importlib.import_module(module_name(kind)).TASK

@@ -13,8 +13,9 @@ from lossybench.errors import LossyBenchError
 from lossybench.models import HISTORY, INFO, WEIGHTS
 
 Part = Literal["train", "test"]  # "train" holds the splits train and val
-_MODEL = ("task", "arch", "regime", "seed")
+_MODEL = ("task", "arch", "regime", "seed", "fold")
 # For each kind of table, what the parts of a path below the folder of the kind stand for. The last is `PART.parquet`.
+# Seed and fold are one part: see `Model.parts`.
 TABLES = {
     "data": ("task",),
     "compressed": ("task", "codec", "level", "part"),
@@ -43,9 +44,12 @@ class Layout:
         """
         taken, found = self.looks(), []
         for look in range(1, 1 + max((look for look, _ in taken.values()), default=1)):
-            root = self.at(look).root / kind
-            for path in sorted(root.glob("/".join("*" * len(TABLES[kind])) + ".parquet")):
+            root, of_models = self.at(look).root / kind, "seed" in TABLES[kind]
+            for path in sorted(root.glob("/".join("*" * (len(TABLES[kind]) - of_models)) + ".parquet")):
                 parts = path.relative_to(root).with_suffix("").parts
+                if of_models:
+                    seed, _, fold = parts[3].partition("_fold")
+                    parts = (*parts[:3], seed, fold or "0", *parts[4:])
                 if path.name[0] != "." and look <= taken.get(parts[0], (1, []))[0]:
                     found.append((parts, path))
         return sorted(found, key=lambda pair: pair[0])
@@ -179,7 +183,7 @@ class Layout:
         return self.root.joinpath("benchmarks", *job[:-1], f"{job[-1]}.tsv")
 
     def _of_model(self, kind: str, model: Model) -> Path:
-        return Path(f"{self.root}/{kind}/{'/'.join(map(str, model))}")
+        return Path(f"{self.root}/{kind}/{'/'.join(model.parts)}")
 
 
 def _either(below: dict[str, Any]) -> str:

@@ -1,4 +1,5 @@
-"""What class a detector reads at each true object: one rule, for the attacks' measure of harm and for the analysis.
+"""What class a detector reads at each true object, and a segmenter at each true region: one rule of each, for the
+attacks' measure of harm and for the analysis.
 
 This module imports neither torch nor ART.
 """
@@ -9,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from lossybench.masks import IGNORED
 
 IOU = 0.5  # the least intersection over union of a detection that counts with the object
 NOTHING = -1  # the class read where no detection counts
@@ -32,6 +35,22 @@ def read(found: Sequence[Mapping[str, Any]], truth: Sequence[Mapping[str, Any]],
     near = (at[:, None] == frames) & (_iou(objects[:, None], boxes) >= IOU)
     best = np.where(near, scores, -np.inf).argmax(1)
     return np.where(near.any(1), labels[best], NOTHING)
+
+
+def read_regions(found: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The classes (K,) of the true regions of an item, the class (K,) that is read at each, and how well each is found.
+
+    found, truth: masks, uint8 (H, W) of one size. A region is all pixels of one class. It is read as the class whose
+    pixels have an intersection over union with it of more than IOU, which can be one alone, or as NOTHING. How well it
+    is found is the intersection over union (K,) of its own class. Pixels that are truly IGNORED are left out.
+    """
+    known = truth != IGNORED
+    table = np.bincount(truth[known].astype(np.intp) * 256 + found[known], minlength=1 << 16).reshape(256, 256)
+    labels = np.flatnonzero(table.sum(axis=1))
+    both = table[labels]
+    iou = both / np.maximum(both.sum(axis=1, keepdims=True) + table.sum(axis=0) - both, 1)
+    read_as = np.where(iou.max(axis=1, initial=0) > IOU, iou.argmax(axis=1), NOTHING)
+    return labels, read_as, iou[np.arange(len(labels)), labels]
 
 
 def _frames_and_boxes(objects: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:

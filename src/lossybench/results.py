@@ -20,7 +20,7 @@ from lossybench.layout import TABLES, Layout
 
 # The columns that the parts of a path fill.
 _TEXTS = ((key, pa.string()) for key in ("task", "arch", "regime", "codec", "part"))
-_KEYS = columns(*_TEXTS, ("seed", pa.int64(), ""), ("level", pa.float64(), LEVEL))
+_KEYS = columns(*_TEXTS, ("seed", pa.int64(), ""), ("fold", pa.int64(), ""), ("level", pa.float64(), LEVEL))
 
 
 def _table(name: str, about: str) -> Any:

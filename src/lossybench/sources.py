@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from tqdm import tqdm
 
-from lossybench import artifacts, data
+from lossybench import artifacts, data, own
 from lossybench.data.dataset import Description, Source
 from lossybench.errors import LossyBenchError
-from lossybench.fingerprint import source_digest
+from lossybench.fingerprint import fingerprint, source_digest
 
 # File systems count time in steps of up to 2 s, so a file that changes again so soon may keep its times.
 RACY_NS = 2_000_000_000
@@ -195,6 +195,8 @@ def _load(index: Path) -> dict[str, File]:
 def _asked(adapter: str, options: dict[str, Any], seed: int) -> dict[str, Any]:
     """What a description depends on besides the files, as JSON gives it back."""
     asked = {"adapter": adapter, "options": options, "seed": seed, "code": source_digest("data")}
+    if own.is_own(adapter):
+        asked["own"] = fingerprint(own.module_name(adapter))
     return json.loads(json.dumps(asked, default=str))
 
 

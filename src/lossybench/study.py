@@ -6,6 +6,7 @@ job depends on those keys alone that it uses.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import os
@@ -44,6 +45,9 @@ class Study:
                 of, places = task.data, (self.layout.index(name), self.layout.data(name))
                 _check_apart(self.layout.root, name, data.get(of.adapter, of.options))
                 self.seen[name] = look(of.adapter, of.options, self.config.seed, *places)
+            if task.folds and (counts := self.description(name).counts):
+                described = dataclasses.replace(self.description(name), counts={"test": sum(counts.values())})
+                self.seen[name] = self.seen[name]._replace(description=described)
             self.codecs[name] = sections.check_task(name, task, self.description(name))
         self._check_names()
         self._present = self._looks_taken()
@@ -136,7 +140,8 @@ class Study:
             archs, seeds = held.archs or trained[:1], held.seeds or config.seeds[:1]
             regime = str(Regime("held_out", codec=held.codec))
             found += [Model(task, arch, regime, seed) for arch, seed in itertools.product(archs, seeds)]
-        return list(dict.fromkeys(found))
+        folds = range(1, config.folds.count + 1) if config.folds else [0]
+        return [model._replace(fold=fold) for model in dict.fromkeys(found) for fold in folds]
 
     def existing(self, task: str) -> list[Model]:
         """The models of a task that exist already, which stand, with one seed, beside those trained on originals."""
@@ -171,6 +176,10 @@ class Study:
             ]
         assert regime.condition is not None
         return [regime.condition]
+
+    def learnt_part(self, task: str) -> Part:
+        """The part of the compressed media that models learn from: with folds, the one that holds all items."""
+        return "test" if self.task(task).folds else "train"
 
     def tested_codecs(self, model: Model) -> list[str]:
         """The codecs that a model is tested on: all of its task, but for a matched model the original and its own.
@@ -250,7 +259,8 @@ class Study:
         trained = dict.fromkeys(c for model in self.models(task) for c in self.training_conditions(model))
         for codec in self.codecs[task]:
             levels = self.levels(task, codec)
-            if learnt := [level for level in levels if Condition(codec, level) in trained]:
+            learnt = [level for level in levels if Condition(codec, level) in trained]
+            if learnt and self.learnt_part(task) == "train":
                 yield 1, codec, "train", learnt
             for look in self.looks(task):
                 yield look, codec, "test", levels
@@ -273,6 +283,8 @@ class Study:
         """
         conditions = self.conditions(task)
         if part == "train":
+            if self.learnt_part(task) != part:
+                return []
             conditions = [c for model in self.models(task) for c in self.training_conditions(model)]
         return [self.layout.at(look).compressed(task, c, part) for c in dict.fromkeys(conditions)]
 
@@ -309,6 +321,11 @@ class Study:
         return list(dict.fromkeys(c for task in self.codecs.values() for c in task if c != ORIGINAL))
 
     # Job parameters.
+
+    def folds(self, task: str) -> dict[str, Any] | None:
+        """How a task's items are dealt into folds; None if they are not."""
+        folds = self.task(task).folds
+        return {"seed": self.config.seed, **folds.model_dump(mode="json", exclude_none=True)} if folds else None
 
     def scale(self, task: str) -> dict[str, Any] | None:
         """How a task's pictures are scaled as they are read; None if they are not."""

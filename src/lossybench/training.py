@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from lossybench import artifacts, codecs, models, tasks
 from lossybench.conditions import Condition
+from lossybench.data._folds import learning
 from lossybench.decoded import BLOCK, Records, Store
 from lossybench.errors import LossyBenchError, naming
 from lossybench.fingerprint import source_digest
@@ -51,7 +52,7 @@ STEP_RATIO = 2.5  # steps of an attack times the size of one, over epsilon; Madr
 def prepared(
     data: Path,
     sources: list[Path],
-    task_meta: Mapping[str, str],
+    task_meta: Mapping[str, Any],
     arch: str,
     seed: int,
     settings: dict[str, Any],
@@ -62,8 +63,8 @@ def prepared(
     """The run of the train stage, ready for its first step, which can be taken within the context.
 
     data, arch, seed, settings, out, threads: see `stages.train.train`, also for errors. sources: the train parts.
-    task_meta: holds the task and the regime. store: keeps decoded media for other jobs too; those that it does not keep
-    are deleted at the end of the context.
+    task_meta: holds the task, the regime and, of a model that leaves out a fold, that fold. store: keeps decoded media
+    for other jobs too; those that it does not keep are deleted at the end of the context.
     """
     meta = artifacts.read_meta(data)
     medium, kind = meta["medium"], meta["kind"]
@@ -71,11 +72,16 @@ def prepared(
     device = runtime.start(chosen.device, chosen.deterministic)
     feed = functools.partial(runtime.in_order, device=device, threads=threads)
     columns = ["id", "shape", "sampling_rate", *tasks.kind_class(kind).truth.names]
-    rows = {split: list(artifacts.iter_rows(data, columns, splits=[split])) for split in ("train", "val")}
+    if fold := task_meta.get("fold"):
+        there = list(artifacts.iter_rows(data, [*columns, "groups", "fold"]))
+        rows = learning(there, fold, meta["folds"], tasks.kind_class(kind).labels)
+    else:
+        rows = {split: list(artifacts.iter_rows(data, columns, splits=[split])) for split in ("train", "val")}
+        there = [*rows["train"], *rows["val"]]
     if not all(rows.values()):
         raise LossyBenchError(f"{data}: a split is empty; training needs items in train and in val")
     info: dict[str, Any] = {
-        **{key: task_meta[key] for key in ("task", "regime")},
+        **{key: task_meta[key] for key in ("task", "regime", "fold") if key in task_meta},
         **{key: meta[key] for key in ("medium", "kind", "classes")},
         "arch": arch,
         "seed": seed,
@@ -83,10 +89,10 @@ def prepared(
         "settings": chosen.model_dump(mode="json"),
     }
     task = tasks.get(info)
-    loader = _Loader(task, sources, rows, store)
+    loader = _Loader(task, sources, rows, there, store)
     with contextlib.closing(loader.media):
         examples = loader.load(chosen.draws, seed, feed)
-        del rows, loader  # a kilobyte for each item
+        del rows, there, loader  # a kilobyte for each item
         yield Run(task, examples, device, feed, out)
 
 
@@ -151,10 +157,10 @@ def input_of(
     if medium == "audio" and len(rates) > 1:
         raise LossyBenchError(f"{where}: clips have different sampling rates {sorted(rates)}; resample them to one")
     rate = rows[0]["sampling_rate"] if medium == "audio" else 0.0
-    detects_video = (medium, kind) == ("video", "detection")
-    shapes = [row["shape"][1:] if detects_video else row["shape"] for row in rows]
+    by_frame = medium == "video" and tasks.kind_class(kind).by_frame
+    shapes = [row["shape"][1:] if by_frame else row["shape"] for row in rows]
     shape = settings.input_size or common_shape(shapes, medium, where)
-    return Input((models.window(arch), *shape) if detects_video else tuple(shape), rate)
+    return Input((models.window(arch), *shape) if by_frame else tuple(shape), rate)
 
 
 @dataclasses.dataclass
@@ -181,16 +187,19 @@ Row = dict[str, Any]
 class _Loader:
     """Has each payload that training needs decoded once, onto the disk, so that the job's memory stays small.
 
-    sources: the train parts. rows: of the data table, by split. store: keeps what is decoded for other jobs too.
+    sources: the train parts. rows: of the data table, by split. there: those of all items that the parts hold, so that
+    models of other folds find each in the same place. store: keeps what is decoded for other jobs too.
     """
 
-    def __init__(self, task: TaskKind, sources: list[Path], rows: dict[str, list[Row]], store: Store | None) -> None:
-        self.task, self.sources, self.rows, self.store = task, sources, rows, store
+    def __init__(
+        self, task: TaskKind, sources: list[Path], rows: dict[str, list[Row]], there: list[Row], store: Store | None
+    ) -> None:
+        self.task, self.sources, self.rows, self.there, self.store = task, sources, rows, there, store
         self.metas = [artifacts.read_meta(source) for source in sources]
         self.codecs = [codecs.made(meta["codec"], meta["options"], meta.get("variant")) for meta in self.metas]
         self.places: dict[str, range] = {}  # of the records of each item among those of a source
         total = 0
-        for row in itertools.chain(*rows.values()):
+        for row in there:
             self.places[row["id"]] = range(total, total + len(task.targets(row)))
             total = self.places[row["id"]].stop
         shape, dtype = (task.input.shape, np.int16) if task.medium == "audio" else ((*task.input.shape, 3), np.uint8)
@@ -206,7 +215,7 @@ class _Loader:
     def _view(self) -> str:
         """A hash of what the records of a source follow from besides its bitstreams and their decoder."""
         found = hashlib.sha256(repr(self.task.takes_in(training=True)).encode())
-        for row in itertools.chain(*self.rows.values()):
+        for row in self.there:
             found.update(json.dumps([row["id"], row["shape"], row["sampling_rate"]]).encode())
         return found.hexdigest()[:32]
 

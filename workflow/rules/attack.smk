@@ -20,9 +20,9 @@ rule attack:
     output:
         LAYOUT.attacks(MODEL, "{codec}"),
     log:
-        LAYOUT.log("attack", *MODEL, "{codec}"),
+        LAYOUT.log("attack", *MODEL.parts, "{codec}"),
     benchmark:
-        LAYOUT.benchmark("attack", *MODEL, "{codec}")
+        LAYOUT.benchmark("attack", *MODEL.parts, "{codec}")
     wildcard_constraints:
         task=LAYOUT.tasks_of(
             [path for task in STUDY.tasks for path in STUDY.all_attacks(task)]

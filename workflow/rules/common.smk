@@ -14,8 +14,10 @@ OF_LOOK = LAYOUT.at("{look}")
 
 
 def model_of(wildcards):
-    """The model that a job's wildcards name."""
-    return Model(wildcards.task, wildcards.arch, wildcards.regime, int(wildcards.seed))
+    """The model that a job's wildcards name; a model is itself."""
+    if isinstance(wildcards, Model):
+        return wildcards
+    return Model.read(wildcards.task, wildcards.arch, wildcards.regime, wildcards.seed)
 
 
 @functools.cache
@@ -86,10 +88,16 @@ def fetch_code(task):
     adapter, kind = STUDY.task(task).data.adapter, STUDY.description(task).kind
     return code(
         "fetch",
-        f"lossybench.data.{adapter}",
+        data.module_name(adapter),
         *kinds.of_truth(kind),
         *codec_code(task, ORIGINAL),
     )
+
+
+def into_folds(wildcards):
+    """The arguments of fetch that say how items are dealt into folds."""
+    folds = STUDY.folds(wildcards.task)
+    return ["--folds", json.dumps(folds)] if folds else []
 
 
 def added_by_look(wildcards):
@@ -104,7 +112,8 @@ def made_from(task, codec, look, part):
     """One hash of all that the compressed media of a codec follow from: the items' source, options and code."""
     items = STUDY.task(task).data
     parts = [
-        [items.adapter, items.options, STUDY.scale(task), STUDY.config.seed],
+        [items.adapter, items.options, STUDY.scale(task), STUDY.folds(task)],
+        STUDY.config.seed,
         [STUDY.seen[task].digest, STUDY.added(task, look), fetch_code(task)],
         [
             STUDY.coder(task, codec),
@@ -165,7 +174,7 @@ def cluster(stage):
 def training_parts(w):
     """What a model learns from."""
     return [
-        LAYOUT.compressed(w.task, c, "train")
+        LAYOUT.compressed(w.task, c, STUDY.learnt_part(w.task))
         for c in STUDY.training_conditions(model_of(w))
     ]
 

@@ -26,10 +26,11 @@ rule fetch:
         sources=lambda w: STUDY.seen[w.task].digest,
         index=lambda w: LAYOUT.index(w.task),
         look=added_by_look,
+        folds=into_folds,
         code=lambda w: fetch_code(w.task),
     message:
         "Fetching the items of {wildcards.task}"
     shell:
         "exec python -m lossybench fetch --adapter {params.adapter:q} --task {wildcards.task:q} --seed {params.seed:q}"
         " --options {params.options:q} --scale {params.scale:q} --sources={params.sources:q} --index {params.index:q}"
-        " {params.look:q} --out {output:q} > {log:q} 2>&1"
+        " {params.look:q} {params.folds:q} --out {output:q} > {log:q} 2>&1"

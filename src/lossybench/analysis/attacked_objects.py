@@ -49,16 +49,14 @@ def objects(table: pd.DataFrame, least: float) -> pd.DataFrame:
     return result[[name for name in ATTACKS.names if name in result]]
 
 
-def robust_map(rows: pd.DataFrame | None) -> dict[str, float | None]:
-    """The columns map_clean, map_clean_after, map_before and map_after of one attack at one condition.
+def robust_map(rows: pd.DataFrame, name: str) -> float:
+    """The mAP50, in [0, 1], of what the column `name` of artifacts.DETECTION_ATTACKS holds; NaN without a true object.
 
-    rows: of artifacts.DETECTION_ATTACKS, or None in classification. Each value is an mAP50 in [0, 1], NaN when the rows
-    have no true object, and None in classification.
+    rows: of one attack at one condition.
     """
-    names = {name: f"map_{name}" for name in CONDITIONS}
-    if rows is None or not rows["truth"].map(len).sum():
-        return dict.fromkeys(names.values(), None if rows is None else float("nan"))
-    return {named: plain_map50(_frames(rows["truth"].tolist(), rows[name].tolist())) for name, named in names.items()}
+    if not rows["truth"].map(len).sum():
+        return float("nan")
+    return plain_map50(_frames(rows["truth"].tolist(), rows[name].tolist()))
 
 
 def _frames(truth: Sequence[Sequence[Mapping[str, Any]]], found: Sequence[Sequence[Mapping[str, Any]]]) -> Frames:

@@ -174,7 +174,7 @@ def _p(before: np.ndarray, after: np.ndarray, estimate: Estimate, sampling: Samp
     """Whether two shares differ, two-sided. before, after: bool (seeds, n).
 
     McNemar's exact test takes the discordant counts, averaged over seeds and rounded towards each other. It knows
-    neither groups nor seeds, so the t test by these is taken where it says less.
+    neither groups nor seeds nor folds, so the t test by these is taken where it says less.
     """
     right, then = before.mean(axis=0), after.mean(axis=0)
     if len(before) == len(after):
@@ -183,7 +183,11 @@ def _p(before: np.ndarray, after: np.ndarray, estimate: Estimate, sampling: Samp
         lost, won = float((right * (1 - then)).sum()), float(((1 - right) * then).sum())
     few, many = math.ceil(min(lost, won)), math.floor(max(lost, won))
     exact = float(mcnemar([[0, few], [max(few, many), 0]], exact=True).pvalue)
-    return max(exact, intervals.p_value(estimate, sampling)) if estimate.units or estimate.seed_error else exact
+    return (
+        max(exact, intervals.p_value(estimate, sampling))
+        if estimate.units or estimate.seed_error or estimate.fold_error
+        else exact
+    )
 
 
 def to_baseline(
@@ -231,6 +235,7 @@ def difference_rows(
             "item_error": one.estimate.error,
             "seeds": one.estimate.seeds,
             "seed_error": one.estimate.seed_error if one.estimate.seeds >= FEWEST_SEEDS else None,
+            "fold_error": one.estimate.fold_error if sampling.folds else None,
         }
         for condition, one in found.items()
     ]

@@ -1,7 +1,8 @@
 """Bounds of shares, of paired differences and of metrics that are no means over items.
 
-All of them know three sources of chance: which items were tested, which groups these items belong to, and which seeds
-the models were trained with. docs/statistics.md gives the formulas, their sources and their simulated error rates.
+All of them know four sources of chance: which items were tested, which groups these items belong to, which seeds the
+models were trained with, and in cross-validation what each fold's model learnt from. docs/statistics.md gives the
+formulas, their sources and their simulated error rates.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from scipy.stats import t as student
 from lossybench.analysis.sampling import FEWEST_SEEDS, Sampling, Units
 
 Score = Callable[[float, float], tuple[float, float]]  # (effective items, quantile) -> bounds
-# Of the scatter between seeds that the few items explain, this share is taken off. Taking off all lets three seeds call
-# up to 7 % acceptable at the margin instead of 5; taking off nothing makes intervals twice as wide for nothing.
+# Of the scatter between seeds or folds that the few items explain, this share is taken off. Taking off all lets three
+# seeds call up to 7 % acceptable at the margin instead of 5; taking off nothing makes intervals twice as wide for
+# nothing.
 EXPLAINED = 0.5
 FURTHEST = 6.0  # standard deviations that a correction for skewness may add up to
 # So many items of the mean over classes are added to a class before its variance is taken. With none, a class of one
@@ -57,7 +59,8 @@ class Estimate:
     units: the factor whose groups make the interval wide, "" where the items do. effect: that factor's design effect,
     the variance over that of as many independent items, at least 1. error: the standard error that items and groups
     leave. seeds: the number of models; with FEWEST_SEEDS or more the interval is of models that are trained anew, and
-    with fewer of these models. seed_error: the standard error that the seeds leave, 0 with fewer.
+    with fewer of these models. seed_error: the standard error that the seeds leave, 0 with fewer. folds: the number of
+    folds, and fold_error the standard error that their models leave; 0 with fewer than FEWEST_SEEDS.
     """
 
     value: float
@@ -67,6 +70,8 @@ class Estimate:
     error: float
     seeds: int
     seed_error: float
+    folds: int = 0
+    fold_error: float = 0.0
 
 
 def share(hits: np.ndarray, sampling: Sampling) -> Estimate:
@@ -147,7 +152,8 @@ def _of_means(
     share_left = float(of_items.var(ddof=1)) / spread if spread > 0 and n > 1 else 1.0
     effective = n / min(max(share_left, 1 / (most_seeds or seeds)), 1.0)
     independent = spread / effective
-    parts = [_Clusters.of(of_items, unit, independent) for unit in sampling.units[1:]]
+    parts = [_Clusters.of(of_items, unit, independent) for unit in sampling.units[1:] if not unit.folds]
+    between = _Clusters.of(of_items, sampling.folds, independent).variance if sampling.folds else 0.0
 
     def bounds(error: float) -> tuple[float, float]:
         low, high = score(effective, float(norm.ppf(1 - error)))
@@ -160,7 +166,7 @@ def _of_means(
     effect = widest.effect if widest else 1.0
     return _estimate(
         value, bounds, widest.factor if widest and effect > 1 else "", effect, math.sqrt(independent * effect), seeds,
-        seed_error, sampling, limits
+        seed_error, between, sampling, limits
     )  # fmt: skip
 
 
@@ -172,27 +178,46 @@ def _estimate(
     error: float,
     seeds: int,
     seed_error: float,
+    between: float,
     sampling: Sampling,
     limits: tuple[float, float],
 ) -> Estimate:
-    """Add to the bounds that items and groups give what the seeds add.
+    """Add to the bounds that items and groups give what the seeds and the folds add.
 
-    The distances of both to the estimate are added as squares (MOVER, Zou and Donner 2008, Statistics in Medicine
+    between: the variance that the estimate had if it were a mean over independent folds; 0 without folds. The distances
+    of all bounds to the estimate are added as squares (MOVER, Zou and Donner 2008, Statistics in Medicine
     27:1693-1702).
     """
-    several = seeds >= FEWEST_SEEDS
+    several, folds = seeds >= FEWEST_SEEDS, sampling.folds.count if sampling.folds else 0
     seed_error = seed_error if several else 0.0
+    fold_error = math.sqrt(fold_variance(between, error**2, folds)) if folds else 0.0
 
     def both(tail: float) -> tuple[float, float]:
         low, high = bounds(tail)
         reach = float(student.ppf(1 - tail, seeds - 1)) * seed_error if several else 0.0
-        return value - math.hypot(value - low, reach), value + math.hypot(high - value, reach)
+        further = float(student.ppf(1 - tail, folds - 1)) * fold_error if folds else 0.0
+        return value - math.hypot(value - low, reach, further), value + math.hypot(high - value, reach, further)
 
     low, high = both(sampling.alpha / 2)
     lower, upper = both(sampling.alpha)
     joint = lower if sampling.family == 1 else both(sampling.alpha / sampling.family)[0]
     interval = Interval(low, high, lower, upper, joint).limited(*limits)
-    return Estimate(value, interval, units, effect, error, seeds, seed_error)
+    return Estimate(value, interval, units, effect, error, seeds, seed_error, folds, fold_error)
+
+
+def fold_variance(between: float, by_items: float, folds: int) -> float:
+    """The variance that the choice of what models learn from gives an estimate that is pooled over folds.
+
+    between: the variance that the estimate had if it were a mean over independent folds, the scatter of the folds over
+    their number. by_items: that part of it which the items leave, or their groups. folds: their number K.
+
+    Models of two folds share most of what they learn from, so that they err alike, and the scatter between them shows
+    too little. No estimate from one cross-validation is without bias (Bengio and Grandvalet 2004, Journal of Machine
+    Learning Research 5:1089-1105). Nadeau and Bengio (2003, Machine Learning 52:239-281) take the correlation of two
+    models for the share of items that is tested, 1/K, and so S^2 (1/K + 1/(K - 1)) in place of S^2/K. Here the share
+    EXPLAINED of what the items leave is taken off S^2 first, since those of two folds err independently.
+    """
+    return max(0.0, between - EXPLAINED * by_items) * (1 + folds / (folds - 1))
 
 
 def of_spread(value: float, samples: np.ndarray, seeds: int, seed_variance: float, sampling: Sampling) -> Estimate:
@@ -202,27 +227,38 @@ def of_spread(value: float, samples: np.ndarray, seeds: int, seed_variance: floa
     seed_variance: that they give the estimate. The interval ends at 0 where `p_value` says its error, which percentiles
     of the samples would not.
     """
-    deviations = np.nanstd(samples, axis=1)
+    units, deviations, between = _drawn(samples, sampling)
     widest = int(np.argmax(deviations))
 
     def bounds(tail: float) -> tuple[float, float]:
         reach = max(
             float(student.isf(tail, max(unit.count - 1, 1))) * deviation
-            for unit, deviation in zip(sampling.units, deviations, strict=True)
+            for unit, deviation in zip(units, deviations, strict=True)
         )
         return value - reach, value + reach
 
     effect = float((deviations[widest] / deviations[0]) ** 2) if deviations[0] > 0 else 1.0
     return _estimate(
-        value, bounds, sampling.units[widest].factor, effect, float(deviations[widest]), seeds,
-        math.sqrt(seed_variance), sampling, (-math.inf, math.inf)
+        value, bounds, units[widest].factor, effect, float(deviations[widest]), seeds, math.sqrt(seed_variance),
+        between, sampling, (-math.inf, math.inf)
     )  # fmt: skip
+
+
+def _drawn(samples: np.ndarray, sampling: Sampling) -> tuple[list[Units], np.ndarray, float]:
+    """The items and factors; the standard deviation that the resamples of each have; and the variance of those of the
+    folds, 0 without folds.
+
+    samples: (units, resamples).
+    """
+    deviations = np.nanstd(samples, axis=-1)
+    units = [unit for unit in sampling.units if not unit.folds]
+    return units, deviations[: len(units)], float(deviations[-1] ** 2) if sampling.folds else 0.0
 
 
 def p_value(estimate: Estimate, sampling: Sampling) -> float:
     """Whether an estimate differs from 0, two-sided: the error at which an interval that is symmetric ends at 0.
 
-    Items or groups and seeds add up as in the intervals of all estimates, each with its own t quantile.
+    Items or groups, seeds and folds add up as in the intervals of all estimates, each with its own t quantile.
     """
     unit = next((unit for unit in sampling.units if unit.factor == estimate.units), sampling.units[0])
 
@@ -231,7 +267,8 @@ def p_value(estimate: Estimate, sampling: Sampling) -> float:
         tail = math.exp(exponent)
         of_units = float(student.isf(tail, max(unit.count - 1, 1))) * estimate.error
         of_seeds = float(student.isf(tail, estimate.seeds - 1)) * estimate.seed_error if estimate.seed_error else 0.0
-        return math.hypot(of_units, of_seeds) - abs(estimate.value)
+        of_folds = float(student.isf(tail, estimate.folds - 1)) * estimate.fold_error if estimate.fold_error else 0.0
+        return math.hypot(of_units, of_seeds, of_folds) - abs(estimate.value)
 
     least, most = math.log(1e-300), math.log(0.5)
     if estimate.value == 0 or beyond(least) < 0:
@@ -364,7 +401,7 @@ def of_samples(
     """
     value = float(values.mean())
     over_seeds = samples.mean(axis=0)
-    deviations = np.nanstd(over_seeds, axis=-1)
+    units, deviations, between = _drawn(over_seeds, sampling)
     ratios = (deviations / deviations[0]) ** 2 if deviations[0] > 0 else np.ones(len(deviations))
     widest = int(np.argmax(ratios))
 
@@ -372,7 +409,7 @@ def of_samples(
         z = float(norm.ppf(1 - tail))
         reach = guard * all_agree(sampling.n, z)
         low, high = value - reach, value + reach
-        for unit, one in zip(sampling.units, over_seeds, strict=True):
+        for unit, one in zip(units, over_seeds[: len(units)], strict=True):
             below, above = (side * (bound - value) for side, bound in zip((-1, 1), tails(one, tail), strict=True))
             if unit.factor:
                 skewness, df = _shape(_influence(unit, one))
@@ -388,8 +425,8 @@ def of_samples(
     if seed_variance is None:
         seed_variance = seed_variance_of_samples(values, samples[:, 0])
     return _estimate(
-        value, bounds, sampling.units[widest].factor, float(ratios[widest]), float(deviations[widest]), len(values),
-        math.sqrt(seed_variance), sampling, limits
+        value, bounds, units[widest].factor, float(ratios[widest]), float(deviations[widest]), len(values),
+        math.sqrt(seed_variance), between, sampling, limits
     )  # fmt: skip
 
 
@@ -415,18 +452,19 @@ def of_share_samples(values: np.ndarray, samples: np.ndarray, trials: float, sam
     """
     value = float(values.mean())
     over_seeds = samples.mean(axis=0)
-    drawn, of_one = np.nanvar(over_seeds, axis=-1), float(np.nanvar(samples[:, 0], axis=-1).mean())
+    units, deviations, between = _drawn(over_seeds, sampling)
+    drawn, of_one = deviations**2, float(np.nanvar(samples[:, 0], axis=-1).mean())
     # The mean over seeds varies less than one model does, by at most their number.
     most = trials / min(max(drawn[0] / of_one, 1 / len(values)), 1.0) if of_one > 0 else trials
     variances = np.maximum(drawn, value * (1 - value) / most)
     effective = value * (1 - value) / variances if 0 < value < 1 else np.full(len(variances), most)
-    biases = BIAS * (np.nanmean(over_seeds, axis=-1) - value)
+    biases = BIAS * (np.nanmean(over_seeds[: len(units)], axis=-1) - value)
     ratios = variances / variances[0] if variances[0] > 0 else np.ones(len(variances))
     widest = int(np.argmax(ratios))
 
     def bounds(tail: float) -> tuple[float, float]:
         found = []
-        for unit, items, bias in zip(sampling.units, effective, biases, strict=True):
+        for unit, items, bias in zip(units, effective, biases, strict=True):
             z = float(student.ppf(1 - tail, unit.count - 1) if unit.factor else norm.ppf(1 - tail))
             low, high = wilson(value, items, z)
             found.append((low - max(bias, 0.0), high - min(bias, 0.0)))
@@ -435,8 +473,8 @@ def of_share_samples(values: np.ndarray, samples: np.ndarray, trials: float, sam
 
     seed_error = math.sqrt(seed_variance_of_samples(values, samples[:, 0]))
     return _estimate(
-        value, bounds, sampling.units[widest].factor, float(ratios[widest]), math.sqrt(variances[widest]), len(values),
-        seed_error, sampling, (0.0, 1.0)
+        value, bounds, units[widest].factor, float(ratios[widest]), math.sqrt(variances[widest]), len(values),
+        seed_error, between, sampling, (0.0, 1.0)
     )  # fmt: skip
 
 

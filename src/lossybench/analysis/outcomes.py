@@ -34,7 +34,8 @@ class TestSet:
     truth: the columns of the data table that hold what is true of each item, as the kind of task declares them. groups:
     factor -> int (n,), the index of each item's group from 0 on; {} where nothing is known to be shared. data: the
     table of the items, named in errors. file_bytes: float (n,), of each item's own files, NaN where there are none;
-    None where it was not asked for. group_names: factor -> the names of its groups, by their indices.
+    None where it was not asked for. group_names: factor -> the names of its groups, by their indices. folds: int (n,),
+    the fold of each item from 0 on, whose model tests it; None where the task has no folds.
     """
 
     name: str
@@ -47,6 +48,7 @@ class TestSet:
     data: Path
     file_bytes: np.ndarray | None = None
     group_names: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    folds: np.ndarray | None = None
 
 
 def read_task(data: list[Path], truth: list[str]) -> TestSet:
@@ -59,7 +61,7 @@ def read_task(data: list[Path], truth: list[str]) -> TestSet:
     """
     first, *_ = data
     meta = read_meta(first)
-    table = _read(data, ["id", "split", "groups", "file_bytes", *truth])
+    table = _read(data, ["id", "split", "groups", "file_bytes", "fold", *truth])
     test = table.filter(pc.equal(table["split"], "test"))
     if not len(test):
         raise LossyBenchError(f"{first}: the split test has no items; add some, because models are tested on them")
@@ -73,8 +75,9 @@ def read_task(data: list[Path], truth: list[str]) -> TestSet:
     groups = {factor: index for factor, (index, _) in factorized.items()}
     group_names = {factor: list(map(str, unique)) for factor, (_, unique) in factorized.items()}
     own = test["file_bytes"].to_pandas().to_numpy(float)
+    folds = test["fold"].to_numpy() - 1 if "folds" in meta else None
     name, medium, kind, classes = (meta[key] for key in ("task", "medium", "kind", "classes"))
-    return TestSet(name, medium, kind, classes, ids, test.select(truth), groups, first, own, group_names)
+    return TestSet(name, medium, kind, classes, ids, test.select(truth), groups, first, own, group_names, folds)
 
 
 def _read(paths: Iterable[Path], columns: list[str] | None = None, whole: Iterable[str] = ()) -> pa.Table:
@@ -169,7 +172,7 @@ def _saving(bits: np.ndarray, before: np.ndarray) -> float | None:
 
 
 def outcome_files(outcomes: list[Path], task: TestSet) -> dict[Trained, dict[str, dict[int, list[Path]]]]:
-    """The files `outcomes` by model, codec and seed: one for each look.
+    """The files `outcomes` by model, codec and seed: one for each look, or one for each fold.
 
     Raises LossyBenchError for a file of another task, for a model without the original, and for a codec that not all
     seeds of a model have.

@@ -9,7 +9,8 @@ What is reported is the worst case per item over everything that was tried with 
 1902.06705): the mean over items of the minimum over attacks, in the rows of the attack `worst`. Gain is robust accuracy
 behind the codec minus that of the bare model, on the same items.
 
-In detection the unit is the true object (`attacked_objects`), and the intervals take items for groups of objects.
+Where the unit is no item but a part of one, such as a true object (`TaskKind.attacked`), the intervals take items for
+groups of units.
 
 All intervals are of items, and of groups that items share, for the very model that was attacked: nothing is said of a
 model that is trained anew. A gate fails by what was seen on these items. It passes only if the 95 % interval of what it
@@ -33,12 +34,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from lossybench.analysis import attacked_objects
+from lossybench import kinds
+from lossybench.analysis.attacked_objects import CONDITIONS
 from lossybench.analysis.intervals import Estimate, all_agree, paired, share
 from lossybench.analysis.outcomes import TestSet
 from lossybench.analysis.sampling import Sampling
 from lossybench.analysis.sampling import Units as Drawn
-from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, read_meta, read_table
+from lossybench.artifacts import read_meta, read_table
 from lossybench.conditions import ORIGINAL, Condition, level_text
 from lossybench.errors import LossyBenchError
 
@@ -191,19 +193,20 @@ class Attacked:
 
     @classmethod
     def read(cls, path: Path, task: TestSet, settings: dict[str, Any]) -> Attacked:
-        """Read the table `path` of artifacts.ATTACKS or, in detection, of DETECTION_ATTACKS.
+        """Read the table `path` of artifacts.ATTACKS, or of what attacks on the kind of task write.
 
         task: the test items, of which some were attacked. settings: as of `attack_rows`. The main attack is that of the
         first row, because tables hold the attacks in the study's order. Raises LossyBenchError for what `_groups`
         refuses, for an item that is no test item, and in detection for a table that names no threshold.
         """
-        classifies, meta = task.kind == "classification", read_meta(path)
-        names = (ATTACKS if classifies else DETECTION_ATTACKS).names
-        table = read_table(path, [name for name in names if name != "adversarial"]).to_pandas()
-        groups = _groups(table if classifies else attacked_objects.objects(table, meta["threshold"]), path)
+        kind, meta = kinds.load(task.kind), read_meta(path)
+        table = read_table(path, [name for name in kind.attacks.names if name != "adversarial"]).to_pandas()
+        units_of = kind.attacked(table, meta)
+        whole = units_of is table
+        groups = _groups(units_of, path)
         main = Key(*table.iloc[0][list(Key._fields)])._replace(goal="untargeted")
         first = _first(groups)
-        item, ids = pd.factorize(first.index if classifies else _items(first))
+        item, ids = pd.factorize(first.index if whole else _items(first))
         place = pd.Index(task.ids).get_indexer(ids)
         if (place < 0).any():
             raise LossyBenchError(f"{path}: item {ids[int(place.argmin())]} is not in the test split; attack again")
@@ -211,7 +214,7 @@ class Attacked:
         shared = {factor: index[item] for factor, index in of_items.items() if len(np.unique(index)) < len(ids)}
         units = Units(item, shared, settings.get("alpha", 0.05))
         margin, queries = settings["defence_margin"] / 100, meta["settings"]["queries"]
-        return cls(groups, units, main, margin, queries, None if classifies else _by_key(table))
+        return cls(groups, units, main, margin, queries, None if whole else _by_key(table))
 
     def at(self, level: float) -> Groups:
         """The attacks at one level."""
@@ -245,7 +248,7 @@ def _first(of: Groups) -> pd.DataFrame:
 
 
 def _items(objects: pd.DataFrame) -> pd.Index:
-    """The item of each true object: `attacked_objects.objects` names them "item#k"."""
+    """The item of each unit that is called "item#k"."""
     return objects.index.str.rpartition("#").get_level_values(0)
 
 
@@ -261,7 +264,7 @@ def _groups(rows: pd.DataFrame, path: Path) -> Groups:
     """
     if rows.empty:
         raise LossyBenchError(f"{path}: holds nothing that was attacked; delete it and attack again")
-    for column in ("label", "target", *attacked_objects.CONDITIONS):
+    for column in ("label", "target", *CONDITIONS):
         if rows[column].isna().any():
             item = rows.loc[rows[column].isna(), "id"].iloc[0]
             raise LossyBenchError(f"{path}: item {item} has no {column}; delete the file and attack again")
@@ -286,11 +289,11 @@ def summarise(group: pd.DataFrame, bare: pd.DataFrame | None, goal: str, units: 
     goal: of the attack. units: what intervals are drawn over, items or objects.
     """
     n = len(group)
-    right = {name: (group[name] == group["label"]).to_numpy() for name in attacked_objects.CONDITIONS}
+    right = {name: (group[name] == group["label"]).to_numpy() for name in CONDITIONS}
     clean, clean_after = float(right["clean"].mean()), float(right["clean_after"].mean())
     row: dict[str, Any] = {"n": n, "clean": clean, "clean_after": clean_after, "cost": clean - clean_after}
     aimed = ((group["target"] >= 0) & (group["target"] != group["label"])).to_numpy()
-    hits = {name: (group[name] == group["target"]).to_numpy() for name in attacked_objects.CONDITIONS}
+    hits = {name: (group[name] == group["target"]).to_numpy() for name in CONDITIONS}
     for name, when in (("tasr_clean_before", "clean"), ("tasr_clean", "clean_after")):
         row[name] = float(hits[when][aimed].mean()) if aimed.any() else None
     for when in ("before", "after"):
@@ -785,18 +788,19 @@ def attack_rows(
     groups as of `Sampling.few`, and the `thresholds` of detectors: of each model what the metadata of its attacks say.
     {} without attacks.
 
-    paths: tables of artifacts.ATTACKS, or of DETECTION_ATTACKS in detection. strengths: of the study's conditions.
+    paths: tables of attacks. strengths: of the study's conditions.
     settings: defence_margin (points), and alpha as of `Sampling`, 0.05 when left out. Raises LossyBenchError, naming
     the file, for what `Attacked.read` refuses, for other items than on the bare model, and for a level that the study
     does not have.
     """
-    # In detection an object that is not found at all is one more way to be wrong.
-    chance = 1 / (len(task.classes) + (task.kind == "detection"))
+    kind = kinds.load(task.kind)
+    # A unit that is not found at all is one more way to be wrong.
+    chance = 1 / (len(task.classes) + kind.may_miss)
     tables = []
     thresholds: dict[tuple[str, str, int], dict[str, Any]] = {}
     for path in paths:
         meta = read_meta(path)
-        if task.kind == "detection":
+        if "threshold" in meta:
             which = {name: meta[name] for name in ("arch", "regime", "seed", "threshold")}
             thresholds[meta["arch"], meta["regime"], meta["seed"]] = which | meta["threshold_from"]
         tables.append((meta["arch"], meta["regime"], int(meta["seed"]), meta["codec"] != ORIGINAL, meta["codec"], path))
@@ -806,7 +810,7 @@ def attack_rows(
     attacked: dict[str, Any] = {}
     for *model, _, codec, path in sorted(tables):  # the bare model first, because the others are compared with it
         of = Attacked.read(path, task, settings)
-        attacked = {"items": int(of.units.item.max()) + 1}
+        attacked = {"items": int(of.units.item.max()) + 1, "unit": kind.attacked_unit}
         attacked |= {"groups": of.units.sampling.groups, "few": of.units.sampling.few}
         attacked["thresholds"] = [thresholds[model] for model in sorted(thresholds)]
         levels = {key.level for key in of.groups}
@@ -849,7 +853,10 @@ def attack_rows(
                     | {name: getattr(key, name) for name in ("attack", "norm", "epsilon", "goal", "tier")}
                     | {"main": (key.norm, key.epsilon) == (of.main.norm, of.main.epsilon)}
                     | summarise(group, undefended, key.goal, of.units)
-                    | attacked_objects.robust_map(pictures)
+                    | {
+                        f"metric_{when}": None if pictures is None else kind.under_attack(pictures, when)
+                        for when in CONDITIONS
+                    }
                     | {"calls": float(spent[key].mean()) if spent[key].size else None}
                     | {"unreliable": bool(why), "reason": "; ".join(why), "unchecked": "; ".join(unchecked)}
                 )

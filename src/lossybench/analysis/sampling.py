@@ -20,12 +20,14 @@ class Units:
 
     factor: the factor's name; "" for the items. index: int (n,), the unit of each item. weights: uint8 (units,
     resamples), how often each bootstrap resample draws each unit: of all that aggregation holds, this is what grows
-    with the items, and a unit is drawn once on average.
+    with the items, and a unit is drawn once on average. folds: the units are the folds of cross-validation, of each of
+    which another model tests the items.
     """
 
     factor: str
     index: np.ndarray
     weights: np.ndarray
+    folds: bool = False
 
     @property
     def count(self) -> int:
@@ -73,8 +75,9 @@ class Units:
 class Sampling:
     """What all intervals of a task go by.
 
-    units: the items first, then every factor with at least FEWEST_GROUPS groups, of which some hold several items.
-    groups: the number of groups of every factor. seed: of the resamples. alpha: the error that a one-sided bound may
+    units: the items first, then every factor with at least FEWEST_GROUPS groups, of which some hold several items, then
+    the folds where there are at least FEWEST_SEEDS. groups: the number of groups of every factor. seed: of the
+    resamples. alpha: the error that a one-sided bound may
     have. family: the number of codecs that the best one is picked from.
     """
 
@@ -86,16 +89,26 @@ class Sampling:
 
     @classmethod
     def draw(
-        cls, n: int, groups: Mapping[str, np.ndarray], resamples: int, seed: int, alpha: float = 0.05, family: int = 1
+        cls,
+        n: int,
+        groups: Mapping[str, np.ndarray],
+        resamples: int,
+        seed: int,
+        alpha: float = 0.05,
+        family: int = 1,
+        folds: np.ndarray | None = None,
     ) -> Sampling:
         """The sampling of `n` items. groups: factor -> int (n,), the group of each item, from 0 on.
 
-        The result takes n * resamples bytes, and less for each factor.
+        folds: int (n,), the fold of each item from 0 on, whose model tests it; None where one model tests all. The
+        result takes n * resamples bytes, and less for each factor.
         """
         counts = {factor: int(index.max()) + 1 for factor, index in groups.items()}
         wide = [factor for factor, count in counts.items() if FEWEST_GROUPS <= count < n]
         units = [Units.draw("", np.arange(n), resamples, seed)]
         units += [Units.draw(factor, groups[factor], resamples, seed) for factor in wide]
+        if folds is not None and folds.max() + 1 >= FEWEST_SEEDS:
+            units.append(dataclasses.replace(Units.draw("fold", folds, resamples, seed), folds=True))
         return cls(tuple(units), counts, seed, alpha, family)
 
     def of(self, items: np.ndarray) -> Sampling:
@@ -104,8 +117,9 @@ class Sampling:
         groups: dict[str, int] = {}
         for unit in self.units:
             kept, index = np.unique(unit.index[items], return_inverse=True)
-            if not unit.factor or FEWEST_GROUPS <= len(kept) < len(items):
-                units.append(Units(unit.factor, index, unit.weights[kept]))
+            enough = len(kept) >= FEWEST_SEEDS if unit.folds else FEWEST_GROUPS <= len(kept) < len(items)
+            if not units or enough:
+                units.append(dataclasses.replace(unit, index=index, weights=unit.weights[kept]))
             groups |= {unit.factor: len(kept)} if unit.factor else {}
         return dataclasses.replace(self, units=tuple(units), groups=groups)
 
@@ -113,6 +127,11 @@ class Sampling:
     def n(self) -> int:
         """The number of items."""
         return self.units[0].count
+
+    @property
+    def folds(self) -> Units | None:
+        """The folds, whose models differ; None where there are none, or fewer than FEWEST_SEEDS."""
+        return self.units[-1] if self.units[-1].folds else None
 
     @property
     def few(self) -> tuple[str, int] | None:

@@ -90,6 +90,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         *_shares("item_error"),  # standard error that items and groups leave
         ("seeds", _WHOLE, "seeds"),  # models on each side; from three on the interval is of models trained anew
         *_shares("seed_error"),  # standard error that the seeds leave; null with fewer than three
+        *_shares("fold_error"),  # standard error that what the folds' models learnt from leaves; null without folds
     ),
     "verdicts": columns(
         *_MODEL,
@@ -245,8 +246,9 @@ SCHEMAS: dict[str, pa.Schema] = {
         *_shares("cost"),  # clean - clean_after
         *_shares("opened"),  # right before and wrong after the codec, adversarial items minus clean ones
         *_interval("triggered"),  # the same where that was the goal, with its paired interval; null elsewhere
-        *_shares("map_clean", "map_clean_after"),  # mAP@0.5 of detectors on clean items; null in classification
-        *_shares("map_before", "map_after"),  # the same on adversarial items
+        # The primary metric (mAP@0.5, mIoU) of the attacked items; null where that is the share of items that are right
+        *_shares("metric_clean", "metric_clean_after"),  # on clean items
+        *_shares("metric_before", "metric_after"),  # on adversarial items
         ("calls", _REAL, ""),  # mean codec round trips (bare: predictions) of the items that this attack tried,
         # null for none; of `worst` the sum over all its attacks, mean of all items
         ("unreliable", _FLAG),  # a gate failed on this row, here or at a smaller budget: an upper bound of robustness

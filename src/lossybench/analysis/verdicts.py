@@ -80,8 +80,8 @@ def missing(difference: Estimate, delta: float, sampling: Sampling, reach: float
     Where the estimated loss is itself between half and one and a half of delta, that condition is idle.
 
     n = v (z_alpha + z_power)^2 / gap^2 (Nam 1997, Biometrics 53:1422; Julious 2010, "Sample Sizes for Clinical
-    Trials"), where v is the variance that one item or group contributes, once what the seeds contribute is taken off
-    the squared gap.
+    Trials"), where v is the variance that one item or group contributes, once what seeds and folds contribute is taken
+    off the squared gap.
     """
     loss = -difference.value
     if abs(loss - delta) < TOO_CLOSE * delta:
@@ -91,6 +91,10 @@ def missing(difference: Estimate, delta: float, sampling: Sampling, reach: float
     numbers: list[tuple[int, int]] = []
     for gap in (delta, TOO_CLOSE * delta):
         room = (gap / (z_alpha + z_power)) ** 2  # for the variance of the estimate
+        if difference.fold_error > 0:  # which more items do not change
+            room -= (
+                difference.fold_error * float(student.ppf(1 - sampling.alpha, difference.folds - 1)) / z_alpha
+            ) ** 2
         seeds = difference.seeds
         if difference.seeds >= FEWEST_SEEDS and difference.seed_error > 0:
             by_one = difference.seeds * difference.seed_error**2

@@ -76,6 +76,7 @@ DEFAULT_ATTACKS: dict[tuple[str, str], Attacks] = {
     },
     ("image", "detection"): _DETECTION,
     ("video", "detection"): _DETECTION,
+    ("image", "segmentation"): {name: budgets for name, budgets in _DETECTION.items() if name != "patch"},
 }
 
 
@@ -238,18 +239,21 @@ class AttackSettings(Settings):
     def of(cls, medium: str, kind: str, settings: dict[str, Any]) -> AttackSettings:
         """The `settings` of a study over the defaults of the medium and kind of its task.
 
-        Raises LossyBenchError for an unknown key, naming the nearest right one, and for a value that makes no sense.
+        Raises LossyBenchError for an unknown key, naming the nearest right one, for a value that makes no sense, and
+        for a kind of task that is not attacked.
         """
+        if (medium, kind) not in DEFAULT_ATTACKS:
+            raise LossyBenchError(f"attacks on {medium} {kind} are not known; leave the section `attack` out")
         try:
             made = cls.model_validate(
                 {"attacks": DEFAULT_ATTACKS[medium, kind], **DEFAULT_EFFORT.get(medium, {}), **settings}
             )
         except pydantic.ValidationError as error:
             raise LossyBenchError(explain(error.errors()[0], cls.model_fields, "attack setting")) from None
-        if kind == "detection" and made.target_rule == "least_likely":
+        if kind != "classification" and made.target_rule == "least_likely":
             raise LossyBenchError(
-                "attack setting target_rule: least_likely has no meaning for objects that a detector need not find; "
-                "use next or random"
+                "attack setting target_rule: least_likely has no meaning for objects and regions that a model need not "
+                "find; use next or random"
             )
         for name, budgets in made.attacks.items():
             if kind not in METHODS[name].kinds:

@@ -35,16 +35,17 @@ import pyarrow as pa
 import torch
 
 from lossybench import codecs, models, tasks
-from lossybench.artifacts import ATTACKS, DETECTION_ATTACKS, iter_rows, read_meta
+from lossybench.artifacts import iter_rows, read_meta
 from lossybench.attacks import spectra
 from lossybench.attacks.attack_settings import Aim, AttackSettings, Budget, Goal
 from lossybench.attacks.classifiers import ClassificationVictim
 from lossybench.attacks.defences import Defence
-from lossybench.attacks.detectors import DetectionVictim, objects
+from lossybench.attacks.detectors import DetectionVictim
 from lossybench.attacks.items import Crafted, Items, Stored, Tried, chosen
 from lossybench.attacks.methods import METHODS
 from lossybench.attacks.pieces import Piece
 from lossybench.attacks.preprocessor import CodecPreprocessor
+from lossybench.attacks.segmenters import SegmentationVictim
 from lossybench.conditions import ORIGINAL
 from lossybench.errors import LossyBenchError, naming
 from lossybench.integers import GRIDS, Grid, lengths
@@ -54,9 +55,12 @@ ALONE = ("T0", "T1")  # tiers whose rows are that tier's items and no other's
 # The settings that an attack through a codec must share with the attack on the bare model whose items it reads.
 SHARED = ("items", "attacks", "goals", "target_rule", "seed")
 
-Victim = ClassificationVictim | DetectionVictim
-VICTIMS: dict[str, type[Victim]] = {"classification": ClassificationVictim, "detection": DetectionVictim}
-SCHEMAS = {"classification": ATTACKS, "detection": DETECTION_ATTACKS}
+Victim = ClassificationVictim | DetectionVictim | SegmentationVictim
+VICTIMS: dict[str, type[Victim]] = {
+    "classification": ClassificationVictim,
+    "detection": DetectionVictim,
+    "segmentation": SegmentationVictim,
+}
 _EXPECTED = pa.schema([("item", pa.binary()), ("calls", pa.int32())])  # the integers of an item made for all levels
 
 Schedule = dict[Aim, list[str]]  # attack -> the tiers in which it is tried, weaker ones first
@@ -390,7 +394,7 @@ def attacked_items(data: Path, victim: AttackedModel) -> Items:
     names, integers, truths, rates = zip(*found, strict=True)
     if len(set(rates)) > 1:
         raise LossyBenchError(f"{data}: items have different sampling rates {sorted(set(rates))}; resample them to one")
-    stacked, known = np.stack(integers), objects(truths) if info["kind"] == "detection" else np.array(truths)
+    stacked, known = np.stack(integers), bare.gathered(truths)
     clean = bare.predict(stacked)
     return Items(np.array(names), stacked, known, bare.targets(stacked, known, how), clean, clean, {}, rates[0])
 

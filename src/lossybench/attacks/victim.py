@@ -41,6 +41,10 @@ class VictimBase(abc.ABC):
         # The factor on an attack's steps that the surrogates are worth.
         self.effort = max((one.surrogate.effort for one in self.through if one.surrogate), default=1)
 
+    def gathered(self, truths: Sequence[Any]) -> np.ndarray:
+        """The truths of items as an array (N,)."""
+        return np.array(truths)
+
     @abc.abstractmethod
     def predict(self, integers: np.ndarray) -> np.ndarray:
         """What the model predicts (N,) for the integers (N, ...) without the codec."""

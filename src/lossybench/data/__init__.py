@@ -8,6 +8,7 @@ from typing import Any
 
 import pydantic
 
+from lossybench import own
 from lossybench.data.dataset import Dataset, Description
 from lossybench.errors import LossyBenchError, explain, nearest
 
@@ -20,14 +21,24 @@ def names() -> list[str]:
     return sorted(name for name in modules if not name.startswith("_") and name not in _HELPERS)
 
 
-def dataset_class(name: str) -> type[Dataset]:
-    """The class of the adapter `name`. Only its own file is imported, so no other's source makes a data set rerun.
-
-    Raises LossyBenchError for an unknown name.
-    """
+def module_name(name: str) -> str:
+    """The module of the adapter `name`. Raises LossyBenchError for an unknown name."""
+    if own.is_own(name):
+        return own.module_name(name)
     if name not in names():
-        raise LossyBenchError(f"unknown data set {name!r}; {nearest(name, names())}")
-    module = importlib.import_module(f"lossybench.data.{name}")
+        raise LossyBenchError(f"unknown data set {name!r}; {nearest(name, names())}, or your own: module:Class")
+    return f"lossybench.data.{name}"
+
+
+def dataset_class(name: str) -> type[Dataset]:
+    """The class of the adapter `name`: a module of this package, or a user's own class, `module:Class`.
+
+    Only its own file is imported, so no other's source makes a data set rerun. Raises LossyBenchError for an unknown
+    name.
+    """
+    if own.is_own(name):
+        return own.load(name, Dataset.__name__)
+    module = importlib.import_module(module_name(name))
     for value in vars(module).values():
         if isinstance(value, type) and issubclass(value, Dataset) and getattr(value, "name", None) == name:
             return value

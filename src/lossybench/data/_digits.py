@@ -56,7 +56,9 @@ _PHOTOGRAPHS = {
 }
 _RADII = 1 / 8, 1  # of leaves, as shares of the longer side of the picture
 _LAYERS = 2  # areas of all leaves together, as a multiple of the picture's
-INK = 0.25  # share of full opacity above which a pixel counts as part of a digit when its box is drawn
+INK = 0.25  # share of full opacity above which a pixel counts as part of a digit when its box or mask is drawn
+_TRIES = 30  # places that are tried for a digit of a scene before it is left out
+_OVERLAP = 0.15  # share of the smaller box that two digits of a scene may share
 
 
 class DigitDataset(Dataset):
@@ -234,6 +236,32 @@ def overlap(a: Box, b: Box) -> float:
     height = min(a.y1, b.y1) - max(a.y0, b.y0)
     smaller = min((a.x1 - a.x0) * (a.y1 - a.y0), (b.x1 - b.x0) * (b.y1 - b.y0))
     return max(0.0, width) * max(0.0, height) / smaller
+
+
+def scene(
+    random: np.random.Generator, seed: int, split: str, size: int
+) -> tuple[np.ndarray, list[tuple[Box, np.ndarray]]]:
+    """A collage, uint8 (size, size, 3), with two to five digits on it, and of each its box and the ink in it.
+
+    The ink is bool, as high and wide as the box. seed: the study's. random: the scene's own generator.
+    """
+    image = background(random, split, size, size, contrast=0.45)
+    placed: list[tuple[Box, np.ndarray]] = []
+    for _ in range(random.integers(2, 6)):
+        label = int(random.integers(10))
+        ink = digit(seed, split, label, int(random.integers(500)))[1]
+        ink = resize_ink(ink, random.uniform(20, 44))
+        height, width = ink.shape
+        x0, y0, x1, y1 = tight_box(ink)
+        for _ in range(_TRIES):
+            top, left = (int(random.integers(size - side + 1)) for side in (height, width))
+            box = Box(left + x0, top + y0, left + x1, top + y1, label)
+            if all(overlap(box, other) <= _OVERLAP for other, _ in placed):
+                under = image[top : top + height, left : left + width]
+                under[:] = blend(under, ink, shift(random, under, 120, 180))
+                placed.append((box, ink[y0:y1, x0:x1] > INK))
+                break
+    return image, placed
 
 
 class Camera:

@@ -10,7 +10,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -97,6 +97,13 @@ class FileDataset(Dataset):
     def decode(self, entry: Entry) -> tuple[np.ndarray, float]:
         """Media and sampling rate of one item. Raises LossyBenchError, naming the file, when it cannot be read."""
 
+    def truth(self, entry: Entry, media: np.ndarray) -> Mapping[str, Any]:
+        """What else than label and boxes is true of an item with these media, as of `Item`.
+
+        Raises LossyBenchError, naming the file, where that cannot be read.
+        """
+        return {}
+
     def look(self, entry: Entry) -> list[Finding]:
         """What is odd about the file of an item that can be read, by its header."""
         return []
@@ -142,11 +149,12 @@ class FileDataset(Dataset):
         for entry in found.entries:
             try:
                 media, rate = self.read(entry)
+                truth = self.truth(entry, media)
             except LossyBenchError as error:
                 yield entry, unreadable(entry, error, self.fault)
             else:
                 about = (entry.id, entry.split, entry.groups, media, rate, entry.label, entry.boxes)
-                yield entry, Item(*about, self.file_bytes(entry))
+                yield entry, Item(*about, self.file_bytes(entry), truth)
 
     def items(self, seed: int, left_out: list[Finding]) -> Iterator[Item]:
         yield from self._read(self.listed(seed), left_out)
@@ -364,24 +372,29 @@ class ClassFolders(UserFiles):
         ]
         return Survey(classes, entries, findings + lacking(self.kind, classes, counts, splits))
 
-    def _from_folders(self, findings: list[Finding]) -> tuple[list[str], list[Entry]]:
+    def parts(self, findings: list[Finding]) -> list[tuple[str, Path, list[Path]]]:
+        """The split, "" where there are none, the folder of each part of the data, and the folders of classes in it.
+
+        findings: see `_folders`. Raises LossyBenchError where folders of splits and classes are mixed up.
+        """
         folders = self._folders(self.path, findings)
         of_split: dict[str, list[Path]] = collections.defaultdict(list)
         for folder in folders:
             of_split[_labels.SPLIT_OF.get(folder.name.lower(), "")].append(folder)
-        parts = [("", self.path, folders)]
-        if "train" in of_split or "test" in of_split:
-            if "test" not in of_split:
-                raise LossyBenchError(f"{self.path}: has no folder 'test' beside 'train'; give both, or 'test' alone")
-            if others := of_split.pop("", None):
-                raise LossyBenchError(
-                    f"{self.path}: {others[-1].name!r} is beside train and test; give splits or classes"
-                )
-            if twice := next((folders for folders in of_split.values() if len(folders) > 1), None):
-                names = " and ".join(repr(folder.name) for folder in twice)
-                raise LossyBenchError(f"{self.path}: {names} are one split; give one folder for each")
-            found = [(split, of_split[split][0]) for split in SPLITS if split in of_split]
-            parts = [(split, part, self._folders(part, findings)) for split, part in found]
+        if "train" not in of_split and "test" not in of_split:
+            return [("", self.path, folders)]
+        if "test" not in of_split:
+            raise LossyBenchError(f"{self.path}: has no folder 'test' beside 'train'; give both, or 'test' alone")
+        if others := of_split.pop("", None):
+            raise LossyBenchError(f"{self.path}: {others[-1].name!r} is beside train and test; give splits or classes")
+        if twice := next((folders for folders in of_split.values() if len(folders) > 1), None):
+            names = " and ".join(repr(folder.name) for folder in twice)
+            raise LossyBenchError(f"{self.path}: {names} are one split; give one folder for each")
+        found = [(split, of_split[split][0]) for split in SPLITS if split in of_split]
+        return [(split, part, self._folders(part, findings)) for split, part in found]
+
+    def _from_folders(self, findings: list[Finding]) -> tuple[list[str], list[Entry]]:
+        parts = self.parts(findings)
         classes = sorted({folder.name for _, _, folders in parts for folder in folders})
         entries = []
         for split, part, _ in parts:

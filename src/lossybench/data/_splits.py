@@ -13,9 +13,18 @@ from lossybench.data.dataset import SPLITS
 def assign(labels: Sequence[int], groups: Sequence[str], fractions: dict[str, float], seed: int) -> list[str]:
     """The split of each item, given its label and its group.
 
-    fractions: the share of each split, all above 0 and together 1. Groups are dealt in an order drawn from the seed,
-    the large ones first. Each goes to the split that lacks most of the group's classes relative to its share, so each
-    split gets an item of every class that has as many groups as there are splits.
+    fractions: the share of each split, all above 0 and together 1. Groups are dealt as by `deal`.
+    """
+    splits = [split for split in SPLITS if split in fractions]
+    return [splits[place] for place in deal(labels, groups, [fractions[split] for split in splits], seed)]
+
+
+def deal(labels: Sequence[int], groups: Sequence[str], shares: Sequence[float], seed: int | list[int]) -> list[int]:
+    """Which of several parts, counted from 0, each item is in, given its label, which is at least 0, and its group.
+
+    shares: of each part, all above 0 and together 1. Groups are dealt in an order drawn from the seed, the large ones
+    first. Each goes to the part that lacks most of the group's classes relative to its share, so each part gets an item
+    of every class that has as many groups as there are parts.
     """
     members: dict[str, list[int]] = collections.defaultdict(list)
     for index, group in enumerate(groups):
@@ -24,10 +33,9 @@ def assign(labels: Sequence[int], groups: Sequence[str], fractions: dict[str, fl
     order.sort(key=lambda group: -len(members[group]))  # stable: the seeded order holds among equals
 
     totals = np.bincount(labels)
-    splits = [split for split in SPLITS if split in fractions]
-    targets = np.array([fractions[split] for split in splits])[:, None] * totals  # (splits, classes)
+    targets = np.array(shares)[:, None] * totals  # (parts, classes)
     dealt = np.zeros_like(targets)
-    found = [""] * len(labels)
+    found = [0] * len(labels)
     for group in order:
         counts = np.bincount([labels[index] for index in members[group]], minlength=len(totals))
         present = counts > 0
@@ -35,7 +43,7 @@ def assign(labels: Sequence[int], groups: Sequence[str], fractions: dict[str, fl
         chosen = int(np.argmax(lack))
         dealt[chosen] += counts
         for index in members[group]:
-            found[index] = splits[chosen]
+            found[index] = chosen
     return found
 
 

@@ -113,7 +113,7 @@ class _Picture(NamedTuple):
     size: tuple[int, int] | None
 
 
-class _Files:
+class Files:
     """The files below a `folder`, where file_name may write backslashes, or another normal form of Unicode."""
 
     def __init__(self, folder: Path) -> None:
@@ -159,12 +159,12 @@ def parse(file: Path, folder: Path, split: str, fault: Severity) -> Survey:
     of one image or annotation is; an image whose boxes are not all known is left out. Raises LossyBenchError, naming
     the place, for what is no COCO JSON, and for categories that cannot be told apart.
     """
-    content = _load(file)
+    content = load(file)
     _same_type(file, content, ("images", "id"), ("annotations", "image_id"))
     _same_type(file, content, ("categories", "id"), ("annotations", "category_id"))
-    classes, label_of = _categories(file, content["categories"])
-    there = _Files(folder)
-    pictures, findings = _pictures(file, content["images"], there, fault)
+    classes, label_of = categories_of(file, content["categories"])
+    there = Files(folder)
+    pictures, findings = pictures_of(file, content["images"], there, fault)
     boxes, spoilt, found = _annotated(file, content["annotations"], pictures, label_of, fault)
     findings += found
     unsized = sum(picture is not None and picture.size is None for picture in pictures.values())
@@ -184,12 +184,12 @@ def parse(file: Path, folder: Path, split: str, fault: Severity) -> Survey:
     return Survey(classes, entries, findings)
 
 
-def _load(file: Path) -> dict[str, list[Any]]:
-    """The lists that a COCO JSON holds. What is in them may be anything."""
+def load(file: Path, outlines: bool = False) -> dict[str, list[Any]]:
+    """The lists that a COCO JSON holds. What is in them may be anything. outlines: whether these are kept."""
     lists = ("images", "annotations", "categories")
     try:
-        # Outlines are most of such a file and not used. Dropped at once, they never lie in memory all together.
-        content = json.loads(file.read_bytes(), object_pairs_hook=_without_outline)
+        # Outlines are most of such a file, and boxes need none. Dropped at once, they never lie in memory all together.
+        content = json.loads(file.read_bytes(), object_pairs_hook=_once if outlines else _without_outline)
     except OSError as error:
         raise LossyBenchError(f"data set 'coco': annotations: {file}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -200,11 +200,16 @@ def _load(file: Path) -> dict[str, list[Any]]:
     return content
 
 
-def _without_outline(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     entry = dict(pairs)
     if len(entry) < len(pairs):
         [(twice, _)] = collections.Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"an object has the key {shown(twice)} twice")
+    return entry
+
+
+def _without_outline(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entry = _once(pairs)
     if entry.get("bbox") is not None:
         entry.pop("segmentation", None)
     return entry
@@ -222,7 +227,7 @@ def _same_type(file: Path, content: dict[str, list[Any]], *places: tuple[str, st
         raise LossyBenchError(f"{file}: {first[False]}, a number, and {first[True]}, a text; write all in one way")
 
 
-def _categories(file: Path, categories: list[Any]) -> tuple[list[str], dict[Id, int]]:
+def categories_of(file: Path, categories: list[Any]) -> tuple[list[str], dict[Id, int]]:
     """The names of the classes, in the order of their ids, and the label of each id."""
     name_of: dict[Any, str] = {}
     for number, category in enumerate(categories):
@@ -241,8 +246,8 @@ def _categories(file: Path, categories: list[Any]) -> tuple[list[str], dict[Id, 
     return [name_of[id] for id in ids], {id: label for label, id in enumerate(ids)}
 
 
-def _pictures(
-    file: Path, images: list[Any], there: _Files, fault: Severity
+def pictures_of(
+    file: Path, images: list[Any], there: Files, fault: Severity
 ) -> tuple[dict[Id, _Picture | None], list[Finding]]:
     """What `images` states, by id, and the faults. None stands for what is left out for its fault."""
     pictures: dict[Id, _Picture | None] = {}
@@ -299,12 +304,12 @@ def _annotated(
     for number, note in enumerate(annotations):
         id, kind, text = None, "empty box", ""
         try:
-            id = _one_of(note, "image_id", pictures, "images")
+            id = one_of(note, "image_id", pictures, "images")
             picture = pictures[id]
             if picture is None:
                 continue
-            label = label_of[_one_of(note, "category_id", label_of, "categories")]
-            if _crowd(note):
+            label = label_of[one_of(note, "category_id", label_of, "categories")]
+            if is_crowd(note):
                 crowds += 1
                 continue
             sides = note.get("bbox")
@@ -351,7 +356,8 @@ def _id(entry: Any, key: str) -> Id:
     return int(id)
 
 
-def _one_of(note: Any, key: str, known: Mapping[Id, Any], listed: str) -> Id:
+def one_of(note: Any, key: str, known: Mapping[Id, Any], listed: str) -> Id:
+    """The id that a `note` has under `key`. Raises LossyBenchError where it is not `known`; listed: what knows it."""
     id = _id(note, key)
     if id not in known:
         raise LossyBenchError(f"its {key} {shown(id)} is not among the {listed}")
@@ -384,7 +390,8 @@ def _size(image: dict[str, Any]) -> tuple[int, int] | None:
     return int(width), int(height)
 
 
-def _crowd(note: dict[str, Any]) -> bool:
+def is_crowd(note: dict[str, Any]) -> bool:
+    """Whether an annotation is of a crowd. Raises LossyBenchError where it does not say so by 0 or 1."""
     crowd = note.get("iscrowd")
     if crowd not in (None, 0, 1):
         raise LossyBenchError(f"its iscrowd {shown(crowd)} is neither 0 nor 1")

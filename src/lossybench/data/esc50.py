@@ -18,7 +18,8 @@ from lossybench.errors import LossyBenchError
 class Esc50(PublishedAudio):
     """2,000 clips of five seconds in five folds, no recording in two of them. Groups are Freesound's recordings.
 
-    One fold is test and the next one val; published results are means over the five folds as test.
+    One fold is test and the next one val; published results are means over the five folds as test, for which a task has
+    `folds: {count: 5, pattern: "^([1-5])-"}`: names of files begin with the fold.
     """
 
     name = "esc50"

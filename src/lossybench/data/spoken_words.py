@@ -19,6 +19,7 @@ _WORDS = ["pin", "sin", "tin", "fin", "din", "win", "hold", "cold", "told", "fol
 _ACCENTS = ["en-us", "en", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029"]
 _SNR = (15.0, 40.0)  # dB, of the word in its noise
 _HEADROOM = 1.0  # dB below full scale
+_VOICES = 180  # that one process of eSpeak is given: it lists 349 at most, 141 languages among them
 
 
 class SpokenWords(Dataset):
@@ -47,16 +48,21 @@ class SpokenWords(Dataset):
 
     def items(self, seed: int, left_out: list[Finding]) -> Iterator[Item]:
         for split in SPLITS:
-            clips = range(getattr(self, split))
-            plans = [_plan(seed, split, index) for index in clips]
-            voices = {plan.voice: _variant(plan.voice, seed, split, plan.block) for plan in plans}
-            requests = [(f"{plan.accent}+{plan.voice}", _WORDS[plan.label], plan.speed, plan.pitch) for plan in plans]
-            # One process a split, so that the number of training clips does not change the test clips.
-            for index, plan, word in zip(clips, plans, _espeak.speak(requests, voices), strict=True):
-                random = np.random.default_rng([seed, SPLITS.index(split), index, 1])
-                media = self._record(random, audio_io.resample(word, _espeak.RATE, self.sample_rate))
-                id = f"{self.name}/{split}/{index:06d}"
-                yield Item(id, split, {"voice": plan.voice}, media, self.sample_rate, plan.label)
+            count, step = getattr(self, split), _VOICES * len(_WORDS)
+            # Each split has processes of its own, so that the number of training clips does not change the test clips.
+            for start in range(0, count, step):
+                yield from self._said(seed, split, range(start, min(start + step, count)))
+
+    def _said(self, seed: int, split: str, clips: range) -> Iterator[Item]:
+        """The items of some `clips` of a split, all by one process of eSpeak."""
+        plans = [_plan(seed, split, index) for index in clips]
+        voices = {plan.voice: _variant(plan.voice, seed, split, plan.block) for plan in plans}
+        requests = [(f"{plan.accent}+{plan.voice}", _WORDS[plan.label], plan.speed, plan.pitch) for plan in plans]
+        for index, plan, word in zip(clips, plans, _espeak.speak(requests, voices), strict=True):
+            random = np.random.default_rng([seed, SPLITS.index(split), index, 1])
+            media = self._record(random, audio_io.resample(word, _espeak.RATE, self.sample_rate))
+            id = f"{self.name}/{split}/{index:06d}"
+            yield Item(id, split, {"voice": plan.voice}, media, self.sample_rate, plan.label)
 
     def _record(self, random: np.random.Generator, word: np.ndarray) -> np.ndarray:
         """The word at a random place in a second of coloured noise, int16 (sample_rate,), peak-normalised."""

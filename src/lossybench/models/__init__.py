@@ -60,7 +60,8 @@ def build(arch: str, medium: str, kind: str, classes: int, input: Input, weights
     """A model `arch` for a medium and kind; what is random in its weights comes from torch's global generator.
 
     The model takes float32 media: images (N, 3, H, W) and video (N, frames, 3, H, W) in [0, 1], audio (N, samples) in
-    [-1, 1]. It normalises them itself. Classifiers return logits (N, classes). Detectors follow torchvision: given
+    [-1, 1]. It normalises them itself. Classifiers return logits (N, classes), segmenters logits (N, classes, H, W).
+    Detectors follow torchvision: given
     targets in training mode, a list of {boxes (K, 4) in pixels of the input, labels (K,)}, they return a dictionary of
     losses; in evaluation mode they return a list of {boxes, labels, scores}. Labels count from 0.
 

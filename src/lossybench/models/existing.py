@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lossybench import models
+from lossybench import kinds, models
 from lossybench.errors import LossyBenchError
 from lossybench.models import existing_settings as settings
 from lossybench.models import from_torchvision
@@ -55,6 +55,28 @@ class _Existing(nn.Module):
         return self.network.way.packed(item)  # type: ignore[union-attr, operator]
 
 
+class Plain(_Existing):
+    """Any other model: it normalises and arranges the axes, and returns what the `network` returns.
+
+    Of a model that is asked item by item that is its answers, which the kind of task reads.
+    """
+
+    def __init__(self, network: nn.Module, info: Mapping[str, Any]) -> None:
+        super().__init__(network, info)
+        self.layout = info["existing"]["layout"]
+
+    def forward(self, x: Any) -> Any:
+        """See `TaskKind.predict` and `TaskKind.answered`."""
+        return self.network(x if self.by_item else _arranged(self.normalise(x), self.layout))
+
+
+def _arranged(x: torch.Tensor, layout: str) -> torch.Tensor:
+    """A batch with its axes as a network expects them."""
+    if layout == "ncthw":
+        return x.transpose(1, 2)
+    return x.unsqueeze(1) if layout == "nct" else x
+
+
 class Classifier(_Existing):
     """A classifier with the interface that `lossybench.models.build` describes, around the user's `network`.
 
@@ -72,12 +94,7 @@ class Classifier(_Existing):
         """All outputs (N, outputs) that the network has for the batch `x`."""
         if self.by_item:
             return self.network(x)
-        x = self.normalise(x)
-        if self.layout == "ncthw":
-            x = x.transpose(1, 2)
-        elif self.layout == "nct":
-            x = x.unsqueeze(1)
-        found = self.network(x)
+        found = self.network(_arranged(self.normalise(x), self.layout))
         if isinstance(found, Mapping):
             found = found.get("logits", next(iter(found.values())))
         return _first(getattr(found, "logits", found))
@@ -375,7 +392,8 @@ def rebuild(info: Mapping[str, Any], state: dict[str, torch.Tensor]) -> nn.Modul
             network = _made(ExistingSettings(**about["settings"]))
         _load(network, state, info["arch"])
         models.channels_last(network)
-    return (Detector if info["kind"] == "detection" else Classifier)(network, info)
+    wrappers: dict[str, type[_Existing]] = {"classifier": Classifier, "detector": Detector, "plain": Plain}
+    return wrappers[kinds.load(info["kind"]).existing](network, info)
 
 
 def _made(chosen: ExistingSettings) -> nn.Module:

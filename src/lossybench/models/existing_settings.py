@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal, cast, get_args
 import pydantic
 from pydantic import Field, Strict
 
+from lossybench import kinds
 from lossybench.errors import LossyBenchError, explain, nearest
 from lossybench.pictures import Interpolation
 from lossybench.settings import MOST, Settings, Shape
@@ -324,6 +325,7 @@ def read(
         loc = tuple(part for part in problem["loc"] if not hint.fullmatch(str(part)))
         raise LossyBenchError(explain({**problem, "loc": loc}, fields, "model setting")) from None
     _check_source(arch, made, set(settings))
+    about = kinds.load(kind)
     how = form(arch, made)
     if how in SERVICES:
         if made.command:
@@ -334,7 +336,7 @@ def read(
     else:
         assert made.checkpoint is not None
         checkpoint_file(made.checkpoint)
-        if made.classes is None:
+        if made.classes is None and about.existing != "plain":
             names = ", ".join(classes or [])
             raise _wrong("classes", f"missing; name the class of each output, in order, as the data set does: {names}")
     if made.place:
@@ -348,21 +350,21 @@ def read(
         raise _wrong("arguments", "they are those of `class`, which is missing")
     if made.layout and made.layout not in LAYOUTS[medium]:
         raise _wrong("layout", f"{made.layout} is not for {medium}; use {' or '.join(LAYOUTS[medium])}")
-    if made.resize and (medium == "audio" or kind == "detection"):
+    if made.resize and (medium == "audio" or about.placed):
         raise _wrong("resize", f"is for classifying pictures, not for {medium} {kind}; leave it out")
     size = list(made.input_size or ())
     if made.resize and max(size[-2:], default=0) > made.resize:
         raise _wrong("resize", f"{made.resize} is less than input_size {size}, which is to be cut out; raise it")
-    frames = (medium, kind) == ("video", "detection")  # which detectors of pictures see one by one
+    frames = medium == "video" and about.by_frame  # which models of pictures see one by one
     if size and len(size) != AXES[medium] - frames:
         raise _wrong("input_size", f"{size} must have {AXES[medium] - frames} numbers for {medium} {kind}")
     if "frame_stride" in settings and not frames:
         raise _wrong("frame_stride", f"is for video detection, not for {medium} {kind}; leave it out")
-    if kind == "detection" and how in _SUFFIXES.values() and made.detections is None:
+    if about.existing == "detector" and how in _SUFFIXES.values() and made.detections is None:
         raise _wrong("detections", "missing; programs have no common way to say what they found, so say what it is")
-    if made.detections and (kind != "detection" or how not in _SUFFIXES.values()):
+    if made.detections and (about.existing != "detector" or how not in _SUFFIXES.values()):
         raise _wrong("detections", f"is for detectors whose checkpoint is a program, not for {kind} by {how}")
-    if kind == "detection" and how in SERVICES and made.outputs:
+    if about.existing != "classifier" and how in SERVICES and made.outputs:
         raise _wrong("outputs", "is for classification; leave it out")
     if classes is not None and made.classes is not None:
         known = named(made.classes)

@@ -1,4 +1,4 @@
-"""torchvision's full models by name, for studies on a GPU: image and video classifiers, image detectors."""
+"""torchvision's full models by name, for studies on a GPU: image and video classifiers, detectors, segmenters."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ MODULES = {
     ("image", "classification"): torchvision.models,
     ("video", "classification"): torchvision.models.video,
     ("image", "detection"): torchvision.models.detection,
+    ("image", "segmentation"): torchvision.models.segmentation,
 }
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, by which all of them normalise
 
@@ -51,6 +52,18 @@ class Detector(nn.Module):
         return [{**found, "labels": found["labels"] - 1} for found in output]
 
 
+class Segmenter(nn.Module):
+    """Normalises, and leaves out the auxiliary outputs."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self.normalise = model, Normalise(MEAN, DEVIATION, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See `lossybench.models.build`."""
+        return self.model(self.normalise(x))["out"]
+
+
 def build(name: str, medium: str, kind: str, classes: int, input: Input, weights: str | None) -> nn.Module:
     """torchvision's model `name`; see `lossybench.models.build` for the other arguments."""
     model = network(name, medium, kind, classes + 1 if kind == "detection" else classes)
@@ -59,6 +72,8 @@ def build(name: str, medium: str, kind: str, classes: int, input: Input, weights
         pretrained = published(name, medium, kind, weights).get_state_dict(progress=True, check_hash=True)
         same = {key: value for key, value in pretrained.items() if key in own and own[key].shape == value.shape}
         model.load_state_dict(same, strict=False)
+    if kind == "segmentation":
+        return Segmenter(model)
     return Detector(model) if kind == "detection" else Classifier(model, medium == "video")
 
 
@@ -69,7 +84,7 @@ def network(name: str, medium: str, kind: str, outputs: int, for_published: bool
     makes it for its published weights. Raises LossyBenchError for a name that torchvision does not have.
     """
     _check(name, medium, kind)
-    extra: dict[str, Any] = {"weights_backbone": None} if kind == "detection" else {}
+    extra: dict[str, Any] = {"weights_backbone": None} if kind != "classification" else {}
     if for_published and name in ("googlenet", "inception_v3"):
         extra = {"transform_input": True, "init_weights": False}  # their weights were converted from TensorFlow
     return torchvision.models.get_model(name, weights=None, num_classes=outputs, **extra)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from lossybench import kinds
 from lossybench.errors import LossyBenchError
 from lossybench.pictures import Interpolation, resize_and_crop
 
@@ -51,7 +52,7 @@ class Sent(NamedTuple):
     @classmethod
     def of(cls, name: str, row: Mapping[str, Any], media: np.ndarray, frame: int, info: Mapping[str, Any]) -> Sent:
         """From an item's name and `row` of the data table, its example's `media` and `frame`, and model.json."""
-        if info["medium"] == "video" and info["kind"] == "detection":
+        if info["medium"] == "video" and kinds.load(info["kind"]).by_frame:
             return cls(f"{name}#{frame}", media[0], 0.0)
         return cls(name, media, row["sampling_rate"])
 
@@ -62,7 +63,7 @@ def prepare(media: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
     Image uint8 (H, W, 3) -> (3, h, w) in [0, 1]; video uint8 (frames, H, W, 3) -> (frames, 3, h, w) in [0, 1];
     audio int16 (samples,) -> (samples,) in [-1, 1). info: medium, kind and input, as in model.json.
     """
-    array = fit(media, info["medium"], Input.of(info), crop=info["kind"] == "classification")
+    array = fit(media, info["medium"], Input.of(info), crop=not kinds.load(info["kind"]).placed)
     if info["medium"] == "audio":
         return array.astype(np.float32) / 32768
     return np.moveaxis(array, -1, -3).astype(np.float32) / 255

@@ -33,6 +33,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lossybench import kinds
 from lossybench.errors import LossyBenchError, naming, shown
 from lossybench.models.existing_settings import ExistingSettings, folder, program
 from lossybench.models.inputs import Sent
@@ -56,7 +57,7 @@ class Service(nn.Module):
 
     def __init__(self, how: ExistingSettings, info: Mapping[str, Any]) -> None:
         super().__init__()
-        self.kind: str = info["kind"]
+        self.answers_with: str = kinds.load(info["kind"]).existing
         self.known: dict[str, int] = info["existing"]["known"]
         self.logits = info["existing"]["scores"] == "logits"
         ways: dict[str, type[_Way]] = {"command": _Command, "function": _Function, "url": _Server}
@@ -67,15 +68,17 @@ class Service(nn.Module):
         """The answers to the `items`, in their order.
 
         Of a classifier, probabilities (N, outputs + 1), whose last column is for what is none of the outputs. Of a
-        detector, {boxes (K, 4), labels (K,), scores (K,)} for each item, where label -1 is none of the classes. Raises
-        LossyBenchError, naming model and item.
+        detector, {boxes (K, 4), labels (K,), scores (K,)} for each item, where label -1 is none of the classes. Of any
+        other model, its answers. Raises LossyBenchError, naming model and item.
         """
         with naming(self.what):
-            found = []
+            if self.answers_with == "plain":
+                return list(self.way.answers(items))
+            found, detects = list[Any](), self.answers_with == "detector"
             for item, answer in zip(items, self.way.answers(items), strict=True):
                 with naming(f"item {item.name}"):
-                    found.append(self._found(answer) if self.kind == "detection" else self._scores(answer))
-        return found if self.kind == "detection" else torch.tensor(found, dtype=torch.float32)
+                    found.append(self._found(answer) if detects else self._scores(answer))
+        return found if detects else torch.tensor(found, dtype=torch.float32)
 
     def _scores(self, answer: Mapping[str, Any]) -> list[float]:
         """The probability of each output, and last that of anything else."""

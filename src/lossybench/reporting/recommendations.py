@@ -367,7 +367,23 @@ def _warnings(tables: Summary) -> str:
     """What the test items are too few for, and which target sizes they do not meet; "" for nothing."""
     few = f"**Few groups.** {_few_text(tables)}" if tables.few else ""
     rare = f"**Rare classes.** {_as_text(_rare_text(tables))}" if tables.rare else ""
-    return "\n\n".join(filter(None, (few, rare, _targets_text(tables))))
+    folds = f"**Folds.** {_folds_text(tables)}" if tables.folds else ""
+    return "\n\n".join(filter(None, (folds, few, rare, _targets_text(tables))))
+
+
+def _folds_text(tables: Summary) -> str:
+    """How a task was cross-validated, and what its intervals speak of."""
+    told = (
+        f"The items are dealt into {tables.folds} folds. Each item was tested by the model that learnt from the other"
+        " folds alone, and all figures are of all items together."
+    )
+    if tables.differences["fold_error"].isna().all():
+        return f"{told} Intervals are of these models: two folds do not show how much other models would differ."
+    return (
+        f"{told} Intervals also know how the models of the folds scatter, and speak of models that learn from as many"
+        " other items of the same kind. Models of two folds learn from mostly the same items; how alike that makes them"
+        " is assumed (Nadeau and Bengio 2003), since one cross-validation cannot show it (Bengio and Grandvalet 2004)."
+    )
 
 
 def _targets_text(tables: Summary) -> str:

@@ -192,7 +192,7 @@ class Summary:
     def robust(self) -> tuple[str, str, str]:
         """The columns of `attacks` with the measure on clean items, on clean items behind the codec, under attack."""
         if self.kind == "detection":
-            return "map_clean", "map_clean_after", "map_after"
+            return "metric_clean", "metric_clean_after", "metric_after"
         return "clean", "clean_after", "robust_after"
 
     @property
@@ -266,6 +266,11 @@ class Summary:
         return these(*self.meta["few"]) if self.meta.get("few") else ""
 
     @property
+    def folds(self) -> int:
+        """How many folds the items were dealt into, each tested by a model of its own; 0 for none."""
+        return self.meta.get("folds", 0)
+
+    @property
     def groups(self) -> dict[str, int]:
         """The number of groups of test items, for each factor that the data set names."""
         return self.meta.get("groups", {})
@@ -291,6 +296,11 @@ class Summary:
         """
         rows = where(self.differences, **chosen)
         count = int(rows["seeds"].min())
+        if rows["fold_error"].notna().all():
+            seeds = f"{count} seeds, " if rows["seed_error"].notna().all() else ""
+            return f"training on other such items ({seeds}{self.folds} folds)"
+        if self.folds:
+            return f"these {count * self.folds} models"
         if rows["seed_error"].notna().all():
             return f"training anew ({count} seeds)"
         return "this model" if count == 1 else f"these {count} models"

@@ -22,6 +22,7 @@ from lossybench import artifacts, codecs, models, tasks
 from lossybench.chance import above_chance, chance, lower_bound
 from lossybench.conditions import ORIGINAL
 from lossybench.errors import LossyBenchError, naming
+from lossybench.metrics import Metric
 from lossybench.models import existing_settings, from_torchvision, runtime
 from lossybench.models.existing import PROGRAM, Classifier, Detector, check_archive, first_line, read_state, rebuild
 from lossybench.models.existing_settings import SAMPLES, ExistingSettings
@@ -91,10 +92,10 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
         "picked": existing_settings.outputs_of(known, classes),
         "rest": [],
     }
-    frames = (medium, kind) == ("video", "detection")  # of which the model sees one at a time
+    frames = medium == "video" and tasks.kind_class(kind).by_frame  # of which the model sees one at a time
     if services:
         about |= {"known": known, "scores": how.outputs or "probabilities"}
-        about["rest"] = [place for place in range(max(known.values()) + 2) if place not in about["picked"]]
+        about["rest"] = [place for place in range(max(known.values(), default=-1) + 2) if place not in about["picked"]]
         about["files"] = existing_settings.identity(arch, settings or {})
     elif how.detections:
         about["listed"] = None if isinstance(how.classes, dict) else len(known)
@@ -128,7 +129,7 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
         raise LossyBenchError(
             f"{arch}: fails on a batch of {of} ({first_line(error)}); check input_size and layout"
         ) from error
-    _judge(arch, sample, about["picked"], classes, how.minimum)
+    _judge(arch, sample, about["picked"], classes, how.minimum, trial.task.metrics[0])
     info["others"] = int(bool(about["rest"]))
     info["sample"] = {
         "metric": trial.task.metric,
@@ -148,7 +149,7 @@ class _Sample(NamedTuple):
     said: what was measured, in words. value, chance: accuracy or mAP50, and what answers that do not depend on the item
     reach. shown, could_be: whether the model is shown to be above chance, and whether any model could be. asked: what
     `labels` and `answers` are of, items or true objects. These are the class of each and the output that the model
-    gives for it, -1 for none. seconds: of one core, for an item.
+    gives for it, -1 for none; empty where a kind of task has no classes to mix up. seconds: of one core, for an item.
     """
 
     said: str
@@ -200,14 +201,15 @@ class _Trial:
             with torch.inference_mode():
                 if isinstance(model, Classifier):
                     answers += model.all_outputs(media).argmax(1).tolist()
+                elif not isinstance(model, Detector):
+                    predictions += self.task.predictions(model, media)
                 else:
-                    assert isinstance(model, Detector)
                     found = model.all_found(media)
                     answers += found
                     predictions += map(_arrays, model.translated(found))
             seconds += clock() - start
-        measured = self._accuracy if self.info["kind"] == "classification" else self._precision
-        return measured(targets, answers, predictions, seconds / len(targets))
+        ways = {"classifier": self._accuracy, "detector": self._precision, "plain": self._score}
+        return ways[self.task.existing](targets, answers, predictions, seconds / len(targets))
 
     def _accuracy(self, targets: Sequence[Any], answers: Sequence[int], _: object, seconds: float) -> _Sample:
         labels, given = np.array(targets), np.array(answers)
@@ -219,6 +221,21 @@ class _Trial:
         )
         shown, could_be = (above_chance(each, count, guessed, 0) for each in (right, count))
         return _Sample(said, right / count, guessed, shown, could_be, count, ITEMS, labels, given, seconds)
+
+    def _score(self, targets: list[Any], _: object, predictions: Sequence[Any], seconds: float) -> _Sample:
+        """The primary metric, which must be better than it is on the truth of other items, in all exchanges."""
+        metric, count = self.task.metrics[0], len(targets)
+        value = self.task.score(predictions, targets)
+        turns = range(1, min(EXCHANGES, count - 1) + 1)
+        others = [self.task.score(predictions, targets[turn:] + targets[:turn]) for turn in turns]
+        guessed = metric.sign * max((metric.sign * other for other in others), default=-metric.sign * value)
+        said = (
+            f"{metric.title} {metric.shown(value)} on {self._of(count)}, where its answers have "
+            f"{metric.shown(guessed)} at best on the truth of other items"
+        )
+        shown, nothing = metric.sign * (value - guessed) > 0, np.zeros(0, int)
+        could_be = any(repr(target) != repr(targets[0]) for target in targets)
+        return _Sample(said, value, guessed, shown, could_be, count, ITEMS, nothing, nothing, seconds)
 
     def _precision(
         self, targets: list[Any], found: Sequence[Any], predictions: Sequence[Any], seconds: float
@@ -239,7 +256,7 @@ class _Trial:
         return _Sample(said, value, guessed, value > guessed, bool(objects), count, OBJECTS, labels, answers, seconds)
 
     def _of(self, count: int) -> str:
-        if (self.info["medium"], self.info["kind"]) == ("video", "detection"):
+        if self.info["medium"] == "video" and self.task.by_frame:
             return f"{count} frames of test items (seed {self.info['seed']})"
         drawn = "all" if count == self.total else f"{count} of"
         return f"{drawn} {self.total} test items" + f" (seed {self.info['seed']})" * (count < self.total)
@@ -282,14 +299,17 @@ def _read_objects(targets: Sequence[Any], found: Sequence[Any]) -> tuple[np.ndar
     return np.concatenate(labels).astype(int), np.concatenate(answers).astype(int)
 
 
-def _judge(arch: str, sample: _Sample, picked: list[int], classes: list[str], minimum: float | None) -> None:
-    """Raise LossyBenchError for a model that is at chance or below the `minimum`, and log how it did otherwise."""
+def _judge(
+    arch: str, sample: _Sample, picked: list[int], classes: list[str], minimum: float | None, metric: Metric
+) -> None:
+    """Raise LossyBenchError for a model that is at chance or worse than the `minimum`, and log how it did otherwise."""
     better = _better_order(sample, np.array(picked), classes)
     hint = better or "check classes, normalise, input_size and layout"
     if not sample.shown and sample.could_be:
         raise LossyBenchError(f"{arch}: is not shown to be above chance: {sample.said}; {hint}")
-    if minimum is not None and sample.value < minimum:
-        raise LossyBenchError(f"{arch}: is below the minimum of {minimum:g}: {sample.said}; {hint}")
+    if minimum is not None and metric.sign * sample.value < metric.sign * minimum:
+        side = "below the minimum" if metric.sign > 0 else "above the most"
+        raise LossyBenchError(f"{arch}: is {side} of {minimum:g}: {sample.said}; {hint}")
     _log.info("%s: %s", arch, sample.said)
     if not sample.shown:
         _log.warning("%s: no model could be shown to be above chance on these items: too few, or all of a class", arch)

@@ -64,7 +64,7 @@ def aggregate(
     grids = settings.get("grids", {})
     plain = {condition: row for condition, row in conditions.items() if condition.codec not in grids}
     codecs = {condition.codec for condition in plain} - {ORIGINAL}
-    sampling = Sampling.draw(len(task.ids), task.groups, *how, family=max(len(codecs), 1))
+    sampling = Sampling.draw(len(task.ids), task.groups, *how, family=max(len(codecs), 1), folds=task.folds)
     rates = {one: np.stack([unit.mean(each) for unit in sampling.units]) for one, each in of_items.items()}
     metric = kind.metrics[0].name
     overall = (ALL_SEEDS, metric, "")
@@ -82,7 +82,7 @@ def aggregate(
     references: dict[Trained, Reference] = {}
     for model, of_codec in tqdm(inputs.outcome_files(outcomes, task).items(), "aggregate", unit="model"):
         results[model] = {}
-        for condition, one, settled, apart in _measured(kind, of_codec, conditions, within, task, sampling):
+        for condition, one, settled, apart in measured(kind, of_codec, conditions, within, task, sampling):
             here = comparisons.where(model, conditions[condition])
             rows["metrics"] += _metric_rows(here, one, sampling)
             results[model][condition] = one.primary
@@ -146,6 +146,7 @@ def aggregate(
     meta |= {"existing": inputs.existing_archs(outcomes)}
     meta |= {"rare": [(name, count) for name, count in support.items() if name and count < FEWEST_OF_CLASS]}
     meta |= {"groups": sampling.groups, "few": sampling.few, "attacked": attacked}
+    meta |= {"folds": 0 if task.folds is None else int(task.folds.max()) + 1}
     meta |= {"settings": settings, "attack": about_attacks[0].get("settings") if attacks else None}
     meta |= {"defences": defences, "grids": grids}
     for name, content in rows.items():
@@ -162,7 +163,7 @@ def _card(data: list[Path]) -> dict[str, str]:
     }
 
 
-def _measured(
+def measured(
     kind: type[TaskKind],
     of_codec: dict[str, dict[int, list[Path]]],
     conditions: dict[Condition, Row],
@@ -171,7 +172,10 @@ def _measured(
     sampling: Sampling,
 ) -> Iterator[tuple[Condition, Measured, dict[int, Settled], Groups]]:
     """All conditions of one model, the original first, with what that settled for each seed, and with what the kind
-    tells apart within items, by what is in `within`."""
+    tells apart within items, by what is in `within`.
+
+    of_codec: the model's outcomes by codec and seed. conditions: all that were tested, of which the keys are asked.
+    """
     settled: dict[int, Settled] = {}
     first: Any = None
     for codec in sorted(of_codec, key=lambda name: (name != ORIGINAL, name)):

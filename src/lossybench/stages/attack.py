@@ -14,11 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from lossybench import codecs
+from lossybench import codecs, tasks
 from lossybench.artifacts import Parts, read_meta, write_table
 from lossybench.attacks import search, spectra, surrogates, threshold
 from lossybench.attacks.attack_settings import Aim, AttackSettings
@@ -168,7 +167,7 @@ class _Table:
                 raise LossyBenchError(f"{oblivious}: the attack on the bare model needs no such table; leave it out")
             levels = [0.0]
             others = [AttackedModel.load(folder, settings) for folder in transfer if "T1" in how.tiers]
-            if info["kind"] == "detection":
+            if isinstance(victim.behind(), DetectionVictim):
                 victim, found = _counting(victim, data)
                 meta |= found
                 others = [_counting(other, data)[0] for other in others]
@@ -184,7 +183,7 @@ class _Table:
             if not oblivious:
                 raise LossyBenchError(f"codec {codec!r}: needs the attack table of codec {ORIGINAL!r}; make that first")
             levels = [0.0] if built else _levels(compressed, codec, options, variant, how)
-            if info["kind"] == "detection":  # as on the bare model, so that all attacks on it agree
+            if isinstance(victim.behind(), DetectionVictim):  # as on the bare model, so that all attacks on it agree
                 stored = read_meta(oblivious)
                 meta |= {key: stored[key] for key in ("threshold", "threshold_from")}
                 victim = dataclasses.replace(victim, least=meta["threshold"])
@@ -219,7 +218,7 @@ class _Table:
             plan = search.schedule(how, items.stored, len(levels) > 1)
             expected = search.expected(anyone, plan, items, how)
 
-        maker, schema = Maker(parts), search.SCHEMAS[info["kind"]]
+        maker, schema = Maker(parts), tasks.kind_class(info["kind"]).attacks
 
         def made(level: float, number: int, batch: Items, some: Schedule) -> Iterator[dict[str, Any]]:
             needed = {aim: each[number] for aim, each in expected.items() if aim in some}
@@ -253,11 +252,16 @@ def _identity(attacked: Sequence[AttackedModel], items: Items, levels: list[floa
     """A hash of all that determines the rows of an attack. meta: the metadata of its table."""
     code = source_digest("stages/attack.py", "attacks", "codecs", "models", "tasks", "integers.py", "reading.py")
     chosen = [items.ids, items.truth, items.targets, items.sampling_rate, [str(key) for key in items.stored]]
-    said = json.dumps([[model.info for model in attacked], levels, meta, code, chosen], default=np.ndarray.tolist)
+    said = json.dumps([[model.info for model in attacked], levels, meta, code, chosen], default=_plain)
     digest = hashlib.blake2b(said.encode())
     for array in (items.integers, *(made.integers for made in items.stored.values())):
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """What JSON takes of an array or of bytes."""
+    return value.hex() if isinstance(value, bytes) else value.tolist()
 
 
 def _levels(

@@ -36,6 +36,7 @@ class Asked(NamedTuple):
     network: Any  # on its device
     by_item: int  # so many items at a time it is asked about, by `inputs.Sent`; 0 where it takes tensors
     task: TaskKind
+    fold: int  # which it is asked about alone; 0 for all items
     note: Callable[[dict[str, Any]], None]  # takes each outcome
 
 
@@ -84,7 +85,7 @@ def evaluate(
         raise LossyBenchError(f"evaluate: {len(model)} models and {len(out)} tables; give one table for each model")
     metas = [artifacts.read_meta(path) for path in compressed]
     infos = [_info(folder, compressed, metas) for folder in model]
-    columns = ["id", "shape", "sampling_rate", *tasks.kind_class(infos[0]["kind"]).truth.names]
+    columns = ["id", "fold", "shape", "sampling_rate", *tasks.kind_class(infos[0]["kind"]).truth.names]
     truth = artifacts.Rows(data, columns, splits=["test"])
     items = _digest(truth, compressed, metas)
     coder = codecs.modules(metas[0]["codec"], metas[0].get("variant"))
@@ -133,7 +134,7 @@ def _digest(truth: Truth, compressed: Sequence[Path], metas: Sequence[Mapping[st
     """A hash of what is decoded, and of what is true of it. Fidelity, say, does not count."""
     digest = hashlib.blake2b()
     for row in truth.values():
-        digest.update(json.dumps(row, sort_keys=True).encode())
+        digest.update(json.dumps(row, sort_keys=True, default=bytes.hex).encode())
     for path, meta in zip(compressed, metas, strict=True):
         digest.update(
             json.dumps([meta.get(key) for key in ("codec", "options", "variant", "level")], sort_keys=True).encode()
@@ -179,10 +180,12 @@ def _asked(model: Path, out: Path, codec: str, identity: str, device: torch.devi
     """A model on its device, with the table that takes its outcomes and is published at the end."""
     network, info = models.load(model)
     task = tasks.get(info)
-    meta = {key: info[key] for key in ("task", "arch", "regime", "seed", "classes", "kind")}
+    meta: dict[str, Any] = {
+        key: info[key] for key in ("task", "arch", "regime", "seed", "fold", "classes", "kind") if key in info
+    }
     meta |= {"codec": codec, "environment": runtime.environment(device), "existing": "existing" in info}
     with artifacts.writing(out, task.schema, {**meta, "identity": identity}) as table:
-        yield Asked(network.to(device), getattr(network, "by_item", 0), task, table.add)
+        yield Asked(network.to(device), getattr(network, "by_item", 0), task, meta.get("fold", 0), table.add)
 
 
 def level_outcomes(
@@ -204,7 +207,8 @@ def level_outcomes(
     # Models that take in the same of an item share its examples, batch by batch.
     alike: dict[Any, list[Asked]] = {}
     for one in asked:
-        alike.setdefault(one.task.takes_in(training=False), []).append(one)
+        alike.setdefault((one.fold, one.task.takes_in(training=False)), []).append(one)
+    folds = {one.fold for one in asked}
     waiting: list[list[Waiting]] = [[] for _ in alike]
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -212,7 +216,8 @@ def level_outcomes(
             if row["id"] not in truth:
                 raise LossyBenchError(f"{path}: item {row['id']!r} is not in the data; compress the data again")
             missing.discard(row["id"])
-            yield row
+            if folds & {0, truth[row["id"]]["fold"]}:
+                yield row
 
     def decode(row: dict[str, Any]) -> list[list[Waiting]]:
         item = truth[row["id"]]
@@ -220,7 +225,9 @@ def level_outcomes(
             decoded = codec.decode(row["payload"], tuple(item["shape"]), item["sampling_rate"])
             return [
                 [waits(some, row["id"], item, one) for one in some[0].task.examples(decoded, item, training=False)]
-                for some in alike.values()
+                if fold in (0, item["fold"])
+                else []
+                for (fold, _), some in alike.items()
             ]
 
     def waits(some: Sequence[Asked], name: str, item: Mapping[str, Any], example: Example) -> Waiting:
@@ -239,7 +246,7 @@ def level_outcomes(
         for asked in some:
             with naming(f"{path}: items {batch[0].name} to {batch[-1].name}"):
                 given: Any = [one.sent for one in batch] if asked.by_item else floats()
-                predictions = asked.task.predict(asked.network, given)
+                predictions = asked.task.predictions(asked.network, given)
             for one, prediction in zip(batch, predictions, strict=True):
                 outcome = asked.task.outcome(one.example, prediction, one.item)
                 asked.note({"id": one.name, "level": level, **outcome})

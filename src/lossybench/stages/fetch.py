@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from lossybench import artifacts, codecs, data, kinds
 from lossybench.conditions import ORIGINAL
+from lossybench.data._folds import Folds
 from lossybench.data.dataset import FACTOR, Finding, Item, Look, lacking, sharing
 from lossybench.errors import LossyBenchError, naming, visible
 from lossybench.pictures import Scale
@@ -31,6 +32,7 @@ def fetch(
     sources: str = "",
     index: Path | None = None,
     look: Sequence[int] = (),
+    folds: dict[str, Any] | None = None,
 ) -> None:
     """Read or generate a data set into one lossless table.
 
@@ -49,13 +51,14 @@ def fetch(
         look: of the test split the items from the first number up to the second, in the order of looks, and train and
             val where the first is 0; a third number is how many test items the largest look takes. All items of all
             splits when left out
+        folds: how the items of all splits, which are all test then, are dealt into folds (data._folds.Folds)
 
     Raises:
         LossyBenchError: when the files are not those of the index, before or after they were read; for an item that
             cannot be read (unless `on_error: skip`); for two items of one id; for an item whose groups are of other
             factors than the first item's; for a split, or a class in the train or test split, that is left without
-            items, though a look may lack classes; and for fewer test items than looks ask for. No table is published
-            then.
+            items, though a look may lack classes; for fewer test items than looks ask for; and for folds that the items
+            cannot be dealt into. No table is published then.
     """
     dataset = data.get(adapter, options)
     description = dataset.describe(seed)
@@ -65,6 +68,9 @@ def fetch(
     counts: collections.Counter[tuple[str, int]] = collections.Counter()
     groups: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)  # of the test split
     of_look, splits = Look(*look) if look else None, description.counts or {}
+    into, dealt = Folds(**folds) if folds else None, list[tuple[str, list[int]]]()
+    if into:
+        splits = {"test": sum(splits.values())}
     if of_look:
         splits = ({} if of_look.start else splits) | {"test": of_look.stop - of_look.start}
     total = sum(splits.values()) or None  # None: only reading tells
@@ -75,7 +81,8 @@ def fetch(
 
     unchanged()
     kept = ("medium", "kind", "classes", "card", "compressed_before")
-    meta: dict[str, Any] = {"task": task, "sources": sources} | {name: getattr(description, name) for name in kept}
+    meta: dict[str, Any] = {"task": task, "sources": sources, **({"folds": folds} if folds else {})}
+    meta |= {name: getattr(description, name) for name in kept}
     with artifacts.publish(out) as aside, tqdm(total=total, desc=f"fetch {task}", unit="item") as progress:
 
         def rows() -> Iterator[dict[str, Any]]:
@@ -104,7 +111,11 @@ def fetch(
                         raise
                     left_out.append(Finding("item that cannot be stored", dataset.fault, item.id, str(error), True))
                     continue
-                counts.update((item.split, label) for label in (kind.labels(truth) if kind.needs_classes else [-1]))
+                labels = kind.labels(truth)
+                if into:
+                    item = dataclasses.replace(item, split="test")
+                    dealt.append((into.group(item.id, item.groups), labels))
+                counts.update((item.split, label) for label in (labels if kind.needs_classes else [-1]))
                 if item.split == "test":
                     for factor, name in item.groups.items():
                         groups[factor][name] += 1
@@ -115,6 +126,9 @@ def fetch(
             meta["card"] = {**description.card, **{key: text for key, text in known.items() if text}}
 
         artifacts.write_table(aside, kind.data_schema(), rows(), meta)
+        if into:  # only now is known which groups there are
+            folded = zip(artifacts.iter_rows(aside), into.dealt(dealt), strict=True)
+            artifacts.write_table(aside, kind.data_schema(), ({**row, "fold": fold} for row, fold in folded), meta)
         for finding in lacking(description.kind, description.classes, counts, splits, looked=bool(of_look)):
             raise LossyBenchError(f"data set {adapter!r}: {finding}{f'; {_told(left_out)}' * bool(left_out)}")
         if left_out:

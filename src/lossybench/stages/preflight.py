@@ -16,6 +16,7 @@ from lossybench import artifacts, codecs, models, tasks
 from lossybench.attacks.items import chosen
 from lossybench.codecs.codec import Medium
 from lossybench.conditions import ORIGINAL
+from lossybench.data._folds import learning
 from lossybench.errors import LossyBenchError, naming
 from lossybench.models import runtime
 from lossybench.models.existing import first_line
@@ -54,6 +55,9 @@ def preflight(
     meta = artifacts.read_meta(data)
     splits = ("train", "val", "test") if asked["training"] else ("test",)
     columns = ["id", "split", "shape", "sampling_rate"]
+    kind = tasks.kind_class(meta["kind"])
+    if folds := meta.get("folds"):
+        columns += ["groups", "fold", *kind.truth.names]
     rows = list(artifacts.iter_rows(data, columns, splits=splits))
     if not rows:
         raise LossyBenchError(f"{data}: no items in the split {splits[-1]}")
@@ -63,8 +67,11 @@ def preflight(
     found: dict[str, dict[str, float]] = {}
     for arch, own in asked["training"].items():
         with naming(arch):
-            learning = [row for row in rows if row["split"] != "test"]
-            found[arch] = _try_training(data, meta, task, arch, own, learning, arch in asked["attacked"])
+            learnt = [row for row in rows if row["split"] != "test"]
+            if folds:  # as the model of the first fold would
+                of_split = learning(rows, 1, folds, kind.labels)
+                learnt = [row | {"split": name} for name, some in of_split.items() for row in some]
+            found[arch] = _try_training(data, meta, task, arch, own, learnt, arch in asked["attacked"])
     for folder in adopted:
         model, info = models.load(folder)
         with naming(info["arch"]):
@@ -101,7 +108,7 @@ def _check_attacked(
             what = f"sampling rates, from {rates[0]:g} to {rates[-1]:g}; bring them to one"
             raise LossyBenchError(f"{data}: the items on which {arch} is attacked have {len(rates)} {what}")
         lengths = sorted({row["shape"][0] for row in some})
-        if len(lengths) > 1 and (meta["medium"], meta["kind"]) == ("video", "detection"):
+        if len(lengths) > 1 and meta["medium"] == "video" and tasks.kind_class(meta["kind"]).by_frame:
             what = f"lengths, from {lengths[0]} to {lengths[-1]} frames; cut them to one"
             raise LossyBenchError(f"{data}: the clips on which {arch} is attacked have {len(lengths)} {what}")
 
@@ -147,7 +154,7 @@ def _try_training(
     model = models.build(arch, medium, kind, len(meta["classes"]), input, how.weights)
     examples = list(itertools.islice(_examples(data, task, [row["id"] for row in learnt], True), how.batch_size))
     # The items are dealt out evenly to the steps, so that the least batch is this one.
-    total = len(learnt) * (how.frames_per_clip if (medium, kind) == ("video", "detection") else 1)
+    total = len(learnt) * (how.frames_per_clip if medium == "video" and task.by_frame else 1)
     found = timed(task, model, examples, total // max(1, round(total / how.batch_size)))
     if attacked:
         _gradient(task, model, examples[:2])
@@ -185,7 +192,7 @@ def _try_attack(data: Path, model: torch.nn.Module, info: Mapping[str, Any]) -> 
 def _gradient(task: TaskKind, model: torch.nn.Module, examples: Sequence[Example]) -> None:
     """Raise LossyBenchError where the model has no losses, or its loss no finite gradient with respect to the items."""
     media = _batch(examples, task.medium).requires_grad_()
-    model.train(task.info["kind"] == "detection")  # only then do detectors have losses
+    model.train(task.loss_in_training)
     loss = task.loss(model, media, [example.target for example in examples])
     try:
         (gradient,) = torch.autograd.grad(loss, media)

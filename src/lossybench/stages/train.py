@@ -24,6 +24,7 @@ def train(
     threads: int = 1,
     decoded: Path | None = None,
     room: float = 0.0,
+    fold: int = 0,
 ) -> None:
     """Train one model on originals or on compressed media.
 
@@ -49,18 +50,21 @@ def train(
         threads: CPU threads that decode and prepare batches ahead; they change no result
         decoded: the folder in which training jobs share decoded media, which change no result and may be deleted
         room: the GB that this folder may take; 0 shares nothing
+        fold: the fold that the model does not learn from, counted from 1, where the items have folds; the compressed
+            parts then hold all items
 
     Raises:
         LossyBenchError: for a wrong setting, parts that lack items, a loss that is not finite, a full disk, or a model
             below `minimum`; nothing is published then.
     """
-    about = {"task": task, "regime": regime}
+    about = {"task": task, "regime": regime, **({"fold": fold} if fold else {})}
     store = Store(decoded, room) if decoded and room else None
     with prepared(data, compressed, about, arch, seed, settings or {}, out, threads, store) as run:
         model, validation, history = run.run()
     chosen, metric, info = run.settings, run.task.metric, dict(run.task.info)
     reached = validation["original"]
-    poor = chosen.minimum is not None and reached is not None and reached < chosen.minimum
+    sign = run.task.metrics[0].sign
+    poor = chosen.minimum is not None and reached is not None and sign * reached < sign * chosen.minimum
     if not poor:
         info["validation"] = {"metric": metric, **validation}
         info["parameters"] = sum(parameter.numel() for parameter in model.parameters())
@@ -70,7 +74,7 @@ def train(
     (out / CHECKPOINT).unlink(missing_ok=True)
     if poor:
         raise LossyBenchError(
-            f"{out}: {arch} reached a validation {metric} of {reached:.3f} on original items, below the minimum "
+            f"{out}: {arch} reached a validation {metric} of {reached:.3f} on original items, worse than the minimum "
             f"of {chosen.minimum:g}; train it longer (epochs: {chosen.epochs}) or on more items than "
             f"{len(run.examples.train.targets)}, or lower `minimum` if the task is that hard"
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from lossybench.artifacts import LEVEL, columns
+from lossybench.artifacts import ATTACKS, LEVEL, columns
 from lossybench.data.dataset import Item
 from lossybench.errors import LossyBenchError
 from lossybench.metrics import ACCURACY, Metric
@@ -40,8 +40,10 @@ class Classification(TaskKind):
         ("correct", pa.bool_()),
         ("scores", pa.list_(pa.float32())),  # softmax of each class; one more for an existing model's other classes
     )
+    attacks = ATTACKS
     metrics = (ACCURACY, Metric("precision", "precision"), Metric("recall", "recall"), Metric("f1", "F1"))
     needs_classes = True
+    existing = "classifier"
 
     @classmethod
     def stored(cls, item: Item) -> dict[str, Any]:
@@ -70,6 +72,9 @@ class Classification(TaskKind):
 
     def predict(self, model: torch.nn.Module, media: torch.Tensor) -> list[np.ndarray]:
         return list(model(media).float().softmax(dim=1).cpu().numpy())
+
+    def some_target(self) -> int:
+        return 0
 
     def score(self, predictions: Sequence[np.ndarray], targets: Sequence[int]) -> float:
         """Share of the examples whose highest score is at their label."""

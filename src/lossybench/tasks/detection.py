@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lossybench.artifacts import LEVEL, columns
+from lossybench.artifacts import DETECTION_ATTACKS, LEVEL, columns
 from lossybench.data.dataset import Item
 from lossybench.errors import LossyBenchError
 from lossybench.metrics import ACCURACY, Metric
@@ -17,6 +17,7 @@ from lossybench.models.inputs import Input, fit, spread
 from lossybench.tasks.task_kind import Drawn, Example, TaskKind
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
     from lossybench.analysis.box_metrics import Frames
@@ -61,6 +62,11 @@ class Detection(TaskKind):
     tells = ("class", "size")
     per_item = False
     unit = "true object"
+    placed = by_frame = loss_in_training = True
+    existing = "detector"
+    attacks = DETECTION_ATTACKS
+    attacked_unit = "true object"
+    may_miss = True
 
     @classmethod
     def stored(cls, item: Item) -> dict[str, Any]:
@@ -150,6 +156,10 @@ class Detection(TaskKind):
     def predict(self, model: torch.nn.Module, media: torch.Tensor) -> list[dict[str, np.ndarray]]:
         return [{key: value.float().cpu().numpy() for key, value in found.items()} for found in model(media)]
 
+    def some_target(self) -> dict[str, np.ndarray]:
+        half = [side / 2 for side in self.input.shape[:-3:-1]]
+        return {"boxes": np.array([[0, 0, *half]], np.float32), "labels": np.zeros(1, int)}
+
     def score(self, predictions: Sequence[dict[str, np.ndarray]], targets: Sequence[dict[str, np.ndarray]]) -> float:
         """Mean average precision at IoU 0.5 over the classes (COCO)."""
         import torch
@@ -235,6 +245,18 @@ class Detection(TaskKind):
         each = list(found.values())
         groups = {"class": box_metrics.by_class(each, task.classes, sampling)} if "class" in by else {}
         return groups | ({"size": box_metrics.by_size(each, sampling)} if "size" in by else {})
+
+    @classmethod
+    def attacked(cls, table: pd.DataFrame, meta: Mapping[str, Any]) -> pd.DataFrame:
+        from lossybench.analysis.attacked_objects import objects
+
+        return objects(table, meta["threshold"])
+
+    @classmethod
+    def under_attack(cls, rows: pd.DataFrame, when: str) -> float | None:
+        from lossybench.analysis.attacked_objects import robust_map
+
+        return robust_map(rows, when)
 
 
 def _tensors(arrays: Mapping[str, np.ndarray], device: torch.device) -> dict[str, torch.Tensor]:

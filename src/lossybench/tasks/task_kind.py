@@ -10,17 +10,19 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from lossybench.artifacts import DATA, extended_by, know
 from lossybench.data.dataset import Item
+from lossybench.errors import LossyBenchError, naming
 from lossybench.metrics import Metric
-from lossybench.models.inputs import Input
+from lossybench.models.inputs import Input, Sent
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
     from lossybench.analysis.measured import Measured, Settled
@@ -66,8 +68,14 @@ class TaskKind(abc.ABC):
     (`training_settings`). truth: the columns of the data table that hold what is true of an item. schema: the columns
     of its outcomes, id and level among them. metrics: what is scored, the primary one first, by which limits are.
     per_item: whether an item has one outcome; a video detector has one a frame. unit: what is counted, "test item" or
-    another noun. needs_classes: whether every class has to have items in the splits train and test. tells: by what
-    `apart` tells losses apart, beside factors, and classes where each item has one.
+    another noun. needs_classes: whether every class has to have items in the splits train and test. placed: whether
+    what is true is said in places of the picture, so that media are not cropped to a model's input and not scaled.
+    by_frame: whether a model sees a clip frame by frame. loss_in_training: whether models have a loss in training mode
+    alone. existing: what stands around a model that exists already (`lossybench.models.existing`): a classifier or a
+    detector, which translate classes; or the model as it is.
+    attacks: the schema of its tables of attacks; None where none apply. attacked_unit: what an attack beats or not.
+    may_miss: whether such a unit may be read as no class at all. tells: by what `apart` tells losses apart, beside
+    factors, and classes where each item has one.
     """
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]]
@@ -77,6 +85,13 @@ class TaskKind(abc.ABC):
     per_item: ClassVar[bool] = True
     unit: ClassVar[str] = "test item"
     needs_classes: ClassVar[bool] = False
+    placed: ClassVar[bool] = False
+    by_frame: ClassVar[bool] = False
+    loss_in_training: ClassVar[bool] = False
+    existing: ClassVar[Literal["plain", "classifier", "detector"]] = "plain"
+    attacks: ClassVar[pa.Schema | None] = None
+    attacked_unit: ClassVar[str] = "test item"
+    may_miss: ClassVar[bool] = False
     tells: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **further: Any) -> None:
@@ -150,8 +165,30 @@ class TaskKind(abc.ABC):
     def predict(self, model: torch.nn.Module, media: torch.Tensor) -> list[Any]:
         """One prediction, of numpy arrays, for each example of the float input `media`. model: in evaluation mode.
 
-        A model that is asked item by item takes a list of `inputs.Sent` in its place.
+        A model that exists already is called as its owner made it: what it returns is checked here.
         """
+
+    def answered(self, answer: Mapping[str, Any]) -> Any:
+        """The prediction in what a model behind a command, function or url answers to an item, as `predict` makes it.
+
+        Raises LossyBenchError for anything else, saying what it answers and what would be right; and where this kind of
+        task cannot be asked for so.
+        """
+        raise LossyBenchError(f"no command, function or url can do {self.info['kind']}; give a checkpoint")
+
+    def predictions(self, model: torch.nn.Module, media: torch.Tensor | Sequence[Sent]) -> list[Any]:
+        """One prediction for each example. media: the float input, or what is sent to a model asked item by item."""
+        if self.existing != "plain" or not isinstance(media, Sequence):
+            return self.predict(model, media)  # type: ignore[arg-type]
+        found = []
+        for sent, answer in zip(media, model(media), strict=True):
+            with naming(f"item {sent.name}"):
+                found.append(self.answered(answer))
+        return found
+
+    def some_target(self) -> Any:
+        """A target such as examples have, to time learning by; None where a kind does not say."""
+        return None
 
     @abc.abstractmethod
     def score(self, predictions: Sequence[Any], targets: Sequence[Any]) -> float:
@@ -188,6 +225,22 @@ class TaskKind(abc.ABC):
         found: of each seed what `read` made of its outcomes. settled: of each seed what `settle` returned. task: the
         test items. sampling: by which intervals go.
         """
+
+    @classmethod
+    def attacked(cls, table: pd.DataFrame, meta: Mapping[str, Any]) -> pd.DataFrame:
+        """The `table` of attacks on one model as one of artifacts.ATTACKS: a row for each unit.
+
+        Units that are no items are called "item#k", whatever k is. meta: of the table.
+        """
+        return table
+
+    @classmethod
+    def under_attack(cls, rows: pd.DataFrame, when: str) -> float | None:
+        """The primary metric of what attacked items are taken for; None where that is the share that is right.
+
+        rows: of the table of attacks, one for each item. when: the column clean, clean_after, before or after.
+        """
+        return None
 
     @classmethod
     def apart(cls, found: Mapping[int, Any], by: Sequence[str], task: TestSet, sampling: Sampling) -> Groups:

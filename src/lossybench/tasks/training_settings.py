@@ -77,17 +77,20 @@ def read(
     Raises LossyBenchError for an unknown key, naming the nearest right one, for a value out of range, and for a
     detector that shall be trained adversarially.
     """
+    about = tasks.kind_class(kind)
+    if medium not in about.defaults:
+        raise LossyBenchError(f"{kind} is for {' and '.join(about.defaults)}, not for {medium}")
     try:
-        made = TrainingSettings.model_validate({**tasks.kind_class(kind).defaults[medium], **(arch or {}), **settings})
+        made = TrainingSettings.model_validate({**about.defaults[medium], **(arch or {}), **settings})
     except pydantic.ValidationError as error:
         nested = {f"adversarial.{name}": field for name, field in Adversary.model_fields.items()}
         fields = {**TrainingSettings.model_fields, **nested}
         raise LossyBenchError(explain(error.errors()[0], fields, "training setting")) from None
-    axes = AXES[medium] - ((medium, kind) == ("video", "detection"))  # a detector sees the frames about one frame
+    axes = AXES[medium] - (medium == "video" and about.by_frame)  # a model then sees the frames about one frame
     if made.input_size and len(made.input_size) != axes:
         raise LossyBenchError(
             f"training setting 'input_size': {list(made.input_size)} must have {axes} numbers for {medium} {kind}"
         )
-    if made.adversarial and kind != "classification":
+    if made.adversarial and about.existing != "classifier":
         raise LossyBenchError(f"{medium} {kind} is not trained adversarially, only classification is; leave it out")
     return made

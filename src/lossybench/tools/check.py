@@ -108,8 +108,8 @@ def examine(
     adapter, options: the data set. levels: for each codec, by its name, the codec and the levels whose cost shall be
     told; when left out, a mild, a middle and a strong level of each codec of the medium. seed: of splits and of the
     sample. scale: see `pictures.Scale`. task: the section of the study's config that the data are of, whose models may
-    need items of one size. Raises LossyBenchError for adapter options that are wrong in themselves; every other fault
-    becomes a finding.
+    need items of one size, and which may have folds. Raises LossyBenchError for adapter options that are wrong in
+    themselves; every other fault becomes a finding.
     """
     dataset = data.get(adapter, dict(options or {}))
     scaled = Scale(**scale) if scale else None
@@ -119,8 +119,12 @@ def examine(
     original, shapes = codecs.get(ORIGINAL), dict[tuple[tuple[int, ...], float], list[str]]()
     sample: list[tuple[np.ndarray, float]] = []
     random = np.random.default_rng(seed)
+    folds, dealt = task.folds if task else None, list[tuple[str, Mapping[str, str], int]]()
     for item in items:
         id, split, label, media, rate = item.id, item.split, item.label, item.media, item.sampling_rate
+        if folds:
+            split = "test"
+            dealt.append((id, item.groups, label))
         if id in ids:
             report.findings.append(Finding("two items of one id", "error", id, "give each item an id of its own"))
         ids.add(id)
@@ -149,10 +153,15 @@ def examine(
         elif (place := int(random.integers(len(report.sizes)))) < SAMPLE:
             sample[place] = (_start_of(media), rate)
     if report.kind:  # else nothing could be listed
-        missing = lacking(report.kind, report.classes, report.counts, announced)
+        missing = lacking(report.kind, report.classes, report.counts, ["test"] if folds else announced)
         report.findings += [finding for finding in missing if finding not in report.findings]
     unsized = _unsized(task, report.medium, report.kind) if task and report.kind else []
     report.findings += _same(digests) + _few(report) + _overall(report, unsized)
+    if folds and dealt:
+        try:
+            folds.dealt([(folds.group(id, groups), [label] if label >= 0 else []) for id, groups, label in dealt])
+        except LossyBenchError as error:
+            report.findings.append(Finding("folds", "error", adapter, str(error)))
     if sample:
         report.costs = _costs(report, sample, shapes, levels)
     report.findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))

@@ -58,6 +58,7 @@ MEASURE = {"image": 0.0001, "audio": 0.0005, "video": 0.0006}  # for the fidelit
 LEARN = {  # for an item and epoch
     ("image", "classification"): 0.001,
     ("image", "detection"): 0.007,
+    ("image", "segmentation"): 0.008,
     ("audio", "classification"): 0.001,
     ("video", "classification"): 0.004,
     ("video", "detection"): 0.02,
@@ -70,6 +71,7 @@ GONE = 0.6  # the share of its steps that a run through a codec takes until an i
 SHAPES = {
     ("image", "classification"): (48, 48, 3),
     ("image", "detection"): (128, 128, 3),
+    ("image", "segmentation"): (96, 96, 3),
     ("audio", "classification"): (16000,),
     ("video", "classification"): (16, 64, 64, 3),
     ("video", "detection"): (16, 96, 96, 3),
@@ -77,6 +79,7 @@ SHAPES = {
 SEEN = {
     ("image", "classification"): 48 * 48 * 3,
     ("image", "detection"): 128 * 128 * 3,
+    ("image", "segmentation"): 96 * 96 * 3,
     ("audio", "classification"): 16000 * 2,
     ("video", "classification"): 8 * 64 * 64 * 3,
     ("video", "detection"): 16 * 96 * 96 * 3,
@@ -190,7 +193,10 @@ def _tried(study: Study, task: str, arch: str) -> dict[str, float]:
     else:
         media = [random.integers(0, 256, (*shape, 3)).astype(np.uint8) for _ in range(TRIED)]
     box = {"boxes": np.array([[0, 0, *(side / 2 for side in shape[:-3:-1])]], np.float32), "labels": np.zeros(1, int)}
-    examples = [Example(one, 0 if about.kind == "classification" else box) for one in media]
+    target: Any = 0 if about.kind == "classification" else box
+    if about.kind == "segmentation":
+        target = np.zeros(shape, np.uint8)
+    examples = [Example(one, target) for one in media]
     return preflight.timed(tasks.get(info), model, examples, 2)
 
 
@@ -225,7 +231,10 @@ def describe(study: Study, cores: int, times: Timings | None = None) -> str:
             counts = collections.Counter(about.counts)
             counts["test"] = sum(_tested(study, task))
             items = "/".join(str(counts[split]) for split in SPLITS)
-        items += f" (train/val/test){f', look {study.looks(task)[-1]} of {len(planned)}' if planned else ''}"
+        items += " (train/val/test)"
+        if folds := study.task(task).folds:
+            items = f"{about.counts['test'] if about.counts else 'number unknown until read,'} in {folds.count} folds"
+        items += f"{f', look {study.looks(task)[-1]} of {len(planned)}' if planned else ''}"
         attacked = f", {len(study.attacked(task))} attacked" if study.attacked(task) else ""
         lines.append(
             f"  {task}: {about.medium} {about.kind}, items {items}, {len(study.conditions(task))} "
@@ -338,6 +347,10 @@ def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
     counts = about.counts or {}
     tested = _tested(study, task)
     items = {"train": [counts.get("train", 0) + counts.get("val", 0)], "test": tested}
+    # With folds a model learns from all but one of them, and tests that one.
+    folds = study.task(task).folds
+    parts = folds.count if folds else 1
+    learnt = tested[0] - tested[0] // parts if folds else items["train"][0]
     raw = _bytes(_shape(study, task), about.medium)
     scale = raw / _bytes(SHAPES[kind], about.medium)
     encode, stored = ENCODE[about.medium], STORED[about.medium]
@@ -377,12 +390,12 @@ def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
             training = _training(study, model)
             # Each step of an attack on a batch costs about as much as learning from it.
             rounds = 1 + (training.adversarial.steps if training.adversarial else 0)
-            passes = items["train"][0] * training.epochs
+            passes = learnt * training.epochs
         yield Job("train", passes, START["train"] + asked + learn * passes * rounds, learn * passes * rounds, size)
     for look, codec, models in study.evaluations(task):
         decoded = tested[look - 1] * len(study.levels(task, codec))
-        predicting = decoded * sum(timed[model.arch].predict for model in models)
-        passes = decoded * len(models)
+        predicting = decoded * sum(timed[model.arch].predict for model in models) / parts
+        passes = decoded * len(models) // parts
         decoding = decoded * DECODE * coding(codec)
         yield Job("evaluate", passes, START["evaluate"] + decoding + predicting, predicting, passes * outcome)
     for model in study.attacked(task):

@@ -118,11 +118,11 @@ def _training(info: dict[str, Any], data: Path, train: list[Path], threads: int)
 def _evaluation(model: Path, info: dict[str, Any], data: Path, test: Path, threads: int) -> tuple[int, float, float]:
     device = runtime.start("auto", runtime.deterministic(info))
     network = models.load(model)[0].to(device)
-    columns = ["id", "shape", "sampling_rate", *tasks.kind_class(info["kind"]).truth.names]
+    columns = ["id", "fold", "shape", "sampling_rate", *tasks.kind_class(info["kind"]).truth.names]
     truth = artifacts.Rows(data, columns, splits=["test"])
     meta, asked = (
         artifacts.read_meta(test),
-        [Asked(network, getattr(network, "by_item", 0), tasks.get(info), lambda _: None)],
+        [Asked(network, getattr(network, "by_item", 0), tasks.get(info), info.get("fold", 0), lambda _: None)],
     )
 
     def level(feed: Callable[..., Iterator[Any]]) -> None:

@@ -1,0 +1,1 @@
+"""Embedding networks for audio, one architecture a file."""

@@ -1,0 +1,1 @@
+"""Networks that segment images, one architecture a file."""

@@ -1,0 +1,1 @@
+"""Embedding networks for pictures, one architecture a file."""
