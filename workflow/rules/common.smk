@@ -217,6 +217,7 @@ def figures(task):
         bool(config.attack and len(config.attack.regimes) > 1),
         bool(config.grids),
         bool(config.regimes.mixed or config.regimes.matched),
+        config.by != [],
     )
 
 

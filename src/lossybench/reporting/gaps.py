@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from lossybench.conditions import ORIGINAL
+from lossybench.metrics import ACCURACY, Metric
 from lossybench.reporting.summary import AS_IT_CAME, OWN, REGIME_TITLES, Summary, amount, where
 
 TRAINED_ON = {"matched": "training on this level", "mixed": "training on a mixture of levels"}
@@ -41,10 +42,10 @@ def _sentence(tables: Summary, row: pd.Series) -> str:
     where_ = f"{tables.title(row['codec'])} at {tables.label(row['codec'], row['level'])}, {row['arch']} {came}"
     if row["advice"] == "nothing to explain":
         return f"{where_}: no loss is shown, so there is nothing to explain."
-    says = f"{where_}: {_points(row, 'loss')} are lost"
+    says = f"{where_}: {_points(tables, row, 'loss')} are lost"
     if row["training"]:
-        says += f", of which {TRAINED_ON[row['training']]} wins back {_points(row, 'recovered')}"
-        says += f" and leaves {_points(row, 'remaining')}"
+        says += f", of which {TRAINED_ON[row['training']]} wins back {_points(tables, row, 'recovered')}"
+        says += f" and leaves {_points(tables, row, 'remaining')}"
     if row["advice"] == "train on compressed media":
         also = f"; without it, {_other(tables, row)}" if row["other_low"] > 0 else ""
         return f"{says}. Train on compressed media{also}."
@@ -64,12 +65,20 @@ def _other(tables: Summary, row: pd.Series) -> str:
     other = where(tables.conditions, codec=row["other_codec"], level=row["other_level"]).iloc[0]
     here = where(tables.conditions, codec=row["codec"], level=row["level"]).iloc[0]
     rates = f"{amount(other['rate'])} {other['rate_unit']}, against {amount(here['rate'])}"
-    return f"{other['title']} at {other['label']} ({rates}) loses {_points(row, 'other')} less"
+    return f"{other['title']} at {other['label']} ({rates}) loses {_points(tables, row, 'other')} less"
 
 
-def _points(row: pd.Series, name: str) -> str:
+def _points(tables: Summary, row: pd.Series, name: str) -> str:
     """A figure of a row with its interval: "12.3 points [10.1, 14.4]"."""
+    scale, unit = counted_in(tables)
     value, low, high = (
-        f"{round(100 * row[key], 1) + 0.0:.1f}".replace("-", "−") for key in (name, f"{name}_low", f"{name}_high")
+        f"{round(scale * row[key], 1) + 0.0:.1f}".replace("-", "−") for key in (name, f"{name}_low", f"{name}_high")
     )
-    return f"{value} points [{low}, {high}]"
+    return f"{value} {unit} [{low}, {high}]"
+
+
+def counted_in(tables: Summary) -> tuple[int, str]:
+    """What losses of the primary metric are counted in, and how many of it are 1: points of a share, or its unit."""
+    primary, *_ = tables.meta.get("metrics", [{}])
+    metric = Metric(**primary) if primary else ACCURACY
+    return metric.scale, metric.points

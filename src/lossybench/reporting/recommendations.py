@@ -17,6 +17,7 @@ from lossybench.enough import FEWEST_GROUPS, FEWEST_OF_CLASS
 from lossybench.errors import visible
 from lossybench.reporting.attack_page import STATUSES, WIDEST_GAIN, defences, mark, scope, threshold
 from lossybench.reporting.gaps import advice
+from lossybench.reporting.subgroups import hurt
 from lossybench.reporting.summary import (
     ACCEPTED,
     BEST,
@@ -345,6 +346,7 @@ def _task(tables: Summary) -> str:
         _equal_rate_text,
         _capture_text,
         _gap_text,
+        _subgroup_text,
         _training_text,
         _held_out_text,
         _precision_text,
@@ -652,6 +654,29 @@ def _gap_text(tables: Summary) -> str:
         "",
         *(f"- {_as_text(text)}" for text in found["text"]),
     ]
+    return "\n".join(lines)
+
+
+def _subgroup_text(tables: Summary) -> str:
+    """Which classes, sizes of objects and groups of items lose more than all; "" where nothing is told apart."""
+    rows = where(tables.subgroups, regime=ORIGINAL)
+    if rows.empty:
+        return ""
+    found = hurt(tables)
+    told = rows[["by", "group", "judged"]].groupby(["by", "group"], sort=False)["judged"].any()
+    small = int((~told).sum())
+    counts = told.groupby(level="by", sort=False).size()
+    listed = _as_text(_listed(counted(count, str(by)) for by, count in counts.items()))
+    listed += f", of which {small} have too few items" * bool(small)
+    lines = [
+        f"**By what is hurt.** Told apart were {listed}."
+        " A group is named where it is shown to lose more than all items do (5 % for all groups of a kind at a level,"
+        " by Holm's procedure; of these models), each once for a codec, at the mildest such level."
+    ]
+    if found.empty:
+        return f"{lines[0]} None is shown to."
+    lines += ["", *(f"- {_as_text(text)}" for text in found["text"][:_MOST_LISTED])]
+    lines += [f"- and {len(found) - _MOST_LISTED} more: `subgroups.csv`."] * (len(found) > _MOST_LISTED)
     return "\n".join(lines)
 
 
