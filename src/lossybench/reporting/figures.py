@@ -366,7 +366,7 @@ def subgroups(tables: Summary) -> Figure:
             if not row["judged"]:
                 ax.text(0, y, f" {row['support']}: too few", va="center", fontsize=7, color=style.FAINT)
                 continue
-            colour, marker = (style.look(1).colour, "D") if row["hurt"] else (style.look(0).colour, "o")
+            colour, marker = (style.look(0).colour, "D") if row["hurt"] else (style.look(1).colour, "o")
             ends = [[scale * (row["loss"] - row["loss_low"])], [scale * (row["loss_high"] - row["loss"])]]
             ax.errorbar(scale * row["loss"], y, xerr=ends, fmt=marker, color=colour, ms=4, lw=1)
         average = where(tables.differences, arch=arch, regime=ORIGINAL, baseline=OWN, codec=codec, level=level)
@@ -380,11 +380,11 @@ def subgroups(tables: Summary) -> Figure:
         if i == len(blocks) - 1:
             ax.set_xlabel(f"{unit} lost")
     handles: list[Artist] = [
-        _key("shown to lose more than all items do", style.look(1).colour, "D", ls=""),
-        _key("not shown to", style.look(0).colour, "o", ls=""),
+        _key("shown to lose more than all items do", style.look(0).colour, "D", ls=""),
+        _key("not shown to", style.look(1).colour, "o", ls=""),
         _key("all items", style.INK, ls=BASELINE),
     ]
-    about = "by what a loss hurts, with 95 % intervals, of these models\nat the first level beyond the limit of"
+    about = "by what a loss hurts, with 95 % intervals\nat the first level beyond the limit of"
     return _finished(figure, tables, f"{about} {tables.delta:g} {unit}, or the strongest", handles)
 
 

@@ -667,7 +667,7 @@ def _subgroup_text(tables: Summary) -> str:
     small = int((~told).sum())
     counts = told.groupby(level="by", sort=False).size()
     listed = _as_text(_listed(counted(count, str(by)) for by, count in counts.items()))
-    listed += f", of which {small} have too few items" * bool(small)
+    listed += f", of which {small} {'has' if small == 1 else 'have'} too few items" * bool(small)
     lines = [
         f"**By what is hurt.** Told apart were {listed}."
         " A group is named where it is shown to lose more than all items do (5 % for all groups of a kind at a level,"
