@@ -53,6 +53,7 @@ class Results:
     held_out = _table("held_out", "Models on a codec that the mixture they learnt from lacked.")
     gaps = _table("gaps", "How much of a loss training on compressed media wins back, and what follows.")
     subgroups = _table("subgroups", "What each class, size or group of items loses, and which lose more than all do.")
+    identification = _table("identification", "Which codecs and levels models tell, of tasks that ask for them.")
     bd = _table("bd", "Bjontegaard deltas between codecs.")
     attacks = _table("attacks", "Accuracy under each attack, before and after each condition.")
     spectra = _table("spectra", "By frequency: what a codec keeps, and where the main attack's changes lie.")

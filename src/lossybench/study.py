@@ -22,7 +22,8 @@ from lossybench.attacks.attack_settings import AttackSettings
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition, Model, Regime
 from lossybench.config import GPU_STAGES, MEMORY, MINUTES, DefenceConfig, Stage, TaskConfig, at
 from lossybench.data._files import ClassFolders
-from lossybench.errors import LossyBenchError
+from lossybench.data.dataset import SPLITS
+from lossybench.errors import LossyBenchError, nearest
 from lossybench.layout import Layout, Part
 from lossybench.models.existing_settings import BESIDE, is_existing
 
@@ -40,11 +41,14 @@ class Study:
         _check_place(self.layout.root)
         self.seen: dict[str, sources.Seen] = {}
         self.codecs: dict[str, dict[str, codecs.Codec]] = {}
-        for name, task in self.config.tasks.items():
+        # Tasks that are made of others come after these.
+        for name in sorted(self.tasks, key=lambda name: data.dataset_class(self.task(name).data.adapter).reads_task):
+            task = self.task(name)
             with at(f"tasks.{name}.data"):
                 of, places = task.data, (self.layout.index(name), self.layout.data(name))
-                _check_apart(self.layout.root, name, data.get(of.adapter, of.options))
-                self.seen[name] = look(of.adapter, of.options, self.config.seed, *places)
+                options = self.data_options(name)
+                _check_apart(self.layout.root, name, data.get(of.adapter, options))
+                self.seen[name] = look(of.adapter, options, self.config.seed, *places)
             if task.folds and (counts := self.description(name).counts):
                 described = dataclasses.replace(self.description(name), counts={"test": sum(counts.values())})
                 self.seen[name] = self.seen[name]._replace(description=described)
@@ -177,6 +181,85 @@ class Study:
         assert regime.condition is not None
         return [regime.condition]
 
+    def _learnt(self, task: str) -> list[Condition]:
+        """The conditions that some model learns from: of a task, or of those that are made of it."""
+        found = [c for model in self.models(task) for c in self.training_conditions(model)]
+        found += [c for other in self.tasks if self.made_of_task(other) == task for c in self.origins(other)]
+        return list(dict.fromkeys(found))
+
+    def made_of_task(self, task: str) -> str:
+        """The task whose compressed items are this task's items; "" where they come from elsewhere."""
+        of = self.task(task).data
+        return str(of.options.get("task", "")) if data.dataset_class(of.adapter).reads_task else ""
+
+    def origins(self, task: str) -> list[Condition]:
+        """The conditions of another task whose items are this task's; none where they come from elsewhere."""
+        other = self.made_of_task(task)
+        chosen = self.task(task).data.options.get("codecs") or list(self.codecs.get(other, ()))
+        return [one for one in self.conditions(other) if one.codec in (ORIGINAL, *chosen)] if other else []
+
+    def read_tables(self, task: str) -> list[Path]:
+        """The tables of another task that a task's items are read from; none where they come from elsewhere."""
+        other = self.made_of_task(task)
+        parts: tuple[Part, ...] = ("train", "test")
+        found = [self.layout.compressed(other, one, part) for one in self.origins(task) for part in parts]
+        return [self.layout.data(other), *found] if other else []
+
+    def data_options(self, task: str) -> dict[str, Any]:
+        """The options of a task's adapter, with what the study knows of another task that its items are made of.
+
+        Raises LossyBenchError for another task that they cannot be made of.
+        """
+        options, other = self.task(task).data.options, self.made_of_task(task)
+        if not other:
+            return options
+        if "source" in options:
+            raise LossyBenchError("source: the study fills it in; leave it out")
+        plain = [name for name in self.tasks if not self.made_of_task(name)]
+        if other not in plain:
+            raise LossyBenchError(
+                f"task: {other!r} is no task of this study with items of its own; {nearest(other, plain)}"
+            )
+        for codec in options.get("codecs") or []:
+            if codec not in self.codecs[other]:
+                raise LossyBenchError(f"codecs: {codec!r} is not in {other}; {nearest(codec, self.codecs[other])}")
+        about = self.description(other)
+        counts = about.counts or {}
+        if self.task(other).folds or (about.counts is not None and not (counts.get("train") and counts.get("val"))):
+            raise LossyBenchError(
+                f"task: {other} has not the splits train, val and test, none of which may share an item"
+            )
+        if self.task(task).looks:
+            raise LossyBenchError(
+                f"task: a task that is made of {other} cannot be tested look by look; leave out looks"
+            )
+        titles = self.titles(other)
+        return options | {
+            "source": {
+                "medium": about.medium,
+                "data": str(self.layout.data(other)),
+                "counts": None if about.counts is None else {split: counts[split] for split in SPLITS},
+                "compressed_before": list(about.compressed_before),
+                "origins": [
+                    {
+                        "codec": one.codec,
+                        "level": one.level,
+                        "title": self._called(other, one, titles),
+                        "train": str(self.layout.compressed(other, one, "train")),
+                        "test": str(self.layout.compressed(other, one, "test")),
+                    }
+                    for one in self.origins(task)
+                ],
+            }
+        }
+
+    def _called(self, task: str, condition: Condition, titles: dict[str, str]) -> str:
+        """A condition in words: "JPEG QF 10". titles: those that the config gives codecs."""
+        codec = self.codecs[task][condition.codec]
+        if condition == REFERENCE:
+            return codec.full_title()
+        return f"{titles.get(condition.codec) or codec.full_title()} {codec.level_label(condition.level)}"
+
     def learnt_part(self, task: str) -> Part:
         """The part of the compressed media that models learn from: with folds, the one that holds all items."""
         return "test" if self.task(task).folds else "train"
@@ -256,7 +339,7 @@ class Study:
 
     def compressions(self, task: str) -> Iterator[tuple[int, str, Part, list[float]]]:
         """Every job of compress from nothing: the look, the codec, the part and the levels."""
-        trained = dict.fromkeys(c for model in self.models(task) for c in self.training_conditions(model))
+        trained = self._learnt(task)
         for codec in self.codecs[task]:
             levels = self.levels(task, codec)
             learnt = [level for level in levels if Condition(codec, level) in trained]
@@ -285,7 +368,7 @@ class Study:
         if part == "train":
             if self.learnt_part(task) != part:
                 return []
-            conditions = [c for model in self.models(task) for c in self.training_conditions(model)]
+            conditions = self._learnt(task)
         return [self.layout.at(look).compressed(task, c, part) for c in dict.fromkeys(conditions)]
 
     def all_outcomes(self, task: str, look: int = 1) -> list[Path]:

@@ -86,11 +86,13 @@ def test_parts(wildcards, levels, layout=LAYOUT):
 def fetch_code(task):
     """The fingerprint of the code that fetches a task's items."""
     adapter, kind = STUDY.task(task).data.adapter, STUDY.description(task).kind
+    decoded = sorted({one.codec for one in STUDY.origins(task)})
     return code(
         "fetch",
         data.module_name(adapter),
         *kinds.of_truth(kind),
         *codec_code(task, ORIGINAL),
+        *codec_code(STUDY.made_of_task(task), *decoded),
     )
 
 
@@ -112,9 +114,14 @@ def made_from(task, codec, look, part):
     """One hash of all that the compressed media of a codec follow from: the items' source, options and code."""
     items = STUDY.task(task).data
     parts = [
-        [items.adapter, items.options, STUDY.scale(task), STUDY.folds(task)],
+        [items.adapter, STUDY.data_options(task), STUDY.scale(task), STUDY.folds(task)],
         STUDY.config.seed,
         [STUDY.seen[task].digest, STUDY.added(task, look), fetch_code(task)],
+        [
+            made_from(STUDY.made_of_task(task), one.codec, 1, of)
+            for one in STUDY.origins(task)
+            for of in ("train", "test")
+        ],
         [
             STUDY.coder(task, codec),
             code("compress", *codec_code(task, ORIGINAL, codec)),
@@ -250,3 +257,17 @@ def all_figures(tasks):
 def figure_labels(name):
     """How the report lists a figure."""
     return {"figure": name.replace("_", " ")}
+
+
+def page_on_last_run():
+    """The page on the last run, for the report. No job makes it: each run writes it when its jobs have ended.
+
+    The Snakefile asks for it, so that the caption's path starts there.
+    """
+    page = report(
+        LAYOUT.dag,
+        caption="workflow/report/dag.rst",
+        category="DAG of the last run",
+        labels={"figure": "which jobs ran, and why"},
+    )
+    return [page] if LAYOUT.dag.exists() else []

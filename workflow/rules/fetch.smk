@@ -1,12 +1,15 @@
 """Fetch: a task's items, read or generated, into one lossless table.
 
-Inputs: the user's media or installed packages. The media are in no `input`, since their content decides, not their
-times: `sources` is one hash of them (lossybench.sources). Output: {look}/data/{task}.parquet (artifacts.DATA).
+Inputs: the user's media or installed packages, or another task's compressed tables. The user's media are in no `input`,
+since their content decides, not their times: `sources` is one hash of them (lossybench.sources).
+Output: {look}/data/{task}.parquet (artifacts.DATA).
 Why one job a look: every later stage reads these tables alone, so that splits and the order of looks are fixed once.
 """
 
 
 rule fetch:
+    input:
+        lambda w: STUDY.read_tables(w.task),
     output:
         OF_LOOK.data("{task}"),
     log:
@@ -20,7 +23,7 @@ rule fetch:
         **cluster("fetch"),
     params:
         adapter=lambda w: STUDY.task(w.task).data.adapter,
-        options=lambda w: json.dumps(STUDY.task(w.task).data.options),
+        options=lambda w: json.dumps(STUDY.data_options(w.task)),
         scale=lambda w: json.dumps(STUDY.scale(w.task) or {}),
         seed=STUDY.config.seed,
         sources=lambda w: STUDY.seen[w.task].digest,

@@ -163,6 +163,16 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("test_level", _REAL, LEVEL),  # null when tested on the original
         *_shares("value", "low", "high"),  # of the primary metric, mean over seeds
     ),
+    "identification": columns(  # of tasks whose classes are codecs and levels: what models tell of each
+        *_MODEL,
+        *_CONDITION,  # what the items went through since, "original" for nothing
+        ("true_codec", _TEXT),
+        ("true_level", _REAL, LEVEL),
+        ("told_codec", _TEXT),
+        ("told_level", _REAL, LEVEL),  # null: whichever level of the codec was told
+        *_interval("share"),  # of the items of the true codec and level; the mean over all seeds
+        ("n", _WHOLE, "items"),
+    ),
     "held_out": columns(  # models that learnt from a mixture without one codec, on that codec and on originals
         ("arch", _TEXT),
         ("held_out", _TEXT),  # the codec that they never learnt from

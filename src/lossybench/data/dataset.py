@@ -101,7 +101,8 @@ class Description:
 
     card: title, source, licence, citation and prior_compression. counts: the number of items in each split; None where
     only reading tells. sampling_rate: Hz that all audio has; 0 where only reading tells. compressed_before: the lossy
-    codings that the media went through before, in order, as far as they are known.
+    codings that the media went through before, in order, as far as they are known. conditions: where the classes are
+    codecs and levels, these, in the order of the classes.
     """
 
     medium: Medium
@@ -111,6 +112,7 @@ class Description:
     counts: dict[str, int] | None
     sampling_rate: float = 0.0
     compressed_before: tuple[str, ...] = ()
+    conditions: tuple[tuple[str, float], ...] = ()
 
 
 class Look(NamedTuple):
@@ -249,6 +251,8 @@ class Dataset(Settings, abc.ABC):
     name: ClassVar[str]
     medium: ClassVar[Medium]
     kind: ClassVar[str]
+    # Whether its items are those of another task of the study, named by the option `task`, behind that task's codecs.
+    reads_task: ClassVar[bool] = False
 
     @property
     def fault(self) -> Severity:

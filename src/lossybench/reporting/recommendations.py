@@ -342,6 +342,7 @@ def _task(tables: Summary) -> str:
         _warnings,
         _fidelity_text,
         _reference_text,
+        _identification_text,
         _limit_text,
         _equal_rate_text,
         _capture_text,
@@ -606,6 +607,43 @@ def _capture_text(tables: Summary) -> str:
             limit = f"{row['label']}, {amount(row['rate'])} {row['rate_unit']}"
         lines.append(f"| {tables.title(row['codec'])} | {row['arch']} | {row['condition']} | {cost} | {limit} |")
     return "\n".join(lines)
+
+
+def _identification_text(tables: Summary) -> str:
+    """Which codec and level models tell of media that nothing has happened to since; "" where that is not the task."""
+    if tables.identification.empty:
+        return ""
+    titles = {
+        (codec, level): title
+        for (codec, level), title in zip(tables.meta["conditions"], tables.meta["classes"], strict=True)
+    }
+    lines = [
+        "**Which codec was it.** Models were asked which codec, at which level, had coded each item. The share of items"
+        " of each kind for which this was told, and for which the codec was, whatever the level (95 % interval). This"
+        " is of codecs and levels that models have learnt from, and of items that nothing has happened to since.",
+        "",
+        "| what it was | architecture | codec and level told | codec told | most often taken for |",
+        "|---" * 5 + "|",
+    ]
+    asked = where(tables.identification, codec=ORIGINAL, regime=ORIGINAL)
+    for (codec, level), title in titles.items():
+        for arch in tables.archs:
+            rows = where(asked, true_codec=codec, true_level=level, arch=arch)
+            exact = rows["told_level"].notna()
+            right = rows["told_codec"] == codec
+            both = [rows[right & exact & (rows["told_level"] == level)].iloc[0], rows[right & ~exact].iloc[0]]
+            shares = [f"{percent(one['share'])} {_span(one)}" for one in both]
+            wrong = rows[exact & ~(right & (rows["told_level"] == level))].sort_values("share", kind="stable")
+            other = "–"
+            if len(wrong) and wrong.iloc[-1]["share"] > 0:
+                most = wrong.iloc[-1]
+                other = f"{_as_text(titles[most['told_codec'], most['told_level']])}, {percent(most['share'])}"
+            lines.append(f"| {_as_text(title)} | {arch} | {shares[0]} | {shares[1]} | {other} |")
+    return "\n".join(lines)
+
+
+def _span(row: pd.Series) -> str:
+    return f"({100 * row['share_low']:.1f} to {100 * row['share_high']:.1f})"
 
 
 def _training_text(tables: Summary) -> str:

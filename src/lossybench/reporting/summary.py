@@ -101,6 +101,7 @@ class Summary:
     capture = _table("capture")  # how limits move as capture gets worse
     transfer = _table("transfer")  # train condition against test level
     held_out = _table("held_out")  # models on a codec that the mixture they learnt from lacked
+    identification = _table("identification")  # which codecs and levels models tell, where these are the classes
     gaps = _table("gaps")  # what of a loss training on compressed media wins back
     subgroups = _table("subgroups")  # by what a loss hurts
     bd = _table("bd")  # Bjontegaard differences between codecs

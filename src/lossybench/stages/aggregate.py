@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lossybench import tasks
-from lossybench.analysis import bands, comparisons, equal_rate, gaps, robustness, subgroups, tables
+from lossybench.analysis import bands, comparisons, equal_rate, gaps, identification, robustness, subgroups, tables
 from lossybench.analysis import outcomes as inputs
 from lossybench.analysis.comparisons import BEST, OWN, Reference
 from lossybench.analysis.measured import ALL_SEEDS, Measured, Settled
@@ -80,7 +80,8 @@ def aggregate(
     rows["conditions"] += conditions.values()
     results: comparisons.Results = {}
     references: dict[Trained, Reference] = {}
-    for model, of_codec in tqdm(inputs.outcome_files(outcomes, task).items(), "aggregate", unit="model"):
+    files, about = inputs.outcome_files(outcomes, task), read_meta(data[0])
+    for model, of_codec in tqdm(files.items(), "aggregate", unit="model"):
         results[model] = {}
         for condition, one, settled, apart in measured(kind, of_codec, conditions, within, task, sampling):
             here = comparisons.where(model, conditions[condition])
@@ -125,6 +126,9 @@ def aggregate(
         for row in rows["metrics"]
         if (row["seed"], row["metric"], row["class"]) == overall and row["codec"] not in grids
     ]
+    told = about.get("conditions", [])
+    if told:
+        rows["identification"] += identification.rows(files, conditions, told, task, sampling)
     rows["transfer"] += comparisons.transfer_rows(of_primary)
     rows["held_out"] += comparisons.held_out_rows(results, plain, sampling)
     rows["gaps"] += gaps.gap_rows(results, plain, sampling)
@@ -138,8 +142,7 @@ def aggregate(
 
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
     meta |= {"metrics": [dataclasses.asdict(one) for one in kind.metrics], "unit": kind.unit}
-    about = read_meta(data[0])
-    meta |= {"compressed_before": about.get("compressed_before", []), "card": _card(data)}
+    meta |= {"compressed_before": about.get("compressed_before", []), "card": _card(data), "conditions": told}
     coded = read_meta(compressed[0])
     meta |= {"fidelity": coded.get("fidelity", "full"), "measures": coded.get("measures", {})}
     meta |= {"lossless": coded.get("lossless")}

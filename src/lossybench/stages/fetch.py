@@ -83,6 +83,8 @@ def fetch(
     kept = ("medium", "kind", "classes", "card", "compressed_before")
     meta: dict[str, Any] = {"task": task, "sources": sources, **({"folds": folds} if folds else {})}
     meta |= {name: getattr(description, name) for name in kept}
+    if description.conditions:
+        meta["conditions"] = description.conditions
     with artifacts.publish(out) as aside, tqdm(total=total, desc=f"fetch {task}", unit="item") as progress:
 
         def rows() -> Iterator[dict[str, Any]]:

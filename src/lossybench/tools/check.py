@@ -534,12 +534,14 @@ def check(
     else:
         found = read(config)
         for name, one in found.tasks.items():
-            if task in (None, name):
+            if data.dataset_class(one.data.adapter).reads_task:
+                print(f"{name}: its items are those of another task of the study, and are checked there\n")
+            elif task in (None, name):
                 made = {codec: (of.made(codec, one.codecs), of.levels) for codec, of in one.coders.items()}
                 levels = {codec: of for codec, of in made.items() if not of[0].learns}  # no weights are there yet
                 scale = one.data.scale.model_dump() if one.data.scale else None
                 reports[name] = examine(one.data.adapter, one.data.options, levels, found.seed, scale, one)
-        if not reports:
+        if not reports and task not in found.tasks:
             raise LossyBenchError(f"{config}: no task {task!r}; it has {', '.join(found.tasks)}")
     print("\n\n".join(map(text, reports.values())))
     if out:

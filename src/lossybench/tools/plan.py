@@ -428,7 +428,7 @@ def _tested(study: Study, task: str) -> list[int]:
 def _shape(study: Study, task: str) -> tuple[int, ...]:
     """The shape of a decoded item: of the first where media lie in a folder, else as they are published or embedded."""
     about, config = study.description(task), study.task(task).data
-    dataset: Any = data.get(config.adapter, config.options)
+    dataset: Any = data.get(config.adapter, study.data_options(task))
     if getattr(dataset, "path", None):
         shape = next(dataset.items(study.config.seed, [])).media.shape
     elif isinstance(dataset, PublishedDataset):
