@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 
 from lossybench.conditions import ORIGINAL
-from lossybench.metrics import ACCURACY, Metric
 from lossybench.reporting.summary import AS_IT_CAME, OWN, REGIME_TITLES, Summary, amount, where
 
 TRAINED_ON = {"matched": "training on this level", "mixed": "training on a mixture of levels"}
@@ -70,15 +69,6 @@ def _other(tables: Summary, row: pd.Series) -> str:
 
 def _points(tables: Summary, row: pd.Series, name: str) -> str:
     """A figure of a row with its interval: "12.3 points [10.1, 14.4]"."""
-    scale, unit = counted_in(tables)
-    value, low, high = (
-        f"{round(scale * row[key], 1) + 0.0:.1f}".replace("-", "−") for key in (name, f"{name}_low", f"{name}_high")
-    )
-    return f"{value} {unit} [{low}, {high}]"
-
-
-def counted_in(tables: Summary) -> tuple[int, str]:
-    """What losses of the primary metric are counted in, and how many of it are 1: points of a share, or its unit."""
-    primary, *_ = tables.meta.get("metrics", [{}])
-    metric = Metric(**primary) if primary else ACCURACY
-    return metric.scale, metric.points
+    metric = tables.metric
+    value, low, high = (metric.gap(row[key]).lstrip("+") for key in (name, f"{name}_low", f"{name}_high"))
+    return f"{value} {metric.points} [{low}, {high}]"

@@ -6,7 +6,6 @@ import pandas as pd
 
 from lossybench.conditions import ORIGINAL
 from lossybench.errors import visible
-from lossybench.reporting.gaps import counted_in
 from lossybench.reporting.summary import AS_IT_CAME, OWN, REGIME_TITLES, Summary, where
 
 
@@ -38,13 +37,10 @@ def named(by: str, group: str) -> str:
 
 def _sentence(tables: Summary, row: pd.Series, label: str) -> str:
     """What a row of `subgroups` says of a group that is hurt."""
-    scale, unit = counted_in(tables)
+    metric = tables.metric
     came = AS_IT_CAME if tables.came(row["arch"], ORIGINAL) else REGIME_TITLES[ORIGINAL]
-    loss, low, high, least, most = (
-        f"{round(scale * row[name], 1) + 0.0:.1f}".replace("-", "−")
-        for name in ("loss", "loss_low", "loss_high", "excess_low", "excess_high")
-    )
+    names = ("loss", "loss_low", "loss_high", "excess_low", "excess_high")
+    loss, low, high, least, most = (metric.gap(row[name]).lstrip("+") for name in names)
     who = f"{tables.title(row['codec'])} at {label}, {row['arch']} {came}: {named(row['by'], row['group'])}"
-    return (
-        f"{who} loses {least} to {most} {unit} more than all items do ({loss} [{low}, {high}], of {row['support']:,})."
-    )
+    says = f"{who} loses {least} to {most} {metric.points} more than all items do"
+    return f"{says} ({loss} [{low}, {high}], of {row['support']:,})."
