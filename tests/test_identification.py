@@ -98,12 +98,30 @@ def test_items_are_what_the_other_task_decodes_to(made):
     assert (original.decode(row["media"], (32, 32, 3), 0) == decoded[:32, :32]).all()
 
 
+def test_levels_may_be_tested_that_nothing_was_learnt_from(made):
+    study = _study(made.layout.root.parent, which__data__tell="codec", which__data__unseen={"jpeg": [10]})
+    assert study.description("which").classes == ["Original", "JPEG", "JPEG 4:4:4"]
+    assert study.description("which").counts == {"train": 90, "val": 30, "test": 48}
+    out = made.layout.root / "codecs.parquet"
+    fetch("codec_identification", "which", out, json.loads(json.dumps(study.data_options("which"))))
+    rows = artifacts.read_table(out, ["id", "split", "label"]).to_pandas()
+    assert artifacts.read_meta(out)["conditions"] == [["original", None], ["jpeg", None], ["opaque", None]]
+    unseen = rows[rows["id"].str.startswith("jpeg/10/")]
+    assert set(unseen["split"]) == {"test"} and set(unseen["label"]) == {1} and len(unseen) == 12
+    assert set(rows[rows["id"].str.startswith("jpeg/90/")]["label"]) == {1}
+    files = study.read_tables("which")
+    assert study.layout.compressed("digits", Condition("jpeg", 10), "train") not in files
+    assert ("jpeg", [90]) in [
+        (codec, levels) for _, codec, part, levels in study.compressions("digits") if part == "train"
+    ]
+
+
 def test_the_other_task_compresses_what_this_one_reads(made):
     parts = {(codec, part): levels for _, codec, part, levels in made.compressions("digits")}
     assert parts["jpeg", "train"] == [90, 10] and parts["opaque", "train"] == [50] and ("webp", "train") not in parts
     files = made.read_tables("which")
     assert files[0] == made.layout.data("digits") and len(files) == 1 + 2 * 4 and all(path.exists() for path in files)
-    assert set(files[1::2]) <= set(made.all_compressed("digits", "train"))
+    assert set(files[1:5]) <= set(made.all_compressed("digits", "train"))
     assert made.read_tables("digits") == []
 
 
@@ -124,6 +142,12 @@ def test_what_cannot_be_identified_is_named(tmp_path):
         LossyBenchError, match=r"tasks\.which\.data: task: digits has not the splits train, val and test"
     ):
         _study(tmp_path, digits__folds__count=5)
+    with pytest.raises(LossyBenchError, match=r"data: unseen: no model tells a level .*; set tell: codec"):
+        _study(tmp_path, which__data__unseen={"jpeg": [10]})
+    with pytest.raises(LossyBenchError, match=r"data: unseen\.jpeg: 11\.0 is none of original/0, jpeg/90"):
+        _study(tmp_path, which__data__unseen={"jpeg": [11]}, which__data__tell="codec")
+    with pytest.raises(LossyBenchError, match=r"data: unseen\.opaque: leaves no level to learn from"):
+        _study(tmp_path, which__data__unseen={"opaque": [50]}, which__data__tell="codec")
     with pytest.raises(LossyBenchError, match="there within a study alone"):
         data.describe("codec_identification", {"task": "digits"})
 
@@ -133,7 +157,14 @@ def test_the_table_is_the_confusion_matrix_with_intervals(tmp_path):
     classes = [["original", 0.0], ["jpeg", 90.0], ["jpeg", 10.0], ["webp", 50.0]]
     labels = np.repeat(np.arange(4), 50)
     kind = kinds.load("classification")
-    rows = [media_tables.data_row(f"i{i}", "test", np.zeros((8, 8, 3), np.uint8), int(x)) for i, x in enumerate(labels)]
+
+    def _named(place: int) -> str:
+        codec, level = classes[labels[place]]
+        return f"{codec}/{level:g}/i/{place}"
+
+    rows = [
+        media_tables.data_row(_named(i), "test", np.zeros((8, 8, 3), np.uint8), int(x)) for i, x in enumerate(labels)
+    ]
     meta = {"task": "which", "medium": "image", "kind": "classification", "classes": list("abcd"), "card": {}}
     artifacts.write_table(tmp_path / "data.parquet", kind.data_schema(), rows, meta)
     task = read_task([tmp_path / "data.parquet"], kind.truth.names)
@@ -141,7 +172,7 @@ def test_the_table_is_the_confusion_matrix_with_intervals(tmp_path):
     files = {}
     for seed, predictions in enumerate(told):
         outcomes = [
-            {"id": f"i{i}", "level": 0.0, "label": int(label), "prediction": int(one), "correct": bool(one == label)}
+            {"id": _named(i), "level": 0.0, "label": int(label), "prediction": int(one), "correct": bool(one == label)}
             | {"scores": [0.0] * 4}
             for i, (label, one) in enumerate(zip(labels, predictions, strict=True))
         ]
