@@ -256,3 +256,17 @@ def all_figures(tasks):
 def figure_labels(name):
     """How the report lists a figure."""
     return {"figure": name.replace("_", " ")}
+
+
+def page_on_last_run():
+    """The page on the last run, for the report. No job makes it: each run writes it when its jobs have ended.
+
+    The Snakefile asks for it, so that the caption's path starts there.
+    """
+    page = report(
+        LAYOUT.dag,
+        caption="workflow/report/dag.rst",
+        category="DAG of the last run",
+        labels={"figure": "which jobs ran, and why"},
+    )
+    return [page] if LAYOUT.dag.exists() else []

@@ -234,7 +234,8 @@ class _Trial:
             f"{metric.shown(guessed)} at best on the truth of other items"
         )
         shown, nothing = metric.sign * (value - guessed) > 0, np.zeros(0, int)
-        could_be = any(repr(target) != repr(targets[0]) for target in targets)
+        told = {target.tobytes() if isinstance(target, np.ndarray) else repr(target) for target in targets}
+        could_be = len(told) > 1
         return _Sample(said, value, guessed, shown, could_be, count, ITEMS, nothing, nothing, seconds)
 
     def _precision(
