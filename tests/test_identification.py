@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import media_tables
 import numpy as np
 import pytest
+import small_study
 from sklearn.metrics import confusion_matrix
 
 from lossybench import artifacts, codecs, data
@@ -22,6 +24,7 @@ from lossybench.stages.compress import compress
 from lossybench.stages.fetch import fetch
 from lossybench.study import Study
 from lossybench.tasks import kinds
+from lossybench.tools import plan
 
 STUDY = {
     "tasks": {
@@ -196,3 +199,23 @@ def test_the_table_is_the_confusion_matrix_with_intervals(tmp_path):
         assert row["share_high"] - row["share_low"] <= np.ptp(wilson(row["share"], 50, 1.96)) + 1e-6
     exact = [row for row in found if row["told_level"] is not None]
     assert len(exact) == np.count_nonzero(wanted) and sum(row["share"] for row in exact) == pytest.approx(4)
+
+
+def test_snakemake_makes_the_items_of_what_the_other_task_compressed(tmp_path):
+    folder = small_study.project(tmp_path / "study", {"results": "results", **STUDY})
+    study = Study({"results": str(tmp_path / "other"), **STUDY})
+    target = "results/data/which.parquet"
+    counts = _counted(small_study.run(folder, "-n", "--quiet", "host", "--", target))
+    wanted = {
+        f"compress_digits_{codec}_{part}" for codec in ("original", "jpeg", "opaque") for part in ("train", "test")
+    }
+    assert set(counts) == {"fetch", "preflight", "cleared"} | wanted and counts["fetch"] == 2
+    every = {rule: count for rule, count in plan.jobs(study).items() if count}
+    assert _counted(small_study.run(folder, "-n", "--quiet", "host")) == every
+
+
+def _counted(said: str) -> dict[str, int]:
+    """The number of jobs of each rule, as a dry run says them last."""
+    found = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE)}
+    assert found.pop("total") == sum(found.values())
+    return found
