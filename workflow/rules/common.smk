@@ -214,9 +214,7 @@ def title(task):
 def figures(task):
     """The figures that a task's content makes."""
     config = STUDY.task(task)
-    about = STUDY.description(task)
     return figure_names(
-        about.kind,
         config.fidelity != "none",
         bool(config.attack),
         bool(config.regimes.matched),

@@ -17,7 +17,6 @@ from lossybench.conditions import ORIGINAL
 from lossybench.reporting.summary import (
     ALL,
     AS_IT_CAME,
-    METRIC_TITLES,
     NO_REFERENCE,
     OBLIVIOUS,
     REGIME_TITLES,
@@ -36,6 +35,7 @@ from lossybench.reporting.summary import (
     on_originals,
     over_seeds,
     percent,
+    plural,
     points,
     these,
     unchecked,
@@ -169,14 +169,14 @@ def defences(tables: Summary, arch: str, regime: str) -> list[str]:
     """
     rows = where(tables.worst, main=True, arch=arch, regime=regime, goal="untargeted")
     known = tables.has_reference(arch, regime)
-    # The units of detection are objects, of which a detector that finds nothing has none right.
-    chance = 0.0 if tables.kind == "detection" else tables.reference(arch, regime)["chance"]
+    # Of parts of items, such as objects, a model that finds nothing has none right.
+    chance = 0.0 if tables.beats_parts else tables.reference(arch, regime)["chance"]
     found: dict[str, list[str]] = {}
     for _, best in most_helped(rows).iterrows():
         through = where(rows, **best[AT], tier=ALL)
         worst = None if through.empty else through.iloc[0]
         case = f"{_condition(tables, *best[['codec', 'level']])} {gain(best)} oblivious, {gain(worst)} worst"
-        case += f" (robust {METRIC_TITLES[tables.primary]} {_robust(tables, through)})" * (worst is not None)
+        case += f" (robust {tables.metric.title} {_robust(tables, through)})" * (worst is not None)
         judged = (best, worst, chance, tables.defence_margin, tables.attacked["items"])
         verdict = defence(*judged) if known else _NOTHING_TO_DEFEND
         found.setdefault(verdict, []).append(case)
@@ -196,13 +196,13 @@ def scope(tables: Summary) -> str:
 
 def threshold(tables: Summary) -> str:
     """From which score on objects count, of each attacked detector, and how that was chosen; "" in classification."""
-    found = tables.attacked["thresholds"] if tables.kind == "detection" else []
+    found = tables.attacked.get("thresholds", [])
     of = [
         f"{one['threshold']:.2f} on"
         + f" ({one['arch']}, {one['regime']}, seed {one['seed']})" * (len(found) > 1)
         + f", where {percent(one['found'])} of the {one['objects']:,} clean"
         f" {'validation' if one['split'] == 'val' else one['split']} objects are found at an"
-        f" {METRIC_TITLES['map50']} of {percent(one['map50'])}"
+        f" {tables.metric.title} of {percent(one['map50'])}"
         for one in found
     ]
     return f"Objects count from a score of {'; '.join(of)}." if of else ""
@@ -273,7 +273,7 @@ def _attacked(tables: Summary) -> Iterator[str]:
     """The models, the attacks and their settings."""
     rows = tables.attacks
     models = rows[[*MODEL, "seed"]].drop_duplicates()
-    unit = "true objects in the attacked pictures" if tables.kind == "detection" else "test items"
+    unit = f"{plural(tables.attacked_unit)} in the attacked pictures" if tables.beats_parts else plural(tables.unit)
     attacks = [
         [
             name,
@@ -285,8 +285,8 @@ def _attacked(tables: Summary) -> Iterator[str]:
         for name, each in rows[rows["attack"] != WORST].groupby("attack", sort=False)
     ]
     listed = "; ".join(
-        f"{arch} (trained on: {tables.trained_on(arch, regime)}, seed {seed}; {METRIC_TITLES[tables.primary]} on"
-        f" originals {on_originals(tables.reference(arch, regime))})"
+        f"{arch} (trained on: {tables.trained_on(arch, regime)}, seed {seed}; {tables.metric.title} on"
+        f" originals {on_originals(tables.reference(arch, regime), tables.metric)})"
         for arch, regime, seed in models.itertuples(index=False)
     )
     yield "<h3>What was attacked</h3>"
@@ -314,7 +314,7 @@ def _bought(tables: Summary) -> Iterator[str]:
     """The verdicts on each codec's defence, and its gain at the main budget, level by level."""
     rows = where(tables.worst, main=True, goal="untargeted")
     clean, clean_after, _ = tables.robust
-    metric = METRIC_TITLES[tables.primary]
+    metric = tables.metric.title
     yield "<h3>What compression buys, and at what cost</h3>"
     yield _text(
         "All of this is at the main budget. The verdicts in words take of each codec the level that helps most "
@@ -340,10 +340,11 @@ def _bought(tables: Summary) -> Iterator[str]:
     header += [f"robust {metric}, worst", "gain, oblivious", "gain, worst"]
     yield _text("Level by level, in points:")
     yield _table(header, body)
-    if tables.kind == "detection":
+    if tables.beats_parts:
+        units = plural(tables.attacked_unit)
         yield _text(
-            "mAP has no interval here. Gains are in shares of true objects found as their class; their intervals "
-            "take the objects of a picture for a group."
+            f"{metric} has no interval here. Gains are in shares of {units} found as their class; their intervals "
+            "take those of a picture for a group."
         )
 
 
@@ -356,7 +357,7 @@ def _why(tables: Summary) -> Iterator[str]:
     yield _text(
         f"Of the main attack on {first['arch']}, {tables.training(first['arch'], first['regime'])}, any wrong class "
         "wanted. High frequencies are fine detail; low ones change slowly across a picture or in time. Shares are of a "
-        f"change's energy, means over {'all items' if tables.kind == 'detection' else _DEFENDED}. The figure "
+        f"change's energy, means over {'all items' if tables.beats_parts else _DEFENDED}. The figure "
         "attack_spectra shows all frequencies."
     )
     yield _list(explanation(tables, one) for one in tables.explained)
@@ -437,7 +438,7 @@ def _budgets(tables: Summary) -> Iterator[str]:
                 cells.append(" / ".join(each))
             body.append([*_model(tables, arch, regime), _condition(tables, codec, level), *cells])
     header = ["model", "trained on", "codec", *(attack_size(*budget, tables.medium) for budget in ordered)]
-    metric = METRIC_TITLES[tables.primary]
+    metric = tables.metric.title
     yield "<h3>How it falls with the budget</h3>"
     yield _text(f"Robust {metric}, oblivious / worst. Most attacks were tried at the main budget.")
     yield _table(header, body)
@@ -467,7 +468,7 @@ def _regimes(tables: Summary) -> Iterator[str]:
         header[0] += f", or {AS_IT_CAME}"
     yield "<h3>Training, robustness and compression together</h3>"
     yield _text(
-        f"{METRIC_TITLES[tables.primary]} on clean items / robust against the oblivious attacker / robust in the worst "
+        f"{tables.metric.title} on clean items / robust against the oblivious attacker / robust in the worst "
         f"case, {attack_size(norm, epsilon, tables.medium)}."
     )
     yield _table(["model", "codec", *header], body)
@@ -479,7 +480,7 @@ def _each(tables: Summary) -> Iterator[str]:
     rows = rows[(rows["attack"] != WORST) | (rows["tier"] == ALL)]
     yield "<h3>Attack by attack</h3>"
     yield _text(
-        f"Robust {METRIC_TITLES[tables.primary]} of each attack and tier, any wrong class wanted, and in brackets the "
+        f"Robust {tables.metric.title} of each attack and tier, any wrong class wanted, and in brackets the "
         "calls for an item. The tiers T2 and above hold, item by item, the worst of their own attempts and of those of "
         f"the weaker tiers. The attack “{WORST}” is everything together, and its calls are the sum."
     )

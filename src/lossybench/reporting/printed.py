@@ -25,7 +25,6 @@ from lossybench.reporting.latex import Bibliography, Tex, escape, fallbacks, tab
 from lossybench.reporting.summary import (
     ACCEPTED,
     ALL,
-    METRIC_TITLES,
     OBLIVIOUS,
     REGIME_TITLES,
     WORST,
@@ -303,15 +302,15 @@ def _curves(task: Summary, inches: float) -> Figure:
             passed = len(reached) and limit["verdict"].iloc[0] in ACCEPTED
             strongest = reached["strength"].iloc[0] if passed else 0
             look = looks[codec]
-            axes.plot(curve["rate"], 100 * curve["value"], color=look.colour, label=task.title(codec))
-            axes.vlines(curve["rate"], 100 * curve["low"], 100 * curve["high"], color=look.colour, lw=0.6)
+            axes.plot(curve["rate"], curve["value"], color=look.colour, label=task.title(codec))
+            axes.vlines(curve["rate"], curve["low"], curve["high"], color=look.colour, lw=0.6)
             for accepted in (True, False):
                 some = curve[(curve["strength"] <= strongest) == accepted]
                 face = look.colour if accepted else "white"
-                axes.plot(some["rate"], 100 * some["value"], look.marker, color=look.colour, mfc=face)
+                axes.plot(some["rate"], some["value"], look.marker, color=look.colour, mfc=face)
         axes.set_title(textwrap.fill(f"{arch}, {task.training(arch, regime)}", 34))
         rate_axis(axes, str(task.conditions["rate_unit"].iloc[0]))
-        axes.set_ylabel(f"{METRIC_TITLES[task.primary]} (%)")
+        axes.set_ylabel(task.metric.axis)
     panels[0].legend()
     return figure
 
@@ -347,8 +346,8 @@ def _gains(task: Summary, inches: float) -> Figure:
 def methods(folder: Path, tasks: Sequence[Summary], bibliography: Bibliography) -> str:
     """What was done, in LaTeX. folder: the results. bibliography: where what is cited is gathered."""
     settings = tasks[0].meta["settings"]
-    primary = dict.fromkeys(task.primary for task in tasks)
-    titles = [escape(METRIC_TITLES[name]) + bibliography.cite(f"metric:{name}") for name in primary]
+    primary = {task.primary: task.metric.title for task in tasks}
+    titles = [escape(title) + bibliography.cite(f"metric:{name}") for name, title in primary.items()]
     return _rendered(
         "methods.tex.j2",
         tasks=[_facts(folder, task, bibliography) for task in tasks],

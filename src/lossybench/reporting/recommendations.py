@@ -20,7 +20,6 @@ from lossybench.reporting.gaps import advice
 from lossybench.reporting.summary import (
     ACCEPTED,
     BEST,
-    METRIC_TITLES,
     NO_NUMBER,
     NO_REFERENCE,
     OWN,
@@ -37,6 +36,7 @@ from lossybench.reporting.summary import (
     needed,
     on_originals,
     percent,
+    plural,
     points,
     where,
     worst_limits,
@@ -129,7 +129,7 @@ def _limit_cells(tables: Summary, row: pd.Series) -> list[str]:
         tables.trained_on(row["arch"], row["regime"]),
         tables.models(**model),
         "itself" if row["baseline"] == OWN else tables.best_name,
-        on_originals(row),
+        on_originals(row, tables.metric),
         tables.title(row["codec"]),
         f"{row['delta']:g}",
         f"{VERDICT_SYMBOLS[row['verdict']]} {tables.says(row['verdict'])}",
@@ -243,9 +243,12 @@ def _headline_rows(tasks: list[Summary]) -> Iterator[tuple[tuple[str, ...], bool
         best = _most_economical(tables)
         for _, alone in worst_limits(tables).iterrows():
             row = best if best is not None and alone["codec"] == best["codec"] else alone
-            level = (tables.task, tables.title(row["codec"]), f"{tables.delta:g} points", *_level_cells(row))
+            level = (tables.task, tables.title(row["codec"]), f"{tables.margin}", *_level_cells(row))
             holds = tables.models(regime=ORIGINAL, baseline=OWN, codec=row["codec"])
-            yield (*level, f"{row['arch']} {on_originals(row)}", holds, _verdict(tables, row, alone)), row is best
+            yield (
+                (*level, f"{row['arch']} {on_originals(row, tables.metric)}", holds, _verdict(tables, row, alone)),
+                row is best,
+            )
 
 
 def _which(tasks: list[Summary]) -> str:
@@ -302,14 +305,15 @@ def _verdict(tables: Summary, row: pd.Series, alone: pd.Series) -> str:
             further = ", even the strongest tested"
         return tables.says(row["verdict"]) + further
     if row["verdict"] == NO_REFERENCE:
-        return f"{NO_REFERENCE}: {row['arch']} is not shown to be more than {row['delta']:g} points above chance"
+        least = f"{row['delta']:g} {tables.metric.points} {tables.metric.beyond} chance"
+        return f"{NO_REFERENCE}: {row['arch']} is not shown to be more than {least}"
     return _not_shown(tables, row)
 
 
 def _not_shown(tables: Summary, row: pd.Series) -> str:
     """An inconclusive or unacceptable limit with its reason: "inconclusive at QF 90: too close to 2 points to tell"."""
     if row["verdict"] == "inconclusive":
-        return f"inconclusive at {tables.label(row['codec'], row['stopped_at'])}: {_lacking(row)}"
+        return f"inconclusive at {tables.label(row['codec'], row['stopped_at'])}: {_lacking(tables, row)}"
     return f"unacceptable: {_stop(tables, row)}"
 
 
@@ -320,13 +324,13 @@ def _stop(tables: Summary, row: pd.Series) -> str:
     level = tables.label(row["codec"], row["stopped_at"])
     if row["stopped_verdict"] == "unacceptable":
         return f"{level} costs more"
-    return f"{level} undecided: {_lacking(row)}"
+    return f"{level} undecided: {_lacking(tables, row)}"
 
 
-def _lacking(row: pd.Series) -> str:
+def _lacking(tables: Summary, row: pd.Series) -> str:
     """What would decide the level at which a row of limits stopped, in words."""
     if row["missing"] == TOO_CLOSE:
-        return f"too close to {row['delta']:g} points to tell"
+        return f"too close to {row['delta']:g} {tables.metric.points} to tell"
     if row["missing"] == NO_NUMBER:
         return "no practical number of items, groups or seeds would settle it"
     return f"{needed(row)} {_SETTLES}"
@@ -420,7 +424,7 @@ def _for_few(tables: Summary) -> str:
 
 def _rare_text(tables: Summary) -> str:
     """The warning of a task that has classes with few test items."""
-    items = "true objects" if tables.kind == "detection" else "test items"
+    items = plural(tables.unit)
     rarest = sorted(tables.rare.items(), key=lambda each: each[1])
     listed = [f"{visible(name)} ({count})" for name, count in rarest[:_MOST_LISTED]]
     listed += [f"{len(rarest) - _MOST_LISTED} more"] * (len(rarest) > _MOST_LISTED)
@@ -433,8 +437,8 @@ def _rare_text(tables: Summary) -> str:
 def _reference_text(tables: Summary) -> str:
     """What each model has on originals, which every loss is measured against, and which models know nothing."""
     models = where(tables.limits, regime=ORIGINAL)["arch"].unique()
-    each = [f"{arch} {on_originals(tables.reference(arch, ORIGINAL))}" for arch in models]
-    text = f"**On originals** the {METRIC_TITLES[tables.primary]} is (95 % interval): {'; '.join(each)}."
+    each = [f"{arch} {on_originals(tables.reference(arch, ORIGINAL), tables.metric)}" for arch in models]
+    text = f"**On originals** the {tables.metric.title} is (95 % interval): {'; '.join(each)}."
     return f"{text} **No reference.** {_no_reference_text(tables)}" if _unshown(tables) else text
 
 
@@ -447,11 +451,12 @@ def _unshown(tables: Summary) -> list[tuple[str, str]]:
 def _no_reference_text(tables: Summary) -> str:
     """A sentence on the models without a reference at the middle delta, of which there has to be one."""
     listed = [
-        f"{arch}, trained on: {tables.trained_on(arch, regime)} ({on_originals(tables.reference(arch, regime))})"
+        f"{arch}, trained on: {tables.trained_on(arch, regime)}"
+        f" ({on_originals(tables.reference(arch, regime), tables.metric)})"
         for arch, regime in _unshown(tables)
     ]
     return (
-        f"Not shown to be more than {tables.delta:g} points above chance on originals:"
+        f"Not shown to be more than {tables.margin} {tables.metric.beyond} chance on originals:"
         f" {'; '.join(listed)}. A model that knows nothing loses nothing, so what compression does to"
         f" {'this one' if len(listed) == 1 else 'these'} says nothing. Look for labels that do not fit the model's"
         " classes, wrong preparation, or too little training; or test on more items."
@@ -461,7 +466,7 @@ def _no_reference_text(tables: Summary) -> str:
 def _limit_text(tables: Summary) -> str:
     limits, best = worst_limits(tables), _most_economical(tables)
     accepted = limits[limits["verdict"].isin(ACCEPTED)]
-    cost = f"to cost at most {tables.delta:g} points of {METRIC_TITLES[tables.primary]}"
+    cost = f"to cost at most {tables.margin} of {tables.metric.title}"
     together = "both codecs at once" if len(tables.codecs) == 2 else f"all {len(tables.codecs)} codecs at once"
     if best is not None:
         level, rate, *_ = _level_cells(best)
@@ -498,13 +503,14 @@ def _limit_text(tables: Summary) -> str:
     says.append(_undecided(tables, undecided, "Nothing is shown for"))
     says.append(_undecided(tables, beyond, "Beyond the limits it is undecided for"))
     if pd.concat([undecided["needed_low"], beyond["needed_low"]]).notna().any():
-        says.append(f"(Of two numbers, the smaller is enough if nothing is lost, the larger if {_half(tables.delta)}.)")
+        says.append(f"(Of two numbers, the smaller is enough if nothing is lost, the larger if {_half(tables)}.)")
     return " ".join(filter(None, says))
 
 
-def _half(delta: float) -> str:
-    """ "1 point is", "half a point is": half of the margin `delta`, which an undecided level might lose."""
-    return "1 point is" if delta == 2 else f"{delta / 2:g} points are"
+def _half(tables: Summary) -> str:
+    """ "1 point is", "0.5 points are": half of the middle delta, which an undecided level might lose."""
+    half, unit = tables.delta / 2, tables.metric.points
+    return "1 point is" if (half, unit) == (1, "points") else f"{half:g} {unit} are"
 
 
 def _undecided(tables: Summary, rows: pd.DataFrame, start: str) -> str:
@@ -512,7 +518,7 @@ def _undecided(tables: Summary, rows: pd.DataFrame, start: str) -> str:
     if rows.empty:
         return ""
     listed = (
-        f"{tables.title(row['codec'])} ({tables.label(row['codec'], row['stopped_at'])}: {_lacking(row)})"
+        f"{tables.title(row['codec'])} ({tables.label(row['codec'], row['stopped_at'])}: {_lacking(tables, row)})"
         for _, row in rows.iterrows()
     )
     return f"{start} {'; '.join(listed)}."
@@ -527,11 +533,12 @@ def _equal_rate_text(tables: Summary) -> str:
     rows = where(tables.bd, regime=ORIGINAL)
     if rows.empty:
         return ""
-    metric = METRIC_TITLES[tables.primary]
+    metric, turned = tables.metric.title, ", above 0 where that is less" * (tables.metric.sign < 0)
     lines = [
-        f"**Which codec at equal rate{_for_few(tables)}.** A codec is ahead of another where it is shown to have more"
-        f" {metric} at equal rate, corrected for the number of pairs. Given are points of {metric} at equal rate, and"
-        f" rate at equal {metric}, each with its 95 % interval: Bjontegaard averages over what both codecs reach.",
+        f"**Which codec at equal rate{_for_few(tables)}.** A codec is ahead of another where it is shown to have"
+        f" {tables.metric.more} at equal rate, corrected for the number of pairs. Given are {tables.metric.points} of"
+        f" {metric} at equal rate{turned}, and rate at equal {metric},"
+        " each with its 95 % interval: Bjontegaard averages over what both codecs reach.",
         "",
     ]
     for arch in rows["arch"].unique():
@@ -554,12 +561,14 @@ def _ranking(tables: Summary, rows: pd.DataFrame) -> Iterator[str]:
         turned[ratios] = 100 * (1 / (1 + turned[ratios] / 100) - 1)
         beaten = pd.concat([where(compared, ahead=codec, codec_b=codec), turned]).sort_values("codec_a")
         much = "comes out ahead of all others" if len(beaten) == others > 1 else "is ahead"
-        each = [f"of {tables.title(row['codec_a'])} by {_gap(row)}" for _, row in beaten.iterrows()]
+        each = [
+            f"of {tables.title(row['codec_a'])} by {_gap(row, tables.metric.points)}" for _, row in beaten.iterrows()
+        ]
         yield f"{tables.title(codec)} {much}: {'; '.join(each)}."
     for start, left in (("Not told apart", where(compared, ahead="")), ("Not compared", rows[rows["p"].isna()])):
         each = [
             f"{tables.title(row['codec_b'])} and {tables.title(row['codec_a'])}"
-            f" ({row['status'] if pd.isna(row['p']) else _gap(row)})"
+            f" ({row['status'] if pd.isna(row['p']) else _gap(row, tables.metric.points)})"
             for _, row in left.iterrows()
         ]
         if each:
@@ -571,10 +580,13 @@ _TURNED = {"codec_a": "codec_b", "codec_b": "codec_a", "bd_metric_low": "bd_metr
 _TURNED |= {"bd_metric_high": "bd_metric_low", "bd_rate_low": "bd_rate_high", "bd_rate_high": "bd_rate_low"}
 
 
-def _gap(row: pd.Series) -> str:
-    """What codec_b of a row of `bd` has over codec_a: "+1.2 [+0.3, +2.0] points, 12.0 [4.0, 19.0] % less rate"."""
+def _gap(row: pd.Series, unit: str) -> str:
+    """What codec_b of a row of `bd` has over codec_a: "+1.2 [+0.3, +2.0] points, 12.0 [4.0, 19.0] % less rate".
+
+    unit: what differences of the metric are counted in.
+    """
     low, high = (row[f"bd_metric_{end}"] / 100 for end in ("low", "high"))
-    text = f"{points(row['bd_metric'] / 100)} {interval(low, high)} points"
+    text = f"{points(row['bd_metric'] / 100)} {interval(low, high)} {unit}"
     if pd.isna(row["bd_rate_low"]):
         return text
     bounds = [row["bd_rate_low"], row["bd_rate_high"]]
@@ -588,17 +600,19 @@ def _capture_text(tables: Summary) -> str:
     """How limits move as capture gets worse, of models trained on originals."""
     if not tables.grids:
         return ""
+    metric = tables.metric
     lines = [
         "**Conditions of capture.** The same items, degraded before they are coded; every loss is against originals as"
         " they came, and so counts what the degradation costs. At the mildest level of a codec it is hardly anything"
-        f" else (points, 95 % interval). The limit is the strongest level shown to cost at most {tables.delta:g} points"
+        f" else ({metric.points}, 95 % interval). The limit is the strongest level shown to cost at most"
+        f" {tables.margin}"
         f"{_for_few(tables)}:",
         "",
         "| codec | architecture | condition | at the mildest level | limit |",
         "|---" * 5 + "|",
     ]
     for _, row in where(tables.capture, regime=ORIGINAL, baseline=OWN, delta=tables.delta).iterrows():
-        cost = f"{points(row['mildest_difference'])} {interval(row['mildest_low'], row['mildest_high'])}"
+        cost = f"{metric.gap(row['mildest_difference'])} {metric.interval(row['mildest_low'], row['mildest_high'])}"
         words = {"inconclusive": "none shown", "unacceptable": "none"}
         limit = words.get(row["verdict"], NO_REFERENCE)
         if row["verdict"] in ACCEPTED:
@@ -652,24 +666,26 @@ def _training_text(tables: Summary) -> str:
     others = [regime for regime in tables.regimes if regime != ORIGINAL]
     if not others:
         return ""
-    metric = METRIC_TITLES[tables.primary]
+    metric = tables.metric
     models = [(arch, regime) for arch in tables.archs for regime in others if (arch, regime) in tables.trained]
     each = []
     for arch, regime in models:
         row = where(tables.differences, baseline=BEST, codec=ORIGINAL, arch=arch, regime=regime).iloc[0]
-        lost = f"{percent(row['value'])}, {points(row['difference'])} {interval(row['low'], row['high'])}"
+        lost = (
+            f"{metric.shown(row['value'])}, {metric.gap(row['difference'])} {metric.interval(row['low'], row['high'])}"
+        )
         holds = tables.models(arch=arch, regime=regime, baseline=BEST)
         each.append(f"{arch} {tables.training(arch, regime)}: {lost} ({holds})")
     words = _listed(REGIME_TITLES[regime].removeprefix("trained ") for regime in others)
     regimes = [ORIGINAL, *others]
     lines = [
         f"**Training {words}.** Here every loss is against the best model trained on originals, on originals:"
-        f" {tables.best_name}, {percent(tables.best['reference'])}. This is what is given up by whoever switches model"
-        f" and codec. The {metric} on originals, and its difference to that (points, 95 % interval):"
-        f" {'; '.join(each)}. Limits at {tables.delta:g} points{_for_few(tables)}:",
+        f" {tables.best_name}, {metric.shown(tables.best['reference'])}. This is what is given up by whoever switches"
+        f" model and codec. The {metric.title} on originals, and its difference to that ({metric.points}, 95 %"
+        f" interval): {'; '.join(each)}. Limits at {tables.margin}{_for_few(tables)}:",
         "",
         f"| codec | architecture | {' | '.join(REGIME_TITLES[regime] for regime in regimes)} | gain of the mixture from"
-        " | at the strongest level, points |",
+        f" | at the strongest level, {metric.points} |",
         "|---" * (4 + len(regimes)) + "|",
     ]
     limits = where(tables.limits, baseline=BEST, delta=tables.delta)
@@ -701,9 +717,10 @@ def _held_out_text(tables: Summary) -> str:
     rows = where(tables.held_out[tables.held_out["codec"] == tables.held_out["held_out"]])
     if rows.empty:
         return ""
+    metric = tables.metric
     lines = [
         "**A codec that training never saw.** Models that learnt from a mixture without the codec, and from none of its"
-        f" variants, tested on it: {METRIC_TITLES[tables.primary]}, and the difference (points, 95 % interval) to"
+        f" variants, tested on it: {metric.title}, and the difference ({metric.points}, 95 % interval) to"
         " models trained on originals and to those whose mixture had the codec:",
         "",
         "| codec | level | architecture | codec held out | over originals | over the whole mixture |",
@@ -711,14 +728,16 @@ def _held_out_text(tables: Summary) -> str:
     ]
     for _, row in rows.iterrows():
         gains = (
-            "–" if math.isnan(row[name]) else f"{points(row[name])} {interval(row[f'{name}_low'], row[f'{name}_high'])}"
+            "–"
+            if math.isnan(row[name])
+            else f"{metric.gap(row[name])} {metric.interval(row[f'{name}_low'], row[f'{name}_high'])}"
             for name in ("over_original", "over_mixed")
         )
         cells = [
             tables.title(row["codec"]),
             tables.label(row["codec"], row["level"]),
             row["arch"],
-            percent(row["value"]),
+            metric.shown(row["value"]),
         ]
         lines.append(f"| {' | '.join([*cells, *gains])} |")
     return "\n".join(lines)
@@ -729,10 +748,10 @@ def _gain_cells(tables: Summary, codec: str, arch: str) -> tuple[str, str]:
     rows = where(tables.gaps, codec=codec, arch=arch, training="mixed").sort_values("strength")
     if rows.empty:
         return "–", "–"
-    gained, last = rows[rows["recovered_low"] > 0], rows.iloc[-1]
+    gained, last, metric = rows[rows["recovered_low"] > 0], rows.iloc[-1], tables.metric
     start = "no level" if gained.empty else tables.label(codec, gained["level"].iloc[0])
-    won = interval(last["recovered_low"], last["recovered_high"])
-    gain = f"{points(last['recovered'])} {won} to {percent(last['trained'])}"
+    gain = f"{metric.gap(last['recovered'])} {metric.interval(last['recovered_low'], last['recovered_high'])}"
+    gain += f" to {metric.shown(last['trained'])}"
     return start, gain
 
 
@@ -748,12 +767,12 @@ def _precision_text(tables: Summary) -> str:
     """How many items, groups and models there are, and how far intervals reach."""
     rows = _own_losses(tables)
     half = (rows["high"] - rows["low"]) / 2
-    least, most = f"{100 * half.min():.1f}", f"{100 * half.max():.1f}"
+    least, most = (tables.metric.gap(one)[1:] for one in (half.min(), half.max()))
     reach = least if least == most else f"{least} to {most}"
     holds = sorted({tables.models(regime=ORIGINAL, baseline=OWN, arch=arch) for arch in rows["arch"]})
     says = [
         f"**How precise.** {_items(tables):,} test items{_of_groups(tables)}; per architecture: {' or '.join(holds)}."
-        f" The 95 % intervals of the losses reach {reach} points to either side."
+        f" The 95 % intervals of the losses reach {reach} {tables.metric.points} to either side."
     ]
     if not tables.groups:
         says.append("The data set names nothing that items share, so they are taken as independent.")
@@ -805,10 +824,10 @@ def _attack_text(tables: Summary) -> str:
         f" items ({row['arch']}, trained on: {tables.trained_on(row['arch'], row['regime'])})"
         for _, row in bare.iterrows()
     ]
-    what = " of true objects found" if tables.kind == "detection" else ""
+    what = f" of {plural(tables.attacked_unit)} found" if tables.beats_parts else ""
     lines = [
         f"**Under attack** ({_size(tables)}; the worst case per item over all attacks tried). Robust"
-        f" {METRIC_TITLES[tables.primary]} without a codec: {_listed(left or ['not tested'])}. What a codec in front of"
+        f" {tables.metric.title} without a codec: {_listed(left or ['not tested'])}. What a codec in front of"
         f" the model buys (points{what}; the 95 % intervals speak of {scope(tables)}), at the level that helps most"
         " against the attacker who ignores it, which flatters it:",
         "",

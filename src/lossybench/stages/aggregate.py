@@ -142,6 +142,7 @@ def aggregate(
 
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
     meta |= {"metrics": [dataclasses.asdict(one) for one in kind.metrics], "unit": kind.unit}
+    meta |= {"chance_of_data": kind.chance_of_data, "attacked_unit": kind.attacked_unit}
     meta |= {"compressed_before": about.get("compressed_before", []), "card": _card(data), "conditions": told}
     coded = read_meta(compressed[0])
     meta |= {"fidelity": coded.get("fidelity", "full"), "measures": coded.get("measures", {})}
@@ -198,7 +199,12 @@ def measured(
         for level in levels:
             here = found.pop(level)
             apart = kind.apart(here, within, task, sampling)
-            yield Condition(codec, level), kind.measure(here, settled, task, sampling), settled, apart
+            one = kind.measure(here, settled, task, sampling)
+            if one.primary.metric.most is None:
+                # Where no item shows how bad it can get, an item that is lost is as bad as a guess at least.
+                reach = max(one.primary.reach, *(each.chance for each in settled.values()))
+                one = dataclasses.replace(one, primary=dataclasses.replace(one.primary, reach=reach))
+            yield Condition(codec, level), one, settled, apart
 
 
 def _metric_rows(where: Row, measured: Measured, sampling: Sampling) -> Iterator[Row]:

@@ -40,9 +40,14 @@ class Classification(TaskKind):
         ("correct", pa.bool_()),
         ("scores", pa.list_(pa.float32())),  # softmax of each class; one more for an existing model's other classes
     )
+    metrics = (
+        ACCURACY,
+        Metric("precision", "precision", overall="macro precision"),
+        Metric("recall", "recall", overall="macro recall"),
+        Metric("f1", "F1", overall="macro F1"),
+    )
     attacks = ATTACKS
-    metrics = (ACCURACY, Metric("precision", "precision"), Metric("recall", "recall"), Metric("f1", "F1"))
-    needs_classes = True
+    needs_classes = chance_of_data = True
     existing = "classifier"
 
     @classmethod

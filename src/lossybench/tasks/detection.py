@@ -56,7 +56,7 @@ class Detection(TaskKind):
         Metric("map", "mAP@[.5:.95]"),
         Metric("precision", "precision"),
         Metric("recall", "recall"),
-        Metric("f1", "F1"),
+        Metric("f1", "F1", drawn=False),
         ACCURACY,
     )
     tells = ("class", "size")
