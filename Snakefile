@@ -102,6 +102,14 @@ wildcard_constraints:
 report: "workflow/report/workflow.rst"
 
 
+def tell_of_run():
+    """Write the page on this run, now that its jobs have ended."""
+    from lossybench.reporting import dag
+
+    if progress.current:  # which a run that was refused at its start never had
+        dag.write(progress.current, LAYOUT.dag)
+
+
 onstart:
     if workflow.non_local_exec:
         try:
@@ -132,12 +140,14 @@ onstart:
 
 
 onsuccess:
+    tell_of_run()
     # All models are there, and nobody learns from decoded media any more.
     shutil.rmtree(LAYOUT.decoded(), ignore_errors=True)
     shutil.rmtree(POOL, ignore_errors=True)
 
 
 onerror:
+    tell_of_run()
     shutil.rmtree(POOL, ignore_errors=True)
 
 
@@ -163,6 +173,7 @@ rule all:
         rules.costs.output,
         all_figures(STUDY.tasks),
         artifacts(STUDY.tasks),
+        page_on_last_run(),
 
 
 # One target a codec: `snakemake branch_jpeg` makes all that is made with JPEG.

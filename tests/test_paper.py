@@ -12,8 +12,10 @@ import pytest
 from matplotlib.text import Text
 from test_report import Synthetic
 
+from lossybench.artifacts import read_meta, read_table, write_table
 from lossybench.attacks.methods import METHODS
 from lossybench.errors import LossyBenchError
+from lossybench.metrics import Metric
 from lossybench.reporting import latex, printed
 from lossybench.reporting.summary import Summary
 from lossybench.tools.paper import paper as command
@@ -95,7 +97,7 @@ def test_every_citation_exists_and_every_source_is_cited(out: Path):
         key for group in re.findall(r"\\cite{([^}]*)}", (out / "methods.tex").read_text()) for key in group.split(",")
     }
     assert set(keys) == cited and len(keys) == len(set(keys))
-    assert {"itu1992jpeg", "madry2018towards", "lin2014coco", "molder2021snakemake"} <= cited
+    assert {"itu1992jpeg", "madry2018towards", "lin2014coco", "molder2021snakemake", "wang2004image"} <= cited
     assert not {"iso1993mp3", "brown2017adversarial"} & cited  # which no task has
 
 
@@ -123,12 +125,26 @@ def test_numbers_are_those_of_the_tables(out: Path):
         assert row[0] == numbers["task"] and row[3] == numbers["codec"] and int(row[-1]) == numbers["n"]
 
 
+def test_a_metric_that_is_no_share_is_printed_in_its_own_unit():
+    rows = pd.DataFrame(
+        [{"task": "cars", "value": 12.5, "saving": 0.5}, {"task": "digits", "value": 0.5, "saving": 0.5}]
+    )
+    of = {"value": "share", "saving": "share"}
+    text = printed._printed(
+        "x", "X", rows, ["task", "value", "saving"], of, {"cars": Metric("mae", "MAE", unit="cars")}
+    )
+    assert r"cars & 12.5 & 50.0 \\" in text and r"digits & 50.0 & 50.0 \\" in text
+    assert r"task & value (\% or cars) & saving (\%) \\" in text
+
+
 def test_figures_have_the_width_of_a_column_and_text_that_can_be_read(folder: Path, out: Path):
     for task in ("digits", "scenes"):
         for name, figure in printed.figures(Summary(folder / "summary" / task)).items():
             assert figure.get_figwidth() == (3.5 if name.endswith("single") else 7.0)
             written = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
             assert written and min(text.get_fontsize() for text in written) >= 7
+    pdf = (out / "figures/headline_double.pdf").read_bytes()
+    assert b"/MediaBox [ 0 0 504 " in pdf
     pdf = (out / "figures/digits_curves_single.pdf").read_bytes()
     assert b"/FontFile2" in pdf and b"/Type3" not in pdf
     width = re.search(rb"/MediaBox \[ ?0 0 ([\d.]+)", pdf)
@@ -147,6 +163,12 @@ def test_a_folder_without_a_study_is_refused(tmp_path: Path):
         command(tmp_path)
     (tmp_path / "summary/digits").mkdir(parents=True)
     with pytest.raises(LossyBenchError, match="no task has a summary yet"):
+        command(tmp_path)
+    old = Synthetic("classification", "image", attacks=False).write(tmp_path / "summary/digits")
+    table = read_table(old / "conditions.parquet")
+    meta = {name: value for name, value in read_meta(old / "conditions.parquet").items() if name != "metrics"}
+    write_table(old / "conditions.parquet", table.schema.remove_metadata(), table.to_pylist(), meta)
+    with pytest.raises(LossyBenchError, match="was made by an older LossyBench"):
         command(tmp_path)
 
 

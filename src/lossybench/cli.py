@@ -33,6 +33,7 @@ COMMANDS = {name: f"stages.{name}:{name}" for name in STAGES} | {
     "frontier": "stages.report:frontier",
     "costs": "stages.report:costs",
     "headline": "tools.listings:headline",
+    "dag": "tools.listings:dag",
     **{
         name: f"tools.{name}:{name}" for name in ("plan", "check", "more", "show", "rates", "speed", "compare", "paper")
     },

@@ -73,6 +73,11 @@ class Layout:
         return self.root / "logs" / "run.json"
 
     @property
+    def dag(self) -> Path:
+        """The page on that run (lossybench.reporting.dag)."""
+        return self.root / "logs" / "dag.html"
+
+    @property
     def state(self) -> Path:
         """What `lossybench more` has decided: {task: {look: the present one, looks: those planned}}."""
         return self.root / "looks.json"

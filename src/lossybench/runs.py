@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lossybench.errors import LossyBenchError
+from lossybench.errors import LossyBenchError, visible
 
 # Why a job runs, in the order in which a reader wants to know: the attribute of Snakemake's reason, and its words.
 WHY = {
@@ -79,12 +81,16 @@ class Run:
             return bool(job.benchmark) and (self.root / job.benchmark).stat().st_mtime >= self.begun
         return False
 
+    def began(self, job: Job) -> bool:
+        """Whether a job has printed anything in this run, or opened its log for that."""
+        with contextlib.suppress(OSError):
+            return bool(job.log) and (self.root / job.log).stat().st_mtime >= self.begun
+        return False
+
     def said(self, job: Job) -> str:
         """The last line of what a job printed in this run, such as why it failed; "" where it printed none."""
         with contextlib.suppress(OSError):
-            path = self.root / job.log
-            if job.log and path.stat().st_mtime >= self.begun:
-                return last_line(path)
+            return last_line(self.root / job.log) if self.began(job) else ""
         return ""
 
     def write(self, path: Path) -> None:
@@ -133,8 +139,24 @@ def of_dag(
         seconds = taken([root / benchmark]) or expected.get(stage, 0.0)
         why = _why(job, dag.reason(job)) if dag.needrun(job) else {}
         found.append(Job(ids[job], name, stage, task, codec, log, benchmark, seconds, why))
-    links = [(ids[before], ids[job]) for job in ids for before in dag.job_dependencies(job) if before in ids]
+    links = [(ids[before], ids[job]) for job in ids for before in _before(dag, job, ids)]
     return Run(root, begun, cores, found, links)
+
+
+def in_order(run: Run, jobs: Iterable[Job]) -> list[str]:
+    """The stages of these `jobs` of a run, in the order in which the last job of each can start."""
+    before = defaultdict(list)
+    for first, second in run.links:
+        before[second].append(first)
+
+    @functools.cache
+    def depth(job: int) -> int:
+        return 1 + max(map(depth, before[job]), default=0)
+
+    found: dict[str, int] = {}
+    for job in jobs:
+        found[job.stage] = max(depth(job.id), found.get(job.stage, 0))
+    return sorted(found, key=lambda stage: (found[stage], stage))
 
 
 def taken(benchmarks: Iterable[Path]) -> float:
@@ -151,6 +173,15 @@ def last_line(path: Path, tail: int = 2000) -> str:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - tail))
         return re.split(r"[\r\n]+", file.read().decode(errors="replace").rstrip())[-1]
+
+
+def _before(dag: Any, job: Any, known: Collection[Any]) -> Iterator[Any]:
+    """The jobs of which a job reads what they made, through those that are not `known`, such as marks."""
+    for before in dag.job_dependencies(job):
+        if before in known:
+            yield before
+        else:
+            yield from _before(dag, before, known)
 
 
 def _below(root: Path, path: object) -> str:
@@ -184,4 +215,5 @@ def _why(job: Any, reason: Any) -> dict[str, str]:
 
 
 def _short(text: str) -> str:
+    text = visible(text)
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 2 :]}"

@@ -127,8 +127,8 @@ def made_from(task, codec, look, part):
         [STUDY.seen[task].digest, STUDY.added(task, look), fetch_code(task)],
         [
             made_from(STUDY.made_of_task(task), one.codec, 1, of)
-            for one in STUDY.origins(task)
             for of in ("train", "test")
+            for one in STUDY.origins(task, of)
         ],
         [
             STUDY.coder(task, codec),
@@ -222,9 +222,7 @@ def title(task):
 def figures(task):
     """The figures that a task's content makes."""
     config = STUDY.task(task)
-    about = STUDY.description(task)
     return figure_names(
-        about.kind,
         config.fidelity != "none",
         bool(config.attack),
         bool(config.regimes.matched),
@@ -232,6 +230,7 @@ def figures(task):
         bool(config.attack and len(config.attack.regimes) > 1),
         bool(config.grids),
         bool(config.regimes.mixed or config.regimes.matched),
+        config.by != [],
     )
 
 
@@ -264,3 +263,17 @@ def all_figures(tasks):
 def figure_labels(name):
     """How the report lists a figure."""
     return {"figure": name.replace("_", " ")}
+
+
+def page_on_last_run():
+    """The page on the last run, for the report. No job makes it: each run writes it when its jobs have ended.
+
+    The Snakefile asks for it, so that the caption's path starts there.
+    """
+    page = report(
+        LAYOUT.dag,
+        caption="workflow/report/dag.rst",
+        category="2. The last run: its DAG",
+        labels={"figure": "which jobs ran, and why"},
+    )
+    return [page] if LAYOUT.dag.exists() else []

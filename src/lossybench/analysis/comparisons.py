@@ -70,7 +70,7 @@ class Primary:
     @property
     def value(self) -> float:
         """The metric's own value, the mean over seeds."""
-        return self.metric.sign * float(self.values.mean())
+        return self.metric.sign * float(self.values.mean()) + 0.0  # never -0
 
     @property
     def limits(self) -> tuple[float, float]:

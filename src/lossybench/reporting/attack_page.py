@@ -11,7 +11,6 @@ import pandas as pd
 from lossybench.conditions import ORIGINAL
 from lossybench.reporting.summary import (
     ALL,
-    METRIC_TITLES,
     UNCHECKED,
     UNCHECKED_TEXT,
     WORST,
@@ -25,6 +24,7 @@ from lossybench.reporting.summary import (
     number,
     on_originals,
     percent,
+    plural,
     points,
     these,
     unchecked,
@@ -160,8 +160,8 @@ def judged(tables: Summary, arch: str, regime: str) -> Iterator[tuple[pd.Series,
     tables: the task. arch, regime: the model. All of it is at the main budget.
     """
     rows = where(tables.worst, main=True, arch=arch, regime=regime, goal="untargeted")
-    # The units of detection are objects, of which a detector that finds nothing has none right.
-    chance = 0.0 if tables.kind == "detection" else tables.reference(arch, regime)["chance"]
+    # Of parts of items, such as objects, a model that finds nothing has none right; and of pairs one that accepts none.
+    chance = 0.0 if tables.beats_parts else tables.reference(arch, regime)["chance"]
     for _, best in most_helped(rows).iterrows():
         through = where(rows, **best[AT], tier=ALL)
         worst = None if through.empty else through.iloc[0]
@@ -174,7 +174,7 @@ def defences(tables: Summary, arch: str, regime: str) -> list[str]:
     found: dict[str, list[str]] = {}
     for best, worst, verdict in judged(tables, arch, regime):
         case = f"{condition(tables, *best[['codec', 'level']])} {gain(best)} oblivious, {gain(worst)} worst"
-        case += f" (robust {METRIC_TITLES[tables.primary]} {_robust(tables, worst)})" if worst is not None else ""
+        case += f" (robust {tables.attacked_metric.title} {_robust(tables, worst)})" if worst is not None else ""
         found.setdefault(verdict.text, []).append(case)
     only = f" (for {_few(tables)})" if tables.attacked["few"] else ""
     return [f"{verdict[0].upper()}{verdict[1:]}{only}: {'; '.join(cases)}." for verdict, cases in found.items()]
@@ -209,12 +209,13 @@ def _hole(rows: pd.DataFrame) -> str:
 def about(tables: Summary) -> dict[str, Any]:
     """What was attacked and how: models, counts of items, and each attack with what it does."""
     rows = tables.attacks
-    counts = [f"{int(rows['n'].max())} {'true objects' if tables.kind == 'detection' else 'test items'}"]
+    unit = f"{plural(tables.attacked_unit)} of the attacked items" if tables.beats_parts else plural(tables.unit)
+    counts = [f"{int(rows['n'].max())} {unit}"]
     counts += [counted(count, factor) for factor, count in tables.attacked["groups"].items()]
     return {
         "models": [
-            f"{arch} (trained on: {tables.trained_on(arch, regime)}, seed {seed}; {METRIC_TITLES[tables.primary]} on"
-            f" originals {on_originals(tables.reference(arch, regime))})"
+            f"{arch} (trained on: {tables.trained_on(arch, regime)}, seed {seed}; {tables.metric.title} on"
+            f" originals {on_originals(tables.reference(arch, regime), tables.metric)})"
             for arch, regime, seed in rows[[*MODEL, "seed"]].drop_duplicates().itertuples(index=False)
         ],
         "items": ", ".join(counts),
@@ -239,13 +240,13 @@ def scope(tables: Summary) -> str:
 
 def threshold(tables: Summary) -> str:
     """From which score on objects count, of each attacked detector, and how that was chosen; "" in classification."""
-    found = tables.attacked["thresholds"] if tables.kind == "detection" else []
+    found = tables.attacked.get("thresholds", [])
     of = [
         f"{one['threshold']:.2f} on"
         + f" ({one['arch']}, {one['regime']}, seed {one['seed']})" * (len(found) > 1)
         + f", where {percent(one['found'])} of the {one['objects']:,} clean"
         f" {'validation' if one['split'] == 'val' else one['split']} objects are found at an"
-        f" {METRIC_TITLES['map50']} of {percent(one['map50'])}"
+        f" {tables.metric.title} of {percent(one['map50'])}"
         for one in found
     ]
     return f"Objects count from a score of {'; '.join(of)}." if of else ""

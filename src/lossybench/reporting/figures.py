@@ -22,6 +22,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lossybench.conditions import ORIGINAL, level_text
+from lossybench.errors import visible
 from lossybench.reporting import style
 from lossybench.reporting.names import figure_names
 from lossybench.reporting.summary import (
@@ -29,7 +30,6 @@ from lossybench.reporting.summary import (
     ALL,
     BEST,
     HERE,
-    METRIC_TITLES,
     NO_NUMBER,
     NO_REFERENCE,
     OBLIVIOUS,
@@ -67,13 +67,13 @@ def draw(summary: Path, out: Path) -> list[Path]:
     """
     tables = Summary(summary)
     names = figure_names(
-        tables.kind,
         has_fidelity=tables.has_fidelity,
         has_attacks=not tables.attacks.empty,
         has_matched=bool((tables.transfer["train"] == "matched").any()),
         has_regimes=len(tables.regimes) > 1,
         has_attacked_regimes=tables.attacks["regime"].nunique() > 1,
         has_capture=bool(tables.grids),
+        has_subgroups=tables.meta["settings"].get("by") != [],
         has_gaps=bool((tables.gaps["training"] != "").any()),
     )
     paths = []
@@ -103,12 +103,12 @@ def rate_accuracy(tables: Summary) -> Figure:
         if i == len(tables.regimes) - 1:
             ax.set_xlabel(f"measured rate ({tables.conditions['rate_unit'].iloc[0]}, {tables.rate_of}, log scale)")
         if j == 0:
-            ax.set_ylabel(f"{METRIC_TITLES[tables.primary]} (%)")
+            ax.set_ylabel(f"{tables.metric.axis}")
     for ax in axes.flat:  # only now are the shared axes final
         _name_ends(ax, [end for at, end in ends if at is ax], looks)
     about = (
-        f"{METRIC_TITLES[tables.primary]} against rate, with 95 % intervals\n"
-        f"ringed: strongest level shown to cost at most {tables.delta:g} points; named: strongest level tested"
+        f"{tables.metric.title} against rate, with 95 % intervals\n"
+        f"ringed: strongest level shown to cost at most {tables.margin}; named: strongest level tested"
         f"{_BY_BEST * (len(tables.regimes) > 1)}"
     )
     return _finished(figure, tables, about, _codec_keys(tables, tables.regimes))
@@ -130,6 +130,7 @@ def frontier(tables: Summary, timed: pd.DataFrame) -> Figure:
         here = where(rows, arch=arch)
         ax.set_title(f"{arch}, {tables.training(arch, ORIGINAL)}")
         size, value = here["file_bytes"].to_numpy(), here["value"].to_numpy()
+        value = tables.metric.sign * value
         no_worse = (size <= size[:, None]) & (value >= value[:, None])
         better = (size < size[:, None]) | (value > value[:, None])
         faded = (no_worse & better).any(axis=1)
@@ -138,17 +139,17 @@ def frontier(tables: Summary, timed: pd.DataFrame) -> Figure:
                 of = here[(here["codec"] == codec).to_numpy() & (faded == dim)]
                 how = {"c": of["decode_ms"], "norm": times, "cmap": "cividis_r", "marker": look.marker}
                 edge = {"alpha": 0.25} if dim else {"edgecolors": style.INK, "linewidths": 0.6}
-                ax.scatter(of["file_bytes"], 100 * of["value"], s=42, **how, **edge)
+                ax.scatter(of["file_bytes"], of["value"], s=42, **how, **edge)
         _rate_axis(ax)
         ax.set_xlabel("bytes an item, on disk (log scale)")
-    axes.flat[0].set_ylabel(f"{METRIC_TITLES[tables.primary]} (%)")
+    axes.flat[0].set_ylabel(f"{tables.metric.axis}")
     colours = ScalarMappable(times, "cividis_r")
     bar = figure.colorbar(colours, ax=list(axes.flat), label="decoding an item, ms of a core", pad=0.02)
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
     bar.ax.yaxis.set_minor_formatter(FuncFormatter(_minor_log))
     names = {codec: tables.title(codec) for codec in tables.codecs} | {ORIGINAL: "original, lossless"}
     keys = [_key(names[codec], style.INK, look.marker, ls="none") for codec, look in looks.items()]
-    about = f"{METRIC_TITLES[tables.primary]} against bytes on disk\nfaded: another point is no larger and no worse"
+    about = f"{tables.metric.title} against bytes on disk\nfaded: another point is no larger and no worse"
     return _finished(figure, tables, about, keys)
 
 
@@ -181,8 +182,8 @@ def fidelity_accuracy(tables: Summary) -> Figure:
         if i == len(tables.archs) - 1:
             ax.set_xlabel(titles[measure] + ", more faithful to the right")
         if j == 0:
-            ax.set_ylabel(f"{METRIC_TITLES[tables.primary]} (%)")
-    about = f"{METRIC_TITLES[tables.primary]} against fidelity, with 95 % intervals"
+            ax.set_ylabel(f"{tables.metric.axis}")
+    about = f"{tables.metric.title} against fidelity, with 95 % intervals"
     if left_out := int(lossy["infinite"].max()):
         about += f"\nmeans leave out items of infinite PSNR, SNR or SI-SDR: up to {left_out} of {lossy['n'].max()}"
     return _finished(figure, tables, about, _codec_keys(tables, [ORIGINAL]))
@@ -190,8 +191,8 @@ def fidelity_accuracy(tables: Summary) -> Figure:
 
 def metrics(tables: Summary) -> Figure:
     """Every metric by level, with a row per metric, a column per codec and a line per architecture and regime."""
-    detection = tables.kind == "detection"
-    names = ["map", "map50", "precision", "recall"] if detection else ["precision", "recall", "f1"]
+    shown = [metric for metric in tables.all_of_metrics if metric.drawn] or [tables.metric]
+    names = [metric.name for metric in shown]
     figure, axes = _grid(len(names), len(tables.codecs), 2.6, 1.9, sharex="col", sharey="row")
     for i, name in enumerate(names):
         rows = tables.overall(name)
@@ -200,12 +201,12 @@ def metrics(tables: Summary) -> Figure:
             for (a, arch), (_, regime) in _product(tables.archs, tables.regimes):
                 here = where(rows[rows["codec"].isin([codec, ORIGINAL])], arch=arch, regime=regime)
                 x, look = steps.places(here), style.look(a)
-                ax.plot(x, 100 * here["value"], look.marker, ls=DASHES[regime], color=look.colour)
-                ax.fill_between(x, 100 * here["low"], 100 * here["high"], color=look.colour, alpha=0.1, lw=0)
+                ax.plot(x, here["value"], look.marker, ls=DASHES[regime], color=look.colour)
+                ax.fill_between(x, here["low"], here["high"], color=look.colour, alpha=0.1, lw=0)
             if i == 0:
                 ax.set_title(tables.title(codec))
             if j == 0:
-                ax.set_ylabel(f"{'' if detection else 'macro '}{METRIC_TITLES[name]} (%)")
+                ax.set_ylabel(shown[i].axis)
             steps.axis(ax, last=i == len(names) - 1)
     handles = [
         _key(f"{arch}, {tables.training(arch, regime)}", *style.look(a), ls=DASHES[regime])
@@ -235,21 +236,21 @@ def capture(tables: Summary) -> Figure:
             pale = 0.6 * k / max(1, len(lines) - 1)
             colour = tuple((1 - pale) * part + pale for part in to_rgb(look.colour))
             curve = where(rows, arch=arch, codec=line["chain"]).sort_values("rate")
-            ax.fill_between(curve["rate"], 100 * curve["low"], 100 * curve["high"], color=colour, alpha=0.13, lw=0)
+            ax.fill_between(curve["rate"], curve["low"], curve["high"], color=colour, alpha=0.13, lw=0)
             marker = style.look(k).marker
-            ax.plot(curve["rate"], 100 * curve["value"], color=colour, marker=marker, label=line["condition"])
+            ax.plot(curve["rate"], curve["value"], color=colour, marker=marker, label=line["condition"])
             passed = where(curve, level=line["level"])
-            ax.plot(passed["rate"], 100 * passed["value"], "o", ms=10, mfc="none", mec=style.INK, mew=1.2)
+            ax.plot(passed["rate"], passed["value"], "o", ms=10, mfc="none", mec=style.INK, mew=1.2)
         ax.set_title(f"{arch}, {tables.title(codec)}")
         ax.legend(fontsize=8, loc="lower right")
         _rate_axis(ax)
         if i == len(archs) - 1:
             ax.set_xlabel(f"measured rate ({tables.conditions['rate_unit'].iloc[0]}, log scale)")
         if j == 0:
-            ax.set_ylabel(f"{METRIC_TITLES[tables.primary]} (%)")
+            ax.set_ylabel(f"{tables.metric.axis}")
     about = (
-        f"{METRIC_TITLES[tables.primary]} as capture gets worse, with 95 % intervals\n"
-        f"ringed: strongest level shown to cost at most {tables.delta:g} points against originals as they came"
+        f"{tables.metric.title} as capture gets worse, with 95 % intervals\n"
+        f"ringed: strongest level shown to cost at most {tables.margin} against originals as they came"
     )
     return _finished(figure, tables, about, [_key("uncompressed, as they came", style.FAINT, ls=BASELINE)])
 
@@ -263,25 +264,26 @@ def regimes(tables: Summary) -> Figure:
     rows = tables.overall(tables.primary)
     archs = [arch for arch in tables.archs if any(arch == of and regime != ORIGINAL for of, regime in tables.trained)]
     limits = where(tables.limits, baseline=BEST, delta=tables.delta)
-    best = tables.best["reference"]
+    metric = tables.metric
+    best = metric.scale * tables.best["reference"]
     figure, axes = _grid(len(archs), len(tables.codecs), 2.8, 2.7, sharex=True, sharey=True)
     for (i, arch), (j, codec) in _product(archs, tables.codecs):
         ax = axes[i, j]
-        ax.axhline(100 * best, color=style.FAINT, ls=BASELINE, lw=1.2)
-        ax.axhline(100 * best - tables.delta, color=style.INK, lw=0.9)
+        ax.axhline(best, color=style.FAINT, ls=BASELINE, lw=1.2)
+        ax.axhline(best - metric.sign * tables.delta, color=style.INK, lw=0.9)
         for r, regime in enumerate(tables.regimes):
             here, look = where(rows, arch=arch, regime=regime), style.look(r)
             curve = where(here, codec=codec).sort_values("rate")
-            ax.plot(curve["rate"], 100 * curve["value"], look.marker, ls=DASHES[regime], color=look.colour)
-            ax.fill_between(curve["rate"], 100 * curve["low"], 100 * curve["high"], color=look.colour, alpha=0.13, lw=0)
+            ax.plot(curve["rate"], curve["value"], look.marker, ls=DASHES[regime], color=look.colour)
+            ax.fill_between(curve["rate"], curve["low"], curve["high"], color=look.colour, alpha=0.13, lw=0)
             _ring(ax, curve, limits, look.colour)
             at_edge = {"transform": ax.get_yaxis_transform(), "clip_on": False, "color": look.colour, "mfc": "white"}
             for value in where(here, codec=ORIGINAL)["value"]:  # not at its rate, which is far from the others
-                ax.plot(1, 100 * value, look.marker, **at_edge)
+                ax.plot(1, value, look.marker, **at_edge)
         if i == 0:
             ax.set_title(tables.title(codec))
         if j == 0:
-            ax.set_ylabel(f"{arch}\n{METRIC_TITLES[tables.primary]} (%)")
+            ax.set_ylabel(f"{arch}\n{tables.metric.axis}")
         _rate_axis(ax)
         if i == len(archs) - 1:
             ax.set_xlabel(f"measured rate ({tables.conditions['rate_unit'].iloc[0]}, {tables.rate_of})")
@@ -290,12 +292,12 @@ def regimes(tables: Summary) -> Figure:
     ]
     handles += [
         _key(f"best on originals: {tables.best_name}", style.FAINT, ls=BASELINE),
-        _key(f"{tables.delta:g} points below", style.INK, lw=0.9),
+        _key(f"{tables.delta:g} {metric.points} {'below' if metric.sign > 0 else 'above'}", style.INK, lw=0.9),
         _key("right edge: on originals", style.FAINT, "o", ls="", mfc="white"),
     ]
     about = (
-        f"{METRIC_TITLES[tables.primary]} against rate by what models were trained on, with 95 % intervals\n"
-        f"ringed: strongest level shown to give up at most {tables.delta:g} points against the best on originals"
+        f"{tables.metric.title} against rate by what models were trained on, with 95 % intervals\n"
+        f"ringed: strongest level shown to give up at most {tables.margin} against the best on originals"
     )
     return _finished(figure, tables, about, handles)
 
@@ -307,23 +309,24 @@ def gaps(tables: Summary) -> Figure:
     rows = tables.gaps[(tables.gaps["training"] != "") & (tables.gaps["codec"] != ORIGINAL)]
     models = list(rows[["arch", "training"]].drop_duplicates().itertuples(index=False, name=None))
     figure, axes = _grid(len(models), len(tables.codecs), 2.8, 2.4, sharex="col", sharey="row")
+    metric = tables.metric
     parts = (("remaining", style.look(1).colour), ("recovered", style.look(0).colour))
     for (i, (arch, training)), (j, codec) in _product(models, tables.codecs):
         ax, steps = axes[i, j], _steps(tables, codec)
         here = where(rows, arch=arch, training=training, codec=codec)
         x = steps.places(here).to_numpy()
-        left = 100 * here["remaining"].clip(lower=0).to_numpy()
+        left = metric.scale * here["remaining"].clip(lower=0).to_numpy()
         ax.bar(x, left, 0.6, color=parts[0][1])
-        ax.bar(x, 100 * here["recovered"].clip(lower=0), 0.6, bottom=left, color=parts[1][1], alpha=0.55)
+        ax.bar(x, metric.scale * here["recovered"].clip(lower=0), 0.6, bottom=left, color=parts[1][1], alpha=0.55)
         for shift, name in ((-0.12, "remaining"), (0.12, "loss")):
-            value, low, high = (100 * here[f"{name}{end}"].to_numpy() for end in ("", "_low", "_high"))
+            value, low, high = (metric.scale * here[f"{name}{end}"].to_numpy() for end in ("", "_low", "_high"))
             marker = "_" if name == "loss" else "o"
             ax.errorbar(x + shift, value, [value - low, high - value], fmt=marker, color=style.INK, ms=4, lw=1)
         ax.axhline(0, color=style.FAINT, lw=0.8)
         if i == 0:
             ax.set_title(tables.title(codec))
         if j == 0:
-            ax.set_ylabel(f"{arch}, {training}\npoints of {METRIC_TITLES[tables.primary]}")
+            ax.set_ylabel(f"{arch}, {training}\n{metric.points} of {metric.title}")
         steps.axis(ax, last=i == len(models) - 1)
     handles: list[Artist] = [
         Rectangle((0, 0), 1, 1, fc=parts[0][1], label="remains after training on compressed media"),
@@ -335,6 +338,53 @@ def gaps(tables: Summary) -> Figure:
         "which part of a loss is won back by training on compressed media\nmatched: on this level, mixed: on several"
     )
     return _finished(figure, tables, about, handles)
+
+
+def subgroups(tables: Summary) -> Figure:
+    """What each class, size of objects and group of items loses, with a block of rows for each architecture and way of
+    telling apart, and a column per codec, at the first level beyond its limit or the strongest.
+    """
+    scale, unit = tables.metric.scale, tables.metric.points
+    rows = where(tables.subgroups, regime=ORIGINAL)
+    found = rows[["arch", "by"]].drop_duplicates()
+    blocks = list(zip(found["arch"], found["by"], strict=True)) or [(tables.archs[0], "")]
+    counts = [max(where(rows, arch=arch, by=by)["group"].nunique(), 1) for arch, by in blocks]
+    size = (max(6.5, 2.6 * len(tables.codecs) + 1.6), 0.2 * sum(counts) + 0.7 * len(blocks) + 1.1)
+    figure = Figure(figsize=size, layout="constrained")
+    how: dict[str, Any] = {"squeeze": False, "sharex": "col", "sharey": "row"}
+    axes = figure.subplots(len(blocks), len(tables.codecs), height_ratios=[count + 2 for count in counts], **how)
+    limits = where(tables.limits, regime=ORIGINAL, baseline=OWN, delta=tables.delta)
+    for (i, (arch, by)), (j, codec) in _product(blocks, tables.codecs):
+        ax, levels = axes[i, j], tables.levels(codec)["level"]
+        stopped = where(limits, arch=arch, codec=codec)["stopped_at"].dropna()
+        level = stopped.iloc[0] if len(stopped) else levels.iloc[-1]
+        here = where(rows, arch=arch, by=by, codec=codec, level=level)
+        ax.set_title(f"{tables.title(codec)}, {tables.label(codec, level)}", fontsize=8.5)
+        ax.axvline(0, color=style.FAINT, lw=0.8)
+        for y, (_, row) in enumerate(here.iterrows()):
+            if not row["judged"]:
+                ax.text(0, y, f" {row['support']}: too few", va="center", fontsize=7, color=style.FAINT)
+                continue
+            colour, marker = (style.look(0).colour, "D") if row["hurt"] else (style.look(1).colour, "o")
+            ends = [[scale * (row["loss"] - row["loss_low"])], [scale * (row["loss_high"] - row["loss"])]]
+            ax.errorbar(scale * row["loss"], y, xerr=ends, fmt=marker, color=colour, ms=4, lw=1)
+        average = where(tables.differences, arch=arch, regime=ORIGINAL, baseline=OWN, codec=codec, level=level)
+        for value in average["difference"]:
+            ax.axvline(-scale * value, color=style.INK, lw=0.9, ls=BASELINE)
+        names = [_wrapped(visible(name), 26) for name in here["group"]]
+        ax.set_yticks(range(len(names)), names, fontsize=7.5)
+        ax.set_ylim(len(names) - 0.4, -0.6)
+        if j == 0:
+            ax.set_ylabel(f"{arch}\n{by.replace('_', ' ')}", fontsize=8.5)
+        if i == len(blocks) - 1:
+            ax.set_xlabel(f"{unit} lost")
+    handles: list[Artist] = [
+        _key("shown to lose more than all items do", style.look(0).colour, "D", ls=""),
+        _key("not shown to", style.look(1).colour, "o", ls=""),
+        _key("all items", style.INK, ls=BASELINE),
+    ]
+    about = "by what a loss hurts, with 95 % intervals\nat the first level beyond the limit of"
+    return _finished(figure, tables, f"{about} {tables.delta:g} {unit}, or the strongest", handles)
 
 
 def transfer(tables: Summary) -> Figure:
@@ -361,7 +411,7 @@ def transfer(tables: Summary) -> Figure:
         ax.grid(False)
         ax.tick_params(length=0)
     shades = matplotlib.cm.ScalarMappable(norm, "cividis")
-    figure.colorbar(shades, ax=axes, label=f"{METRIC_TITLES[tables.primary]} (%)", shrink=0.9)
+    figure.colorbar(shades, ax=axes, label=f"{tables.metric.axis}", shrink=0.9)
     about = "does training carry over to other levels?\nframed: trained and tested on the same"
     return _finished(figure, tables, about)
 
@@ -379,7 +429,7 @@ def limits(tables: Summary) -> Figure:
             heading = tables.training(arch, regime)
             if there:
                 heading += f"; {tables.models(arch=arch, regime=regime, baseline=OWN if regime == ORIGINAL else BEST)}:"
-                about = f"on originals {on_originals(tables.reference(arch, regime))}"
+                about = f"on originals {on_originals(tables.reference(arch, regime), tables.metric)}"
                 ax.text(0.03, y + 0.76, about, va="center", fontsize=8)
             ax.text(0.03, y + 0.36, heading, va="center", style="italic")
             y += 1
@@ -410,7 +460,7 @@ def limits(tables: Summary) -> Figure:
         for verdict, text in words.items()
         if verdict in shown
     ]
-    about = f"strongest compression that costs no more {METRIC_TITLES[tables.primary]} than allowed"
+    about = f"strongest compression that costs no more {tables.metric.title} than allowed"
     about += _BY_BEST * (len(tables.regimes) > 1)
     return _finished(figure, tables, about, handles)
 
@@ -529,7 +579,7 @@ def attack_regimes(tables: Summary) -> Figure:
         ax.set_title(f"{arch}: {what}" if len(archs) > 1 else what, loc="left")
         ax.grid(False)
         ax.tick_params(length=0)
-    about = f"{METRIC_TITLES[tables.primary]} (%), {attack_size(norm, epsilon, tables.medium)}"
+    about = f"{tables.metric.axis}, {attack_size(norm, epsilon, tables.medium)}"
     note = "\n* a check failed: the figure is an upper bound" * starred
     note += f"\n{UNCHECKED} {UNCHECKED_TEXT}" * asked
     return _finished(figure, tables, f"what training and compression do to robustness\n{about}{note}")
@@ -587,7 +637,7 @@ def _lost(ax: Axes, one: Explained) -> None:
         ax.text(*at, text, transform=ax.transAxes, ha="right", va="top", fontsize=8.5, color=colour)
 
 
-_CLASSIC = (limits, rate_accuracy, fidelity_accuracy, metrics, capture, gaps, regimes, transfer)
+_CLASSIC = (limits, rate_accuracy, fidelity_accuracy, metrics, capture, subgroups, gaps, regimes, transfer)
 _ALL = (*_CLASSIC, attacks, attack_curves, attack_spectra, attack_regimes)
 FIGURES: dict[str, Callable[[Summary], Figure]] = {figure.__name__: figure for figure in _ALL}
 KEPT = "#DDDDDD"  # the area of what a codec keeps
@@ -670,7 +720,7 @@ def _attack_curve(
 
 
 def _attack_measure(tables: Summary, goal: str) -> str:
-    robust = "robust mAP@0.5 (%)" if tables.kind == "detection" else "robust accuracy (%)"
+    robust = f"robust {tables.attacked_metric.axis}"
     return {"untargeted": robust, "targeted": "TASR (%)", "trigger": "triggered (points)"}[goal]
 
 
@@ -682,20 +732,20 @@ def _short_size(norm: str, epsilon: float, medium: str) -> str:
 
 
 def _intervals(tables: Summary) -> str:
-    return "" if tables.kind == "detection" else "\n95 % intervals of items, for these very models"
+    return "" if tables.robust[2] == "metric_after" else "\n95 % intervals of items, for these very models"
 
 
 def _chance_line(ax: Axes, tables: Summary) -> None:
-    """Draw the accuracy of guessing. In detection there is no line, because finding nothing has an mAP of 0."""
-    if tables.kind == "classification":
-        ax.axhline(100 * tables.limits["chance"].iloc[0], color=style.FAINT, ls=":", lw=1.2)
+    """Draw what guessing has, where that follows from the data alone: that of a detector is the model's own."""
+    if tables.chance_of_data:
+        ax.axhline(tables.metric.scale * tables.limits["chance"].iloc[0], color=style.FAINT, ls=":", lw=1.2)
 
 
 def _attack_keys(tables: Summary, signs: set[str], with_clean: bool = True) -> list[Line2D]:
     handles = [_key("clean items after the codec", style.INK, "_", lw=1)] * with_clean
     handles += [_key(text, colour, marker) for _, text, colour, marker in ATTACKERS]
     handles.append(_key("no codec", *BARE_LOOK, ls=BASELINE if with_clean else "-"))
-    if tables.kind == "classification":
+    if tables.chance_of_data:
         handles.append(_key("chance", style.FAINT, ls=":"))
     if HOLLOW in signs:
         handles.append(_key("hollow: a check failed, unreliable", style.FAINT, "o", ls="", mfc="white"))
@@ -734,7 +784,7 @@ def _transfer_map(tables: Summary, arch: str, codec: str) -> pd.DataFrame:
     tested = {ORIGINAL: rows["test_level"].isna()}
     tested |= {at["label"]: rows["test_level"] == at["level"] for _, at in tables.levels(codec).iterrows()}
     cells = {
-        column: {row: 100 * of.loc[on[of.index], "value"].mean() for row, of in trained.items()}
+        column: {row: tables.metric.scale * of.loc[on[of.index], "value"].mean() for row, of in trained.items()}
         for column, on in tested.items()
     }
     found = pd.DataFrame(cells)
@@ -764,21 +814,22 @@ def _reference(ax: Axes, tables: Summary, rows: pd.DataFrame) -> None:
     """Draw the result on originals as a line with its interval, and chance where that is not shown to be exceeded."""
     for _, row in where(rows, codec=ORIGINAL).iterrows():
         if not tables.has_reference(row["arch"], row["regime"]):
-            ax.axhline(100 * tables.reference(row["arch"], row["regime"])["chance"], color=style.FAINT, ls=":", lw=1.2)
-        ax.axhspan(100 * row["low"], 100 * row["high"], color="#000000", alpha=0.07, lw=0)
-        ax.axhline(100 * row["value"], color=style.FAINT, ls=BASELINE, lw=1.2)
+            chance = tables.metric.scale * tables.reference(row["arch"], row["regime"])["chance"]
+            ax.axhline(chance, color=style.FAINT, ls=":", lw=1.2)
+        ax.axhspan(row["low"], row["high"], color="#000000", alpha=0.07, lw=0)
+        ax.axhline(row["value"], color=style.FAINT, ls=BASELINE, lw=1.2)
 
 
 def _curve(ax: Axes, look: style.Look, x: pd.Series, rows: pd.DataFrame) -> None:
     """Draw the joined points of a codec with a band for the interval."""
-    ax.fill_between(x, 100 * rows["low"], 100 * rows["high"], color=look.colour, alpha=0.13, lw=0)
-    ax.plot(x, 100 * rows["value"], color=look.colour, marker=look.marker)
+    ax.fill_between(x, rows["low"], rows["high"], color=look.colour, alpha=0.13, lw=0)
+    ax.plot(x, rows["value"], color=look.colour, marker=look.marker)
 
 
 def _ring(ax: Axes, curve: pd.DataFrame, limits: pd.DataFrame, colour: str) -> None:
     """Draw a ring around the points of a `curve` that are among the `limits`."""
     passed = curve.merge(limits, on=["arch", "regime", "codec", "level"], suffixes=("", "_limit"))
-    ax.plot(passed["rate"], 100 * passed["value"], "o", ms=10, mfc="none", mec=colour, mew=1.2)
+    ax.plot(passed["rate"], passed["value"], "o", ms=10, mfc="none", mec=colour, mew=1.2)
 
 
 def _rate_axis(ax: Axes) -> None:
@@ -794,7 +845,7 @@ def _name_ends(ax: Axes, ends: list[pd.Series], looks: dict[str, style.Look]) ->
     if not ends:
         return
     ends = sorted(ends, key=lambda end: end["value"])
-    wanted = [100 * end["value"] for end in ends]
+    wanted = [end["value"] for end in ends]
     low, high = ax.get_ylim()
     gap, placed = 0.05 * (high - low), [wanted[0]]
     for at in wanted[1:]:

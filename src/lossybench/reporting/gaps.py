@@ -41,10 +41,10 @@ def _sentence(tables: Summary, row: pd.Series) -> str:
     where_ = f"{tables.title(row['codec'])} at {tables.label(row['codec'], row['level'])}, {row['arch']} {came}"
     if row["advice"] == "nothing to explain":
         return f"{where_}: no loss is shown, so there is nothing to explain."
-    says = f"{where_}: {_points(row, 'loss')} are lost"
+    says = f"{where_}: {_points(tables, row, 'loss')} are lost"
     if row["training"]:
-        says += f", of which {TRAINED_ON[row['training']]} wins back {_points(row, 'recovered')}"
-        says += f" and leaves {_points(row, 'remaining')}"
+        says += f", of which {TRAINED_ON[row['training']]} wins back {_points(tables, row, 'recovered')}"
+        says += f" and leaves {_points(tables, row, 'remaining')}"
     if row["advice"] == "train on compressed media":
         also = f"; without it, {_other(tables, row)}" if row["other_low"] > 0 else ""
         return f"{says}. Train on compressed media{also}."
@@ -64,12 +64,11 @@ def _other(tables: Summary, row: pd.Series) -> str:
     other = where(tables.conditions, codec=row["other_codec"], level=row["other_level"]).iloc[0]
     here = where(tables.conditions, codec=row["codec"], level=row["level"]).iloc[0]
     rates = f"{amount(other['rate'])} {other['rate_unit']}, against {amount(here['rate'])}"
-    return f"{other['title']} at {other['label']} ({rates}) loses {_points(row, 'other')} less"
+    return f"{other['title']} at {other['label']} ({rates}) loses {_points(tables, row, 'other')} less"
 
 
-def _points(row: pd.Series, name: str) -> str:
+def _points(tables: Summary, row: pd.Series, name: str) -> str:
     """A figure of a row with its interval: "12.3 points [10.1, 14.4]"."""
-    value, low, high = (
-        f"{round(100 * row[key], 1) + 0.0:.1f}".replace("-", "−") for key in (name, f"{name}_low", f"{name}_high")
-    )
-    return f"{value} points [{low}, {high}]"
+    metric = tables.metric
+    value, low, high = (metric.gap(row[key]).lstrip("+") for key in (name, f"{name}_low", f"{name}_high"))
+    return f"{value} {metric.points} [{low}, {high}]"

@@ -24,7 +24,6 @@ from lossybench.enough import FEWEST_GROUPS
 from lossybench.errors import visible
 from lossybench.reporting import attack_page, costs, gaps, recommendations, style
 from lossybench.reporting.summary import (
-    METRIC_TITLES,
     REGIME_TITLES,
     WORST,
     Summary,
@@ -32,6 +31,7 @@ from lossybench.reporting.summary import (
     attack_size,
     over_seeds,
     percent,
+    plural,
     points,
     where,
 )
@@ -105,14 +105,20 @@ def task(tables: Summary, timed: pd.DataFrame, prices: Mapping[str, Any]) -> dic
         model=[_named(tables, row["arch"], row["regime"]) for _, row in references.iterrows()],
     )
     stops = limits[limits["stopped_at"].notna()]
-    stops = stops.assign(why=[recommendations.lacking(row) for _, row in stops.iterrows()])
+    stops = stops.assign(why=[recommendations.lacking(tables, row) for _, row in stops.iterrows()])
     levels = costs.rows(tables, timed, dict(prices))
     return {
         "name": tables.task,
         "medium": tables.medium,
         "kind": tables.kind,
-        "metric": METRIC_TITLES[tables.primary],
-        "metrics": {name: METRIC_TITLES[name] for name in METRIC_TITLES if name in set(tables.metrics["metric"])},
+        "metric": tables.metric.title,
+        "better": tables.metric.better,
+        "points": tables.metric.points,
+        "scale": tables.metric.scale,
+        "metrics": {
+            one.name: {"title": one.overall or one.title, "unit": one.unit, "scale": one.scale}
+            for one in tables.all_of_metrics
+        },
         "primary": tables.primary,
         "delta": tables.delta,
         "deltas": tables.deltas,
@@ -189,8 +195,9 @@ def _attacks(tables: Summary) -> dict[str, Any] | None:
         "worst": _frame(worst, _ATTACKED),
         "each": _frame(rows[rows["attack"] != WORST], _ATTACKED),
         "gates": _frame(tables.gates, [*_MODEL, "seed", *_AT, "gate", "status", "note"]),
-        "measure": METRIC_TITLES[tables.primary],
-        "objects": tables.kind == "detection",
+        "measure": tables.attacked_metric.title,
+        "parts": plural(tables.attacked_unit) if tables.beats_parts else "",
+        "bare": tables.robust[0] == "metric_clean",  # a measure that has no interval
     }
 
 

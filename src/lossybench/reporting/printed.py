@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import textwrap
+import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,14 +19,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lossybench.analysis.tables import SCHEMAS
-from lossybench.artifacts import RATE, publish, read_meta, read_table, units
+from lossybench.artifacts import RATE, SAVINGS, publish, read_meta, read_table, units
 from lossybench.conditions import ORIGINAL, Regime
+from lossybench.fidelity import MEASURES
+from lossybench.metrics import SHARE, Metric
 from lossybench.reporting import style
 from lossybench.reporting.latex import Bibliography, Tex, escape, fallbacks, table
 from lossybench.reporting.summary import (
     ACCEPTED,
     ALL,
-    METRIC_TITLES,
     OBLIVIOUS,
     REGIME_TITLES,
     WORST,
@@ -96,6 +98,7 @@ _PRINTED = {
     ),
 }  # fmt: skip
 _MEASURED = {RATE, "dB"}  # units of which three digits are shown
+_OF_BITS = {*SAVINGS, "overhead_share", "above_target"}  # shares whatever the metric is
 _LEFT_OUT = {"verdicts", "spectra"}  # of which the table of limits and a figure are the printed form
 
 
@@ -109,9 +112,13 @@ def export(folder: Path, summaries: Sequence[Path], out: Path) -> list[Path]:
     texts: dict[str, str] = {}
     for name in SCHEMAS:
         texts |= _table(name, tasks)
-    texts |= _headline(tasks)
+    limits = _chief_limits(tasks)
+    if len(limits):
+        texts |= _headline(limits)
     names = [path.removeprefix("tables/").removesuffix(".tex") for path in texts if path.endswith(".tex")]
     drawn = {name: figure for task in tasks for name, figure in figures(task).items()}
+    if limits["saving_lossless"].notna().any():
+        drawn |= {f"headline_{width}": across(limits, inches) for width, inches in WIDTHS.items()}
     bibliography = Bibliography()
     texts["methods.tex"] = methods(folder, tasks, bibliography)
     texts["references.bib"] = bibliography.text()
@@ -179,7 +186,8 @@ def _table(name: str, tasks: Sequence[Summary]) -> dict[str, str]:
     rows = where(whole, **printed.where)
     columns: list[Any] = ["task", *(one for one in printed.columns if rows[_first(one)].notna().any())]
     if len(rows):
-        texts[f"tables/{name}.tex"] = _printed(name, printed.caption, rows, columns, units(SCHEMAS[name]))
+        own = {task.task: task.metric for task in tasks if task.metric.unit != SHARE} if name != "attacks" else {}
+        texts[f"tables/{name}.tex"] = _printed(name, printed.caption, rows, columns, units(SCHEMAS[name]), own)
     return texts
 
 
@@ -187,19 +195,34 @@ def _first(column: str | tuple[str, str, str]) -> str:
     return column if isinstance(column, str) else column[0]
 
 
-def _printed(name: str, caption: str, rows: pd.DataFrame, columns: Sequence[Any], unit: Mapping[str, str]) -> Tex:
-    """Rows as LaTeX. columns: as in `_Columns`. unit: of each column."""
+def _printed(
+    name: str,
+    caption: str,
+    rows: pd.DataFrame,
+    columns: Sequence[Any],
+    unit: Mapping[str, str],
+    own: Mapping[str, Metric] = types.MappingProxyType({}),
+) -> Tex:
+    """Rows as LaTeX. columns: as in `_Columns`. unit: of each column.
+
+    own: of tasks whose primary metric is no share, that metric: what is a share elsewhere is in its unit then, but for
+    what is of bits.
+    """
     header = []
     for column in columns:
         of = unit.get(_first(column), "")
         told = {"share": "%", "": ""}.get(of, of)
-        plain = told and told in ("%", "dB", "points")
+        if own and of == "share" and _first(column) not in _OF_BITS:
+            told = " or ".join(["%", *sorted({metric.unit for metric in own.values()})])
+        plain = told and (of == "share" or told in ("dB", "points"))
         header.append(_first(column).replace("_", " ") + (f" ({told})" if plain else ""))
     cells = []
     for row in rows.to_dict("records"):
         line = []
         for column in columns:
             of = unit.get(_first(column), "")
+            if of == "share" and row["task"] in own and _first(column) not in _OF_BITS:
+                of = ""
             if isinstance(column, str):
                 text = cell(row[column], of)
                 line.append(f"{text} {row['rate_unit']}" if column == "rate" and text else text)
@@ -224,22 +247,23 @@ def cell(value: Any, unit: str) -> str:
     return str(value)
 
 
-def _headline(tasks: Sequence[Summary]) -> dict[str, str]:
-    """A table for the text of a paper: one row per task and codec, of the worst architecture at the middle margin."""
-    rows = []
-    for task in tasks:
-        for row in worst_limits(task).to_dict("records"):
-            kept = ("arch", "delta", "verdict", "label", "rate", "rate_unit", "ratio", "saving_lossless")
-            rows.append({"task": task.task, "codec": task.title(row["codec"]), **{name: row[name] for name in kept}})
-    if not rows:
-        return {}
-    frame = pd.DataFrame(rows)
-    caption = "The strongest level at which every model trained on originals is shown to lose less than delta points"
+def _chief_limits(tasks: Sequence[Summary]) -> pd.DataFrame:
+    """What a paper's text is about: a row per task and codec, of the worst architecture at the middle margin."""
+    kept = ("arch", "delta", "verdict", "label", "rate", "rate_unit", "ratio", "saving_lossless")
+    return pd.DataFrame(
+        {"task": task.task, "codec": task.title(row["codec"]), **{name: row[name] for name in kept}}
+        for task in tasks
+        for row in worst_limits(task).to_dict("records")
+    )
+
+
+def _headline(limits: pd.DataFrame) -> dict[str, str]:
+    """The table of `_chief_limits`."""
+    caption = "The strongest level at which every model trained on originals is shown to lose less than delta"
+    columns = list(limits.columns.drop("rate_unit"))
     return {
-        "tables/headline.csv": frame.to_csv(index=False),
-        "tables/headline.tex": _printed(
-            "headline", caption, frame, list(frame.columns.drop("rate_unit")), units(SCHEMAS["limits"])
-        ),
+        "tables/headline.csv": limits.to_csv(index=False),
+        "tables/headline.tex": _printed("headline", caption, limits, columns, units(SCHEMAS["limits"])),
     }
 
 
@@ -275,6 +299,27 @@ def figures(task: Summary) -> dict[str, Figure]:
     return found
 
 
+def across(limits: pd.DataFrame, inches: float) -> Figure:
+    """How many times smaller than without loss media may be, by task and codec. limits: of `_chief_limits`."""
+    with _styled():
+        figure = Figure(figsize=(inches, 0.19 * len(limits) + 0.7), layout="constrained")
+        axes = figure.subplots()
+        times = 1 / (1 - limits["saving_lossless"])
+        colours = {task: style.look(at).colour for at, task in enumerate(limits["task"].unique())}
+        for place, (task, smaller) in enumerate(zip(limits["task"], times, strict=True)):
+            if np.isnan(smaller):
+                axes.annotate("none shown", (0.01, place), xycoords=("axes fraction", "data"), va="center", size=_TEXT)
+            else:
+                axes.plot([1, smaller], [place, place], color=colours[task], lw=0.8)
+                axes.plot(smaller, place, "o", color=colours[task])
+        names = limits["task"] + ", " + limits["codec"]
+        axes.set_yticks(range(len(limits)), [textwrap.shorten(name, 44, placeholder=" …") for name in names])
+        axes.set_ylim(len(limits) - 0.5, -0.5)
+        rate_axis(axes, "")
+        axes.set_xlabel("times smaller than without loss")
+    return figure
+
+
 def _panels(count: int, inches: float, height: float = 2.3) -> tuple[Figure, list[Axes]]:
     """So many panels of a height in a figure of a width: below each other in a column, else up to three in a row."""
     across = min(count, 3) if inches > 5 else 1
@@ -303,15 +348,15 @@ def _curves(task: Summary, inches: float) -> Figure:
             passed = len(reached) and limit["verdict"].iloc[0] in ACCEPTED
             strongest = reached["strength"].iloc[0] if passed else 0
             look = looks[codec]
-            axes.plot(curve["rate"], 100 * curve["value"], color=look.colour, label=task.title(codec))
-            axes.vlines(curve["rate"], 100 * curve["low"], 100 * curve["high"], color=look.colour, lw=0.6)
+            axes.plot(curve["rate"], curve["value"], color=look.colour, label=task.title(codec))
+            axes.vlines(curve["rate"], curve["low"], curve["high"], color=look.colour, lw=0.6)
             for accepted in (True, False):
                 some = curve[(curve["strength"] <= strongest) == accepted]
                 face = look.colour if accepted else "white"
-                axes.plot(some["rate"], 100 * some["value"], look.marker, color=look.colour, mfc=face)
+                axes.plot(some["rate"], some["value"], look.marker, color=look.colour, mfc=face)
         axes.set_title(textwrap.fill(f"{arch}, {task.training(arch, regime)}", 34))
         rate_axis(axes, str(task.conditions["rate_unit"].iloc[0]))
-        axes.set_ylabel(f"{METRIC_TITLES[task.primary]} (%)")
+        axes.set_ylabel(task.metric.axis)
     panels[0].legend()
     return figure
 
@@ -347,15 +392,16 @@ def _gains(task: Summary, inches: float) -> Figure:
 def methods(folder: Path, tasks: Sequence[Summary], bibliography: Bibliography) -> str:
     """What was done, in LaTeX. folder: the results. bibliography: where what is cited is gathered."""
     settings = tasks[0].meta["settings"]
-    primary = dict.fromkeys(task.primary for task in tasks)
-    titles = [escape(METRIC_TITLES[name]) + bibliography.cite(f"metric:{name}") for name in primary]
+    primary = {task.primary: task.metric.title for task in tasks}
+    titles = [escape(title) + bibliography.cite(f"metric:{name}") for name, title in primary.items()]
     return _rendered(
         "methods.tex.j2",
         tasks=[_facts(folder, task, bibliography) for task in tasks],
         cite=bibliography.cite,
         metrics=Tex(_listed(titles)),
         resamples=settings["bootstrap"],
-        deltas=_listed([f"{one:g}" for one in settings["deltas"]]),
+        deltas=_listed([f"{one:g}" for one in sorted({delta for task in tasks for delta in task.deltas})]),
+        own_units=any(task.metric.unit != SHARE for task in tasks),
         confidence=number(100 * (1 - float(settings.get("alpha", 0.05)))),
         groups=any(task.groups for task in tasks),
         seeds=any((task.differences["seeds"] >= 3).any() for task in tasks),
@@ -390,13 +436,14 @@ def _facts(folder: Path, task: Summary, bibliography: Bibliography) -> dict[str,
         "title": title,
         "key": key,
         "medium": task.medium,
-        "kind": task.kind,
+        "kind": task.kind.partition(":")[0],  # of a user's own the module
         "test": test,
         "groups": sorted((factor, count) for factor, count in task.groups.items() if count < test),
         "before": task.compressed_before,
         "models": models,
         "codecs": [_codec(folder, task, codec) for codec in [*task.codecs, *task.grids]],
         "rate_of": {"file": "each codec's file"}.get(task.rate_of, task.rate_of),
+        "fidelity": _fidelity(task),
         "attack": _attack(task) if len(task.attacks) else None,
     }
 
@@ -432,6 +479,19 @@ def _levels(labels: Sequence[str]) -> str:
         if len({last for _, last in words}) == 1:
             return f"{_listed([first for first, _ in words])} {words[0][1]}"
     return _listed(labels)
+
+
+def _fidelity(task: Summary) -> list[tuple[str, str]]:
+    """The measures of fidelity of which a task has any value: what each is called, and the part of the study it is."""
+    titles = {
+        "psnr": "PSNR",
+        "ssim": "SSIM",
+        "snr": "SNR",
+        "si_sdr": "SI-SDR",
+        "spectral_distance": "spectral distance",
+    }
+    of_task = [(titles[name], f"fidelity:{name}") for name in MEASURES if task.conditions[name].notna().any()]
+    return of_task + [(about["title"], f"measure:{name}") for name, about in task.meta.get("measures", {}).items()]
 
 
 def _attack(task: Summary) -> dict[str, Any]:

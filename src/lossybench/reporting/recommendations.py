@@ -11,15 +11,15 @@ from pathlib import Path
 import pandas as pd
 
 from lossybench.artifacts import SAVINGS, publish
-from lossybench.conditions import ORIGINAL
+from lossybench.conditions import ORIGINAL, level_text
 from lossybench.enough import FEWEST_GROUPS, FEWEST_OF_CLASS
 from lossybench.errors import visible
 from lossybench.reporting.attack_page import STATUSES, WIDEST_GAIN, defences, mark, scope, threshold
 from lossybench.reporting.gaps import advice
+from lossybench.reporting.subgroups import hurt
 from lossybench.reporting.summary import (
     ACCEPTED,
     BEST,
-    METRIC_TITLES,
     NO_NUMBER,
     NO_REFERENCE,
     OWN,
@@ -35,6 +35,7 @@ from lossybench.reporting.summary import (
     needed,
     on_originals,
     percent,
+    plural,
     points,
     where,
     worst_limits,
@@ -85,7 +86,8 @@ _NO_REFERENCE = (
     "the result on originals is not shown (one-sided 95 % bound, each seed's model by itself) to exceed chance by more"
     " than the margin. A model that knows nothing loses nothing, whatever is done to its items, so its losses get no"
     " verdict. Chance is what answers that do not depend on the item reach: for accuracy the share of the largest"
-    " class, in detection the mAP of the model's own boxes laid over other items."
+    " class, for mIoU that of one class in every pixel, in detection the mAP of the model's own boxes laid over other"
+    " items."
 )
 
 _JOINTLY = (
@@ -155,9 +157,12 @@ def _headline_rows(tasks: list[Summary]) -> Iterator[tuple[tuple[str, ...], bool
         best = _most_economical(tables)
         for _, alone in worst_limits(tables).iterrows():
             row = best if best is not None and alone["codec"] == best["codec"] else alone
-            level = (tables.task, tables.title(row["codec"]), f"{tables.delta:g} points", *_level_cells(row))
+            level = (tables.task, tables.title(row["codec"]), f"{tables.margin}", *_level_cells(row))
             holds = tables.models(regime=ORIGINAL, baseline=OWN, codec=row["codec"])
-            yield (*level, f"{row['arch']} {on_originals(row)}", holds, _verdict(tables, row, alone)), row is best
+            yield (
+                (*level, f"{row['arch']} {on_originals(row, tables.metric)}", holds, _verdict(tables, row, alone)),
+                row is best,
+            )
 
 
 def _which(tasks: list[Summary]) -> str:
@@ -214,14 +219,15 @@ def _verdict(tables: Summary, row: pd.Series, alone: pd.Series) -> str:
             further = ", even the strongest tested"
         return tables.says(row["verdict"]) + further
     if row["verdict"] == NO_REFERENCE:
-        return f"{NO_REFERENCE}: {row['arch']} is not shown to be more than {row['delta']:g} points above chance"
+        least = f"{row['delta']:g} {tables.metric.points} {tables.metric.beyond} chance"
+        return f"{NO_REFERENCE}: {row['arch']} is not shown to be more than {least}"
     return _not_shown(tables, row)
 
 
 def _not_shown(tables: Summary, row: pd.Series) -> str:
     """An inconclusive or unacceptable limit with its reason: "inconclusive at QF 90: too close to 2 points to tell"."""
     if row["verdict"] == "inconclusive":
-        return f"inconclusive at {tables.label(row['codec'], row['stopped_at'])}: {lacking(row)}"
+        return f"inconclusive at {tables.label(row['codec'], row['stopped_at'])}: {lacking(tables, row)}"
     return f"unacceptable: {_stop(tables, row)}"
 
 
@@ -232,13 +238,13 @@ def _stop(tables: Summary, row: pd.Series) -> str:
     level = tables.label(row["codec"], row["stopped_at"])
     if row["stopped_verdict"] == "unacceptable":
         return f"{level} costs more"
-    return f"{level} undecided: {lacking(row)}"
+    return f"{level} undecided: {lacking(tables, row)}"
 
 
-def lacking(row: pd.Series) -> str:
+def lacking(tables: Summary, row: pd.Series) -> str:
     """What would decide the level at which a row of limits stopped, in words."""
     if row["missing"] == TOO_CLOSE:
-        return f"too close to {row['delta']:g} points to tell"
+        return f"too close to {row['delta']:g} {tables.metric.points} to tell"
     if row["missing"] == NO_NUMBER:
         return "no practical number of items, groups or seeds would settle it"
     return f"{needed(row)} {_SETTLES}"
@@ -256,6 +262,7 @@ def _task(tables: Summary) -> str:
         _equal_rate_text,
         _capture_text,
         _gap_text,
+        _subgroup_text,
         _training_text,
         _held_out_text,
         _precision_text,
@@ -272,6 +279,8 @@ def warnings(tables: Summary) -> list[tuple[str, str]]:
         told = f" ({card})" if card else ""
         before = visible(tables.compressed_before)
         found.append(("Compressed twice.", f"The originals were compressed before: {before}{told}."))
+    if tables.own_answers:
+        found.append(("Own answers.", tables.own_answers))
     if tables.folds:
         found.append(("Folds.", _folds_text(tables)))
     if tables.few:
@@ -332,7 +341,7 @@ def _for_few(tables: Summary) -> str:
 
 def _rare_text(tables: Summary) -> str:
     """The warning of a task that has classes with few test items."""
-    items = "true objects" if tables.kind == "detection" else "test items"
+    items = plural(tables.unit)
     rarest = sorted(tables.rare.items(), key=lambda each: each[1])
     listed = [f"{visible(name)} ({count})" for name, count in rarest[:_MOST_LISTED]]
     listed += [f"{len(rarest) - _MOST_LISTED} more"] * (len(rarest) > _MOST_LISTED)
@@ -345,8 +354,8 @@ def _rare_text(tables: Summary) -> str:
 def _reference_text(tables: Summary) -> str:
     """What each model has on originals, which every loss is measured against, and which models know nothing."""
     models = where(tables.limits, regime=ORIGINAL)["arch"].unique()
-    each = [f"{arch} {on_originals(tables.reference(arch, ORIGINAL))}" for arch in models]
-    text = f"**On originals** the {METRIC_TITLES[tables.primary]} is (95 % interval): {'; '.join(each)}."
+    each = [f"{arch} {on_originals(tables.reference(arch, ORIGINAL), tables.metric)}" for arch in models]
+    text = f"**On originals** the {tables.metric.title} is (95 % interval): {'; '.join(each)}."
     return f"{text} **No reference.** {_no_reference_text(tables)}" if _unshown(tables) else text
 
 
@@ -359,11 +368,12 @@ def _unshown(tables: Summary) -> list[tuple[str, str]]:
 def _no_reference_text(tables: Summary) -> str:
     """A sentence on the models without a reference at the middle delta, of which there has to be one."""
     listed = [
-        f"{arch}, trained on: {tables.trained_on(arch, regime)} ({on_originals(tables.reference(arch, regime))})"
+        f"{arch}, trained on: {tables.trained_on(arch, regime)}"
+        f" ({on_originals(tables.reference(arch, regime), tables.metric)})"
         for arch, regime in _unshown(tables)
     ]
     return (
-        f"Not shown to be more than {tables.delta:g} points above chance on originals:"
+        f"Not shown to be more than {tables.margin} {tables.metric.beyond} chance on originals:"
         f" {'; '.join(listed)}. A model that knows nothing loses nothing, so what compression does to"
         f" {'this one' if len(listed) == 1 else 'these'} says nothing. Look for labels that do not fit the model's"
         " classes, wrong preparation, or too little training; or test on more items."
@@ -373,7 +383,7 @@ def _no_reference_text(tables: Summary) -> str:
 def _limit_text(tables: Summary) -> str:
     limits, best = worst_limits(tables), _most_economical(tables)
     accepted = limits[limits["verdict"].isin(ACCEPTED)]
-    cost = f"to cost at most {tables.delta:g} points of {METRIC_TITLES[tables.primary]}"
+    cost = f"to cost at most {tables.margin} of {tables.metric.title}"
     together = "both codecs at once" if len(tables.codecs) == 2 else f"all {len(tables.codecs)} codecs at once"
     if best is not None:
         level, rate, *_ = _level_cells(best)
@@ -410,13 +420,14 @@ def _limit_text(tables: Summary) -> str:
     says.append(_undecided(tables, undecided, "Nothing is shown for"))
     says.append(_undecided(tables, beyond, "Beyond the limits it is undecided for"))
     if pd.concat([undecided["needed_low"], beyond["needed_low"]]).notna().any():
-        says.append(f"(Of two numbers, the smaller is enough if nothing is lost, the larger if {_half(tables.delta)}.)")
+        says.append(f"(Of two numbers, the smaller is enough if nothing is lost, the larger if {_half(tables)}.)")
     return " ".join(filter(None, says))
 
 
-def _half(delta: float) -> str:
-    """ "1 point is", "half a point is": half of the margin `delta`, which an undecided level might lose."""
-    return "1 point is" if delta == 2 else f"{delta / 2:g} points are"
+def _half(tables: Summary) -> str:
+    """ "1 point is", "0.5 points are": half of the middle delta, which an undecided level might lose."""
+    half, unit = tables.delta / 2, tables.metric.points
+    return "1 point is" if (half, unit) == (1, "points") else f"{half:g} {unit} are"
 
 
 def _undecided(tables: Summary, rows: pd.DataFrame, start: str) -> str:
@@ -424,7 +435,7 @@ def _undecided(tables: Summary, rows: pd.DataFrame, start: str) -> str:
     if rows.empty:
         return ""
     listed = (
-        f"{tables.title(row['codec'])} ({tables.label(row['codec'], row['stopped_at'])}: {lacking(row)})"
+        f"{tables.title(row['codec'])} ({tables.label(row['codec'], row['stopped_at'])}: {lacking(tables, row)})"
         for _, row in rows.iterrows()
     )
     return f"{start} {'; '.join(listed)}."
@@ -440,11 +451,12 @@ def _equal_rate_text(tables: Summary) -> str:
     rows = where(tables.bd, regime=ORIGINAL)
     if rows.empty:
         return ""
-    metric = METRIC_TITLES[tables.primary]
+    metric, turned = tables.metric.title, ", above 0 where that is less" * (tables.metric.sign < 0)
     lines = [
-        f"**Which codec at equal rate{_for_few(tables)}.** A codec is ahead of another where it is shown to have more"
-        f" {metric} at equal rate, corrected for the number of pairs. Given are points of {metric} at equal rate, and"
-        f" rate at equal {metric}, each with its 95 % interval: Bjontegaard averages over what both codecs reach.",
+        f"**Which codec at equal rate{_for_few(tables)}.** A codec is ahead of another where it is shown to have"
+        f" {tables.metric.more} at equal rate, corrected for the number of pairs. Given are {tables.metric.points} of"
+        f" {metric} at equal rate{turned}, and rate at equal {metric},"
+        " each with its 95 % interval: Bjontegaard averages over what both codecs reach.",
         "",
     ]
     for arch in rows["arch"].unique():
@@ -467,12 +479,14 @@ def _ranking(tables: Summary, rows: pd.DataFrame) -> Iterator[str]:
         turned[ratios] = 100 * (1 / (1 + turned[ratios] / 100) - 1)
         beaten = pd.concat([where(compared, ahead=codec, codec_b=codec), turned]).sort_values("codec_a")
         much = "comes out ahead of all others" if len(beaten) == others > 1 else "is ahead"
-        each = [f"of {tables.title(row['codec_a'])} by {_gap(row)}" for _, row in beaten.iterrows()]
+        each = [
+            f"of {tables.title(row['codec_a'])} by {_gap(row, tables.metric.points)}" for _, row in beaten.iterrows()
+        ]
         yield f"{tables.title(codec)} {much}: {'; '.join(each)}."
     for start, left in (("Not told apart", where(compared, ahead="")), ("Not compared", rows[rows["p"].isna()])):
         each = [
             f"{tables.title(row['codec_b'])} and {tables.title(row['codec_a'])}"
-            f" ({row['status'] if pd.isna(row['p']) else _gap(row)})"
+            f" ({row['status'] if pd.isna(row['p']) else _gap(row, tables.metric.points)})"
             for _, row in left.iterrows()
         ]
         if each:
@@ -484,10 +498,13 @@ _TURNED = {"codec_a": "codec_b", "codec_b": "codec_a", "bd_metric_low": "bd_metr
 _TURNED |= {"bd_metric_high": "bd_metric_low", "bd_rate_low": "bd_rate_high", "bd_rate_high": "bd_rate_low"}
 
 
-def _gap(row: pd.Series) -> str:
-    """What codec_b of a row of `bd` has over codec_a: "+1.2 [+0.3, +2.0] points, 12.0 [4.0, 19.0] % less rate"."""
+def _gap(row: pd.Series, unit: str) -> str:
+    """What codec_b of a row of `bd` has over codec_a: "+1.2 [+0.3, +2.0] points, 12.0 [4.0, 19.0] % less rate".
+
+    unit: what differences of the metric are counted in.
+    """
     low, high = (row[f"bd_metric_{end}"] / 100 for end in ("low", "high"))
-    text = f"{points(row['bd_metric'] / 100)} {interval(low, high)} points"
+    text = f"{points(row['bd_metric'] / 100)} {interval(low, high)} {unit}"
     if pd.isna(row["bd_rate_low"]):
         return text
     bounds = [row["bd_rate_low"], row["bd_rate_high"]]
@@ -501,17 +518,19 @@ def _capture_text(tables: Summary) -> str:
     """How limits move as capture gets worse, of models trained on originals."""
     if not tables.grids:
         return ""
+    metric = tables.metric
     lines = [
         "**Conditions of capture.** The same items, degraded before they are coded; every loss is against originals as"
         " they came, and so counts what the degradation costs. At the mildest level of a codec it is hardly anything"
-        f" else (points, 95 % interval). The limit is the strongest level shown to cost at most {tables.delta:g} points"
+        f" else ({metric.points}, 95 % interval). The limit is the strongest level shown to cost at most"
+        f" {tables.margin}"
         f"{_for_few(tables)}:",
         "",
         "| codec | architecture | condition | at the mildest level | limit |",
         "|---" * 5 + "|",
     ]
     for _, row in where(tables.capture, regime=ORIGINAL, baseline=OWN, delta=tables.delta).iterrows():
-        cost = f"{points(row['mildest_difference'])} {interval(row['mildest_low'], row['mildest_high'])}"
+        cost = f"{metric.gap(row['mildest_difference'])} {metric.interval(row['mildest_low'], row['mildest_high'])}"
         words = {"inconclusive": "none shown", "unacceptable": "none"}
         limit = words.get(row["verdict"], NO_REFERENCE)
         if row["verdict"] in ACCEPTED:
@@ -524,37 +543,40 @@ def _identification_text(tables: Summary) -> str:
     """Which codec and level models tell of media that nothing has happened to since; "" where that is not the task."""
     if tables.identification.empty:
         return ""
-    titles = {
-        (codec, level): title
-        for (codec, level), title in zip(tables.meta["conditions"], tables.meta["classes"], strict=True)
-    }
+    titles = dict(zip(map(tuple, tables.meta["conditions"]), tables.meta["classes"], strict=True))
     lines = [
-        "**Which codec was it.** Models were asked which codec, at which level, had coded each item. The share of items"
-        " of each kind for which this was told, and for which the codec was, whatever the level (95 % interval). This"
-        " is of codecs and levels that models have learnt from, and of items that nothing has happened to since.",
+        "**Which codec was it.** Models were asked which codec, and at which level, had coded each item. The share of"
+        " items of each kind for which both were told, and for which the codec was, whatever the level (95 % interval)."
+        " This is of items that nothing has happened to since.",
         "",
         "| what it was | architecture | codec and level told | codec told | most often taken for |",
         "|---" * 5 + "|",
     ]
     asked = where(tables.identification, codec=ORIGINAL, regime=ORIGINAL)
-    for (codec, level), title in titles.items():
-        for arch in tables.archs:
-            rows = where(asked, true_codec=codec, true_level=level, arch=arch)
-            exact = rows["told_level"].notna()
-            right = rows["told_codec"] == codec
-            both = [rows[right & exact & (rows["told_level"] == level)].iloc[0], rows[right & ~exact].iloc[0]]
-            shares = [f"{percent(one['share'])} {_span(one)}" for one in both]
-            wrong = rows[exact & ~(right & (rows["told_level"] == level))].sort_values("share", kind="stable")
-            other = "–"
-            if len(wrong) and wrong.iloc[-1]["share"] > 0:
-                most = wrong.iloc[-1]
-                other = f"{_as_text(titles[most['told_codec'], most['told_level']])}, {percent(most['share'])}"
-            lines.append(f"| {_as_text(title)} | {arch} | {shares[0]} | {shares[1]} | {other} |")
+    for (codec, level), arch in itertools.product(
+        dict.fromkeys(zip(asked["true_codec"], asked["true_level"], strict=True)), tables.archs
+    ):
+        rows = where(asked, true_codec=codec, true_level=level, arch=arch)
+        title = titles.get((codec, level)) or f"{titles[codec, None]} at {level_text(level)}"
+        of_level, of_codec = rows[rows["told_level"].notna()], rows[rows["told_level"].isna()]
+        right = (of_level["told_codec"] == codec) & (of_level["told_level"] == level)
+        cells = [_told(of_level[right]), _told(of_codec[of_codec["told_codec"] == codec])]
+        wrong = (of_codec[of_codec["told_codec"] != codec] if of_level.empty else of_level[~right]).sort_values("share")
+        taken = "–"
+        if len(wrong):
+            most = wrong.iloc[-1]
+            of = None if pd.isna(most["told_level"]) else most["told_level"]
+            taken = f"{_as_text(titles[most['told_codec'], of])}, {percent(most['share'])}"
+        lines.append(f"| {_as_text(title)} | {arch} | {' | '.join(cells)} | {taken} |")
     return "\n".join(lines)
 
 
-def _span(row: pd.Series) -> str:
-    return f"({100 * row['share_low']:.1f} to {100 * row['share_high']:.1f})"
+def _told(rows: pd.DataFrame) -> str:
+    """The share in the one row of `identification` with its interval; a dash for none."""
+    if rows.empty:
+        return "–"
+    ((share, low, high),) = rows[["share", "share_low", "share_high"]].to_numpy()
+    return f"{percent(share)} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _training_text(tables: Summary) -> str:
@@ -562,24 +584,26 @@ def _training_text(tables: Summary) -> str:
     others = [regime for regime in tables.regimes if regime != ORIGINAL]
     if not others:
         return ""
-    metric = METRIC_TITLES[tables.primary]
+    metric = tables.metric
     models = [(arch, regime) for arch in tables.archs for regime in others if (arch, regime) in tables.trained]
     each = []
     for arch, regime in models:
         row = where(tables.differences, baseline=BEST, codec=ORIGINAL, arch=arch, regime=regime).iloc[0]
-        lost = f"{percent(row['value'])}, {points(row['difference'])} {interval(row['low'], row['high'])}"
+        lost = (
+            f"{metric.shown(row['value'])}, {metric.gap(row['difference'])} {metric.interval(row['low'], row['high'])}"
+        )
         holds = tables.models(arch=arch, regime=regime, baseline=BEST)
         each.append(f"{arch} {tables.training(arch, regime)}: {lost} ({holds})")
     words = _listed(REGIME_TITLES[regime].removeprefix("trained ") for regime in others)
     regimes = [ORIGINAL, *others]
     lines = [
         f"**Training {words}.** Here every loss is against the best model trained on originals, on originals:"
-        f" {tables.best_name}, {percent(tables.best['reference'])}. This is what is given up by whoever switches model"
-        f" and codec. The {metric} on originals, and its difference to that (points, 95 % interval):"
-        f" {'; '.join(each)}. Limits at {tables.delta:g} points{_for_few(tables)}:",
+        f" {tables.best_name}, {metric.shown(tables.best['reference'])}. This is what is given up by whoever switches"
+        f" model and codec. The {metric.title} on originals, and its difference to that ({metric.points}, 95 %"
+        f" interval): {'; '.join(each)}. Limits at {tables.margin}{_for_few(tables)}:",
         "",
         f"| codec | architecture | {' | '.join(REGIME_TITLES[regime] for regime in regimes)} | gain of the mixture from"
-        " | at the strongest level, points |",
+        f" | at the strongest level, {metric.points} |",
         "|---" * (4 + len(regimes)) + "|",
     ]
     limits = where(tables.limits, baseline=BEST, delta=tables.delta)
@@ -606,14 +630,38 @@ def _gap_text(tables: Summary) -> str:
     return "\n".join(lines)
 
 
+def _subgroup_text(tables: Summary) -> str:
+    """Which classes, sizes of objects and groups of items lose more than all; "" where nothing is told apart."""
+    rows = where(tables.subgroups, regime=ORIGINAL)
+    if rows.empty:
+        return ""
+    found = hurt(tables)
+    told = rows[["by", "group", "judged"]].groupby(["by", "group"], sort=False)["judged"].any()
+    small = int((~told).sum())
+    counts = told.groupby(level="by", sort=False).size()
+    listed = _as_text(_listed(counted(count, str(by)) for by, count in counts.items()))
+    listed += f", of which {small} {'has' if small == 1 else 'have'} too few items" * bool(small)
+    lines = [
+        f"**By what is hurt.** Told apart were {listed}."
+        " A group is named where it is shown to lose more than all items do (5 % for all groups of a kind at a level,"
+        " by Holm's procedure; of these models), each once for a codec, at the mildest such level."
+    ]
+    if found.empty:
+        return f"{lines[0]} None is shown to."
+    lines += ["", *(f"- {_as_text(text)}" for text in found["text"][:_MOST_LISTED])]
+    lines += [f"- and {len(found) - _MOST_LISTED} more: `subgroups.csv`."] * (len(found) > _MOST_LISTED)
+    return "\n".join(lines)
+
+
 def _held_out_text(tables: Summary) -> str:
     """What models that never learnt from a codec have on it."""
     rows = where(tables.held_out[tables.held_out["codec"] == tables.held_out["held_out"]])
     if rows.empty:
         return ""
+    metric = tables.metric
     lines = [
         "**A codec that training never saw.** Models that learnt from a mixture without the codec, and from none of its"
-        f" variants, tested on it: {METRIC_TITLES[tables.primary]}, and the difference (points, 95 % interval) to"
+        f" variants, tested on it: {metric.title}, and the difference ({metric.points}, 95 % interval) to"
         " models trained on originals and to those whose mixture had the codec:",
         "",
         "| codec | level | architecture | codec held out | over originals | over the whole mixture |",
@@ -621,14 +669,16 @@ def _held_out_text(tables: Summary) -> str:
     ]
     for _, row in rows.iterrows():
         gains = (
-            "–" if math.isnan(row[name]) else f"{points(row[name])} {interval(row[f'{name}_low'], row[f'{name}_high'])}"
+            "–"
+            if math.isnan(row[name])
+            else f"{metric.gap(row[name])} {metric.interval(row[f'{name}_low'], row[f'{name}_high'])}"
             for name in ("over_original", "over_mixed")
         )
         cells = [
             tables.title(row["codec"]),
             tables.label(row["codec"], row["level"]),
             row["arch"],
-            percent(row["value"]),
+            metric.shown(row["value"]),
         ]
         lines.append(f"| {' | '.join([*cells, *gains])} |")
     return "\n".join(lines)
@@ -639,10 +689,10 @@ def _gain_cells(tables: Summary, codec: str, arch: str) -> tuple[str, str]:
     rows = where(tables.gaps, codec=codec, arch=arch, training="mixed").sort_values("strength")
     if rows.empty:
         return "–", "–"
-    gained, last = rows[rows["recovered_low"] > 0], rows.iloc[-1]
+    gained, last, metric = rows[rows["recovered_low"] > 0], rows.iloc[-1], tables.metric
     start = "no level" if gained.empty else tables.label(codec, gained["level"].iloc[0])
-    won = interval(last["recovered_low"], last["recovered_high"])
-    gain = f"{points(last['recovered'])} {won} to {percent(last['trained'])}"
+    gain = f"{metric.gap(last['recovered'])} {metric.interval(last['recovered_low'], last['recovered_high'])}"
+    gain += f" to {metric.shown(last['trained'])}"
     return start, gain
 
 
@@ -658,12 +708,12 @@ def _precision_text(tables: Summary) -> str:
     """How many items, groups and models there are, and how far intervals reach."""
     rows = _own_losses(tables)
     half = (rows["high"] - rows["low"]) / 2
-    least, most = f"{100 * half.min():.1f}", f"{100 * half.max():.1f}"
+    least, most = (tables.metric.gap(one)[1:] for one in (half.min(), half.max()))
     reach = least if least == most else f"{least} to {most}"
     holds = sorted({tables.models(regime=ORIGINAL, baseline=OWN, arch=arch) for arch in rows["arch"]})
     says = [
         f"**How precise.** {items(tables):,} test items{of_groups(tables)}; per architecture: {' or '.join(holds)}."
-        f" The 95 % intervals of the losses reach {reach} points to either side."
+        f" The 95 % intervals of the losses reach {reach} {tables.metric.points} to either side."
     ]
     if not tables.groups:
         says.append("The data set names nothing that items share, so they are taken as independent.")
@@ -715,10 +765,11 @@ def _attack_text(tables: Summary) -> str:
         f" items ({row['arch']}, trained on: {tables.trained_on(row['arch'], row['regime'])})"
         for _, row in bare.iterrows()
     ]
-    what = " of true objects found" if tables.kind == "detection" else ""
+    done = "found" if tables.attacked_metric == tables.metric else "decided right"
+    what = f" of {plural(tables.attacked_unit)} {done}" if tables.beats_parts else ""
     lines = [
         f"**Under attack** ({_size(tables)}; the worst case per item over all attacks tried). Robust"
-        f" {METRIC_TITLES[tables.primary]} without a codec: {_listed(left or ['not tested'])}. What a codec in front of"
+        f" {tables.attacked_metric.title} without a codec: {_listed(left or ['not tested'])}. What a codec in front of"
         f" the model buys (points{what}; the 95 % intervals speak of {scope(tables)}), at the level that helps most"
         " against the attacker who ignores it, which flatters it:",
         "",

@@ -16,9 +16,8 @@ import pandas as pd
 from lossybench.artifacts import SAVINGS, read_meta, read_table
 from lossybench.conditions import ORIGINAL
 from lossybench.errors import LossyBenchError
+from lossybench.metrics import ACCURACY, Metric
 
-METRIC_TITLES = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1"}
-METRIC_TITLES |= {"map": "mAP@[.5:.95]", "map50": "mAP@0.5"}
 REGIME_TITLES = {
     ORIGINAL: "trained on originals",
     "mixed": "trained on a mixture of levels",
@@ -201,14 +200,56 @@ class Summary:
     @property
     def robust(self) -> tuple[str, str, str]:
         """The columns of `attacks` with the measure on clean items, on clean items behind the codec, under attack."""
-        if self.kind == "detection":
+        if self.attacks["metric_clean"].notna().any():  # the kind's own metric, where it is none of units one by one
             return "metric_clean", "metric_clean_after", "metric_after"
         return "clean", "clean_after", "robust_after"
 
     @property
     def kind(self) -> str:
-        """ "classification" or "detection"."""
-        return "detection" if "map50" in set(self.metrics["metric"]) else "classification"
+        """The kind of task. Nothing here differs by it: what follows from it stands in the tables' `meta`."""
+        return self.meta["kind"]
+
+    @property
+    def all_of_metrics(self) -> list[Metric]:
+        """What is scored, the primary metric first."""
+        return [Metric(**one) for one in self.meta["metrics"]]
+
+    @property
+    def metric(self) -> Metric:
+        """The primary metric, which limits are about."""
+        return self.all_of_metrics[0]
+
+    @property
+    def unit(self) -> str:
+        """What is counted: "test item", "true object" or another noun."""
+        return self.meta["unit"]
+
+    @property
+    def attacked_unit(self) -> str:
+        """What an attack beats or not: "test item", "true object" or another noun."""
+        return self.meta["attacked_unit"]
+
+    @property
+    def attacked_metric(self) -> Metric:
+        """What attacks lower: the primary metric, or where no attack can be told by that the units decided right."""
+        if self.robust[0] == "metric_clean" or self.metric.name == ACCURACY.name:
+            return self.metric
+        return Metric("decided", f"share of {plural(self.attacked_unit)} decided right")
+
+    @property
+    def beats_parts(self) -> bool:
+        """Whether attacks beat parts of items, such as objects, and not items."""
+        return self.attacked_unit != "test item"
+
+    @property
+    def chance_of_data(self) -> bool:
+        """Whether chance follows from the data alone, so that it is the same for all models."""
+        return self.meta["chance_of_data"]
+
+    @property
+    def margin(self) -> str:
+        """The middle delta in words: "2 points"."""
+        return f"{self.delta:g} {self.metric.points}"
 
     @property
     def medium(self) -> str:
@@ -251,8 +292,17 @@ class Summary:
 
     @functools.cached_property
     def best(self) -> pd.Series:
-        """A row of `limits` against the best model trained on originals: what that reaches there, and chance."""
-        return where(self.limits, baseline=BEST).iloc[0]
+        """A row of `limits` against the best model trained on originals: what that reaches there, and chance.
+
+        Where each model is judged by its own answers none is the best, and a row is against a model itself.
+        """
+        against = where(self.limits, baseline=BEST)
+        return (against if len(against) else self.limits).iloc[0]
+
+    @property
+    def own_answers(self) -> str:
+        """Where models are judged by their own answers on originals, what that can show and what not; "" elsewhere."""
+        return str(self.meta.get("own_answers", ""))
 
     @property
     def best_name(self) -> str:
@@ -326,7 +376,7 @@ class Summary:
 
     def has_reference(self, arch: str, regime: str) -> bool:
         """Whether the result on originals is shown to exceed chance by more than the middle delta."""
-        return bool(self.reference(arch, regime)["above_chance"] > self.delta / 100)
+        return bool(self.reference(arch, regime)["above_chance"] > self.metric.margin(self.delta))
 
     @property
     def compressed_before(self) -> str:
@@ -335,8 +385,8 @@ class Summary:
 
     @property
     def primary(self) -> str:
-        """The metric that limits are about."""
-        return "map50" if self.kind == "detection" else "accuracy"
+        """The name of the metric that limits are about."""
+        return self.metric.name
 
     @property
     def codecs(self) -> list[str]:
@@ -401,10 +451,13 @@ class Summary:
     def overall(self, metric: str, captured: bool = False) -> pd.DataFrame:
         """A metric over all classes and seeds, joined with the rate and fidelity of each condition; mildest first.
 
-        captured: with the codecs under conditions of capture.
+        Its value and interval are in what axes show: % of a share, or the metric's own unit. captured: with the codecs
+        under conditions of capture.
         """
         rows, conditions = (self.all_metrics, self.all_conditions) if captured else (self.metrics, self.conditions)
         rows = where(rows, metric=metric, seed=-1, **{"class": ""}).drop(columns=["strength", "n"])
+        scale = next(one.scale for one in self.all_of_metrics if one.name == metric)
+        rows = rows.assign(**{column: scale * rows[column] for column in ("value", "low", "high")})
         return rows.merge(conditions, on=["codec", "level"]).sort_values("strength", kind="stable")
 
 
@@ -564,10 +617,13 @@ def points(fraction: float) -> str:
     return f"{round(100 * fraction, 1) + 0.0:+.1f}".replace("-", "−")  # + 0.0: never −0.0
 
 
-def on_originals(row: pd.Series) -> str:
-    """The reference of a row of `limits` with its 95 % interval and chance: "95.4 % [93.1, 97.0], chance 10.0 %"."""
-    low, high = (f"{100 * row[f'reference_{end}']:.1f}" for end in ("low", "high"))
-    return f"{percent(row['reference'])} [{low}, {high}], chance {percent(row['chance'])}"
+def on_originals(row: pd.Series, metric: Metric) -> str:
+    """The reference of a row of `limits` with its 95 % interval and chance: "95.4 % [93.1, 97.0], chance 10.0 %".
+
+    metric: the primary one, which these are of.
+    """
+    low, high = (metric.shown(row[f"reference_{end}"]).split()[0] for end in ("low", "high"))
+    return f"{metric.shown(row['reference'])} [{low}, {high}], chance {metric.shown(row['chance'])}"
 
 
 def interval(low: float, high: float) -> str:

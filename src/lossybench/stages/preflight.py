@@ -164,8 +164,8 @@ def _try_training(
 def timed(task: TaskKind, model: torch.nn.Module, examples: Sequence[Example], least: int) -> dict[str, float]:
     """The CPU seconds for an example, {learn, predict}, in which a model learns from some examples and predicts them.
 
-    examples: a batch at most. least: the number of examples in the smallest batch that training will have. Raises
-    LossyBenchError for a loss that is not finite.
+    examples: a batch at most; without targets nothing is learnt. least: the number of examples in the smallest batch
+    that training will have. Raises LossyBenchError for a loss that is not finite.
     """
 
     def learn(some: Sequence[Example]) -> None:
@@ -178,7 +178,10 @@ def timed(task: TaskKind, model: torch.nn.Module, examples: Sequence[Example], l
         with torch.inference_mode():
             task.predict(model.eval(), _batch(some, task.medium))
 
-    return {"learn": _seconds(learn, examples, max(1, min(2, least))), "predict": _seconds(predict, examples, 1)}
+    seconds = {"predict": _seconds(predict, examples, 1)}
+    if examples[0].target is not None:
+        seconds["learn"] = _seconds(learn, examples, max(1, min(2, least)))
+    return seconds
 
 
 def _try_attack(data: Path, model: torch.nn.Module, info: Mapping[str, Any]) -> float:

@@ -45,7 +45,7 @@ class Segmentation(TaskKind):
         ("counts", pa.list_(pa.int64()), "pixels"),
     )
     metrics = (Metric("miou", "mIoU"), Metric("dice", "Dice"), Metric("pixel_accuracy", "pixel accuracy"))
-    placed = True
+    placed = chance_of_data = True
     tells = ("class",)
     attacks = SEGMENTATION_ATTACKS
     attacked_unit = "true region"
@@ -150,7 +150,8 @@ class Segmentation(TaskKind):
     def score(self, predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> float:
         """The mean IoU over the classes that the targets have, of all pixels together."""
         classes = len(self.info["classes"])
-        each = (counted(*pair, classes) for pair in zip(predictions, map(unpacked, targets), strict=True))
+        pairs = zip(predictions, map(unpacked, targets), strict=True)
+        each = (counted(resized(found, *mask.shape), mask, classes) for found, mask in pairs)
         hit, true, taken = np.sum(list(each), axis=0).T
         there = true > 0
         return float((hit[there] / (true + taken - hit)[there]).mean()) if there.any() else 0.0

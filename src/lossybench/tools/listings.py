@@ -21,6 +21,26 @@ def headline(config: Path = Path("config.yaml"), /) -> str:
     return recommendations.headline([loaded.layout.summary(task) for task in loaded.tasks])
 
 
+def dag(results: Path = Path("results"), /) -> str:
+    """Write the page on the last run: which jobs ran, by stage and codec, why, and what they took.
+
+    Every run of Snakemake that had anything to do ends with that; this is for a run that was killed or still goes on.
+
+    Args:
+        results: the results folder
+
+    Raises:
+        LossyBenchError: for a folder in which no run is recorded.
+    """
+    from lossybench import runs
+    from lossybench.layout import Layout
+    from lossybench.reporting import dag
+
+    layout = Layout(results)
+    dag.write(runs.read(layout.root, layout.run), layout.dag)
+    return str(layout.dag)
+
+
 def schema() -> str:
     """Print the JSON schema of a study's config."""
     from lossybench import config

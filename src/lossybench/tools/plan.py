@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lossybench import data
+from lossybench import data, kinds
 from lossybench.attacks.attack_settings import AttackSettings
 from lossybench.attacks.methods import METHODS
 from lossybench.codecs._variants import TARGETS
 from lossybench.conditions import ORIGINAL, Model
 from lossybench.config import GPU_STAGES, Stage
 from lossybench.data._published import PublishedDataset
-from lossybench.data.dataset import SPLITS
+from lossybench.data.dataset import SPLITS, Description
 from lossybench.errors import naming
 from lossybench.models.existing_settings import SAMPLES, ExistingSettings, is_existing
 from lossybench.stages import timing
@@ -58,7 +58,7 @@ MEASURE = {"image": 0.0001, "audio": 0.0005, "video": 0.0006}  # for the fidelit
 LEARN = {  # for an item and epoch
     ("image", "classification"): 0.001,
     ("image", "detection"): 0.007,
-    ("image", "segmentation"): 0.008,
+    ("image", "segmentation"): 0.011,
     ("audio", "classification"): 0.001,
     ("video", "classification"): 0.004,
     ("video", "detection"): 0.02,
@@ -168,13 +168,14 @@ def _tried(study: Study, task: str, arch: str) -> dict[str, float]:
     exists = is_existing(own)
     chosen: Any = ExistingSettings(**own) if exists else _training(study, Model(task, arch, ORIGINAL, 0))
     size = chosen.input_size
-    if not size and exists and about.kind == "classification":
+    kind = kinds.load(about.kind)
+    if not size and exists and not kind.placed:
         from lossybench.models import from_torchvision
 
         size = from_torchvision.published(arch.partition("/")[2], about.medium, about.kind, chosen.checkpoint)
         size = (*(16,) * (about.medium == "video"), *tuple(size.transforms().crop_size * 2)[:2])
     shape = tuple(size or (_shape(study, task) if about.medium == "audio" else _shape(study, task)[:-1]))
-    if (about.medium, about.kind) == ("video", "detection"):
+    if about.medium == "video" and kind.by_frame:
         shape = (models.window(arch), *shape[-2:])
     # Where only reading tells the rate, it is taken for the one that torchaudio's encoders need.
     rate = about.sampling_rate or 16000.0 if about.medium == "audio" else 0.0
@@ -192,12 +193,8 @@ def _tried(study: Study, task: str, arch: str) -> dict[str, float]:
         media = [random.integers(-9999, 9999, shape).astype(np.int16) for _ in range(TRIED)]
     else:
         media = [random.integers(0, 256, (*shape, 3)).astype(np.uint8) for _ in range(TRIED)]
-    box = {"boxes": np.array([[0, 0, *(side / 2 for side in shape[:-3:-1])]], np.float32), "labels": np.zeros(1, int)}
-    target: Any = 0 if about.kind == "classification" else box
-    if about.kind == "segmentation":
-        target = np.zeros(shape, np.uint8)
-    examples = [Example(one, target) for one in media]
-    return preflight.timed(tasks.get(info), model, examples, 2)
+    made = tasks.get(info)
+    return preflight.timed(made, model, [Example(one, made.some_target()) for one in media], 2)
 
 
 def jobs(study: Study) -> dict[str, int]:
@@ -343,7 +340,6 @@ def costs(study: Study, times: Timings | None = None) -> Iterator[Job]:
 
 def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
     about = study.description(task)
-    kind = about.medium, about.kind
     counts = about.counts or {}
     tested = _tested(study, task)
     items = {"train": [counts.get("train", 0) + counts.get("val", 0)], "test": tested}
@@ -352,7 +348,7 @@ def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
     parts = folds.count if folds else 1
     learnt = tested[0] - tested[0] // parts if folds else items["train"][0]
     raw = _bytes(_shape(study, task), about.medium)
-    scale = raw / _bytes(SHAPES[kind], about.medium)
+    scale = raw / _bytes(_of_kind(SHAPES, about), about.medium)
     encode, stored = ENCODE[about.medium], STORED[about.medium]
 
     def coding(codec: str) -> float:
@@ -378,7 +374,7 @@ def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
     for codec in study.codecs[task]:
         of_level = 6 * min(2 * timing.MOST, max(2 * timing.LEAST, min(timing.ITEMS, tested[0]) * coding(codec)))
         yield Job("timing", 0, START["timing"] + of_level * len(study.levels(task, codec)))
-    outcome = DETECTED if about.kind == "detection" else ROW
+    outcome = ROW if kinds.load(about.kind).per_item else DETECTED
     for model in study.models(task):
         learn, predict, _ = timed[model.arch]
         size = TORCHVISION if model.arch.startswith("torchvision/") else WEIGHTS
@@ -434,7 +430,7 @@ def _shape(study: Study, task: str) -> tuple[int, ...]:
     elif isinstance(dataset, PublishedDataset):
         shape = tuple(dataset.shape)
     else:
-        sides = list(SHAPES[about.medium, about.kind])
+        sides = list(_of_kind(SHAPES, about))
         for option, axes in (("size", (-3, -2)), ("frames", (0,))):
             if isinstance(value := getattr(dataset, option, None), int):
                 for axis in axes:
@@ -449,6 +445,11 @@ def _shape(study: Study, task: str) -> tuple[int, ...]:
     return shape
 
 
+def _of_kind(measured: Mapping[tuple[str, str], Any], about: Description) -> Any:
+    """What was `measured` of a medium and kind of task; of a kind that was not, what classification takes."""
+    return measured.get((about.medium, about.kind), measured[about.medium, "classification"])
+
+
 def _bytes(shape: Sequence[int], medium: str) -> float:
     return float(math.prod(shape) * (2 if medium == "audio" else 1))
 
@@ -456,7 +457,6 @@ def _bytes(shape: Sequence[int], medium: str) -> float:
 def _speed(study: Study, model: Model, raw: float, times: Timings) -> Timing:
     """What a model takes for an item. raw: the bytes of an item, which has to be decoded and brought to its input."""
     about = study.description(model.task)
-    kind = about.medium, about.kind
     if timing := times.get((model.task, model.arch)):
         learnt, searched = _examples(study, model)
         return timing._replace(learn=learnt * timing.learn, predict=searched * timing.predict)
@@ -464,14 +464,14 @@ def _speed(study: Study, model: Model, raw: float, times: Timings) -> Timing:
     settings = ExistingSettings(**study.existing_settings(model)) if exists else _training(study, model)
     size = settings.input_size
     seen = math.prod(size) * (2 if about.medium == "audio" else 3) if size else raw
-    learn = LEARN[kind] * seen / SEEN[kind]
+    learn = _of_kind(LEARN, about) * seen / _of_kind(SEEN, about)
     return Timing(learn, TEST_SHARE * learn, "")
 
 
 def _examples(study: Study, model: Model) -> tuple[float, float]:
     """How many examples, each of which a model takes in at once, an item has in training and in testing."""
     about = study.description(model.task)
-    if (about.medium, about.kind) != ("video", "detection"):
+    if about.medium != "video" or not kinds.load(about.kind).by_frame:
         return 1, 1
     frames = _shape(study, model.task)[0]
     if model in study.existing(model.task):

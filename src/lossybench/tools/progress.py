@@ -6,7 +6,6 @@ messages; any other Snakemake is told how far its jobs are by `tell`.
 
 from __future__ import annotations
 
-import functools
 import re
 import shutil
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from lossybench.errors import visible
-from lossybench.runs import Job, Run, last_line
+from lossybench.runs import Job, Run, in_order, last_line
 
 EVERY = 30.0  # seconds from one line to the next
 # A bar of tqdm: "decode:  45%|####    | 812/1840 [00:34<00:41, 23.5item/s]".
@@ -79,7 +78,7 @@ class Board:
         self.started: dict[int, float] = {}
         self.ended: dict[int, float] = {}  # seconds that each took
         self.failed: set[int] = set()
-        self.stages = _in_order(run)
+        self.stages = in_order(run, run.due)
 
     def start(self, job: int) -> None:
         """A job has started, again if it had failed before."""
@@ -99,6 +98,8 @@ class Board:
         self.failed.add(job)
         of = self.jobs[job]
         why, log = self.run.said(of) or "it printed nothing", self.run.root / of.log
+        if "%|" in why:  # a bar
+            why = f"it ended without a word after {why}"
         return f"FAILED {visible(of.name)}: {visible(why)} (log: {visible(log)})"
 
     def state(self, stage: str) -> tuple[bool, bool, int]:
@@ -132,9 +133,8 @@ class Board:
         text += f", {count['running']} running, {count['left']} left"
         if count["failed"]:
             text += f", {count['failed']} FAILED"
-        if count["running"] or count["left"]:
-            text += f", about {duration(self.to_go(jobs))} to go"
-        return text
+        left = self.to_go(jobs)  # nothing, where what runs has taken longer than expected
+        return f"{text}, about {duration(left)} to go" if left >= 1 else text
 
     def bars(self) -> list[str]:
         """A line for each running job which says how far it is."""
@@ -153,22 +153,6 @@ class Board:
         if job in self.failed:
             return "failed"
         return "done" if job in self.ended else "running" if job in self.started else "left"
-
-
-def _in_order(run: Run) -> list[str]:
-    """The stages of the jobs that run, in the order in which the first job of each could start."""
-    before = defaultdict(list)
-    for first, second in run.links:
-        before[second].append(first)
-
-    @functools.cache
-    def depth(job: int) -> int:
-        return 1 + max(map(depth, before[job]), default=0)
-
-    found: dict[str, int] = {}
-    for job in run.due:
-        found[job.stage] = min(depth(job.id), found.get(job.stage, depth(job.id)))
-    return sorted(found, key=lambda stage: (found[stage], stage))
 
 
 class Screen:

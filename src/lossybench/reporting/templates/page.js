@@ -38,8 +38,14 @@ const points = share => !known(share) ? "–" : (100 * share >= 0 || Number(fixe
 const scaled = (value, by) => known(value) ? by * value : null;  // what is not known is not 0
 const interval = (low, high) => known(low) && known(high) ? `[${points(low)}, ${points(high)}]` : "";
 const general = value => String(value);
-const pointsOf = delta => `${general(delta)} point${delta === 1 ? "" : "s"}`;
+const pointsOf = (delta, words = "points") => `${general(delta)} ${words === "points" && delta === 1 ? "point" : words}`;
 const unitWords = unit => unit === "bpp" ? "bits a pixel" : unit;
+// Of a task's metric: shares are shown as percentages and their differences in points, any other metric in its own unit.
+const three = value => String(Number(Number(value).toPrecision(3))).replace("-", "−");
+const value = (metric, one) => !known(one) ? "–" : metric.scale === 100 ? percent(one) : `${three(one)} ${metric.unit ?? metric.points}`;
+const valueBare = (metric, one) => !known(one) ? "–" : metric.scale === 100 ? bare(one) : three(one);
+const gap = (metric, one) => !known(one) ? "–" : metric.scale === 100 ? points(one) : (one >= 0 ? "+" : "") + three(one);
+const gaps = (metric, low, high) => known(low) && known(high) ? `[${gap(metric, low)}, ${gap(metric, high)}]` : "";
 const listed = words => words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words[words.length - 1]}`;
 const unique = list => [...new Set(list)];
 const plural = (count, word) => `${grouped(count)} ${word}${count === 1 ? "" : "s"}`;
@@ -96,7 +102,7 @@ function limitOf(task, arch, regime, baseline, codec, delta) {
   const reference = task.refs.get(key(arch, regime, baseline));
   const sequence = task.sequences.get(key(arch, regime, baseline, codec));
   if (!reference || !sequence) return null;
-  const margin = delta / 100, above = reference.above_chance;
+  const margin = delta / task.scale, above = reference.above_chance;
   const judged = sequence.map(row => judge(row, margin, above, Boolean(task.few)));
   const passed = firstFailed(judged.map(accepted));
   const jointly = firstFailed(sequence.map(row => row.joint > -margin && above > margin));
@@ -131,12 +137,14 @@ function worstLoss(task, choice, condition, bound) {
   return rows.sort((a, b) => a[bound] - b[bound])[0];
 }
 
+const onOriginals = (task, of) => `${value(task, of.reference)} [${valueBare(task, of.reference_low)}, ${valueBare(task, of.reference_high)}], chance ${value(task, of.chance)}`;
+
 function why(task, limit) {
   if (!limit.stop) return "";
   const level = limit.stop.condition.label;
   if (limit.stopVerdict === "unacceptable") return `${level} costs more`;
   const told = task.why.get(key(limit.arch, limit.regime, limit.baseline, limit.codec, limit.delta));
-  const lies = `the loss lies between ${bare(-limit.stop.high)} and ${bare(-limit.stop.low)} points (95 % interval)`;
+  const lies = `the loss lies between ${valueBare(task, -limit.stop.high)} and ${valueBare(task, -limit.stop.low)} ${task.points} (95 % interval)`;
   return `${level} undecided: ${told && told.stopped_at === limit.stop.level ? told.why : lies}`;
 }
 
@@ -161,10 +169,10 @@ function size(task, condition) {
   return [`${amount(condition.rate)} ${unitWords(task.unit)}`, ...said].join(", ");
 }
 
-function loss(row, bound) {
-  const lost = -row.difference, most = `at most ${bare(-row[bound])}`;
-  if (row[bound] >= 0) return `gains ${bare(row.difference)} points, at least ${bare(row[bound])}`;
-  return Number(fixed(100 * lost, 1)) < 0 ? `gains ${bare(-lost)} points, loses ${most}` : `loses ${bare(Math.max(lost, 0))} points, ${most}`;
+function loss(task, row, bound) {
+  const lost = -row.difference, most = `at most ${valueBare(task, -row[bound])}`, gains = `gains ${valueBare(task, row.difference)} ${task.points}`;
+  if (row[bound] >= 0) return `${gains}, at least ${valueBare(task, row[bound])}`;
+  return /^−/.test(valueBare(task, lost)) ? `${gains}, loses ${most}` : `loses ${valueBare(task, Math.max(lost, 0))} ${task.points}, ${most}`;
 }
 
 /* The answer of a task to a choice: a sentence, its verdict, what that holds for, and the limit of each codec. */
@@ -178,7 +186,7 @@ function answer(task, choice) {
   const holds = unique(archs.map(arch => task.refs.get(key(arch, choice.regime, choice.baseline)).holds));
   const scope = `${listed(holds)}; ${task.count}${task.few ? `, for ${task.few} alone` : ""}; ${listed(archs)}`;
   const found = {task, alone, pick, bound, archs, picking};
-  const at = pointsOf(choice.delta);
+  const at = pointsOf(choice.delta, task.points);
   if (!shown.length) return {...found, verdict: "", sentence: `No model of this task is ${task.trained[choice.regime] || choice.regime}.`,
     certainty: "Choose another training or architecture above."};
   if (pick) {
@@ -188,7 +196,7 @@ function answer(task, choice) {
       ? ` If ${task.titles[pick.codec]} alone is asked about, ${by.row.condition.label} is shown.` : "";
     const stop = why(task, by);
     return {...found, verdict: pick.verdict, row,
-      sentence: `${task.titles[pick.codec]} at ${pick.row.condition.label}: ${size(task, pick.row.condition)}, ${loss(row, bound)}.`,
+      sentence: `${task.titles[pick.codec]} at ${pick.row.condition.label}: ${size(task, pick.row.condition)}, ${loss(task, row, bound)}.`,
       certainty: `Shown with ${task.confidence} confidence${picking ? ", the choice among all codecs allowed for" : ""}; holds for ${scope}.`
         + further + (stop ? ` Beyond ${by.row.condition.label}: ${stop}.` : " Even the strongest level tested is acceptable.")};
   }
@@ -197,7 +205,7 @@ function answer(task, choice) {
     const of = shown[0].reference;
     return {...found, verdict: "no reference", sentence: "No verdict: on originals the model is not shown to be more than "
       + `${at} above chance, so there is nothing to lose.`,
-      certainty: `On originals it has ${percent(of.reference)} [${bare(of.reference_low)}, ${bare(of.reference_high)}], chance ${percent(of.chance)}.`};
+      certainty: `On originals it has ${onOriginals(task, of)}.`};
   }
   if (shown.some(limit => accepted(limit.verdict))) {
     const each = shown.filter(limit => accepted(limit.verdict)).map(limit => `${task.titles[limit.codec]} ${limit.row.condition.label}`);
@@ -211,7 +219,7 @@ function answer(task, choice) {
   const start = verdict === "unacceptable" ? `Nothing is acceptable at ${at}: each codec is shown to cost more from its mildest level on.`
     : `Nothing is shown to cost at most ${at}.`;
   return {...found, verdict, row: mildest,
-    sentence: `${start} Least costly: ${task.titles[mildest.codec]} at ${mildest.condition.label}: ${size(task, mildest.condition)}, ${loss(mildest, bound)}.`,
+    sentence: `${start} Least costly: ${task.titles[mildest.codec]} at ${mildest.condition.label}: ${size(task, mildest.condition)}, ${loss(task, mildest, bound)}.`,
     certainty: `${task.confidence} confidence${picking ? ", the choice among all codecs allowed for" : ""}; holds for ${scope}. `
       + (chosen ? `${why(task, shown[0])}.` : "What stopped each codec stands below.")};
 }
@@ -302,7 +310,6 @@ const shown = (name, title, format) => ({key: name, title, number: true, text: r
 const share = (name, title) => shown(name, title, percent);
 const ranged = (name, title, low, high, format = points) => ({title, number: true, by: row => row[name],
   text: row => known(row[name]) ? `${format(row[name])} ${known(row[low]) ? `[${format(row[low])}, ${format(row[high])}]` : ""}` : "–"});
-const withUnit = share => bare(share);
 
 document.addEventListener("click", event => {
   const cell = event.target.closest("td");
@@ -358,7 +365,7 @@ function described(task, row, condition, metric = null) {
     .map(one => [key(one.arch, one.regime, one.codec, one.level), one]))).get(key(row.arch, row.regime, row.codec, row.level)) || {};
   return {model: model(task, row), codec: task.titles[row.codec], level: condition.label, rate: condition.rate,
     "rate shown": `${amount(condition.rate)} ${unitWords(task.unit)}`,
-    "metric shown": `${task.metrics[own.metric] || task.metric} ${percent(own.value)} [${known(own.low) ? bare(own.low) : "–"}, ${known(own.high) ? bare(own.high) : "–"}]`,
+    "metric shown": `${(task.metrics[own.metric] || {title: task.metric}).title} ${value(task.metrics[own.metric] || task, own.value)} [${valueBare(task.metrics[own.metric] || task, own.low)}, ${valueBare(task.metrics[own.metric] || task, own.high)}]`,
     "bytes on disk": known(condition.file_bytes) ? amount(condition.file_bytes) : "not known",
     decoding: known(condition.decode_ms) ? `${amount(condition.decode_ms)} ms` : "not timed"};
 }
@@ -371,16 +378,16 @@ function lossChart(task, choice) {
         const row = worstLoss(task, choice, condition, "lower");
         if (!row) continue;
         const limit = found.alone.find(one => one.codec === codec.name);
-        rows.push({...described(task, row, condition), change: 100 * row.difference, lower: 100 * row.lower, upper: 100 * row.upper,
+        rows.push({...described(task, row, condition), change: task.scale * row.difference, lower: task.scale * row.lower, upper: task.scale * row.upper,
           limit: Boolean(limit && limit.row && limit.row.level === condition.level),
-          "change shown": `${points(row.difference)} points, bounds ${points(row.lower)} and ${points(row.upper)}`});
+          "change shown": `${gap(task, row.difference)} ${task.points}, bounds ${gap(task, row.lower)} and ${gap(task, row.upper)}`});
       }
     }
     const x = {field: "rate", type: "quantitative", scale: {type: "log", nice: false, padding: 12}, axis: {title: `rate, ${unitWords(task.unit)} (log scale)`, tickCount: 5, format: "~g"}};
     // A margin of a few points must be seen beside losses of many.
-    const floor = Math.max(Math.min(...rows.map(row => row.change)) - 2, -Math.max(6 * choice.delta, 15), -100);
-    const y = {type: "quantitative", scale: {domain: [floor, Math.max(3, choice.delta / 2, ...rows.map(row => row.change))], nice: false},
-      axis: {title: `change of ${task.metric}, points`, format: "~g"}};
+    const floor = Math.max(Math.min(...rows.map(row => row.change)) - choice.delta, -Math.max(6 * choice.delta, task.scale === 100 ? 15 : 0));
+    const y = {type: "quantitative", scale: {domain: [floor, Math.max(choice.delta / 2, task.scale === 100 ? 3 : 0, ...rows.map(row => row.change))], nice: false},
+      axis: {title: `change of ${task.metric}, ${task.points}${task.better === "less" ? " (a loss is negative)" : ""}`, format: "~g"}};
     const layer = [
       {data: {values: [{}]}, mark: {type: "rule", strokeDash: [2, 3]}, encoding: {y: {datum: 0, ...y}}},
       {data: {values: [{}]}, mark: {type: "rule", color: "#D55E00", strokeWidth: 1.5}, encoding: {y: {datum: -choice.delta, ...y}}},
@@ -457,7 +464,7 @@ function cards() {
     $(".certainty", card).textContent = found.certainty;
     $(".models", card).textContent = archsOf(task, choice).map(arch => {
       const of = task.refs.get(key(arch, choice.regime, choice.baseline));
-      return `${of.baseline === "own" ? of.model : `${of.reference_arch} on originals, the baseline`}: ${task.metric} ${percent(of.reference)} [${bare(of.reference_low)}, ${bare(of.reference_high)}], chance ${percent(of.chance)}`;
+      return `${of.baseline === "own" ? of.model : `${of.reference_arch} on originals, the baseline`}: ${task.metric} ${onOriginals(task, of)}`;
     }).filter((one, place, all) => all.indexOf(one) === place).join("; ");
     const body = $(".codecs tbody", card);
     body.replaceChildren(...found.alone.map(limit => el("tr", {class: limit.verdict.replaceAll(" ", "-")},
@@ -479,7 +486,7 @@ function across() {
     const found = answer(task, choice), at = found.pick ? found.pick.row.condition : null;
     return {task: task.name, medium: task.medium, application: task.kind, verdict: found.verdict, answer: at ? `${task.titles[at.codec]} ${at.label}` : "nothing shown",
       raw: at && ratioOf.raw(at), lossless: at && ratioOf.lossless(at), source: at && ratioOf.source(at), best: at && best(at), losslessName: task.lossless,
-      rate: at ? `${amount(at.rate)} ${unitWords(task.unit)}` : "–", loss: at ? loss(found.row, found.bound) : "–", items: task.items};
+      rate: at ? `${amount(at.rate)} ${unitWords(task.unit)}` : "–", loss: at ? loss(task, found.row, found.bound) : "–", items: task.items};
   });
   const told = rows.filter(row => known(row.best)).sort((a, b) => b.best - a.best), none = rows.filter(row => !known(row.best));
   const smaller = times => times >= 1 ? `${amount(times)} times smaller` : `${amount(1 / times)} times larger`;
@@ -530,7 +537,7 @@ function allLimits() {
     of("saves of raw", condition => condition.saving, percent), of("of lossless", condition => condition.saving_lossless, percent), of("of own files", condition => condition.saving_source, percent),
     {title: "level for all codecs at once", text: row => row.joint && accepted(row.verdict) ? row.joint.condition.label : "–"},
     {title: "stopped at", text: row => why(row.task, row) || "–"}, {title: "holds for", text: row => row.reference.holds},
-    {title: "the baseline has on originals", number: true, by: row => row.reference.reference, text: row => `${percent(row.reference.reference)} [${bare(row.reference.reference_low)}, ${bare(row.reference.reference_high)}], chance ${percent(row.reference.chance)}`},
+    {title: "the baseline has on originals", number: true, by: row => row.reference.reference, text: row => onOriginals(row.task, row.reference)},
     {title: "tested on", by: row => row.task.items, text: row => row.task.count},
   ], rows, row => row.verdict.replaceAll(" ", "-"));
 }
@@ -546,7 +553,7 @@ const PARTS = {
       ...further.map(name => [name, (task.measures || {})[name] || name.toUpperCase().replaceAll("_", "-"), false])]
       .filter(([name]) => task.conditions.some(row => row.codec !== ORIGINAL && known(row[name])));
     const select = (name, options) => { const made = el("select", {"aria-label": name}); fill(made, options); return el("label", {}, name, made) };
-    const [x, y, every] = [select("across", xs.map(([name, title]) => [name, title])), select("upwards", Object.entries(task.metrics)), select("models", [["", "as chosen above"], ["all", "every training"]])];
+    const [x, y, every] = [select("across", xs.map(([name, title]) => [name, title])), select("upwards", Object.entries(task.metrics).map(([name, about]) => [name, about.title])), select("models", [["", "as chosen above"], ["all", "every training"]])];
     $("select", y).value = task.primary;
     const spot = el("div");
     place.replaceChildren(el("div", {class: "choose"}, x, y, every), spot);
@@ -555,12 +562,12 @@ const PARTS = {
       const kept = task.overall.filter(row => row.metric === metric && ($("select", every).value ? row.regime in DATA.regimes : row.regime === choice.regime && (!choice.arch || row.arch === choice.arch)));
       const rows = kept.filter(row => row.codec !== ORIGINAL && (!choice.codec || !task.titles[choice.codec] || row.codec === choice.codec)).flatMap(row => {
         const condition = task.at.get(key(row.codec, row.level));
-        return known(condition[name]) && (!log || condition[name] > 0) ? [{...described(task, row, condition, row), x: condition[name], value: scaled(row.value, 100), low: scaled(row.low, 100), high: scaled(row.high, 100)}] : [];
+        return known(condition[name]) && (!log || condition[name] > 0) ? [{...described(task, row, condition, row), x: condition[name], value: scaled(row.value, task.metrics[metric].scale), low: scaled(row.low, task.metrics[metric].scale), high: scaled(row.high, task.metrics[metric].scale)}] : [];
       });
-      const originals = kept.filter(row => row.codec === ORIGINAL).map(row => ({model: model(task, row), original: scaled(row.value, 100)}));
+      const originals = kept.filter(row => row.codec === ORIGINAL).map(row => ({model: model(task, row), original: scaled(row.value, task.metrics[metric].scale)}));
       const count = unique(rows.map(row => row.model)).length, columns = Math.max(1, Math.min(count, Math.floor(width / 330)));
       const ax = {field: "x", type: "quantitative", scale: log ? {type: "log", nice: false, padding: 10} : {zero: false}, axis: {title: title + (log ? " (log scale)" : ""), format: "~g", tickCount: 5}};
-      const ay = {type: "quantitative", scale: {zero: false}, axis: {title: `${task.metrics[metric]}, %`}};
+      const ay = {type: "quantitative", scale: {zero: false}, axis: {title: `${task.metrics[metric].title}, ${task.metrics[metric].unit || "%"}`}};
       return {rows, spec: {data: {values: [...rows, ...originals]}, columns, facet: {field: "model", type: "nominal", title: null}, spec: {width: Math.max(180, width / columns - 75), height: 220, layer: [
         {transform: [{filter: "isValid(datum.original)"}], mark: {type: "rule", strokeDash: [5, 3]}, encoding: {y: {field: "original", ...ay}}},
         {transform: [{filter: "isValid(datum.value)"}], mark: {type: "area", opacity: 0.13}, encoding: {x: ax, y: {field: "low", ...ay}, y2: {field: "high"}, color: byCodec(task).color}},
@@ -581,16 +588,17 @@ const PARTS = {
   metrics(task, place) {
     table(place, `${task.name} metrics`, [{title: "model", text: row => model(task, row)}, {title: "codec", text: row => task.titles[row.codec]},
       {title: "level", by: row => task.at.get(key(row.codec, row.level)).strength, text: row => task.at.get(key(row.codec, row.level)).label},
-      {title: "metric", text: row => task.metrics[row.metric]}, ranged("value", "% [95 % interval]", "low", "high", withUnit)], task.overall);
+      {title: "metric", text: row => task.metrics[row.metric].title}, {title: "value [95 % interval]", number: true, by: row => row.value, text: row => `${value(task.metrics[row.metric], row.value)} [${valueBare(task.metrics[row.metric], row.low)}, ${valueBare(task.metrics[row.metric], row.high)}]`}], task.overall);
   },
   losses(task, place) {
+    const change = one => gap(task, one), bound = (name, title) => shown(name, title, change);
     table(place, `${task.name} losses`, [{title: "model", text: row => model(task, row)}, {title: "against", text: row => row.baseline === "own" ? "itself" : task.best}, {title: "codec", text: row => task.titles[row.codec]},
-      {title: "level", by: row => row.condition.strength, text: row => row.condition.label}, share("value", task.metric), ranged("difference", "change, points [95 % interval]", "low", "high"),
-      shown("lower", "lower bound", points), shown("upper", "upper bound", points), shown("joint", "lower bound for all codecs at once", points)], task.differences);
+      {title: "level", by: row => row.condition.strength, text: row => row.condition.label}, shown("value", task.metric, one => value(task, one)), ranged("difference", `change, ${task.points} [95 % interval]`, "low", "high", change),
+      bound("lower", "lower bound"), bound("upper", "upper bound"), bound("joint", "lower bound for all codecs at once")], task.differences);
   },
   equal(task, place) {
     table(place, `${task.name} equal rate`, [{title: "model", text: row => model(task, row)}, {title: "codec", text: row => task.titles[row.codec_b]}, {title: "against", text: row => task.titles[row.codec_a]},
-      {title: "points at equal rate", number: true, by: row => row.bd_metric, text: row => known(row.bd_metric) ? `${points(row.bd_metric / 100)} ${interval(scaled(row.bd_metric_low, 0.01), scaled(row.bd_metric_high, 0.01))}` : "–"},
+      {title: `${task.points} at equal rate`, number: true, by: row => row.bd_metric, text: row => known(row.bd_metric) ? `${gap(task, row.bd_metric / task.scale)} ${gaps(task, scaled(row.bd_metric_low, 1 / task.scale), scaled(row.bd_metric_high, 1 / task.scale))}` : "–"},
       {title: "% rate at equal metric", number: true, by: row => row.bd_rate, text: row => known(row.bd_rate) ? `${points(row.bd_rate / 100)} ${interval(scaled(row.bd_rate_low, 0.01), scaled(row.bd_rate_high, 0.01))}` : "–"},
       {title: "ahead", text: row => row.ahead ? task.titles[row.ahead] : "neither is shown to be"}, plain("status", "status")], task.bd);
   },
@@ -599,28 +607,29 @@ const PARTS = {
       {title: "first beyond the limit", text: row => row.beyond ? "yes" : ""}, plain("advice", "what helps"), plain("text", "because")], task.advice);
   },
   gaps(task, place) {
-    const of = (name, title) => ranged(name, title, `${name}_low`, `${name}_high`);
+    const of = (name, title) => ranged(name, title, `${name}_low`, `${name}_high`, one => gap(task, one)), share = (name, title) => shown(name, title, one => value(task, one));
     table(place, `${task.name} gaps`, [plain("arch", "architecture"), {title: "codec", text: row => task.titles[row.codec]}, {title: "level", by: row => row.strength, text: row => (task.at.get(key(row.codec, row.level)) || {}).label},
-      {title: "training", text: row => row.training || "none on compressed media"}, share("original", "trained on originals"), share("trained", "so trained"), of("loss", "lost, points [95 % interval]"), of("recovered", "won back"), of("remaining", "left"),
+      {title: "training", text: row => row.training || "none on compressed media"}, share("original", "trained on originals"), share("trained", "so trained"), of("loss", `lost, ${task.points} [95 % interval]`), of("recovered", "won back"), of("remaining", "left"),
       {title: "other codec", text: row => row.other_codec ? `${task.titles[row.other_codec]} ${(task.at.get(key(row.other_codec, row.other_level)) || {}).label}` : "–"}, of("other", "it loses less"), plain("advice", "what helps")], task.gaps);
   },
   subgroups(task, place) {
+    const change = one => gap(task, one), share = (name, title) => shown(name, title, one => value(task, one));
     table(place, `${task.name} by what is hurt`, [{title: "model", text: row => model(task, row)}, {title: "codec", text: row => task.titles[row.codec]}, {title: "level", by: row => row.strength, text: row => (task.at.get(key(row.codec, row.level)) || {}).label},
-      plain("by", "told apart by"), plain("group", "group"), shown("support", "how many", grouped), share("reference", "on originals"), share("value", "here"), ranged("loss", "lost, points", "loss_low", "loss_high"), ranged("excess", "more than all items", "excess_low", "excess_high"),
+      plain("by", "told apart by"), plain("group", "group"), shown("support", "how many", grouped), share("reference", "on originals"), share("value", "here"), ranged("loss", `lost, ${task.points}`, "loss_low", "loss_high", change), ranged("excess", "more than all items", "excess_low", "excess_high", change),
       {title: "shown to lose more", text: row => row.hurt ? "yes" : "not shown"}], task.subgroups, row => row.hurt ? "unacceptable" : "");
   },
   held_out(task, place) {
     table(place, `${task.name} held out`, [plain("arch", "architecture"), {title: "never learnt from", text: row => task.titles[row.held_out] || row.held_out}, {title: "tested on", text: row => task.titles[row.codec]}, {title: "level", by: row => row.strength, text: row => (task.at.get(key(row.codec, row.level)) || {}).label},
-      share("value", task.metric), ranged("over_original", "over originals, points", "over_original_low", "over_original_high"), ranged("over_mixed", "over the whole mixture, points", "over_mixed_low", "over_mixed_high")], task.held_out);
+      shown("value", task.metric, one => value(task, one)), ranged("over_original", `over originals, ${task.points}`, "over_original_low", "over_original_high", one => gap(task, one)), ranged("over_mixed", `over the whole mixture, ${task.points}`, "over_mixed_low", "over_mixed_high", one => gap(task, one))], task.held_out);
   },
   transfer(task, place) {
     const label = (codec, level) => (task.at.get(key(codec, level)) || {}).label || level;
     table(place, `${task.name} transfer`, [plain("arch", "architecture"), {title: "trained on", text: row => row.train === "matched" ? `${task.titles[row.train_codec]} ${label(row.train_codec, row.train_level)}` : DATA.regimes[row.train] || row.train},
-      {title: "codec", text: row => task.titles[row.codec]}, {title: "tested on", by: row => row.test_level, text: row => known(row.test_level) ? label(row.codec, row.test_level) : "originals"}, ranged("value", `${task.metric}, %`, "low", "high", withUnit)], task.transfer);
+      {title: "codec", text: row => task.titles[row.codec]}, {title: "tested on", by: row => row.test_level, text: row => known(row.test_level) ? label(row.codec, row.test_level) : "originals"}, ranged("value", task.metric, "low", "high", one => value(task, one))], task.transfer);
   },
   capture(task, place) {
-    table(place, `${task.name} capture`, [{title: "model", text: row => model(task, row)}, {title: "against", text: row => row.baseline === "own" ? "itself" : task.best}, {title: "codec", text: row => task.titles[row.codec]}, plain("condition", "condition"), shown("delta", "may lose, points", general),
-      ranged("mildest_difference", "at the mildest level, points", "mildest_low", "mildest_high"), {title: "verdict", by: row => ORDER.indexOf(row.verdict), text: row => titleOf(row.verdict)}, plain("label", "strongest level"), shown("rate", "rate", amount)], task.capture, row => row.verdict.replaceAll(" ", "-"));
+    table(place, `${task.name} capture`, [{title: "model", text: row => model(task, row)}, {title: "against", text: row => row.baseline === "own" ? "itself" : task.best}, {title: "codec", text: row => task.titles[row.codec]}, plain("condition", "condition"), shown("delta", `may lose, ${task.points}`, general),
+      ranged("mildest_difference", `at the mildest level, ${task.points}`, "mildest_low", "mildest_high", one => gap(task, one)), {title: "verdict", by: row => ORDER.indexOf(row.verdict), text: row => titleOf(row.verdict)}, plain("label", "strongest level"), shown("rate", "rate", amount)], task.capture, row => row.verdict.replaceAll(" ", "-"));
   },
   samples(task, place) {
     const cells = task.samples.cells, items = unique(cells.map(cell => cell.item));
@@ -662,8 +671,8 @@ function attacks(task, place) {
   const WHO = {T0: "attacker ignores the codec", all: "worst of all tried"};
   const codecsOf = () => unique(main.filter(row => is(row) && row.codec !== ORIGINAL).map(row => row.codec));
   const name = codec => (main.find(row => row.codec === codec) || {}).title || task.titles[codec] || codec;
-  const line = (rows, series, x) => rows.map(row => ({codec: name(row.codec), x: x(row), place: row.place, series, value: scaled(row.robust_shown, 100), low: about.objects ? null : scaled(row.robust_after_low, 100),
-    high: about.objects ? null : scaled(row.robust_after_high, 100), shown: `${row.unreliable ? "≤ " : ""}${percent(row.robust_shown)}${row.unchecked && !row.unreliable ? " ?" : ""}`, gain: known(row.gain) ? `${points(row.gain)} ${interval(row.gain_low, row.gain_high)}` : "–", doubt: Boolean(row.unreliable)}));
+  const line = (rows, series, x) => rows.map(row => ({codec: name(row.codec), x: x(row), place: row.place, series, value: scaled(row.robust_shown, 100), low: about.bare ? null : scaled(row.robust_after_low, 100),
+    high: about.bare ? null : scaled(row.robust_after_high, 100), shown: `${row.unreliable ? "≤ " : ""}${percent(row.robust_shown)}${row.unchecked && !row.unreliable ? " ?" : ""}`, gain: known(row.gain) ? `${points(row.gain)} ${interval(row.gain_low, row.gain_high)}` : "–", doubt: Boolean(row.unreliable)}));
   const series = {field: "series", type: "nominal", title: null, sort: null, scale: {domain: ["clean items", "without a codec", WHO.T0, WHO.all], range: [variable("--ink"), "#888888", "#0072B2", "#D55E00"]}};
   const shapes = {...series, scale: {domain: series.scale.domain, range: ["diamond", "square", "circle", "triangle-up"]}};
   const facets = (rows, width, title, sort, scale) => {
