@@ -410,7 +410,7 @@ def _facts(folder: Path, task: Summary, bibliography: Bibliography) -> dict[str,
         "title": title,
         "key": key,
         "medium": task.medium,
-        "kind": task.kind,
+        "kind": task.kind.partition(":")[0],  # of a user's own the module
         "test": test,
         "groups": sorted((factor, count) for factor, count in task.groups.items() if count < test),
         "before": task.compressed_before,
