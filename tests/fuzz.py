@@ -282,7 +282,7 @@ LEVELS |= {"avif": 50, "jpegxl": 50, "vp9": 30, "av1": 30}
 LEVELS |= {"aac": 32, "vorbis": 3}
 
 
-@kind(3000)
+@kind(2800)
 def payload(case: Case) -> None:
     """A payload of any codec, with the right and with wrong shapes and rates."""
     from lossybench import codecs
@@ -553,7 +553,7 @@ def _media_folder(case: Case, adapter: str, suffixes: tuple[str, ...], make: Cal
     case.study(adapter, options, must_refuse)
 
 
-@kind(1000)
+@kind(800)
 def pictures(case: Case) -> None:
     """A folder of pictures."""
     _media_folder(case, "image_folder", PICTURES, picture)
@@ -638,6 +638,43 @@ def coco(case: Case) -> None:
     case.path("labels.json").write_bytes(text)
     options = {"images": str(case.folder / "images"), "annotations": str(case.folder / "labels.json")}
     case.study("coco", {**options, "on_error": rng.choice(("stop", "skip"))})
+
+
+@kind(400)
+def masks(case: Case) -> None:
+    """Masks: COCO's polygons and run lengths, or files of masks."""
+    import cv2
+    import numpy as np
+
+    rng, skip = case.random, {"on_error": case.random.choice(("stop", "skip"))}
+    for i in range(8):
+        case.path(f"images/{i}.png").write_bytes(small_picture(i))
+    if rng.random() < 0.5:
+        shapes = [
+            [[2, 3, 12, 3, 12, 11]],
+            {"size": [24, 32], "counts": [50, 20, 698]},
+            {"size": [24, 32], "counts": "bb0d0lT1"},
+        ]
+        notes = [
+            {"id": i, "image_id": i % 8, "category_id": 1 + i % 2, "bbox": [2, 3, 10, 8], "segmentation": shapes[i % 3]}
+            for i in range(12)
+        ]
+        content = {
+            "images": [{"id": i, "file_name": f"{i}.png", "width": 32, "height": 24} for i in range(8)],
+            "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+            "annotations": changed(rng, notes, case.marker),
+        }
+        case.path("notes.json").write_bytes(json.dumps(content).encode())
+        options = {"images": str(case.folder / "images"), "annotations": str(case.folder / "notes.json")}
+        case.study("coco_masks", options | skip)
+        return
+    for i in range(8):
+        mask = np.full((24, 32), i % 2, np.uint8)
+        mask[:12] = 1
+        content = cv2.imencode(rng.choice((".png", ".tiff", ".bmp")), mask)[1].tobytes()
+        content = mutated(rng, content) if rng.random() < 0.2 else content
+        case.path(f"masks/{i}{rng.choice(('.png', '.png', '.tif', '.jpg'))}").write_bytes(content)
+    case.study("mask_folder", {"path": str(case.folder), "classes": ["a", "b"]} | skip)
 
 
 @kind(600)

@@ -4,6 +4,7 @@ import json
 import random
 import re
 
+import av
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
@@ -323,6 +324,40 @@ def test_the_dialects_of_mot_are_told_apart(mot, end, options):
 def test_frames_go_by_the_numbers_in_their_names(mot, name):
     mot.frames(name)
     mot.right(mot.told()[1])
+
+
+def as_video(mot, frames=FRAMES, size=(32, 24)):
+    """The sequence's frames as an FFV1 file, which seqinfo.ini names."""
+    with av.open(str(mot.root / "camera 1.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=25, width=size[0], height=size[1], pix_fmt="bgr0")
+        for number in range(1, frames + 1):
+            picture = np.full((size[1], size[0], 3), number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="bgr0")))
+        container.mux(stream.encode())
+    mot.info.update(imDir="camera 1.mkv")
+    mot.info.pop("imExt")
+
+
+def test_a_sequence_may_be_a_video_file(mot):
+    as_video(mot)
+    _, rows = mot.told()
+    assert len(rows) == FRAMES / 3
+    for row in rows:
+        first = int(row["id"][-6:])
+        assert media(row)[:, 0, 0, 0].tolist() == [first, first + 1, first + 2] and row["sampling_rate"] == 25
+        assert [box["frame"] for box in row["boxes"]] == [0, 1, 2] and row["file_bytes"] is None
+    _, every = mot.told(every=2, clip_frames=2)
+    first = int(every[0]["id"][-6:])
+    assert media(every[0])[:, 0, 0, 0].tolist() == [first, first + 2]
+
+
+@pytest.mark.parametrize(
+    "how, message",
+    [({"frames": FRAMES - 2}, "camera 1.mkv: ends before frame"), ({"size": (16, 24)}, "its frames are 16 x 24")],
+)
+def test_a_video_file_has_the_frames_that_are_announced(mot, how, message):
+    as_video(mot, **how)
+    assert message in mot.told()[1]
 
 
 def line(mot, text, number=2):

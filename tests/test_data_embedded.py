@@ -18,6 +18,7 @@ SMALL = {
     "spoken_words": {"train": 60, "val": 24, "test": 36},
     "moving_digits": {"train": 18, "val": 9, "test": 18},
     "moving_digit_scenes": {"train": 4, "val": 3, "test": 4},
+    "segmented_digits": {"train": 6, "val": 3, "test": 5},
 }
 
 

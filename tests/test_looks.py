@@ -119,6 +119,7 @@ GENERATED = {
     "spoken_words": {"train": 12, "val": 12, "sample_rate": 8000},
     "moving_digits": {"train": 9, "val": 9, "frames": 8},
     "moving_digit_scenes": {"train": 1, "val": 1, "size": 64, "frames": 2},
+    "segmented_digits": {"train": 1, "val": 1},
 }
 
 

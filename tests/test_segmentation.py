@@ -16,7 +16,11 @@ from lossybench.errors import LossyBenchError
 from lossybench.masks import IGNORED, decode, encode, resized
 from lossybench.models.inputs import Input
 from lossybench.stages.adopt import adopt
+from lossybench.stages.aggregate import aggregate
+from lossybench.stages.compress import compress
 from lossybench.stages.evaluate import evaluate
+from lossybench.stages.fetch import fetch
+from lossybench.stages.train import train
 from lossybench.tasks import media as batches
 from lossybench.tasks.segmentation import unpacked
 
@@ -203,3 +207,45 @@ def test_logits_that_are_none():
             task.logits(lambda x, wrong=wrong: wrong, torch.zeros(2, 3, 32, 32))
     text = base64.b64encode(encode(np.full((4, 4), 7, np.uint8))).decode()
     assert (task.answered({"mask": text}) == 3).all()  # an output that is none of the classes
+
+
+# From data to tables ------------------------------------------------------------------------------------------------
+
+
+def test_from_scenes_to_limits(tmp_path):
+    """Each stage by itself; what aggregation says of a condition is what torchmetrics says of the predicted masks."""
+    data = tmp_path / "data.parquet"
+    fetch("segmented_digits", "scenes", data, {"train": 12, "val": 4, "test": 6})
+    parts, classes = {}, artifacts.read_meta(data)["classes"]
+    for codec, level in (("original", 0.0), ("jpeg", 10.0)):
+        parts[codec] = [tmp_path / f"{codec}-{part}.parquet" for part in ("train", "test")]
+        for part, out in zip(("train", "test"), parts[codec], strict=True):
+            compress(data, codec, [level], [out], part=part)
+    settings = {"epochs": 1, "batch_size": 6, "device": "cpu", "flip": True}
+    for out in (tmp_path / "model", tmp_path / "again"):
+        train(data, [parts["original"][0]], "scenes", "unet", "original", out, settings)
+    assert (tmp_path / "model" / models.WEIGHTS).read_bytes() == (tmp_path / "again" / models.WEIGHTS).read_bytes()
+    outcomes = [tmp_path / f"outcomes-{codec}.parquet" for codec in parts]
+    for (_, test), out in zip(parts.values(), outcomes, strict=True):
+        evaluate([tmp_path / "model"], data, [test], [out], device="cpu")
+    settings = {"deltas": [5], "defence_margin": 5, "bootstrap": 100, "seed": 0}
+    aggregate([data], [test for _, test in parts.values()], outcomes, settings, tmp_path / "summary")
+
+    network, about = models.load(tmp_path / "model")
+    found, truth, jpeg = [], [], codecs.get("jpeg")
+    masks = {row["id"]: decode(row["mask"]) for row in artifacts.iter_rows(data, splits=["test"])}
+    for row in artifacts.iter_rows(parts["jpeg"][1]):
+        picture = torch.from_numpy(jpeg.decode(row["payload"], (96, 96, 3)))
+        with torch.inference_mode():
+            found.append(network(picture.permute(2, 0, 1)[None] / 255).argmax(1)[0])
+        truth.append(torch.from_numpy(masks[row["id"]]).long())
+    metric = MulticlassJaccardIndex(11, average="none")(torch.stack(found), torch.stack(truth)).numpy()
+    there = [k for k in range(11) if any((mask == k).any() for mask in masks.values())]
+    table = artifacts.read_table(tmp_path / "summary" / "metrics.parquet").to_pandas()
+    rows = table[(table["codec"] == "jpeg") & (table["seed"] == -1) & (table["metric"] == "miou")].set_index("class")
+    assert rows.loc["", "value"] == pytest.approx(metric[there].mean(), abs=1e-6)
+    assert rows.loc["background", "value"] == pytest.approx(metric[0], abs=1e-6)
+    assert set(rows.index) == {"", *(classes[k] for k in there)}
+    assert about["validation"]["own"] >= 0
+    verdicts = artifacts.read_table(tmp_path / "summary" / "verdicts.parquet").to_pandas()
+    assert "jpeg" in set(verdicts["codec"])

@@ -383,6 +383,19 @@ class TaskConfig(Settings):
         "e.g. [speaker, class]. Class, size and all factors of 2 to 50 groups when left out; [] for none.",
     )
 
+    truth: Literal["labels", "model", "scores"] = Field(
+        default="labels",
+        description="What answers are compared with: what is known of the items (labels), or what the same model "
+        "answers on the originals (model), for which items need no labels; with scores, a changed answer of a "
+        "classifier counts by how much surer the model was of its own (docs/models.md).",
+    )
+    truth_score: float = Field(
+        default=0.5,
+        gt=0,
+        lt=1,
+        description="With `truth: model`, the least score of a detection on originals that counts as an object.",
+    )
+
     @field_validator("looks")
     @classmethod
     def _growing(cls, looks: list[int]) -> list[int]:
@@ -581,6 +594,7 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
             if "adversarial" in settings:
                 raise LossyBenchError("adversarial training is a regime; set regimes.adversarial instead")
     trained = task.trained
+    _check_truth(where, task, described)
     if not trained and task.regimes != Regimes():
         raise LossyBenchError(f"{where}.regimes: none of the models is trained, all exist already; leave it out")
     if task.folds:
@@ -650,6 +664,30 @@ def check_task(name: str, task: TaskConfig, described: Description) -> dict[str,
                     "detector's program, or behind a command, function or url; name others in attack.archs"
                 )
     return found
+
+
+def _check_truth(where: str, task: TaskConfig, described: Description) -> None:
+    """Raise LossyBenchError where a task cannot be judged by what `truth` names."""
+    if task.truth == "labels":
+        if not described.labelled:
+            raise LossyBenchError(f"{where}.truth: the data have no labels; set it to model, or give labels")
+        return
+    known = kinds.load(described.kind).own_answers
+    if task.truth not in known:
+        raise LossyBenchError(
+            f"{where}.truth: {task.truth} is not for {described.kind}; use {' or '.join(['labels', *known])}"
+        )
+    if not described.labelled and task.trained:
+        raise LossyBenchError(
+            f"{where}.models.{task.trained[0]}: would be trained, and the data have no labels; give models that exist "
+            "already (checkpoint, command, function or url)"
+        )
+    asked = {"regimes": task.regimes != Regimes(), "attack": task.attack is not None}
+    for name in (name for name in asked if asked[name]):
+        raise LossyBenchError(
+            f"{where}.{name}: with truth: {task.truth} each model has a truth of its own, by which neither models nor "
+            "attacks can be compared; leave it out"
+        )
 
 
 def _check_folds(where: str, task: TaskConfig, found: Mapping[str, Codec]) -> None:

@@ -555,6 +555,8 @@ class Study:
         if grids := self.task(task).grids:
             steps = {name: self.codecs[task][name].steps[0].said() for name in grids}  # type: ignore[attr-defined]
             settings["grids"] = {name: [*grid, steps[name]] for name, grid in grids.items()}
+        if (truth := self.task(task).truth) != "labels":
+            settings |= {"truth": truth, "truth_score": self.task(task).truth_score}
         if (by := self.task(task).by) is not None:
             settings["by"] = by
         if planned := self.task(task).looks:

@@ -82,8 +82,8 @@ class LogHandler(LogHandlerBase):
         elif event == LogEvent.JOB_ERROR:
             if text := self.board.fail(said["jobid"]):
                 self.screen.say(text)
-        elif record.levelno >= logging.WARNING:
-            self.screen.say(self.format(record))
+        elif record.levelno >= logging.WARNING and "CalledProcessError in file" not in str(record.msg):
+            self.screen.say(self.format(record))  # but not that a job's command failed, of which its log says why
         else:
             return
         self._show()

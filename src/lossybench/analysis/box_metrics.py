@@ -9,14 +9,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow.compute as pc
 from scipy.sparse import csr_matrix
 
 from lossybench.analysis.intervals import Estimate, of_share_samples, trials_of_mean
 from lossybench.analysis.sampling import Sampling, Units
 from lossybench.analysis.subgroups import Compute, Group
 from lossybench.enough import FEWEST_OF_CLASS
+from lossybench.errors import LossyBenchError
+
+if TYPE_CHECKING:
+    from lossybench.analysis.outcomes import Outcomes
 
 PRIMARY = "map50"
 KINDS = ("map", "map50", "precision", "recall", "f1", "accuracy")
@@ -48,6 +54,26 @@ class Frames:
     true_frame: np.ndarray
     true_boxes: np.ndarray
     true_labels: np.ndarray
+
+
+def frames_of(outcomes: Outcomes) -> Frames:
+    """The detections and true boxes of one model's outcomes. Raises LossyBenchError for boxes of negative size."""
+    order = np.lexsort((outcomes.rows["frame"].to_numpy(), outcomes.item))
+    rows, item = outcomes.rows.take(order), outcomes.item[order]
+
+    def flat(name: str) -> np.ndarray:
+        values = pc.list_flatten(rows[name]).to_numpy()
+        return values.astype(np.int64 if values.dtype.kind == "i" else np.float32)  # copied: Arrow's are read-only
+
+    def owner(name: str) -> np.ndarray:
+        return np.repeat(np.arange(len(rows)), pc.list_value_length(rows[name]).to_numpy())
+
+    found = (owner("labels"), flat("boxes").reshape(-1, 4), flat("labels"), flat("scores"))
+    true = (owner("true_labels"), flat("true_boxes").reshape(-1, 4), flat("true_labels"))
+    frames = Frames(item, *found, *true)
+    if (frames.boxes[:, :2] > frames.boxes[:, 2:]).any():
+        raise LossyBenchError("has boxes with x1 < x0 or y1 < y0; evaluate again")
+    return frames
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ from lossybench.analysis.comparisons import Primary
 from lossybench.analysis.intervals import LEAN, Estimate
 from lossybench.analysis.sampling import Sampling
 from lossybench.analysis.subgroups import Compute
-from lossybench.metrics import Metric
+from lossybench.metrics import SHARE, Metric
 
 ALL_SEEDS = -1
 _BLOCK = 2**22  # weights of items that are floats at a time
@@ -163,11 +163,14 @@ def _means(of_seeds: np.ndarray, sampling: Sampling) -> np.ndarray:
 
 
 def _reach(metric: Metric, values: np.ndarray) -> float:
-    """How much an item may differ from others: all that the metric can, or if that has no end, the most that was seen.
+    """How much an item may differ from others: all that the metric can, or if that has no end, the most that was seen,
+    and of a share at least 1: error rates of 0 throughout would otherwise leave no doubt.
 
     values: of items, or of resamples.
     """
-    return metric.most if metric.most is not None else float(np.nanmax(values, initial=0.0))
+    if metric.most is not None:
+        return metric.most
+    return float(np.nanmax(values, initial=1.0 if metric.unit == SHARE else 0.0))
 
 
 def _trials(of_seeds: np.ndarray) -> float:

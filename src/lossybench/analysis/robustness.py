@@ -810,7 +810,7 @@ def attack_rows(
     attacked: dict[str, Any] = {}
     for *model, _, codec, path in sorted(tables):  # the bare model first, because the others are compared with it
         of = Attacked.read(path, task, settings)
-        attacked = {"items": int(of.units.item.max()) + 1, "unit": kind.attacked_unit}
+        attacked = {"items": int(of.units.item.max()) + 1}
         attacked |= {"groups": of.units.sampling.groups, "few": of.units.sampling.few}
         attacked["thresholds"] = [thresholds[model] for model in sorted(thresholds)]
         levels = {key.level for key in of.groups}

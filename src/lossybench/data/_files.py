@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from lossybench import kinds
 from lossybench.data import _labels, _splits
 from lossybench.data._signatures import signature
 from lossybench.data.dataset import (
@@ -32,10 +33,12 @@ from lossybench.data.dataset import (
     listing,
     suffix_of,
 )
-from lossybench.errors import LossyBenchError, naming
+from lossybench.errors import LossyBenchError, naming, nearest
 from lossybench.settings import Place
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}  # where the data come without splits
+BESIDE, _TEXT = Path("beside"), ".txt"  # the value of the option `texts`, and what the files are called then
+LARGEST_TEXT = 2**20  # bytes of a text beside a file
 _JPEG = {".jpg", ".jpeg", ".jfif", ".jpe"}
 _LOSSY = {*_JPEG, ".webp", ".avif", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma", ".mp4", ".m4v", ".mov",
           ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".flv", ".ogv", ".wmv", ".3gp"}  # fmt: skip
@@ -46,7 +49,8 @@ class Entry:
     """An item still to be read from a file: id, groups, label and boxes as in Item; split is "" until it is assigned.
 
     size: the (width, height) of the picture that the boxes were drawn on, where the annotations state it.
-    start, stop: the item is the file's records or frames from `start` up to `stop` (None: to the end).
+    start, stop: the item is the file's records or frames from `start` up to `stop` (None: to the end). truth: as in
+    Item.
     """
 
     id: str
@@ -58,6 +62,7 @@ class Entry:
     start: int = 0
     stop: int | None = None
     size: tuple[int, int] | None = None
+    truth: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def whole(self) -> str:
@@ -102,7 +107,7 @@ class FileDataset(Dataset):
 
         Raises LossyBenchError, naming the file, where that cannot be read.
         """
-        return {}
+        return entry.truth
 
     def look(self, entry: Entry) -> list[Finding]:
         """What is odd about the file of an item that can be read, by its header."""
@@ -321,7 +326,7 @@ def shared_groups(entries: Sequence[Entry]) -> list[Finding]:
 class ClassFolders(UserFiles):
     """One folder for each class, with or without train, val and test folders above: root[/split]/class/**/file.
 
-    Or else files anywhere below the root, and a CSV of labels.
+    Or else files anywhere below the root, with a CSV of labels or texts, with a text beside each, or with neither.
     """
 
     kind = "classification"
@@ -332,10 +337,20 @@ class ClassFolders(UserFiles):
         description="CSV with a header: of each item its file below `path` (the extension may be left out), its label "
         "and, if there are such columns, its split and group (what items share); folders mean nothing then",
     )
-    columns: dict[Literal["file", "label", "split", "group"], str | list[str]] = Field(
+    texts: Place | None = Field(
+        None,
+        description="what is written or said in each item, for models that read or transcribe: a CSV as `labels` is, "
+        "with a column text in place of label; or `beside`, a file NAME.txt in UTF-8 beside each NAME.png",
+    )
+    unlabelled: str | None = Field(
+        None,
+        description="kind of task of files that have no labels and lie anywhere below `path`: classification, "
+        "detection, text. The task needs `truth: model` then",
+    )
+    columns: dict[Literal["file", "label", "text", "split", "group"], str | list[str]] = Field(
         {},
-        description="names of these columns of `labels` where they differ: {file: ImageId, label: TrueLabel}; of "
-        "several factors that items share, a list: {group: [speaker, site]}",
+        description="names of these columns of `labels` or `texts` where they differ: {file: ImageId, label: "
+        "TrueLabel}; of several factors that items share, a list: {group: [speaker, site]}",
     )
 
     @field_validator("columns")
@@ -346,18 +361,52 @@ class ClassFolders(UserFiles):
                 raise ValueError(f"{name}: give the name of one column{' or more' * (name == 'group')}")
         return columns
 
+    @model_validator(mode="before")
+    @classmethod
+    def _tested_alone(cls, options: Any) -> Any:
+        """Where there are no classes to learn, all items are for testing unless `fractions` says otherwise."""
+        classless = isinstance(options, dict) and (options.get("texts") or options.get("unlabelled"))
+        return {"fractions": {"test": 1.0}, **options} if classless else options
+
+    @model_validator(mode="after")
+    def _one_truth(self) -> ClassFolders:
+        if self.unlabelled is not None and self.unlabelled not in kinds.names():
+            raise ValueError(
+                f"unlabelled: no kind of task {self.unlabelled!r}; {nearest(self.unlabelled, kinds.names())}"
+            )
+        given = [name for name in ("labels", "texts", "unlabelled") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{given[0]} and {given[1]} exclude each other; give one")
+        return self
+
+    @property
+    def _table(self) -> Path | None:
+        """The CSV that says what is true of the files."""
+        return self.labels or (self.texts if self.texts != BESIDE else None)
+
+    @property
+    def _of_kind(self) -> str:
+        return self.unlabelled or ("text" if self.texts else self.kind)
+
     def about(self, found: Survey) -> Description:
-        return self.described(self.path, found.classes, found.entries)
+        described = self.described(self.path, found.classes, found.entries)
+        return dataclasses.replace(described, kind=self._of_kind, labelled=not self.unlabelled)
 
     def sources(self) -> list[Source]:
         """See Dataset. Files without extension count, since their content decides whether they are read."""
-        return [Source(self.path, (*self.extensions, "")), *([Source(self.labels)] if self.labels else [])]
+        suffixes = (*self.extensions, "", *([_TEXT] if self.texts == BESIDE else []))
+        return [Source(self.path, suffixes), *([Source(self._table)] if self._table else [])]
 
     def survey(self, seed: int) -> Survey:
         findings: list[Finding] = []
         subfolders(self.path, f"data set {self.name!r}")  # raises the error when it is no folder
-        classes, entries = self._from_table(findings) if self.labels else self._from_folders(findings)
-        if len(classes) < 2:
+        if self._table:
+            classes, entries = self._from_table(findings)
+        elif self._of_kind == self.kind and not self.unlabelled:
+            classes, entries = self._from_folders(findings)
+        else:
+            classes, entries = [], self._anywhere(findings)
+        if len(classes) < 2 and self._of_kind == self.kind and not self.unlabelled:
             text = f"{len(classes)} class{' folders' * (not self.labels)}; classification needs two or more"
             findings.append(Finding("too few classes", "error", str(self.labels or self.path), text))
         entries = self.with_splits(entries, seed) if entries else []
@@ -370,7 +419,26 @@ class ClassFolders(UserFiles):
             for label, title in enumerate(classes)
             if of_class[label] == 1 and "train" in splits
         ]
-        return Survey(classes, entries, findings + lacking(self.kind, classes, counts, splits))
+        return Survey(classes, entries, findings + lacking(self._of_kind, classes, counts, splits))
+
+    def _anywhere(self, findings: list[Finding]) -> list[Entry]:
+        """The files below the root, with the texts beside them or with nothing that is known of them."""
+        entries = []
+        files = self.files(self.path, findings)
+        if not files:
+            text = f"holds no {self.medium} file ({', '.join(self.extensions)})"
+            findings.append(Finding("empty folder", "error", str(self.path), text))
+        for file in files:
+            id = file.relative_to(self.path).as_posix()
+            truth: dict[str, Any] = {"text": None} if self._of_kind == "text" else {}
+            if self.texts == BESIDE:
+                try:
+                    truth = {"text": _text_beside(file)}
+                except LossyBenchError as error:
+                    findings.append(Finding("file without a text", self.fault, str(file), str(error), left_out=True))
+                    continue
+            entries.append(Entry(id, file, "", self.groups_of(id), truth=truth))
+        return entries
 
     def parts(self, findings: list[Finding]) -> list[tuple[str, Path, list[Path]]]:
         """The split, "" where there are none, the folder of each part of the data, and the folders of classes in it.
@@ -418,14 +486,19 @@ class ClassFolders(UserFiles):
         return self._storable(folders, findings)
 
     def _from_table(self, findings: list[Finding]) -> tuple[list[str], list[Entry]]:
-        assert self.labels is not None
-        rows = _labels.rows(self.labels, self.columns, self.fault, findings)
+        """The classes and entries of the CSV of labels, or no classes and the entries of that of texts."""
+        table = self._table
+        assert table is not None
+        what = "text" if self.texts else "label"
+        titles = {name: title for name, title in self.columns.items() if name not in ("label", "text")}
+        titles["label"] = self.columns.get("text" if self.texts else "label", what)
+        rows = _labels.rows(table, titles, self.fault, findings)
         there = {file.relative_to(self.path).as_posix(): file for file in self.files(self.path, findings)}
         files = _labels.Files(self.path, there)
         found: dict[str, _labels.Row] = {}
         named, torn, other = set[str](), set[str](), list[str]()
         for row in rows:
-            where = f"{self.labels}, line {row.line}"
+            where = f"{table}, line {row.line}"
 
             def bad(kind: str, text: str, where: str = where) -> None:
                 findings.append(Finding(kind, self.fault, where, text, left_out=True))
@@ -437,10 +510,10 @@ class ClassFolders(UserFiles):
                 other.append(f"{row.file!r} for {id!r}")
             if problem:
                 bad("missing file", f"{row.file!r} {problem}")
-            elif not row.label or row.label in _labels.MISSING:
+            elif not row.label or (row.label in _labels.MISSING and not self.texts):
                 marked = f", but {row.label!r}, which stands for a missing value" if row.label else ""
-                bad("row without a label", f"{row.file!r} has no label{marked}")
-            elif not row.label.isprintable():
+                bad(f"row without a {what}", f"{row.file!r} has no {what}{marked}")
+            elif not row.label.isprintable() and not self.texts:
                 bad(
                     "label of several lines",
                     f"label {row.label!r} of {row.file!r} is no line of text; is a quote missing?",
@@ -448,35 +521,36 @@ class ClassFolders(UserFiles):
             elif split not in ("", *SPLITS):
                 bad("unknown split", f"split {row.split!r} of {row.file!r} is none of {', '.join(_labels.SPLIT_OF)}")
             elif first and (first.label, first.split, first.groups) != (row.label, split, row.groups):
-                bad("file listed twice", f"{row.file!r} has another label, split or group in line {first.line}")
+                bad("file listed twice", f"{row.file!r} has another {what}, split or group in line {first.line}")
                 torn.add(id)
             elif first:
-                text = f"{row.file!r} is in line {first.line} too, with the same label; it is taken once"
+                text = f"{row.file!r} is in line {first.line} too, with the same {what}; it is taken once"
                 findings.append(Finding("file listed twice", "warning", where, text, left_out=True))
             else:
                 found[id] = dataclasses.replace(row, split=split)
             named.add(id)
         if other:
             text = f"{len(other)} files are named in another way than they are called, such as {other[0]}"
-            findings.append(Finding("file by another name", "note", str(self.labels), text))
+            findings.append(Finding("file by another name", "note", str(table), text))
         findings += [
-            Finding("file without a label", "warning", str(file), f"has no sound row in {self.labels}; left out", True)
+            Finding(f"file without a {what}", "warning", str(file), f"has no sound row in {table}; left out", True)
             for id, file in there.items()
             if id not in named
         ]
         found = {id: row for id, row in found.items() if id not in torn}  # nobody knows which row is right
         splits = {row.split for row in found.values()}
         entries = []
-        classes = sorted({row.label for row in found.values()}, key=_labels.natural)
+        classes = [] if self.texts else sorted({row.label for row in found.values()}, key=_labels.natural)
         number_of = {title: number for number, title in enumerate(classes)}
         for id, row in sorted(found.items()):
             if not row.split and splits != {""}:
-                where, text = f"{self.labels}, line {row.line}", f"{row.file!r} has no split, but other files have one"
+                where, text = f"{table}, line {row.line}", f"{row.file!r} has no split, but other files have one"
                 findings.append(Finding("row without a split", self.fault, where, text, left_out=True))
                 continue
             # An item whose field is empty shares nothing, so that it is a group of its own.
             groups = self.groups_of(id) or {factor: name or id for factor, name in row.groups.items()}
-            entries.append(Entry(id, there[id], row.split, groups, number_of[row.label]))
+            label, truth = (-1, {"text": row.label}) if self.texts else (number_of[row.label], {})
+            entries.append(Entry(id, there[id], row.split, groups, label, truth=truth))
         return classes, entries
 
     def files(self, folder: Path, findings: list[Finding]) -> list[Path]:
@@ -497,7 +571,7 @@ class ClassFolders(UserFiles):
                     f"is {content.title} by its content, but {suffix} is not read as {self.medium}, so it is left out"
                 )
                 findings.append(Finding("unknown extension", "warning", str(file), text, left_out=True))
-            elif file != self.labels:
+            elif file != self._table and not (self.texts == BESIDE and suffix == _TEXT):
                 text = f"is no {self.medium} by its name and is left out"
                 findings.append(Finding("file of another kind", "note", str(file), text, left_out=True))
         return self._storable(found, findings)
@@ -513,6 +587,22 @@ class ClassFolders(UserFiles):
                 text = "its name is not UTF-8 and cannot be stored; rename it"
                 findings.append(Finding("name not in UTF-8", self.fault, str(path), text, left_out=True))
         return found
+
+
+def _text_beside(file: Path) -> str:
+    """The text in the file that is called like `file`, with .txt. Raises LossyBenchError where there is none."""
+    path = file.with_suffix(_TEXT)
+    try:
+        if path.stat().st_size > LARGEST_TEXT:
+            raise LossyBenchError(f"{path}: has more than {LARGEST_TEXT:,} bytes; give what is written or said in it")
+        text = path.read_text(encoding="utf-8-sig").strip()
+    except OSError as error:
+        raise LossyBenchError(f"{path}: {error.strerror}; write there what is written or said in it") from None
+    except UnicodeDecodeError:
+        raise LossyBenchError(f"{path}: is no text in UTF-8; save it as UTF-8") from None
+    if not text:
+        raise LossyBenchError(f"{path}: has no text; write there what is written or said in it")
+    return text
 
 
 def subfolders(root: Path, what: str) -> list[Path]:

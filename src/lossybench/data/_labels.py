@@ -88,7 +88,7 @@ def _text(path: Path) -> str:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise LossyBenchError(f"labels: {path}: {error.strerror}") from None
+        raise LossyBenchError(f"{path}: {error.strerror}") from None
     encoding = "utf-16" if content.startswith(_BYTE_ORDERS) else "utf-8-sig"
     try:
         text = content.decode(encoding)

@@ -2,6 +2,7 @@
 
     sequence/seqinfo.ini, sequence/img1/000001.jpg ..., sequence/gt/gt.txt
 
+or with a video file in place of the folder of frames, which imDir of seqinfo.ini then names.
 A line of gt.txt states frame, track, left, top, width, height and what more its dialect has (see DIALECTS).
 """
 
@@ -19,7 +20,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import Field, model_validator
 
-from lossybench.data import _boxes, _images
+from lossybench.data import _boxes, _images, _videos
 from lossybench.data._files import SHARES, Entry, FileDataset
 from lossybench.data.dataset import SPLITS, Box, Finding, Severity
 from lossybench.errors import LossyBenchError, shown
@@ -47,7 +48,11 @@ _SLOWEST, _FASTEST = 0.001, 1000.0  # frames/s
 
 @dataclasses.dataclass(frozen=True)
 class SequenceInfo:
-    """One sequence as its seqinfo.ini states it. suffix: of the frames' files, in lower case. size: (width, height)."""
+    """One sequence as its seqinfo.ini states it.
+
+    images: the folder of the frames, or a video file. suffix: of the frames' files, in lower case. size: (width,
+    height).
+    """
 
     folder: Path
     images: Path
@@ -198,8 +203,17 @@ class MotClips(FileDataset):
         Raises LossyBenchError, naming the file, for a frame that cannot be read or is of another size than stated.
         """
         sequence, files = self._kept(entry)
-        frames = [_boxes.read(file, entry.size, self.bit_depth) for file in files]
-        return np.stack(frames), sequence.sampling_rate / self.every
+        if sequence.images.is_file():
+            frames = _videos.read(sequence.images, entry.start, entry.start + (len(files) - 1) * self.every + 1)[0]
+            frames = frames[:: self.every]
+            if len(frames) < len(files):
+                raise LossyBenchError(f"{sequence.images}: ends before frame {entry.stop}, which seqinfo.ini announces")
+            if (frames.shape[2], frames.shape[1]) != entry.size:
+                has, stated = (f"{one[0]} x {one[1]}" for one in (frames.shape[2:0:-1], entry.size or (0, 0)))
+                raise LossyBenchError(f"{sequence.images}: its frames are {has} pixels, but seqinfo.ini says {stated}")
+            return frames, sequence.sampling_rate / self.every
+        frames = np.stack([_boxes.read(file, entry.size, self.bit_depth) for file in files])
+        return frames, sequence.sampling_rate / self.every
 
     def _kept(self, entry: Entry) -> tuple[SequenceInfo, list[Path]]:
         """The sequence of a clip, and the files of those of its frames that are kept."""
@@ -209,9 +223,13 @@ class MotClips(FileDataset):
         return sequence, [files[number] for number in range(entry.start + 1, entry.stop + 1, self.every)]
 
     def file_bytes(self, entry: Entry) -> int | None:
+        if self._kept(entry)[0].images.is_file():
+            return None
         return sum(file.stat().st_size for file in self._kept(entry)[1])
 
     def look(self, entry: Entry) -> list[Finding]:
+        if self._kept(entry)[0].images.is_file():
+            return _videos.look(entry.path) if not entry.start else []
         return _boxes.look(entry.path, entry.size, self.bit_depth)
 
 
@@ -239,7 +257,8 @@ def read_sequence(folder: Path) -> SequenceInfo:
     try:
         parser.read_string(file.read_text(encoding="utf-8-sig"))
         stated = parser["Sequence"]
-        inside, rate, suffix = stated["imDir"], float(stated["frameRate"]), stated["imExt"].lower()
+        inside, rate = stated["imDir"], float(stated["frameRate"])
+        suffix = "" if (folder / inside).is_file() else stated["imExt"].lower()
         frames, width, height = (_whole(stated, key) for key in ("seqLength", "imWidth", "imHeight"))
         if inside.startswith("/") or ".." in Path(inside).parts or "\0" in inside:
             raise ValueError(f"imDir {shown(inside)} is no folder in that of the sequence")
@@ -261,8 +280,11 @@ def _whole(stated: Mapping[str, str], key: str) -> int:
 def frame_files(sequence: SequenceInfo) -> dict[int, Path]:
     """The files of the frames by their numbers, which count from 1 and end their names, as in 000001.jpg.
 
-    Raises LossyBenchError when there are none, and for a file whose number is not clear.
+    Of a video file each frame's is that file. Raises LossyBenchError when there are none, and for a file whose number
+    is not clear.
     """
+    if sequence.images.is_file():
+        return dict.fromkeys(range(1, sequence.frames + 1), sequence.images)
     if not sequence.images.is_dir():
         raise LossyBenchError(f"{sequence.images}: no such folder; imDir of seqinfo.ini names it")
     visible = [file for file in sequence.images.iterdir() if not file.name.startswith(".")]

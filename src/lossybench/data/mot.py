@@ -52,7 +52,7 @@ class Mot(_mot.MotClips):
         counts = collections.Counter(entry.split for entry in found.entries)
         before = compressed_before(self.card, found.entries)
         unstated = dict.fromkeys(("source", "licence", "citation"), "not stated")
-        prior = "frames are JPEG files" if "JPEG" in before else "frames are in a lossless format"
+        prior = f"frames are of {' and '.join(before)} files" if before else "frames are in a lossless format"
         card = {"title": self.path.resolve().name, **unstated, "prior_compression": prior, **self.card}
         return Description(self.medium, self.kind, list(self.objects), card, dict(counts), 0.0, before)
 

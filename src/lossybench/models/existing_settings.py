@@ -327,6 +327,8 @@ def read(
     _check_source(arch, made, set(settings))
     about = kinds.load(kind)
     how = form(arch, made)
+    if classes == [] and about.existing != "plain" and made.classes is None and how != "published":
+        raise _wrong("classes", "missing; the data have no labels, so name the class of each output here")
     if how in SERVICES:
         if made.command:
             program(made.command)

@@ -96,6 +96,7 @@ def write_html(summaries: list[Path], out: Path) -> None:
     notes = [f"Originals that were compressed before: {twice}. {_TWICE}"] * bool(twice)
     if any((tables.limits["verdict"] == NO_REFERENCE).any() for tables in tasks):
         notes.append(f"No reference: {_NO_REFERENCE}")
+    notes += [f"{tables.task}: {tables.own_answers}" for tables in tasks if tables.own_answers]
     notes += [f"{tables.task}: {_few_text(tables)}" for tables in tasks if tables.few]
     notes += [f"{tables.task}: {_rare_text(tables)}" for tables in tasks if tables.rare]
     notes += [_baselines(tasks), f"{_JOINTLY} {_TWO_NUMBERS} {_DESIGN_EFFECT}"]
@@ -155,7 +156,8 @@ _NO_REFERENCE = (
     "the result on originals is not shown (one-sided 95 % bound, each seed's model by itself) to exceed chance by more"
     " than the margin. A model that knows nothing loses nothing, whatever is done to its items, so its losses get no"
     " verdict. Chance is what answers that do not depend on the item reach: for accuracy the share of the largest"
-    " class, in detection the mAP of the model's own boxes laid over other items."
+    " class, for mIoU that of one class in every pixel, in detection the mAP of the model's own boxes laid over other"
+    " items."
 )
 
 _JOINTLY = (
@@ -369,11 +371,12 @@ def _before_text(tables: Summary) -> str:
 
 
 def _warnings(tables: Summary) -> str:
-    """What the test items are too few for, and which target sizes they do not meet; "" for nothing."""
+    """What own answers can't show, what test items are too few for, and missed target sizes; "" for nothing."""
+    own = f"**Own answers.** {tables.own_answers}" if tables.own_answers else ""
     few = f"**Few groups.** {_few_text(tables)}" if tables.few else ""
     rare = f"**Rare classes.** {_as_text(_rare_text(tables))}" if tables.rare else ""
     folds = f"**Folds.** {_folds_text(tables)}" if tables.folds else ""
-    return "\n\n".join(filter(None, (folds, few, rare, _targets_text(tables))))
+    return "\n\n".join(filter(None, (own, folds, few, rare, _targets_text(tables))))
 
 
 def _folds_text(tables: Summary) -> str:

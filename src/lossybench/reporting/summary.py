@@ -276,8 +276,17 @@ class Summary:
 
     @functools.cached_property
     def best(self) -> pd.Series:
-        """A row of `limits` against the best model trained on originals: what that reaches there, and chance."""
-        return where(self.limits, baseline=BEST).iloc[0]
+        """A row of `limits` against the best model trained on originals: what that reaches there, and chance.
+
+        Where each model is judged by its own answers none is the best, and a row is against a model itself.
+        """
+        against = where(self.limits, baseline=BEST)
+        return (against if len(against) else self.limits).iloc[0]
+
+    @property
+    def own_answers(self) -> str:
+        """Where models are judged by their own answers on originals, what that can show and what not; "" elsewhere."""
+        return str(self.meta.get("own_answers", ""))
 
     @property
     def best_name(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 import logging
@@ -79,6 +80,8 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
             raise LossyBenchError(f"{path}: is empty")
         state = {PROGRAM: torch.frombuffer(bytearray(content), dtype=torch.uint8)}
     known = existing_settings.named(classes if how.classes is None else how.classes)
+    if not meta.get("labelled", True):
+        classes = sorted(known, key=known.__getitem__)  # all that the model knows
     rows = list(artifacts.iter_rows(data, ["id", "shape", "sampling_rate"], splits=["test"]))
     if not rows:
         raise LossyBenchError(f"{data}: no items in the split test")
@@ -111,12 +114,13 @@ def adopt(data: Path, task: str, arch: str, out: Path, settings: dict[str, Any] 
         "regime": ORIGINAL,
         "arch": arch,
         "seed": seed,
-        **{key: meta[key] for key in ("medium", "kind", "classes")},
+        **{key: meta[key] for key in ("medium", "kind")},
+        "classes": classes,
         "input": dataclasses.asdict(input),
         "settings": training_settings.read(trained, medium, kind).model_dump(mode="json"),
         "existing": about,
     }
-    trial = _Trial(data, info, len(rows))
+    trial = _Trial(data, info, len(rows), meta.get("labelled", True))
     try:
         model = rebuild(info, state).eval()
         if isinstance(model, Classifier) and not services:
@@ -165,10 +169,13 @@ class _Sample(NamedTuple):
 
 
 class _Trial:
-    """A model on a sample of the test items. info: the content of model.json so far. total: of test items."""
+    """A model on a sample of the test items.
 
-    def __init__(self, data: Path, info: Mapping[str, Any], total: int) -> None:
-        self.data, self.info, self.total = data, info, total
+    info: the content of model.json so far. total: of test items. labelled: whether anything is known of them.
+    """
+
+    def __init__(self, data: Path, info: Mapping[str, Any], total: int, labelled: bool = True) -> None:
+        self.data, self.info, self.total, self.labelled = data, info, total, labelled
         self.task: TaskKind = tasks.get(info)
         self.order = np.random.default_rng([info["seed"], 0]).permutation(total)
 
@@ -208,8 +215,18 @@ class _Trial:
                     answers += found
                     predictions += map(_arrays, model.translated(found))
             seconds += clock() - start
+        if not self.labelled:
+            return self._constancy(answers or predictions, seconds / len(targets))
         ways = {"classifier": self._accuracy, "detector": self._precision, "plain": self._score}
         return ways[self.task.existing](targets, answers, predictions, seconds / len(targets))
+
+    def _constancy(self, answers: Sequence[Any], seconds: float) -> _Sample:
+        """Of items of which nothing is known, how many get the answer that most get. From one and the same answer to
+        all of them, nothing could be learnt."""
+        count, nothing = len(answers), np.zeros(0, int)
+        most = max(collections.Counter(map(_in_brief, answers)).values())
+        said = f"gives the same answer to {most} of {self._of(count)}"
+        return _Sample(said, 1.0, most / count, most < count, count > 1, count, ITEMS, nothing, nothing, seconds)
 
     def _accuracy(self, targets: Sequence[Any], answers: Sequence[int], _: object, seconds: float) -> _Sample:
         labels, given = np.array(targets), np.array(answers)
@@ -279,6 +296,11 @@ class _Trial:
             return [Sent.of(row["id"], row, one.media, one.frame, self.info) for row, one in some]
         media = torch.from_numpy(np.stack([example.media for _, example in some]))
         return to_float(media, self.info["medium"], torch.device("cpu"))
+
+
+def _in_brief(answer: Any) -> str:
+    """What two answers that are the same have in common: of detections, their labels in the order of their scores."""
+    return repr(answer["labels"].tolist() if isinstance(answer, Mapping) and "labels" in answer else answer)
 
 
 def _arrays(found: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
@@ -400,7 +422,7 @@ def _published(
     preset, names = weights.transforms(), list(weights.meta["categories"])
     # ImageNet has two classes "crane", and COCO has gaps called "N/A": a name that is there twice tells no class.
     said: dict[str, Any] = {"classes": {name: i for i, name in enumerate(names) if names.count(name) == 1}}
-    if kind == "classification":
+    if tasks.kind_class(kind).existing == "classifier":
         size = tuple(preset.crop_size * 2)[:2]  # [224] means a square
         if medium == "video":
             size = (how.input_size[0] if how.input_size else 16, *size)

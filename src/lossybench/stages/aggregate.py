@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from lossybench.analysis import outcomes as inputs
 from lossybench.analysis.comparisons import BEST, OWN, Reference
 from lossybench.analysis.measured import ALL_SEEDS, Measured, Settled
 from lossybench.analysis.outcomes import Row, TestSet, Trained
+from lossybench.analysis.own_answers import Answers
 from lossybench.analysis.sampling import Sampling
 from lossybench.analysis.subgroups import Groups
 from lossybench.artifacts import read_meta
@@ -47,7 +48,9 @@ def aggregate(
             study gives one; grids, {chain: [codec, degradation, its level, both in words]} of those that are a codec
             under a condition of capture; and where the task is tested look by look, look (the number of this one),
             looks (the test items of each that is planned) and alpha (the one-sided error level of this one, 0.05
-            without looks); and by, what losses are told apart by, where the study names it
+            without looks); by, what losses are told apart by, where the study names it; and where models are judged by
+            their own answers on originals, truth, one of the kind's `own_answers`, and truth_score, the least score of
+            an answer that counts
         out: the folder to write
         attacks: all tables that attack made
 
@@ -66,15 +69,18 @@ def aggregate(
     codecs = {condition.codec for condition in plain} - {ORIGINAL}
     sampling = Sampling.draw(len(task.ids), task.groups, *how, family=max(len(codecs), 1), folds=task.folds)
     rates = {one: np.stack([unit.mean(each) for unit in sampling.units]) for one, each in of_items.items()}
-    metric = kind.metrics[0].name
+    judge = _judge(kind, settings)
+    metric = judge.metrics[0].name
     overall = (ALL_SEEDS, metric, "")
 
-    asked, classes = settings.get("by"), subgroups.CLASS not in kind.tells
+    # What is true of items is nothing by which to tell a model's own answers apart.
+    tells = kind.tells if judge is kind else ()
+    asked, classes = settings.get("by"), judge is kind and subgroups.CLASS not in tells
     by_class = classes and (asked is None or subgroups.CLASS in asked)
     labels = [kind.labels(row) for row in task.truth.to_pylist()] if by_class else []
-    by = subgroups.wanted(task, labels, asked, kind.tells)
-    parts = subgroups.parts(task, labels, [name for name in by if name not in kind.tells])
-    within = [name for name in by if name in kind.tells]
+    by = subgroups.wanted(task, labels, asked, tells)
+    parts = subgroups.parts(task, labels, [name for name in by if name not in tells])
+    within = [name for name in by if name in tells]
 
     rows: dict[str, list[Row]] = {name: [] for name in tables.SCHEMAS}
     rows["conditions"] += conditions.values()
@@ -83,7 +89,7 @@ def aggregate(
     files, about = inputs.outcome_files(outcomes, task), read_meta(data[0])
     for model, of_codec in tqdm(files.items(), "aggregate", unit="model"):
         results[model] = {}
-        for condition, one, settled, apart in measured(kind, of_codec, conditions, within, task, sampling):
+        for condition, one, settled, apart in measured(kind, of_codec, conditions, within, task, sampling, judge):
             here = comparisons.where(model, conditions[condition])
             rows["metrics"] += _metric_rows(here, one, sampling)
             results[model][condition] = one.primary
@@ -96,11 +102,14 @@ def aggregate(
             if condition == REFERENCE:
                 bounds = one.found[ALL_SEEDS][one.names.index((metric, ""))].interval
                 low, high = bounds.low, bounds.high
+                if judge is not kind:  # a model agrees with itself
+                    low = high = one.primary.value
                 chance = np.array([settled[seed].chance for seed in one.primary.seeds])
                 references[model] = comparisons.reference(model, one.primary, low, high, chance, sampling)
         chosen = {condition: one for condition, one in results[model].items() if condition in plain}
         rows["bd"] += equal_rate.bd_rows(model, chosen, plain, rates, sampling)
-    best = comparisons.best_reference(references)
+    # By its own answers each model is perfect on originals, and no other's.
+    best = comparisons.best_reference(references) if judge is kind else None
     captured: tuple[list[Row], list[Row]] = ([], [])  # rows of `differences` and `verdicts` under conditions of capture
     for model, of_condition in results.items():
         for baseline, of_baseline in ((OWN, references[model]), (BEST, best)):
@@ -127,11 +136,12 @@ def aggregate(
         if (row["seed"], row["metric"], row["class"]) == overall and row["codec"] not in grids
     ]
     told = about.get("conditions", [])
-    if told:
+    if told and judge is kind:
         rows["identification"] += identification.rows(files, conditions, told, task, sampling)
     rows["transfer"] += comparisons.transfer_rows(of_primary)
-    rows["held_out"] += comparisons.held_out_rows(results, plain, sampling)
-    rows["gaps"] += gaps.gap_rows(results, plain, sampling)
+    if judge is kind:
+        rows["held_out"] += comparisons.held_out_rows(results, plain, sampling)
+        rows["gaps"] += gaps.gap_rows(results, plain, sampling)
     strengths = {condition: row["strength"] for condition, row in conditions.items()}
     about_attacks = [read_meta(path) for path in attacks]
     # A defence is no condition of the study: nothing is tested behind it but attacks.
@@ -141,8 +151,9 @@ def aggregate(
     rows["spectra"] += bands.rows(attacks)
 
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
-    meta |= {"metrics": [dataclasses.asdict(one) for one in kind.metrics], "unit": kind.unit}
-    meta |= {"chance_of_data": kind.chance_of_data, "attacked_unit": kind.attacked_unit}
+    meta |= {"metrics": [dataclasses.asdict(one) for one in judge.metrics], "unit": judge.unit}
+    meta |= {"chance_of_data": judge is kind and kind.chance_of_data, "attacked_unit": kind.attacked_unit}
+    meta |= {"own_answers": "" if isinstance(judge, type) else judge.says}
     meta |= {"compressed_before": about.get("compressed_before", []), "card": _card(data), "conditions": told}
     coded = read_meta(compressed[0])
     meta |= {"fidelity": coded.get("fidelity", "full"), "measures": coded.get("measures", {})}
@@ -155,6 +166,12 @@ def aggregate(
     meta |= {"defences": defences, "grids": grids}
     for name, content in rows.items():
         tables.write(out, name, content, meta)
+
+
+def _judge(kind: type[TaskKind], settings: Mapping[str, Any]) -> type[TaskKind] | Answers:
+    """What judges the outcomes: the kind of task by what is true of the items, or by the models' own answers."""
+    truth = settings.get("truth", "labels")
+    return kind if truth == "labels" else kind.judged_by(truth, settings["truth_score"])
 
 
 def _card(data: list[Path]) -> dict[str, str]:
@@ -174,12 +191,14 @@ def measured(
     within: list[str],
     task: TestSet,
     sampling: Sampling,
+    judge: type[TaskKind] | Answers | None = None,
 ) -> Iterator[tuple[Condition, Measured, dict[int, Settled], Groups]]:
     """All conditions of one model, the original first, with what that settled for each seed, and with what the kind
     tells apart within items, by what is in `within`.
 
     of_codec: the model's outcomes by codec and seed. conditions: all that were tested, of which the keys are asked.
     """
+    judge = judge or kind
     settled: dict[int, Settled] = {}
     first: Any = None
     for codec in sorted(of_codec, key=lambda name: (name != ORIGINAL, name)):
@@ -192,14 +211,14 @@ def measured(
             outcomes = inputs.read_outcomes(paths, kind.schema, levels, task, kind.per_item)
             for level, of_level in outcomes.items():
                 with naming(inputs.named(paths)):
-                    found[level][seed] = kind.read(of_level, task, first)
+                    found[level][seed] = judge.read(of_level, task, first)
                     first = found[level][seed] if first is None else first
                     if codec == ORIGINAL:
-                        settled[seed] = kind.settle(found[level][seed], task, sampling)
+                        settled[seed] = judge.settle(found[level][seed], task, sampling)
         for level in levels:
             here = found.pop(level)
-            apart = kind.apart(here, within, task, sampling)
-            one = kind.measure(here, settled, task, sampling)
+            apart = kind.apart(here, within, task, sampling) if within else {}
+            one = judge.measure(here, settled, task, sampling)
             if one.primary.metric.most is None:
                 # Where no item shows how bad it can get, an item that is lost is as bad as a guess at least.
                 reach = max(one.primary.reach, *(each.chance for each in settled.values()))

@@ -80,7 +80,7 @@ def fetch(
             check(adapter, options or {}, index, sources)
 
     unchanged()
-    kept = ("medium", "kind", "classes", "card", "compressed_before")
+    kept = ("medium", "kind", "classes", "card", "compressed_before", "labelled")
     meta: dict[str, Any] = {"task": task, "sources": sources, **({"folds": folds} if folds else {})}
     meta |= {name: getattr(description, name) for name in kept}
     if description.conditions:

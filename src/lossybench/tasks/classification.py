@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from lossybench.analysis.measured import Measured, Settled
     from lossybench.analysis.outcomes import Outcomes, TestSet
+    from lossybench.analysis.own_answers import Answers
     from lossybench.analysis.sampling import Sampling
 
 
@@ -49,6 +50,7 @@ class Classification(TaskKind):
     attacks = ATTACKS
     needs_classes = chance_of_data = True
     existing = "classifier"
+    own_answers = ("model", "scores")
 
     @classmethod
     def stored(cls, item: Item) -> dict[str, Any]:
@@ -60,7 +62,7 @@ class Classification(TaskKind):
 
     @classmethod
     def drawn(cls, row: Mapping[str, Any], classes: Sequence[str]) -> Drawn:
-        return Drawn(f"class {classes[row['label']]}", row["label"])
+        return Drawn(f"class {classes[row['label']]}", row["label"]) if row["label"] >= 0 else Drawn()
 
     def examples(self, media: np.ndarray, row: Mapping[str, Any], training: bool) -> list[Example]:
         return [Example(fit(media, self.medium, self.input, crop=True), row["label"])]
@@ -119,6 +121,13 @@ class Classification(TaskKind):
         of_accuracy = of_items([ACCURACY], {seed: {"accuracy": one == labels} for seed, one in found.items()}, sampling)
         names = label_metrics.names(labels, task.classes)
         return Measured(names, estimates, of_accuracy.primary, support(labels, task.classes))
+
+    @classmethod
+    def judged_by(cls, truth: str, least: float) -> Answers:
+        from lossybench.analysis.own_answers import Labels
+
+        metrics = Labels().metrics
+        return Labels(metrics if truth == "model" else (metrics[1], metrics[0], *metrics[2:]))
 
 
 TASK = Classification

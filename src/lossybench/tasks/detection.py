@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lossybench.artifacts import DETECTION_ATTACKS, LEVEL, columns
 from lossybench.data.dataset import Item
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from lossybench.analysis.box_metrics import Frames
     from lossybench.analysis.measured import Measured, Settled
     from lossybench.analysis.outcomes import Outcomes, TestSet
+    from lossybench.analysis.own_answers import Answers
     from lossybench.analysis.sampling import Sampling
     from lossybench.analysis.subgroups import Groups
 
@@ -62,6 +62,7 @@ class Detection(TaskKind):
     tells = ("class", "size")
     per_item = False
     unit = "true object"
+    own_answers = ("model",)
     placed = by_frame = loss_in_training = True
     existing = "detector"
     attacks = DETECTION_ATTACKS
@@ -185,23 +186,9 @@ class Detection(TaskKind):
     def read(cls, outcomes: Outcomes, task: TestSet, first: Frames | None) -> Frames:
         """The detections and true boxes of all frames. Raises LossyBenchError for other frames and true boxes than
         those of the `first`, boxes of negative size, and a test split without any true box."""
-        from lossybench.analysis.box_metrics import Frames
+        from lossybench.analysis.box_metrics import frames_of
 
-        order = np.lexsort((outcomes.rows["frame"].to_numpy(), outcomes.item))
-        rows, item = outcomes.rows.take(order), outcomes.item[order]
-
-        def flat(name: str) -> np.ndarray:
-            values = pc.list_flatten(rows[name]).to_numpy()
-            return values.astype(np.int64 if values.dtype.kind == "i" else np.float32)  # copied: Arrow's are read-only
-
-        def owner(name: str) -> np.ndarray:
-            return np.repeat(np.arange(len(rows)), pc.list_value_length(rows[name]).to_numpy())
-
-        found = (owner("labels"), flat("boxes").reshape(-1, 4), flat("labels"), flat("scores"))
-        true = (owner("true_labels"), flat("true_boxes").reshape(-1, 4), flat("true_labels"))
-        frames = Frames(item, *found, *true)
-        if (frames.boxes[:, :2] > frames.boxes[:, 2:]).any():
-            raise LossyBenchError("has boxes with x1 < x0 or y1 < y0; evaluate again")
+        frames = frames_of(outcomes)
         if not len(frames.true_boxes):
             raise LossyBenchError("the test split has no true box; add items that have one")
         for name in ("item", "true_frame", "true_boxes", "true_labels"):
@@ -245,6 +232,12 @@ class Detection(TaskKind):
         each = list(found.values())
         groups = {"class": box_metrics.by_class(each, task.classes, sampling)} if "class" in by else {}
         return groups | ({"size": box_metrics.by_size(each, sampling)} if "size" in by else {})
+
+    @classmethod
+    def judged_by(cls, truth: str, least: float) -> Answers:
+        from lossybench.analysis.own_answers import Boxes
+
+        return Boxes(least)
 
     @classmethod
     def attacked(cls, table: pd.DataFrame, meta: Mapping[str, Any]) -> pd.DataFrame:

@@ -45,7 +45,7 @@ class Segmentation(TaskKind):
         ("counts", pa.list_(pa.int64()), "pixels"),
     )
     metrics = (Metric("miou", "mIoU"), Metric("dice", "Dice"), Metric("pixel_accuracy", "pixel accuracy"))
-    placed = True
+    placed = chance_of_data = True
     tells = ("class",)
     attacks = SEGMENTATION_ATTACKS
     attacked_unit = "true region"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from lossybench.analysis.measured import Measured, Settled
     from lossybench.analysis.outcomes import Outcomes, TestSet
+    from lossybench.analysis.own_answers import Answers
     from lossybench.analysis.sampling import Sampling
     from lossybench.analysis.subgroups import Groups
 
@@ -74,8 +75,9 @@ class TaskKind(abc.ABC):
     alone. chance_of_data: whether chance follows from the data alone, whatever the model answers. existing: what stands
     around a model that exists already (`lossybench.models.existing`): a classifier or a detector, which translate
     classes; or the model as it is. attacks: the schema of its tables of attacks; None where none apply. attacked_unit:
-    what an attack beats or not. may_miss: whether such a unit may be read as no class at all. tells: by what `apart`
-    tells losses apart, beside factors, and classes where each item has one.
+    what an attack beats or not. may_miss: whether such a unit may be read as no class at all. own_answers: by which
+    values of a task's key `truth` models are judged by their own answers (`judged_by`). tells: by what `apart` tells
+    losses apart, beside factors, and classes where each item has one.
     """
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]]
@@ -85,6 +87,7 @@ class TaskKind(abc.ABC):
     per_item: ClassVar[bool] = True
     unit: ClassVar[str] = "test item"
     needs_classes: ClassVar[bool] = False
+    own_answers: ClassVar[tuple[str, ...]] = ()
     placed: ClassVar[bool] = False
     by_frame: ClassVar[bool] = False
     loss_in_training: ClassVar[bool] = False
@@ -250,3 +253,9 @@ class TaskKind(abc.ABC):
         by: those of `tells` that are wanted. Others: as for `measure`.
         """
         return {}
+
+    @classmethod
+    def judged_by(cls, truth: str, least: float) -> Answers:
+        """What judges models by their own answers on originals. truth: one of `own_answers`. least: the score from
+        which on an answer counts, where an item may have several."""
+        raise NotImplementedError(f"{cls.__name__} names no own_answers")

@@ -98,6 +98,8 @@ class Board:
         self.failed.add(job)
         of = self.jobs[job]
         why, log = self.run.said(of) or "it printed nothing", self.run.root / of.log
+        if "%|" in why:  # a bar
+            why = f"it ended without a word after {why}"
         return f"FAILED {visible(of.name)}: {visible(why)} (log: {visible(log)})"
 
     def state(self, stage: str) -> tuple[bool, bool, int]:
