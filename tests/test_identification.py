@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import media_tables
 import numpy as np
 import pytest
+import small_study
 from sklearn.metrics import confusion_matrix
 
 from lossybench import artifacts, codecs, data
@@ -22,6 +24,7 @@ from lossybench.stages.compress import compress
 from lossybench.stages.fetch import fetch
 from lossybench.study import Study
 from lossybench.tasks import kinds
+from lossybench.tools import plan
 
 STUDY = {
     "tasks": {
@@ -98,12 +101,30 @@ def test_items_are_what_the_other_task_decodes_to(made):
     assert (original.decode(row["media"], (32, 32, 3), 0) == decoded[:32, :32]).all()
 
 
+def test_levels_may_be_tested_that_nothing_was_learnt_from(made):
+    study = _study(made.layout.root.parent, which__data__tell="codec", which__data__unseen={"jpeg": [10]})
+    assert study.description("which").classes == ["Original", "JPEG", "JPEG 4:4:4"]
+    assert study.description("which").counts == {"train": 90, "val": 30, "test": 48}
+    out = made.layout.root / "codecs.parquet"
+    fetch("codec_identification", "which", out, json.loads(json.dumps(study.data_options("which"))))
+    rows = artifacts.read_table(out, ["id", "split", "label"]).to_pandas()
+    assert artifacts.read_meta(out)["conditions"] == [["original", None], ["jpeg", None], ["opaque", None]]
+    unseen = rows[rows["id"].str.startswith("jpeg/10/")]
+    assert set(unseen["split"]) == {"test"} and set(unseen["label"]) == {1} and len(unseen) == 12
+    assert set(rows[rows["id"].str.startswith("jpeg/90/")]["label"]) == {1}
+    files = study.read_tables("which")
+    assert study.layout.compressed("digits", Condition("jpeg", 10), "train") not in files
+    assert ("jpeg", [90]) in [
+        (codec, levels) for _, codec, part, levels in study.compressions("digits") if part == "train"
+    ]
+
+
 def test_the_other_task_compresses_what_this_one_reads(made):
     parts = {(codec, part): levels for _, codec, part, levels in made.compressions("digits")}
     assert parts["jpeg", "train"] == [90, 10] and parts["opaque", "train"] == [50] and ("webp", "train") not in parts
     files = made.read_tables("which")
     assert files[0] == made.layout.data("digits") and len(files) == 1 + 2 * 4 and all(path.exists() for path in files)
-    assert set(files[1::2]) <= set(made.all_compressed("digits", "train"))
+    assert set(files[1:5]) <= set(made.all_compressed("digits", "train"))
     assert made.read_tables("digits") == []
 
 
@@ -124,6 +145,12 @@ def test_what_cannot_be_identified_is_named(tmp_path):
         LossyBenchError, match=r"tasks\.which\.data: task: digits has not the splits train, val and test"
     ):
         _study(tmp_path, digits__folds__count=5)
+    with pytest.raises(LossyBenchError, match=r"data: unseen: no model tells a level .*; set tell: codec"):
+        _study(tmp_path, which__data__unseen={"jpeg": [10]})
+    with pytest.raises(LossyBenchError, match=r"data: unseen\.jpeg: 11\.0 is none of original/0, jpeg/90"):
+        _study(tmp_path, which__data__unseen={"jpeg": [11]}, which__data__tell="codec")
+    with pytest.raises(LossyBenchError, match=r"data: unseen\.opaque: leaves no level to learn from"):
+        _study(tmp_path, which__data__unseen={"opaque": [50]}, which__data__tell="codec")
     with pytest.raises(LossyBenchError, match="there within a study alone"):
         data.describe("codec_identification", {"task": "digits"})
 
@@ -133,7 +160,14 @@ def test_the_table_is_the_confusion_matrix_with_intervals(tmp_path):
     classes = [["original", 0.0], ["jpeg", 90.0], ["jpeg", 10.0], ["webp", 50.0]]
     labels = np.repeat(np.arange(4), 50)
     kind = kinds.load("classification")
-    rows = [media_tables.data_row(f"i{i}", "test", np.zeros((8, 8, 3), np.uint8), int(x)) for i, x in enumerate(labels)]
+
+    def _named(place: int) -> str:
+        codec, level = classes[labels[place]]
+        return f"{codec}/{level:g}/i/{place}"
+
+    rows = [
+        media_tables.data_row(_named(i), "test", np.zeros((8, 8, 3), np.uint8), int(x)) for i, x in enumerate(labels)
+    ]
     meta = {"task": "which", "medium": "image", "kind": "classification", "classes": list("abcd"), "card": {}}
     artifacts.write_table(tmp_path / "data.parquet", kind.data_schema(), rows, meta)
     task = read_task([tmp_path / "data.parquet"], kind.truth.names)
@@ -141,7 +175,7 @@ def test_the_table_is_the_confusion_matrix_with_intervals(tmp_path):
     files = {}
     for seed, predictions in enumerate(told):
         outcomes = [
-            {"id": f"i{i}", "level": 0.0, "label": int(label), "prediction": int(one), "correct": bool(one == label)}
+            {"id": _named(i), "level": 0.0, "label": int(label), "prediction": int(one), "correct": bool(one == label)}
             | {"scores": [0.0] * 4}
             for i, (label, one) in enumerate(zip(labels, predictions, strict=True))
         ]
@@ -165,3 +199,23 @@ def test_the_table_is_the_confusion_matrix_with_intervals(tmp_path):
         assert row["share_high"] - row["share_low"] <= np.ptp(wilson(row["share"], 50, 1.96)) + 1e-6
     exact = [row for row in found if row["told_level"] is not None]
     assert len(exact) == np.count_nonzero(wanted) and sum(row["share"] for row in exact) == pytest.approx(4)
+
+
+def test_snakemake_makes_the_items_of_what_the_other_task_compressed(tmp_path):
+    folder = small_study.project(tmp_path / "study", {"results": "results", **STUDY})
+    study = Study({"results": str(tmp_path / "other"), **STUDY})
+    target = "results/data/which.parquet"
+    counts = _counted(small_study.run(folder, "-n", "--quiet", "host", "--", target))
+    wanted = {
+        f"compress_digits_{codec}_{part}" for codec in ("original", "jpeg", "opaque") for part in ("train", "test")
+    }
+    assert set(counts) == {"fetch", "preflight", "cleared"} | wanted and counts["fetch"] == 2
+    every = {rule: count for rule, count in plan.jobs(study).items() if count}
+    assert _counted(small_study.run(folder, "-n", "--quiet", "host")) == every
+
+
+def _counted(said: str) -> dict[str, int]:
+    """The number of jobs of each rule, as a dry run says them last."""
+    found = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE)}
+    assert found.pop("total") == sum(found.values())
+    return found

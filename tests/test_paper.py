@@ -14,6 +14,7 @@ from test_report import Synthetic
 
 from lossybench.attacks.methods import METHODS
 from lossybench.errors import LossyBenchError
+from lossybench.metrics import Metric
 from lossybench.reporting import latex, printed
 from lossybench.reporting.summary import Summary
 from lossybench.tools.paper import paper as command
@@ -95,7 +96,7 @@ def test_every_citation_exists_and_every_source_is_cited(out: Path):
         key for group in re.findall(r"\\cite{([^}]*)}", (out / "methods.tex").read_text()) for key in group.split(",")
     }
     assert set(keys) == cited and len(keys) == len(set(keys))
-    assert {"itu1992jpeg", "madry2018towards", "lin2014coco", "molder2021snakemake"} <= cited
+    assert {"itu1992jpeg", "madry2018towards", "lin2014coco", "molder2021snakemake", "wang2004image"} <= cited
     assert not {"iso1993mp3", "brown2017adversarial"} & cited  # which no task has
 
 
@@ -121,6 +122,18 @@ def test_numbers_are_those_of_the_tables(out: Path):
         shown = [float(one) for one in re.findall(r"\d+\.\d", row[-2])]
         assert shown == [round(100 * float(numbers[name]), 1) for name in ("value", "low", "high")]
         assert row[0] == numbers["task"] and row[3] == numbers["codec"] and int(row[-1]) == numbers["n"]
+
+
+def test_a_metric_that_is_no_share_is_printed_in_its_own_unit():
+    rows = pd.DataFrame(
+        [{"task": "cars", "value": 12.5, "saving": 0.5}, {"task": "digits", "value": 0.5, "saving": 0.5}]
+    )
+    of = {"value": "share", "saving": "share"}
+    text = printed._printed(
+        "x", "X", rows, ["task", "value", "saving"], of, {"cars": Metric("mae", "MAE", unit="cars")}
+    )
+    assert r"cars & 12.5 & 50.0 \\" in text and r"digits & 50.0 & 50.0 \\" in text
+    assert r"task & value (\% or cars) & saving (\%) \\" in text
 
 
 def test_figures_have_the_width_of_a_column_and_text_that_can_be_read(folder: Path, out: Path):

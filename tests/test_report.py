@@ -22,7 +22,7 @@ from lossybench import codecs, kinds
 from lossybench.analysis import tables
 from lossybench.artifacts import COMPRESSED, SAVINGS, iter_rows, read_meta, read_table, write_table
 from lossybench.errors import LossyBenchError
-from lossybench.reporting import attack_page, contact_sheet, figures, gaps, recommendations, style
+from lossybench.reporting import attack_page, contact_sheet, figures, gaps, recommendations, style, subgroups
 from lossybench.reporting.names import figure_names
 from lossybench.reporting.summary import Summary, these
 from lossybench.stages.compress import compress
@@ -78,6 +78,7 @@ class Synthetic:
         self._curves()
         if mixed:
             self._gaps()
+        self._subgroups()
         self._transfer(matched)
         if attacks:
             self._attacks()
@@ -243,6 +244,28 @@ class Synthetic:
                 row["advice"] = advice if row["loss_low"] > 0 else "nothing to explain"
                 self.tables["gaps"].append(row)
 
+    def _subgroups(self) -> None:
+        """Of three classes and two sites: the last class is hurt from the third level on, and a site has few items."""
+        groups = [
+            ("class", "0", 150),
+            ("class", "1", 150),
+            ("class", "<b>2</b>", 150),
+            ("site", "a", 443),
+            ("site", "b", 7),
+        ]
+        for (arch, regime), codec in itertools.product(self.models, self.codecs):
+            for strength, level in self.levels(codec):
+                reference = self.value(arch, regime, "original", 0)
+                loss = reference - self.value(arch, regime, codec, strength)
+                for by, group, support in groups:
+                    own, judged, hurt = loss + 0.083 * (group == "<b>2</b>"), support > 10, group == "<b>2</b>"
+                    row = dict(arch=arch, regime=regime, codec=codec, level=level, strength=strength, by=by)
+                    row |= dict(group=group, support=support, reference=reference, value=reference - own, judged=judged)
+                    found = dict(loss=own, loss_low=own - 0.031, loss_high=own + 0.031, excess=own - loss)
+                    found |= dict(excess_low=own - loss - 0.042, excess_high=own - loss + 0.042, p=0.01, p_holm=0.03)
+                    row |= found if judged else {}
+                    self.tables["subgroups"].append(row | {"hurt": hurt and strength > 2})
+
     def _transfer(self, matched: bool) -> None:
         for arch, codec in itertools.product(self.archs, self.codecs):
             for strength, level in [(0, None), *self.levels(codec)]:
@@ -395,6 +418,7 @@ def test_each_kind_of_task_gets_the_promised_figures_and_they_show_something(tas
         has_regimes=not bare,
         has_attacked_regimes=len(attacked) > 1,
         has_gaps=not bare,
+        has_subgroups=True,
     )
     assert [path.name for path in paths] == [f"{name}{end}" for name in promised for end in (".png", ".svg")]
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(path.name for path in paths)
@@ -413,7 +437,7 @@ def test_without_fidelity_its_figure_is_left_out_and_the_report_says_so(tmp_path
         row |= {"psnr": None, "ssim": None}
     summary = without.write(tmp_path / "without")
     drawn = [path.stem for path in figures.draw(summary, tmp_path / "figures")[::2]]
-    assert drawn == figure_names(False, False, False, False, False)
+    assert drawn == figure_names(False, False, False, False, False, has_subgroups=True)
     assert "rate_accuracy" in drawn and "fidelity_accuracy" not in drawn
     recommendations.write([summary], tmp_path / "r.md")
     assert "**Fidelity was not measured** (`fidelity: none`)" in (tmp_path / "r.md").read_text()
@@ -457,7 +481,7 @@ def test_the_report_says_what_rates_are_of_and_what_means_leave_out(tmp_path: Pa
 def test_every_figure_has_a_caption() -> None:
     captions = Path(__file__).parents[1] / "workflow" / "report"
     others = ["contact_sheet", "limits_table", "attacks_page", "workflow"]
-    for name in [*figure_names(*[True] * 7), *others]:
+    for name in [*figure_names(*[True] * 8), *others]:
         assert (captions / f"{name}.rst").read_text().strip(), name
 
 
@@ -1368,6 +1392,27 @@ def test_what_helps_beyond_a_limit_is_said_with_what_is_shown(digits: Path, tmp_
     assert all(f"- {one}" in text for one in found.loc[found["beyond"], "text"])
     edit(tables.folder, "gaps", lambda row: row | dict(training="", advice="not shown", recovered=None))
     assert "no such model was trained" in " ".join(gaps.advice(Summary(tables.folder))["text"])
+
+
+def test_groups_that_lose_more_than_all_are_named_once_for_each_codec(digits: Path, tmp_path: Path) -> None:
+    tables = Summary(shutil.copytree(digits, tmp_path / "digits"))
+    found = subgroups.hurt(tables)
+    assert len(found) == len(tables.codecs) * 2 and set(found["group"]) == {"<b>2</b>"}
+    assert found["text"].str.contains("class <b>2</b> loses 4.1 to 12.5 points more than all items do").all()
+    for _, row in found.iterrows():
+        levels = tables.levels(row["codec"])
+        assert row["level"] == levels["level"].iloc[2] and row["text"].startswith(tables.title(row["codec"]))
+        of = {name: row[name] for name in ("arch", "codec")}
+        passed = [r for _, r in tables.main_limits.iterrows() if r["delta"] == 2 and r["regime"] == "original"]
+        (limit,) = (r["level"] for r in passed if {name: r[name] for name in of} == of)
+        assert row["within"] == (limit in set(levels["level"].iloc[2:]))
+    text = advise(tables.folder)
+    assert "Told apart were 3 classes and 2 sites, of which 1 has too few items." in text
+    assert "<b>" not in text and f"{len(found)} more" not in text
+    panel = figures.subgroups(tables).axes[0]
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["0", "1", "<b>2</b>"]
+    edit(tables.folder, "subgroups", lambda row: row | {"hurt": False})
+    assert "None is shown to." in advise(tables.folder)
 
 
 def test_every_number_in_the_text_stands_in_the_tables(digits: Path) -> None:

@@ -184,7 +184,7 @@ class Study:
     def _learnt(self, task: str) -> list[Condition]:
         """The conditions that some model learns from: of a task, or of those that are made of it."""
         found = [c for model in self.models(task) for c in self.training_conditions(model)]
-        found += [c for other in self.tasks if self.made_of_task(other) == task for c in self.origins(other)]
+        found += [c for other in self.tasks if self.made_of_task(other) == task for c in self.origins(other, "train")]
         return list(dict.fromkeys(found))
 
     def made_of_task(self, task: str) -> str:
@@ -192,17 +192,20 @@ class Study:
         of = self.task(task).data
         return str(of.options.get("task", "")) if data.dataset_class(of.adapter).reads_task else ""
 
-    def origins(self, task: str) -> list[Condition]:
-        """The conditions of another task whose items are this task's; none where they come from elsewhere."""
-        other = self.made_of_task(task)
-        chosen = self.task(task).data.options.get("codecs") or list(self.codecs.get(other, ()))
-        return [one for one in self.conditions(other) if one.codec in (ORIGINAL, *chosen)] if other else []
+    def origins(self, task: str, part: Part = "test") -> list[Condition]:
+        """The conditions of another task whose items are this task's, in one part; none for items of its own."""
+        if not (other := self.made_of_task(task)):
+            return []
+        asked: Any = data.get(self.task(task).data.adapter, self.task(task).data.options)
+        chosen, unseen = [ORIGINAL, *(asked.codecs or self.codecs[other])], asked.unseen if part == "train" else {}
+        every = self.conditions(other)
+        return [one for one in every if one.codec in chosen and one.level not in unseen.get(one.codec, [])]
 
     def read_tables(self, task: str) -> list[Path]:
         """The tables of another task that a task's items are read from; none where they come from elsewhere."""
         other = self.made_of_task(task)
         parts: tuple[Part, ...] = ("train", "test")
-        found = [self.layout.compressed(other, one, part) for one in self.origins(task) for part in parts]
+        found = [self.layout.compressed(other, one, part) for part in parts for one in self.origins(task, part)]
         return [self.layout.data(other), *found] if other else []
 
     def data_options(self, task: str) -> dict[str, Any]:
@@ -213,6 +216,7 @@ class Study:
         options, other = self.task(task).data.options, self.made_of_task(task)
         if not other:
             return options
+        asked: Any = data.get(self.task(task).data.adapter, options)
         if "source" in options:
             raise LossyBenchError("source: the study fills it in; leave it out")
         plain = [name for name in self.tasks if not self.made_of_task(name)]
@@ -220,7 +224,7 @@ class Study:
             raise LossyBenchError(
                 f"task: {other!r} is no task of this study with items of its own; {nearest(other, plain)}"
             )
-        for codec in options.get("codecs") or []:
+        for codec in asked.codecs or []:
             if codec not in self.codecs[other]:
                 raise LossyBenchError(f"codecs: {codec!r} is not in {other}; {nearest(codec, self.codecs[other])}")
         about = self.description(other)
@@ -233,7 +237,8 @@ class Study:
             raise LossyBenchError(
                 f"task: a task that is made of {other} cannot be tested look by look; leave out looks"
             )
-        titles = self.titles(other)
+        self._check_unseen(task, other)
+        titles, learnt = self.titles(other), self.origins(task, "train")
         return options | {
             "source": {
                 "medium": about.medium,
@@ -244,8 +249,8 @@ class Study:
                     {
                         "codec": one.codec,
                         "level": one.level,
-                        "title": self._called(other, one, titles),
-                        "train": str(self.layout.compressed(other, one, "train")),
+                        "titles": self._called(other, one, titles),
+                        "train": str(self.layout.compressed(other, one, "train")) if one in learnt else None,
                         "test": str(self.layout.compressed(other, one, "test")),
                     }
                     for one in self.origins(task)
@@ -253,12 +258,25 @@ class Study:
             }
         }
 
-    def _called(self, task: str, condition: Condition, titles: dict[str, str]) -> str:
-        """A condition in words: "JPEG QF 10". titles: those that the config gives codecs."""
+    def _check_unseen(self, task: str, other: str) -> None:
+        """Raise LossyBenchError for levels that cannot be left out of what a task learns from. other: see `origins`."""
+        asked: Any = data.get(self.task(task).data.adapter, self.task(task).data.options)
+        there = self.origins(task)
+        for codec, levels in asked.unseen.items():
+            if asked.tell != "codec":
+                raise LossyBenchError("unseen: no model tells a level that it has not learnt from; set tell: codec")
+            for level in levels:
+                if Condition(codec, level) not in there:
+                    known = ", ".join(str(one) for one in there)
+                    raise LossyBenchError(f"unseen.{codec}: {level} is none of {known}; name levels of {other}")
+            if codec not in {one.codec for one in self.origins(task, "train")}:
+                raise LossyBenchError(f"unseen.{codec}: leaves no level to learn from; leave out one of them")
+
+    def _called(self, task: str, condition: Condition, titles: dict[str, str]) -> list[str]:
+        """A codec in words, and a condition: "JPEG", "JPEG QF 10". titles: those that the config gives codecs."""
         codec = self.codecs[task][condition.codec]
-        if condition == REFERENCE:
-            return codec.full_title()
-        return f"{titles.get(condition.codec) or codec.full_title()} {codec.level_label(condition.level)}"
+        title = titles.get(condition.codec) or codec.full_title()
+        return [title, title if condition == REFERENCE else f"{title} {codec.level_label(condition.level)}"]
 
     def learnt_part(self, task: str) -> Part:
         """The part of the compressed media that models learn from: with folds, the one that holds all items."""

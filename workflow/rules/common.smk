@@ -119,8 +119,8 @@ def made_from(task, codec, look, part):
         [STUDY.seen[task].digest, STUDY.added(task, look), fetch_code(task)],
         [
             made_from(STUDY.made_of_task(task), one.codec, 1, of)
-            for one in STUDY.origins(task)
             for of in ("train", "test")
+            for one in STUDY.origins(task, of)
         ],
         [
             STUDY.coder(task, codec),
@@ -222,6 +222,7 @@ def figures(task):
         bool(config.attack and len(config.attack.regimes) > 1),
         bool(config.grids),
         bool(config.regimes.mixed or config.regimes.matched),
+        config.by != [],
     )
 
 

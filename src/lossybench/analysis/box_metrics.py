@@ -327,13 +327,15 @@ def sizes(frames: Frames) -> dict[str, tuple[float, float]]:
     areas = np.sort(np.prod(_corner_and_size(frames.true_boxes)[:, 2:], axis=1))
     places = np.searchsorted(areas, COCO_AREAS, side="right")
     words, (low, high) = ("small", "medium", "large"), COCO_AREAS
+    starts = low, high  # COCO counts objects of exactly these areas on both sides
     if np.diff(places, prepend=0, append=len(areas)).min() < FEWEST_OF_CLASS:
         words = ("smallest third", "middle third", "largest third")
         low, high = map(float, np.quantile(areas, (1 / 3, 2 / 3)))
         if not float(areas[0]) < low < high < float(areas[-1]):
             return {}
+        starts = float(np.nextafter(low, np.inf)), float(np.nextafter(high, np.inf))
     said = (f"to {low:,.0f} px²", f"to {high:,.0f} px²", f"above {high:,.0f} px²")
-    ends = ((0.0, low), (low, high), (high, np.inf))
+    ends = ((0.0, low), (starts[0], high), (starts[1], np.inf))
     return {f"{word}, {about}": (a, b) for word, about, (a, b) in zip(words, said, ends, strict=True)}
 
 

@@ -19,34 +19,37 @@ from lossybench.conditions import Condition
 def rows(
     files: Mapping[Trained, Mapping[str, Mapping[int, Sequence[Path]]]],
     conditions: Mapping[Condition, Row],
-    classes: Sequence[tuple[str, float]],
+    classes: Sequence[tuple[str, float | None]],
     task: TestSet,
     sampling: Sampling,
 ) -> Iterator[Row]:
     """Rows of the table `identification` of all models at all conditions.
 
     files: outcomes by model, codec and seed. conditions: rows of the table `conditions`. classes: codec and level of
-    each class. For each true class there is a row for each class that is told of any of its items, and one for each
-    codec that is told of any, whatever the level, with the level null. The true ones are always among them.
+    each class, or None where a class is a codec at any level. What an item truly is, its id says: CODEC/LEVEL/NAME. For
+    each true codec and level there is a row for each class that is told of any of its items, and one for each codec
+    that is told of any, whatever the level, with the level null. The true ones are always among them.
     """
-    labels = task.truth["label"].to_numpy()
     codec_of = np.array([codec for codec, _ in classes], object)
-    chosen = {label: np.flatnonzero(labels == label) for label in np.unique(labels).tolist()}
-    samplings = {label: sampling.of(items) for label, items in chosen.items()}
+    exact = [] if None in (level for _, level in classes) else list(enumerate(classes))
+    chosen: dict[tuple[str, float], list[int]] = {}
+    for place, (codec, text, _) in enumerate(name.split("/", 2) for name in task.ids):
+        chosen.setdefault((codec, float(text)), []).append(place)
+    samplings = {origin: sampling.of(np.array(items)) for origin, items in chosen.items()}
     for model, of_codec in files.items():
-        for codec, by_seed in of_codec.items():
+        for behind, by_seed in of_codec.items():
             tables = [_predictions(paths) for _, paths in sorted(by_seed.items())]
-            for condition in (one for one in conditions if one.codec == codec):
+            for condition in (one for one in conditions if one.codec == behind):
                 told = np.stack([table[condition.level].loc[task.ids].to_numpy() for table in tables])
-                for label, items in chosen.items():
-                    of_items, how = told[:, items], samplings[label]
-                    true = dict(zip(("true_codec", "true_level"), classes[label], strict=True))
-                    about = where(model, conditions[condition]) | true | {"n": len(items)}
-                    for other in sorted({label, *np.unique(of_items).tolist()}):
-                        name, level = classes[other]
-                        yield about | _share(of_items == other, how, name, level)
+                for (true, level), items in chosen.items():
+                    of_items, how = told[:, items], samplings[true, level]
+                    about = where(model, conditions[condition]) | {"true_codec": true, "true_level": level}
+                    about |= {"n": len(items)}
+                    for place, (name, of_class) in exact:
+                        if (name, of_class) == (true, level) or (of_items == place).any():
+                            yield about | _share(of_items == place, how, name, of_class)
                     codecs = codec_of[of_items]
-                    for name in dict.fromkeys([classes[label][0], *sorted(set(codecs.ravel()))]):
+                    for name in dict.fromkeys([true, *sorted(set(codecs.ravel()))]):
                         yield about | _share(codecs == name, how, name, None)
 
 

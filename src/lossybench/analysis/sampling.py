@@ -120,7 +120,7 @@ class Sampling:
             enough = len(kept) >= FEWEST_SEEDS if unit.folds else FEWEST_GROUPS <= len(kept) < len(items)
             if not units or enough:
                 units.append(dataclasses.replace(unit, index=index, weights=unit.weights[kept]))
-            groups |= {unit.factor: len(kept)} if unit.factor else {}
+            groups |= {unit.factor: len(kept)} if unit.factor and not unit.folds else {}
         return dataclasses.replace(self, units=tuple(units), groups=groups)
 
     @property

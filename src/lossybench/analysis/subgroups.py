@@ -139,7 +139,7 @@ def subgroup_rows(
         corrected = multipletests([found[name].p for name in judged], method="holm")[1] if judged else []
         holm = dict(zip(judged, map(float, corrected), strict=True))
         for name, one in found.items():
-            hurt = name in holm and holm[name] < sampling.alpha and one.excess > 0
+            hurt = name in holm and holm[name] < sampling.alpha
             row = {"by": name_by, "group": name, "support": here[name].support}
             row |= {"reference": sign * own[name].value, "value": sign * here[name].value}
             row |= {"p": one.p if name in holm else None, "p_holm": holm.get(name), "hurt": hurt}
@@ -151,7 +151,8 @@ class _Loss:
     """What a group loses, and by how much that exceeds what all items lose.
 
     errors: of each unit that is drawn within the group, its degrees of freedom and the standard errors of both. least:
-    how far the loss may be off by what no item shows (`intervals.all_agree`). judged: whether it has enough in it.
+    how far the loss may be off by what no item shows (`intervals.all_agree`). most: of the loss. judged: whether it has
+    enough in it.
     """
 
     loss: float
@@ -159,6 +160,7 @@ class _Loss:
     errors: tuple[tuple[int, float, float], ...]
     n: int
     least: float
+    most: float
     judged: bool
 
     @classmethod
@@ -193,13 +195,13 @@ class _Loss:
         enough = min(after.support, m) >= FEWEST_OF_CLASS and len(errors) == len(within.units)
         judged = enough and math.isfinite(loss) and m > 1
         floored = tuple((max(df, 1), of_loss, max(error, floor)) for df, of_loss, error in errors)
-        return cls(loss, loss - average, floored, m, all_before.reach, judged)
+        return cls(loss, loss - average, floored, m, all_before.reach, all_before.limits[1], judged)
 
     @property
     def p(self) -> float:
-        """Whether the group loses more or less than all items, two-sided, by a t test."""
+        """Whether the group loses more than all items, one-sided, by a t test."""
         return max(
-            2 * float(student.sf(abs(self.excess) / error, df)) if error > 0 else float(self.excess == 0)
+            float(student.sf(self.excess / error, df)) if error > 0 else float(self.excess <= 0)
             for df, _, error in self.errors
         )
 
@@ -217,7 +219,8 @@ class _Loss:
         reach = max(float(student.isf(tail, df)) * error for df, error, _ in self.errors)
         reach = max(reach, self.least * intervals.all_agree(self.n, float(norm.isf(tail))))
         further = max(float(student.isf(tail / count, df)) * error for df, _, error in self.errors)
-        row = {"loss": self.loss, "loss_low": self.loss - reach, "loss_high": self.loss + reach}
+        row = {"loss": self.loss, "loss_low": max(self.loss - reach, -self.most)}
+        row["loss_high"] = min(self.loss + reach, self.most)
         low = self.excess - further
         row |= {
             "excess": self.excess,

@@ -209,10 +209,10 @@ SCHEMAS: dict[str, pa.Schema] = {
         *_shares("reference", "value"),  # the primary metric of what is in the group: on originals, and here
         *_interval("loss"),  # of the group; positive where it loses; all that follow are null where it is not judged
         *_interval("excess"),  # of the loss over that of all items; for all groups of `by` at this condition at once
-        ("p", _REAL, ""),  # of the excess being 0, two-sided
+        ("p", _REAL, ""),  # of the excess being 0 or less, one-sided
         ("p_holm", _REAL, ""),  # corrected over the groups of `by` at this condition
         ("judged", _FLAG),  # whether the group has enough items, and objects, to be judged
-        ("hurt", _FLAG),  # whether it is shown to lose more than all items do: p_holm, and an excess above 0
+        ("hurt", _FLAG),  # whether it is shown to lose more than all items do, by p_holm
     ),
     "bd": columns(
         *_MODEL,

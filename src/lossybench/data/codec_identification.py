@@ -17,6 +17,7 @@ from pydantic import Field
 
 from lossybench import codecs
 from lossybench.artifacts import Rows, iter_rows, read_meta
+from lossybench.conditions import Condition
 from lossybench.data.dataset import SPLITS, Dataset, Description, Finding, Item
 from lossybench.errors import LossyBenchError, naming
 from lossybench.settings import MOST, Place, Settings
@@ -29,8 +30,8 @@ class Origin(Settings):
 
     codec: str
     level: float
-    title: str = Field(description="what the class is called")
-    train: Place = Field(description="the compressed items of the splits train and val")
+    titles: tuple[str, str] = Field(strict=False, description="what the codec is called, and both")
+    train: Place | None = Field(description="the compressed items of the splits train and val; of unseen levels none")
     test: Place = Field(description="those of the split test")
 
 
@@ -45,7 +46,7 @@ class Source(Settings):
 
 
 class CodecIdentification(Dataset):
-    """Every item of another task of the study as each of its conditions gives it; the class is the condition.
+    """Every item of another task of the study as each of its conditions gives it; the class is codec and level.
 
     An item keeps its split, so that no picture is in train and test in two versions, and its groups behind a first one,
     `item`, which all its versions share.
@@ -58,6 +59,12 @@ class CodecIdentification(Dataset):
     task: str = Field(description="the other task of the study, which has splits of its own")
     codecs: list[str] | None = Field(
         default=None, min_length=1, description="its codecs to be told apart, besides the original; all when left out"
+    )
+    tell: Literal["level", "codec"] = Field(
+        default="level", description="what the classes are: codecs with their levels, or codecs alone"
+    )
+    unseen: dict[str, list[float]] = Field(
+        default={}, description="its codecs to levels that are tested alone and never learnt from, with `tell: codec`"
     )
     train: int | None = Field(default=None, ge=1, le=MOST, description="its train items to take at most, drawn by seed")
     val: int | None = Field(default=None, ge=1, le=MOST, description="its val items to take at most")
@@ -76,26 +83,30 @@ class CodecIdentification(Dataset):
         counts = None
         if source.counts is not None:
             taken = {split: self._most(split, count) for split, count in source.counts.items()}
-            counts = {split: count * len(source.origins) for split, count in taken.items()}
+            seen = sum(origin.train is not None for origin in source.origins)
+            counts = {split: n * (len(source.origins) if split == "test" else seen) for split, n in taken.items()}
         card = {
             "title": f"The codecs behind the items of {self.task}",
             "source": f"the compressed tables of the task {self.task}",
             "licence": "that of the other task's items",
             "prior_compression": "that which is to be told",
         }
-        titles = [origin.title for origin in source.origins]
+        classes = self._classes(source)
         before = tuple(source.compressed_before)
-        told = tuple((origin.codec, origin.level) for origin in source.origins)
-        return Description(source.medium, self.kind, titles, card, counts, compressed_before=before, conditions=told)
+        told = tuple(classes)
+        return Description(
+            source.medium, self.kind, list(classes.values()), card, counts, compressed_before=before, conditions=told
+        )
 
     def items(self, seed: int, left_out: list[Finding]) -> Iterator[Item]:
         source = self._source()
         if self.crop and source.medium == "audio":
             raise LossyBenchError("option 'crop': is for pictures and video; leave it out")
         about = Rows(source.data, ["id", "split", "shape", "sampling_rate", "groups"])
-        chosen = self._chosen(about, seed)
+        chosen, labels = self._chosen(about, seed), list(self._classes(source))
         for part in ("train", "test"):
-            tables = [Path(getattr(origin, part)) for origin in source.origins]
+            origins = [origin for origin in source.origins if getattr(origin, part) is not None]
+            tables = [Path(getattr(origin, part)) for origin in origins]
             metas = [read_meta(path) for path in tables]
             coders = [codecs.made(meta["codec"], meta["options"], meta.get("variant")) for meta in metas]
             rows = (iter_rows(path, ["id", "payload"]) for path in tables)
@@ -108,21 +119,28 @@ class CodecIdentification(Dataset):
                 row = about[name]
                 groups = {"item": name, **dict(row["groups"])}
                 how = tuple(row["shape"]), row["sampling_rate"]
-                for label, (origin, coder, coded) in enumerate(zip(source.origins, coders, together, strict=True)):
-                    with naming(f"{tables[label]}: item {name}"):
+                for origin, path, coder, coded in zip(origins, tables, coders, together, strict=True):
+                    with naming(f"{path}: item {name}"):
                         media = coder.decode(coded["payload"], *how)
                     cut = self._cut(media)
                     if cut is None:
                         text = f"is smaller than {self.crop} pixels"
                         left_out.append(Finding("too small to cut", "note", name, text, left_out=True))
                         break
-                    id = f"{origin.codec}/{metas[label]['level']:g}/{name}"
-                    yield Item(id, row["split"], groups, cut, row["sampling_rate"], label)
+                    id = f"{Condition(origin.codec, origin.level)}/{name}"
+                    yield Item(id, row["split"], groups, cut, row["sampling_rate"], labels.index(self._class(origin)))
 
     def _source(self) -> Source:
         if self.source is None:
             raise LossyBenchError("reads another task's compressed tables, and is there within a study alone")
         return self.source
+
+    def _class(self, origin: Origin) -> tuple[str, float | None]:
+        return origin.codec, origin.level if self.tell == "level" else None
+
+    def _classes(self, source: Source) -> dict[tuple[str, float | None], str]:
+        """The classes, codec and level (None for all of them), and what each is called."""
+        return {self._class(origin): origin.titles[self.tell == "level"] for origin in source.origins}
 
     def _most(self, split: str, count: int) -> int:
         most: int | None = getattr(self, split)

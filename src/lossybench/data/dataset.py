@@ -102,7 +102,8 @@ class Description:
     card: title, source, licence, citation and prior_compression. counts: the number of items in each split; None where
     only reading tells. sampling_rate: Hz that all audio has; 0 where only reading tells. compressed_before: the lossy
     codings that the media went through before, in order, as far as they are known. conditions: where the classes are
-    codecs and levels, these, in the order of the classes. labelled: whether anything is known to be true of the items.
+    codecs and levels, these, in the order of the classes; None for any level. labelled: whether anything is known to be
+    true of the items.
     """
 
     medium: Medium
@@ -112,7 +113,7 @@ class Description:
     counts: dict[str, int] | None
     sampling_rate: float = 0.0
     compressed_before: tuple[str, ...] = ()
-    conditions: tuple[tuple[str, float], ...] = ()
+    conditions: tuple[tuple[str, float | None], ...] = ()
     labelled: bool = True
 
 

@@ -22,6 +22,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lossybench.conditions import ORIGINAL, level_text
+from lossybench.errors import visible
 from lossybench.reporting import style
 from lossybench.reporting.names import figure_names
 from lossybench.reporting.summary import (
@@ -72,6 +73,7 @@ def draw(summary: Path, out: Path) -> list[Path]:
         has_regimes=len(tables.regimes) > 1,
         has_attacked_regimes=tables.attacks["regime"].nunique() > 1,
         has_capture=bool(tables.grids),
+        has_subgroups=tables.meta["settings"].get("by") != [],
         has_gaps=bool((tables.gaps["training"] != "").any()),
     )
     paths = []
@@ -338,6 +340,53 @@ def gaps(tables: Summary) -> Figure:
     return _finished(figure, tables, about, handles)
 
 
+def subgroups(tables: Summary) -> Figure:
+    """What each class, size of objects and group of items loses, with a block of rows for each architecture and way of
+    telling apart, and a column per codec, at the first level beyond its limit or the strongest.
+    """
+    scale, unit = tables.metric.scale, tables.metric.points
+    rows = where(tables.subgroups, regime=ORIGINAL)
+    found = rows[["arch", "by"]].drop_duplicates()
+    blocks = list(zip(found["arch"], found["by"], strict=True)) or [(tables.archs[0], "")]
+    counts = [max(where(rows, arch=arch, by=by)["group"].nunique(), 1) for arch, by in blocks]
+    size = (max(6.5, 2.6 * len(tables.codecs) + 1.6), 0.2 * sum(counts) + 0.7 * len(blocks) + 1.1)
+    figure = Figure(figsize=size, layout="constrained")
+    how: dict[str, Any] = {"squeeze": False, "sharex": "col", "sharey": "row"}
+    axes = figure.subplots(len(blocks), len(tables.codecs), height_ratios=[count + 2 for count in counts], **how)
+    limits = where(tables.limits, regime=ORIGINAL, baseline=OWN, delta=tables.delta)
+    for (i, (arch, by)), (j, codec) in _product(blocks, tables.codecs):
+        ax, levels = axes[i, j], tables.levels(codec)["level"]
+        stopped = where(limits, arch=arch, codec=codec)["stopped_at"].dropna()
+        level = stopped.iloc[0] if len(stopped) else levels.iloc[-1]
+        here = where(rows, arch=arch, by=by, codec=codec, level=level)
+        ax.set_title(f"{tables.title(codec)}, {tables.label(codec, level)}", fontsize=8.5)
+        ax.axvline(0, color=style.FAINT, lw=0.8)
+        for y, (_, row) in enumerate(here.iterrows()):
+            if not row["judged"]:
+                ax.text(0, y, f" {row['support']}: too few", va="center", fontsize=7, color=style.FAINT)
+                continue
+            colour, marker = (style.look(0).colour, "D") if row["hurt"] else (style.look(1).colour, "o")
+            ends = [[scale * (row["loss"] - row["loss_low"])], [scale * (row["loss_high"] - row["loss"])]]
+            ax.errorbar(scale * row["loss"], y, xerr=ends, fmt=marker, color=colour, ms=4, lw=1)
+        average = where(tables.differences, arch=arch, regime=ORIGINAL, baseline=OWN, codec=codec, level=level)
+        for value in average["difference"]:
+            ax.axvline(-scale * value, color=style.INK, lw=0.9, ls=BASELINE)
+        names = [_wrapped(visible(name), 26) for name in here["group"]]
+        ax.set_yticks(range(len(names)), names, fontsize=7.5)
+        ax.set_ylim(len(names) - 0.4, -0.6)
+        if j == 0:
+            ax.set_ylabel(f"{arch}\n{by.replace('_', ' ')}", fontsize=8.5)
+        if i == len(blocks) - 1:
+            ax.set_xlabel(f"{unit} lost")
+    handles: list[Artist] = [
+        _key("shown to lose more than all items do", style.look(0).colour, "D", ls=""),
+        _key("not shown to", style.look(1).colour, "o", ls=""),
+        _key("all items", style.INK, ls=BASELINE),
+    ]
+    about = "by what a loss hurts, with 95 % intervals\nat the first level beyond the limit of"
+    return _finished(figure, tables, f"{about} {tables.delta:g} {unit}, or the strongest", handles)
+
+
 def transfer(tables: Summary) -> Figure:
     """Heat maps of training condition against test level, one for each codec with matched models."""
     matched = where(tables.transfer, train="matched")
@@ -588,7 +637,7 @@ def _lost(ax: Axes, one: Explained) -> None:
         ax.text(*at, text, transform=ax.transAxes, ha="right", va="top", fontsize=8.5, color=colour)
 
 
-_CLASSIC = (limits, rate_accuracy, fidelity_accuracy, metrics, capture, gaps, regimes, transfer)
+_CLASSIC = (limits, rate_accuracy, fidelity_accuracy, metrics, capture, subgroups, gaps, regimes, transfer)
 _ALL = (*_CLASSIC, attacks, attack_curves, attack_spectra, attack_regimes)
 FIGURES: dict[str, Callable[[Summary], Figure]] = {figure.__name__: figure for figure in _ALL}
 KEPT = "#DDDDDD"  # the area of what a codec keeps

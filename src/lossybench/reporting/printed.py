@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import textwrap
+import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +19,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lossybench.analysis.tables import SCHEMAS
-from lossybench.artifacts import RATE, publish, read_meta, read_table, units
+from lossybench.artifacts import RATE, SAVINGS, publish, read_meta, read_table, units
 from lossybench.conditions import ORIGINAL, Regime
+from lossybench.fidelity import MEASURES
+from lossybench.metrics import SHARE, Metric
 from lossybench.reporting import style
 from lossybench.reporting.latex import Bibliography, Tex, escape, fallbacks, table
 from lossybench.reporting.summary import (
@@ -95,6 +98,7 @@ _PRINTED = {
     ),
 }  # fmt: skip
 _MEASURED = {RATE, "dB"}  # units of which three digits are shown
+_OF_BITS = {*SAVINGS, "overhead_share", "above_target"}  # shares whatever the metric is
 _LEFT_OUT = {"verdicts", "spectra"}  # of which the table of limits and a figure are the printed form
 
 
@@ -178,7 +182,8 @@ def _table(name: str, tasks: Sequence[Summary]) -> dict[str, str]:
     rows = where(whole, **printed.where)
     columns: list[Any] = ["task", *(one for one in printed.columns if rows[_first(one)].notna().any())]
     if len(rows):
-        texts[f"tables/{name}.tex"] = _printed(name, printed.caption, rows, columns, units(SCHEMAS[name]))
+        own = {task.task: task.metric for task in tasks if task.metric.unit != SHARE} if name != "attacks" else {}
+        texts[f"tables/{name}.tex"] = _printed(name, printed.caption, rows, columns, units(SCHEMAS[name]), own)
     return texts
 
 
@@ -186,19 +191,34 @@ def _first(column: str | tuple[str, str, str]) -> str:
     return column if isinstance(column, str) else column[0]
 
 
-def _printed(name: str, caption: str, rows: pd.DataFrame, columns: Sequence[Any], unit: Mapping[str, str]) -> Tex:
-    """Rows as LaTeX. columns: as in `_Columns`. unit: of each column."""
+def _printed(
+    name: str,
+    caption: str,
+    rows: pd.DataFrame,
+    columns: Sequence[Any],
+    unit: Mapping[str, str],
+    own: Mapping[str, Metric] = types.MappingProxyType({}),
+) -> Tex:
+    """Rows as LaTeX. columns: as in `_Columns`. unit: of each column.
+
+    own: of tasks whose primary metric is no share, that metric: what is a share elsewhere is in its unit then, but for
+    what is of bits.
+    """
     header = []
     for column in columns:
         of = unit.get(_first(column), "")
         told = {"share": "%", "": ""}.get(of, of)
-        plain = told and told in ("%", "dB", "points")
+        if own and of == "share" and _first(column) not in _OF_BITS:
+            told = " or ".join(["%", *sorted({metric.unit for metric in own.values()})])
+        plain = told and (of == "share" or told in ("dB", "points"))
         header.append(_first(column).replace("_", " ") + (f" ({told})" if plain else ""))
     cells = []
     for row in rows.to_dict("records"):
         line = []
         for column in columns:
             of = unit.get(_first(column), "")
+            if of == "share" and row["task"] in own and _first(column) not in _OF_BITS:
+                of = ""
             if isinstance(column, str):
                 text = cell(row[column], of)
                 line.append(f"{text} {row['rate_unit']}" if column == "rate" and text else text)
@@ -354,7 +374,8 @@ def methods(folder: Path, tasks: Sequence[Summary], bibliography: Bibliography) 
         cite=bibliography.cite,
         metrics=Tex(_listed(titles)),
         resamples=settings["bootstrap"],
-        deltas=_listed([f"{one:g}" for one in settings["deltas"]]),
+        deltas=_listed([f"{one:g}" for one in sorted({delta for task in tasks for delta in task.deltas})]),
+        own_units=any(task.metric.unit != SHARE for task in tasks),
         confidence=number(100 * (1 - float(settings.get("alpha", 0.05)))),
         groups=any(task.groups for task in tasks),
         seeds=any((task.differences["seeds"] >= 3).any() for task in tasks),
@@ -396,6 +417,7 @@ def _facts(folder: Path, task: Summary, bibliography: Bibliography) -> dict[str,
         "models": models,
         "codecs": [_codec(folder, task, codec) for codec in [*task.codecs, *task.grids]],
         "rate_of": {"file": "each codec's file"}.get(task.rate_of, task.rate_of),
+        "fidelity": _fidelity(task),
         "attack": _attack(task) if len(task.attacks) else None,
     }
 
@@ -431,6 +453,19 @@ def _levels(labels: Sequence[str]) -> str:
         if len({last for _, last in words}) == 1:
             return f"{_listed([first for first, _ in words])} {words[0][1]}"
     return _listed(labels)
+
+
+def _fidelity(task: Summary) -> list[tuple[str, str]]:
+    """The measures of fidelity of which a task has any value: what each is called, and the part of the study it is."""
+    titles = {
+        "psnr": "PSNR",
+        "ssim": "SSIM",
+        "snr": "SNR",
+        "si_sdr": "SI-SDR",
+        "spectral_distance": "spectral distance",
+    }
+    of_task = [(titles[name], f"fidelity:{name}") for name in MEASURES if task.conditions[name].notna().any()]
+    return of_task + [(about["title"], f"measure:{name}") for name, about in task.meta.get("measures", {}).items()]
 
 
 def _attack(task: Summary) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from pathlib import Path
 import pandas as pd
 
 from lossybench.artifacts import SAVINGS, publish
-from lossybench.conditions import ORIGINAL
+from lossybench.conditions import ORIGINAL, level_text
 from lossybench.enough import FEWEST_GROUPS, FEWEST_OF_CLASS
 from lossybench.errors import visible
 from lossybench.reporting.attack_page import STATUSES, WIDEST_GAIN, defences, mark, scope, threshold
 from lossybench.reporting.gaps import advice
+from lossybench.reporting.subgroups import hurt
 from lossybench.reporting.summary import (
     ACCEPTED,
     BEST,
@@ -352,6 +353,7 @@ def _task(tables: Summary) -> str:
         _equal_rate_text,
         _capture_text,
         _gap_text,
+        _subgroup_text,
         _training_text,
         _held_out_text,
         _precision_text,
@@ -628,37 +630,40 @@ def _identification_text(tables: Summary) -> str:
     """Which codec and level models tell of media that nothing has happened to since; "" where that is not the task."""
     if tables.identification.empty:
         return ""
-    titles = {
-        (codec, level): title
-        for (codec, level), title in zip(tables.meta["conditions"], tables.meta["classes"], strict=True)
-    }
+    titles = dict(zip(map(tuple, tables.meta["conditions"]), tables.meta["classes"], strict=True))
     lines = [
-        "**Which codec was it.** Models were asked which codec, at which level, had coded each item. The share of items"
-        " of each kind for which this was told, and for which the codec was, whatever the level (95 % interval). This"
-        " is of codecs and levels that models have learnt from, and of items that nothing has happened to since.",
+        "**Which codec was it.** Models were asked which codec, and at which level, had coded each item. The share of"
+        " items of each kind for which both were told, and for which the codec was, whatever the level (95 % interval)."
+        " This is of items that nothing has happened to since.",
         "",
         "| what it was | architecture | codec and level told | codec told | most often taken for |",
         "|---" * 5 + "|",
     ]
     asked = where(tables.identification, codec=ORIGINAL, regime=ORIGINAL)
-    for (codec, level), title in titles.items():
-        for arch in tables.archs:
-            rows = where(asked, true_codec=codec, true_level=level, arch=arch)
-            exact = rows["told_level"].notna()
-            right = rows["told_codec"] == codec
-            both = [rows[right & exact & (rows["told_level"] == level)].iloc[0], rows[right & ~exact].iloc[0]]
-            shares = [f"{percent(one['share'])} {_span(one)}" for one in both]
-            wrong = rows[exact & ~(right & (rows["told_level"] == level))].sort_values("share", kind="stable")
-            other = "–"
-            if len(wrong) and wrong.iloc[-1]["share"] > 0:
-                most = wrong.iloc[-1]
-                other = f"{_as_text(titles[most['told_codec'], most['told_level']])}, {percent(most['share'])}"
-            lines.append(f"| {_as_text(title)} | {arch} | {shares[0]} | {shares[1]} | {other} |")
+    for (codec, level), arch in itertools.product(
+        dict.fromkeys(zip(asked["true_codec"], asked["true_level"], strict=True)), tables.archs
+    ):
+        rows = where(asked, true_codec=codec, true_level=level, arch=arch)
+        title = titles.get((codec, level)) or f"{titles[codec, None]} at {level_text(level)}"
+        of_level, of_codec = rows[rows["told_level"].notna()], rows[rows["told_level"].isna()]
+        right = (of_level["told_codec"] == codec) & (of_level["told_level"] == level)
+        cells = [_told(of_level[right]), _told(of_codec[of_codec["told_codec"] == codec])]
+        wrong = (of_codec[of_codec["told_codec"] != codec] if of_level.empty else of_level[~right]).sort_values("share")
+        taken = "–"
+        if len(wrong):
+            most = wrong.iloc[-1]
+            of = None if pd.isna(most["told_level"]) else most["told_level"]
+            taken = f"{_as_text(titles[most['told_codec'], of])}, {percent(most['share'])}"
+        lines.append(f"| {_as_text(title)} | {arch} | {' | '.join(cells)} | {taken} |")
     return "\n".join(lines)
 
 
-def _span(row: pd.Series) -> str:
-    return f"({100 * row['share_low']:.1f} to {100 * row['share_high']:.1f})"
+def _told(rows: pd.DataFrame) -> str:
+    """The share in the one row of `identification` with its interval; a dash for none."""
+    if rows.empty:
+        return "–"
+    ((share, low, high),) = rows[["share", "share_low", "share_high"]].to_numpy()
+    return f"{percent(share)} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _training_text(tables: Summary) -> str:
@@ -709,6 +714,29 @@ def _gap_text(tables: Summary) -> str:
         "",
         *(f"- {_as_text(text)}" for text in found["text"]),
     ]
+    return "\n".join(lines)
+
+
+def _subgroup_text(tables: Summary) -> str:
+    """Which classes, sizes of objects and groups of items lose more than all; "" where nothing is told apart."""
+    rows = where(tables.subgroups, regime=ORIGINAL)
+    if rows.empty:
+        return ""
+    found = hurt(tables)
+    told = rows[["by", "group", "judged"]].groupby(["by", "group"], sort=False)["judged"].any()
+    small = int((~told).sum())
+    counts = told.groupby(level="by", sort=False).size()
+    listed = _as_text(_listed(counted(count, str(by)) for by, count in counts.items()))
+    listed += f", of which {small} {'has' if small == 1 else 'have'} too few items" * bool(small)
+    lines = [
+        f"**By what is hurt.** Told apart were {listed}."
+        " A group is named where it is shown to lose more than all items do (5 % for all groups of a kind at a level,"
+        " by Holm's procedure; of these models), each once for a codec, at the mildest such level."
+    ]
+    if found.empty:
+        return f"{lines[0]} None is shown to."
+    lines += ["", *(f"- {_as_text(text)}" for text in found["text"][:_MOST_LISTED])]
+    lines += [f"- and {len(found) - _MOST_LISTED} more: `subgroups.csv`."] * (len(found) > _MOST_LISTED)
     return "\n".join(lines)
 
 
