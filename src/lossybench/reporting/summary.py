@@ -221,6 +221,11 @@ class Summary:
         return self.meta["attacked_unit"]
 
     @property
+    def chance_in_words(self) -> str:
+        """What chance is: "of accuracy the share of the largest class"; "" where the kind of task does not say."""
+        return f"of {self.metric.title} {self.meta['guessing']}" if self.meta["guessing"] else ""
+
+    @property
     def beats_parts(self) -> bool:
         """Whether attacks beat parts of items, such as objects, and not items."""
         return self.attacked_unit != "test item"

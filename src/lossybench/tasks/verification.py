@@ -52,6 +52,7 @@ class Verification(TaskKind):
         Metric("tar_far_01", "TAR at FAR 0.1 %"),
     )
     unit = "pair"
+    guessing = "that of scores that say nothing"
 
     @classmethod
     def drawn(cls, row: Mapping[str, Any], classes: Sequence[str]) -> Drawn:
