@@ -106,7 +106,8 @@ def tell_of_run():
     """Write the page on this run, now that its jobs have ended."""
     from lossybench.reporting import dag
 
-    dag.write(progress.current, LAYOUT.dag)
+    if progress.current:  # which a run that was refused at its start never had
+        dag.write(progress.current, LAYOUT.dag)
 
 
 onstart:

@@ -29,12 +29,14 @@ CPU = torch.device("cpu")
 class Brightest(torch.nn.Module):
     """Of each pixel the class is the colour that is brightest, as the mean of 3 x 3 pixels if `wide`."""
 
+    gain = 20.0
+
     def __init__(self, wide: bool = False) -> None:
         super().__init__()
         self.wide = wide
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return 20 * (torch.nn.functional.avg_pool2d(x, 3, 1, 1) if self.wide else x)
+        return self.gain * (torch.nn.functional.avg_pool2d(x, 3, 1, 1) if self.wide else x)
 
 
 INFO = {
@@ -97,6 +99,15 @@ def test_a_pixel_falls_when_its_budget_is_half_the_margin(attack, goal):
             else:
                 assert (mask != true).all()
         assert ((harm(case, found, aim) >= 1) == falls).all()
+
+
+def test_a_network_that_is_sure_has_no_gradient_but_a_margin():
+    """Where the softmax of float32 is 1, cross-entropy has nothing to follow: only what begins again beats the item."""
+    aim = Aim("pgd", "linf", (MARGIN // 2 + 2) / 255, "untargeted")
+    for restarts, falls in ((0, False), (1, True)):
+        case = prepared(restarts=restarts)
+        case.victim.network.gain = 1e4
+        assert ((harm(case, made(case, aim), aim) >= 1) == falls).all()
 
 
 def plain_pgd(case: SimpleNamespace, aim: Aim) -> np.ndarray:

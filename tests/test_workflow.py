@@ -458,7 +458,7 @@ def test_report_is_one_offline_page(finished):
     for figure in ("limits", "rate_accuracy", "contact_sheet", "frontier"):
         assert re.search(rf"data:image/png;[^,]*filename={figure}\.png;base64,", text)
     assert "file as it lies on disk" in text  # what rates are of
-    assert "DAG of the last run" in text and re.search(r"data:text/html;[^,]*filename=dag\.html;base64,", text)
+    assert "2. The last run: its DAG" in text and re.search(r"data:text/html;[^,]*filename=dag\.html;base64,", text)
     assert not re.search(r'(src|href)="https?://', text)
 
 

@@ -265,7 +265,7 @@ def page_on_last_run():
     page = report(
         LAYOUT.dag,
         caption="workflow/report/dag.rst",
-        category="DAG of the last run",
+        category="2. The last run: its DAG",
         labels={"figure": "which jobs ran, and why"},
     )
     return [page] if LAYOUT.dag.exists() else []

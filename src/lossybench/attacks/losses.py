@@ -39,6 +39,8 @@ class Asked(nn.Module, abc.ABC):
     their mean: expectation over transformation (Athalye et al. 2018, arXiv 1707.07397), exact because levels are
     countable. With `trigger` the loss is that behind the codec in proportion to that without it. Both are positive, and
     by the logarithm neither outgrows the other.
+
+    again: whether the search begins again, and may follow another loss. targeted: whether it lowers the loss.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Asked(nn.Module, abc.ABC):
     ) -> None:
         super().__init__()
         self.network, self.task, self.through, self.trigger = network, task, through, trigger
+        self.again, self.targeted = False, False
 
     def forward(self, x: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]:
         """The loss of the items `x` with their `targets`, as ART asks for it."""
@@ -183,6 +186,7 @@ class LossVictim(VictimBase):
         watch.stop = True
         again = dataclasses.replace(effort, momentum=MOMENTUM[aim.norm], random=True)
         some = self.beatable(items.truth)
+        watch.asked.again, watch.asked.targeted = aim.goal != "trigger", aim.goal == "targeted"
         for _ in range(how.restarts if method.restarts else 0):
             left = np.flatnonzero(watch.left & some & ~done)
             if not len(left):

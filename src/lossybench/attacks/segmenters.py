@@ -6,7 +6,9 @@ Panoptic segmentation, CVPR). The harm is the share of an item's regions in whic
 counts how far the item's mean IoU has fallen.
 
 Untargeted, the cross-entropy of all pixels is raised; targeted, that of the mask in which each class is replaced by its
-target is lowered.
+target is lowered. Of that loss most comes from pixels that are wrong already, and where a network is sure it has no
+gradient at all (Gu et al., "SegPGD", ECCV 2022). So a search that begins again follows the margin, the logit of the
+best other class less that of the aimed one, of the pixels that are not at the goal yet.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from lossybench.attacks.attack_settings import AttackSettings, Goal
 from lossybench.attacks.losses import Asked, LossVictim, Targets, objects
@@ -103,8 +106,16 @@ class _Segmented(Asked):
     """A segmenter as ART attacks it."""
 
     def plain(self, x: torch.Tensor, targets: Targets) -> torch.Tensor:
-        """As of `Asked`."""
-        return self.task.loss(self.network, x, [one["labels"].cpu().numpy() for one in targets])
+        """The cross-entropy, or where a search begins again the mean margin of pixels that are not at the goal yet."""
+        if not self.again:
+            return self.task.loss(self.network, x, [one["labels"].cpu().numpy() for one in targets])
+        masks = torch.stack([one["labels"] for one in targets]).long().to(x.device)
+        logits, known = self.task.logits(self.network, x), masks != IGNORED
+        chosen = functional.one_hot(masks.where(known, 0), logits.shape[1]).movedim(-1, 1) > 0
+        own = logits.masked_fill(~chosen, 0).sum(1)
+        margin = logits.masked_fill(chosen, -torch.inf).amax(1) - own
+        left = (margin.clamp(min=0) if self.targeted else margin.clamp(max=0)) * known
+        return left.sum() / known.sum().clamp(min=1)
 
     def find(self, x: torch.Tensor) -> list[bytes]:
         """As of `Asked`: masks as PNG."""

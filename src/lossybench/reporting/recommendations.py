@@ -850,10 +850,11 @@ def _attack_text(tables: Summary) -> str:
         f" items ({row['arch']}, trained on: {tables.trained_on(row['arch'], row['regime'])})"
         for _, row in bare.iterrows()
     ]
-    what = f" of {plural(tables.attacked_unit)} found" if tables.beats_parts else ""
+    done = "found" if tables.attacked_metric == tables.metric else "decided right"
+    what = f" of {plural(tables.attacked_unit)} {done}" if tables.beats_parts else ""
     lines = [
         f"**Under attack** ({_size(tables)}; the worst case per item over all attacks tried). Robust"
-        f" {tables.metric.title} without a codec: {_listed(left or ['not tested'])}. What a codec in front of"
+        f" {tables.attacked_metric.title} without a codec: {_listed(left or ['not tested'])}. What a codec in front of"
         f" the model buys (points{what}; the 95 % intervals speak of {scope(tables)}), at the level that helps most"
         " against the attacker who ignores it, which flatters it:",
         "",

@@ -76,9 +76,9 @@ class TaskKind(abc.ABC):
     is, in words that follow "of mAP@0.5"; "" leaves it out. existing: what stands around a model that exists already
     (`lossybench.models.existing`): a classifier or a detector, which translate classes; or the model as it is. attacks:
     the schema of its tables of attacks; None where none apply. attacked_unit: what an attack beats or not. may_miss:
-    whether such a unit may be read as no class at all. own_answers: by which values of a task's key `truth` models are
-    judged by their own answers (`judged_by`). tells: by what `apart` tells losses apart, beside factors, and classes
-    where each item has one.
+    whether such a unit may be read as no class at all. read_as: how many classes it may be read as, where these are not
+    those of the data. own_answers: by which values of a task's key `truth` models are judged by their own answers
+    (`judged_by`). tells: by what `apart` tells losses apart, beside factors, and classes where each item has one.
     """
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]]
@@ -98,6 +98,7 @@ class TaskKind(abc.ABC):
     attacks: ClassVar[pa.Schema | None] = None
     attacked_unit: ClassVar[str] = "test item"
     may_miss: ClassVar[bool] = False
+    read_as: ClassVar[int | None] = None
     tells: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **further: Any) -> None:

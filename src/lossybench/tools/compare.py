@@ -215,7 +215,11 @@ def _paired(a: _Study, b: _Study, task: str) -> dict[tuple[Any, ...], tuple[floa
     kinds = {study.results.meta(task)["kind"] for study in (a, b)}
     if len(kinds) > 1:
         return f"unpaired, as they are of other kinds: {', '.join(sorted(kinds))}"
-    kind, read = tasks.kind_class(kinds.pop()), []
+    try:
+        kind = tasks.kind_class(kinds.pop())
+    except LossyBenchError as error:  # a user's own, which may lie beside the config of the study
+        return f"unpaired, as their kind of task could not be loaded: {error}"
+    read = []
     for side, study in (("a", a), ("b", b)):
         paths = [path for (name,), path in study.results.layout.tables("data") if name == task]
         outcomes = [path for (name, *_), path in study.results.layout.tables("outcomes") if name == task]

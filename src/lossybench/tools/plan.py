@@ -58,7 +58,7 @@ MEASURE = {"image": 0.0001, "audio": 0.0005, "video": 0.0006}  # for the fidelit
 LEARN = {  # for an item and epoch
     ("image", "classification"): 0.001,
     ("image", "detection"): 0.007,
-    ("image", "segmentation"): 0.008,
+    ("image", "segmentation"): 0.011,
     ("audio", "classification"): 0.001,
     ("video", "classification"): 0.004,
     ("video", "detection"): 0.02,

@@ -133,9 +133,8 @@ class Board:
         text += f", {count['running']} running, {count['left']} left"
         if count["failed"]:
             text += f", {count['failed']} FAILED"
-        if count["running"] or count["left"]:
-            text += f", about {duration(self.to_go(jobs))} to go"
-        return text
+        left = self.to_go(jobs)  # nothing, where what runs has taken longer than expected
+        return f"{text}, about {duration(left)} to go" if left >= 1 else text
 
     def bars(self) -> list[str]:
         """A line for each running job which says how far it is."""
