@@ -724,7 +724,6 @@ def test_coco_boxes_labels_and_negatives(coco, tmp_path):
     assert rows["12.png"]["boxes"] == []
     assert rows["2.png"]["boxes"] == [{"frame": 0, "x0": 1.5, "y0": 2.0, "x1": 11.5, "y1": 14.0, "label": 0}]
     assert rows["1.png"]["boxes"][1] == {"frame": 0, "x0": 20, "y0": 10, "x1": 30, "y1": 20, "label": 0}
-    assert all(row["label"] == -1 for row in rows.values())
 
 
 def test_coco_with_a_file_a_split(coco, tmp_path):

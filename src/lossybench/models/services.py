@@ -40,6 +40,7 @@ from lossybench.models.inputs import Sent
 
 LARGEST = 2**26  # bytes of an answer to one item
 CHUNK = 2**20  # bytes that are written or read at a time, and that wait in a pipe where Linux lets them
+STREAM = 32  # items that a command is sent one after another, before what it has answered is used
 REMEMBERED, LAST_WORDS = 1000, 5  # characters of standard error that are kept, and lines of it that an error tells
 PATIENCE = 5.0  # seconds in which a program ends once its input has ended
 SUM = 0.05  # by so much probabilities, which may be rounded, sum to another number than 1
@@ -255,11 +256,11 @@ class _Retrying(abc.ABC):
     """
 
     def __init__(self, how: ExistingSettings) -> None:
-        self.how, self.left, self.answered = how, how.restarts, False
+        self.how, self.left, self.answered, self.together = how, how.restarts, False, how.batch
 
     def answers(self, items: Sequence[Sent]) -> Iterator[Mapping[str, Any]]:
-        for start in range(0, len(items), self.how.batch):
-            due = {one.name: one.line for one in map(self.packed, items[start : start + self.how.batch])}
+        for start in range(0, len(items), self.together):
+            due = {one.name: one.line for one in map(self.packed, items[start : start + self.together])}
             names: list[str] = list(due)
             found: dict[str, Mapping[str, Any]] = {}
             some = due
@@ -294,31 +295,47 @@ class _Command(_Retrying):
 
     process: subprocess.Popen[bytes] | None = None
 
+    def __init__(self, how: ExistingSettings) -> None:
+        super().__init__(how)
+        self.together = max(STREAM, how.batch)
+
     def exchange(self, due: Mapping[str, bytes], found: dict[str, Mapping[str, Any]]) -> None:
         if self.process is None:
             self._start()
         assert self.process and self.process.stdin and self.process.stdout and self.process.stderr
-        sent = memoryview(b"".join(due.values()))
+        lines, sent, under_way, writes = iter(list(due.values())), memoryview(b""), 0, False
         due = dict(due)
-        until = time.monotonic() + self.limit(len(due))
+
+        def limit() -> float:
+            return self.limit(min(len(due), self.how.batch))
+
+        until = time.monotonic() + limit()
         try:
             with selectors.DefaultSelector() as pipes:
-                pipes.register(self.process.stdin, selectors.EVENT_WRITE)
                 for pipe in (self.process.stdout, self.process.stderr):
                     pipes.register(pipe, selectors.EVENT_READ)
                 while due:
                     if (left := until - time.monotonic()) <= 0:
-                        raise FailedError(f"no answer within {self.limit(len(due)):g} s{self._last_words()}")
+                        raise FailedError(f"no answer within {limit():g} s{self._last_words()}")
+                    # One more than a batch is under way, which the program finds as soon as it has answered.
+                    if not sent and under_way <= self.how.batch and (text := next(lines, None)) is not None:
+                        sent, under_way = memoryview(text), under_way + 1
+                    if writes != bool(sent):
+                        if writes := bool(sent):
+                            pipes.register(self.process.stdin, selectors.EVENT_WRITE)
+                        else:
+                            pipes.unregister(self.process.stdin)
                     for key, _ in pipes.select(left):
                         if key.fileobj is self.process.stdin:
                             sent = sent[self._write(key.fd, sent) :]
-                            if not sent:
-                                pipes.unregister(key.fileobj)
                         elif key.fileobj is self.process.stderr:
                             if not self._listen(key.fd):
                                 pipes.unregister(key.fileobj)
-                        elif self._take(key.fd, due, found):
-                            until = time.monotonic() + self.limit(len(due))
+                        else:
+                            before = len(due)
+                            if self._take(key.fd, due, found):
+                                until = time.monotonic() + limit()
+                            under_way -= before - len(due)
         except BaseException:
             self.close()
             raise
