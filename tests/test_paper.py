@@ -12,6 +12,7 @@ import pytest
 from matplotlib.text import Text
 from test_report import Synthetic
 
+from lossybench.artifacts import read_meta, read_table, write_table
 from lossybench.attacks.methods import METHODS
 from lossybench.errors import LossyBenchError
 from lossybench.metrics import Metric
@@ -142,6 +143,8 @@ def test_figures_have_the_width_of_a_column_and_text_that_can_be_read(folder: Pa
             assert figure.get_figwidth() == (3.5 if name.endswith("single") else 7.0)
             written = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
             assert written and min(text.get_fontsize() for text in written) >= 7
+    pdf = (out / "figures/headline_double.pdf").read_bytes()
+    assert b"/MediaBox [ 0 0 504 " in pdf
     pdf = (out / "figures/digits_curves_single.pdf").read_bytes()
     assert b"/FontFile2" in pdf and b"/Type3" not in pdf
     width = re.search(rb"/MediaBox \[ ?0 0 ([\d.]+)", pdf)
@@ -160,6 +163,12 @@ def test_a_folder_without_a_study_is_refused(tmp_path: Path):
         command(tmp_path)
     (tmp_path / "summary/digits").mkdir(parents=True)
     with pytest.raises(LossyBenchError, match="no task has a summary yet"):
+        command(tmp_path)
+    old = Synthetic("classification", "image", attacks=False).write(tmp_path / "summary/digits")
+    table = read_table(old / "conditions.parquet")
+    meta = {name: value for name, value in read_meta(old / "conditions.parquet").items() if name != "metrics"}
+    write_table(old / "conditions.parquet", table.schema.remove_metadata(), table.to_pylist(), meta)
+    with pytest.raises(LossyBenchError, match="was made by an older LossyBench"):
         command(tmp_path)
 
 

@@ -154,6 +154,19 @@ SEGMENTATION_ATTACKS = columns(
     *((name, pa.binary()) for name in ("clean", "clean_after", "before", "after")),  # what is found, as in ATTACKS
 )
 
+# meta: accepted_from too, the cosine from which on a pair is accepted.
+VERIFICATION_ATTACKS = columns(
+    *_ATTACK,
+    ("enrolled_id", pa.string()),  # the enrolled item: of the same identity, or of another where the goal is targeted
+    (
+        "enrolled",
+        pa.list_(pa.float32()),
+    ),  # its embedding, as of the original; the model's own embeddings are those below
+    *(
+        (name, pa.list_(pa.float32())) for name in ("clean", "clean_after", "before", "after")
+    ),  # of the item, as in ATTACKS
+)
+
 # What holds of every table of items, whoever made it. Only what these columns measure may be missing in a row.
 _TYPES: dict[str, set[pa.DataType]] = {}
 
@@ -165,7 +178,7 @@ def know(*schemas: pa.Schema) -> None:
             _TYPES.setdefault(field.name, set()).add(field.type)
 
 
-know(DATA, COMPRESSED, ATTACKS, DETECTION_ATTACKS, SEGMENTATION_ATTACKS)
+know(DATA, COMPRESSED, ATTACKS, DETECTION_ATTACKS, SEGMENTATION_ATTACKS, VERIFICATION_ATTACKS)
 _MAY_LACK = {"psnr", "ssim", "snr", "si_sdr", "spectral_distance", "zero_gradient", "spectrum", "kept", "harm"}
 _MAY_LACK |= {"adversarial", "file_bytes", "lossless_bits", "fold"}
 _META_TYPES: dict[str, type] = {

@@ -795,7 +795,7 @@ def attack_rows(
     """
     kind = kinds.load(task.kind)
     # A unit that is not found at all is one more way to be wrong.
-    chance = 1 / max(len(task.classes) + kind.may_miss, 1)
+    chance = 1 / (kind.read_as or max(len(task.classes) + kind.may_miss, 1))
     tables = []
     thresholds: dict[tuple[str, str, int], dict[str, Any]] = {}
     for path in paths:

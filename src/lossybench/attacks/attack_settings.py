@@ -76,6 +76,8 @@ DEFAULT_ATTACKS: dict[tuple[str, str], Attacks] = {
     },
     ("image", "detection"): _DETECTION,
     ("video", "detection"): _DETECTION,
+    ("image", "verification"): {"pgd": ["8/255", "2/255", "32/255"], **_same("8/255", "pgd_doubled", "fgsm", "noise")},
+    ("audio", "verification"): {"pgd": ["40 dB", "60 dB", "20 dB"], **_same("40 dB", "pgd_doubled", "fgsm", "noise")},
     ("image", "segmentation"): {name: budgets for name, budgets in _DETECTION.items() if name != "patch"},
 }
 

@@ -57,7 +57,7 @@ class Method:
     effort: int = 1
     restarts: bool = False
     after: str | None = None
-    kinds: frozenset[str] = frozenset({"classification", "detection", "segmentation"})
+    kinds: frozenset[str] = frozenset({"classification", "detection", "segmentation", "verification"})
     universal: bool = False
 
 

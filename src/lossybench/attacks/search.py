@@ -46,6 +46,7 @@ from lossybench.attacks.methods import METHODS
 from lossybench.attacks.pieces import Piece
 from lossybench.attacks.preprocessor import CodecPreprocessor
 from lossybench.attacks.segmenters import SegmentationVictim
+from lossybench.attacks.verifiers import VerificationVictim
 from lossybench.conditions import ORIGINAL
 from lossybench.errors import LossyBenchError, naming
 from lossybench.integers import GRIDS, Grid, lengths
@@ -55,11 +56,12 @@ ALONE = ("T0", "T1")  # tiers whose rows are that tier's items and no other's
 # The settings that an attack through a codec must share with the attack on the bare model whose items it reads.
 SHARED = ("items", "attacks", "goals", "target_rule", "seed")
 
-Victim = ClassificationVictim | DetectionVictim | SegmentationVictim
+Victim = ClassificationVictim | DetectionVictim | SegmentationVictim | VerificationVictim
 VICTIMS: dict[str, type[Victim]] = {
     "classification": ClassificationVictim,
     "detection": DetectionVictim,
     "segmentation": SegmentationVictim,
+    "verification": VerificationVictim,
 }
 _EXPECTED = pa.schema([("item", pa.binary()), ("calls", pa.int32())])  # the integers of an item made for all levels
 
@@ -70,7 +72,8 @@ Schedule = dict[Aim, list[str]]  # attack -> the tiers in which it is tried, wea
 class AttackedModel:
     """A model to attack, as `models.load` gives it, on its device. how: the settings of attacks.
 
-    least: the score from which on what a detector finds counts (see `threshold`).
+    least: the score from which on what a detector finds counts (see `threshold`). kept: what else the kind of task
+    judges by (see `verifiers.Enrolled`).
     """
 
     network: torch.nn.Module
@@ -78,6 +81,7 @@ class AttackedModel:
     device: torch.device
     how: AttackSettings
     least: float = 0.0
+    kept: Any = None
 
     @classmethod
     def load(cls, folder: Path, settings: dict[str, Any]) -> AttackedModel:
@@ -99,7 +103,9 @@ class AttackedModel:
     def behind(self, *through: CodecPreprocessor) -> Victim:
         """The model as an attacker sees it who goes through these codecs, or bare."""
         made = VICTIMS[self.info["kind"]]
-        return made(self.network, self.device, self.info, self.grid, self.how.batch_size, through, self.least)
+        return made(
+            self.network, self.device, self.info, self.grid, self.how.batch_size, through, self.least, self.kept
+        )
 
 
 def bare_schedule(how: AttackSettings, sources: bool) -> Schedule:

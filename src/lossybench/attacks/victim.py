@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ class VictimBase(abc.ABC):
     network: in evaluation mode on `device`. info: the content of model.json. grid: the integers of its medium.
     batch_size: items at once. through: the codec as the attacker sees it: at one level, at several where the attacker
     expects any of them, as of a defence that draws, or none. least: the score from which on what a detector finds
-    counts.
+    counts. kept: what else the kind of task judges by.
     """
 
     network: torch.nn.Module
@@ -34,12 +35,23 @@ class VictimBase(abc.ABC):
     batch_size: int
     through: Sequence[CodecPreprocessor] = ()
     least: float = 0.0
+    kept: Any = None
 
     def __post_init__(self) -> None:
         self.classes = len(self.info["classes"])
         self.device_type = "cpu" if self.device.type == "cpu" else "gpu"  # as ART calls it
         # The factor on an attack's steps that the surrogates are worth.
         self.effort = max((one.surrogate.effort for one in self.through if one.surrogate), default=1)
+
+    @classmethod
+    def keeps(
+        cls, data: Path, network: torch.nn.Module, info: Mapping[str, Any], grid: Grid
+    ) -> tuple[Any, dict[str, Any]]:
+        """What else a model is judged by on the test items of the table `data`, and what of it tables of attacks say.
+
+        network, info, grid: of the model, as in the class.
+        """
+        return None, {}
 
     def gathered(self, truths: Sequence[Any]) -> np.ndarray:
         """The truths of items as an array (N,)."""

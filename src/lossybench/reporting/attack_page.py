@@ -169,14 +169,14 @@ def defences(tables: Summary, arch: str, regime: str) -> list[str]:
     """
     rows = where(tables.worst, main=True, arch=arch, regime=regime, goal="untargeted")
     known = tables.has_reference(arch, regime)
-    # Of parts of items, such as objects, a model that finds nothing has none right.
+    # Of parts of items, such as objects, a model that finds nothing has none right; and of pairs one that accepts none.
     chance = 0.0 if tables.beats_parts else tables.reference(arch, regime)["chance"]
     found: dict[str, list[str]] = {}
     for _, best in most_helped(rows).iterrows():
         through = where(rows, **best[AT], tier=ALL)
         worst = None if through.empty else through.iloc[0]
         case = f"{_condition(tables, *best[['codec', 'level']])} {gain(best)} oblivious, {gain(worst)} worst"
-        case += f" (robust {tables.metric.title} {_robust(tables, through)})" * (worst is not None)
+        case += f" (robust {tables.attacked_metric.title} {_robust(tables, through)})" * (worst is not None)
         judged = (best, worst, chance, tables.defence_margin, tables.attacked["items"])
         verdict = defence(*judged) if known else _NOTHING_TO_DEFEND
         found.setdefault(verdict, []).append(case)
@@ -273,7 +273,7 @@ def _attacked(tables: Summary) -> Iterator[str]:
     """The models, the attacks and their settings."""
     rows = tables.attacks
     models = rows[[*MODEL, "seed"]].drop_duplicates()
-    unit = f"{plural(tables.attacked_unit)} in the attacked pictures" if tables.beats_parts else plural(tables.unit)
+    unit = f"{plural(tables.attacked_unit)} of the attacked items" if tables.beats_parts else plural(tables.unit)
     attacks = [
         [
             name,
@@ -314,7 +314,7 @@ def _bought(tables: Summary) -> Iterator[str]:
     """The verdicts on each codec's defence, and its gain at the main budget, level by level."""
     rows = where(tables.worst, main=True, goal="untargeted")
     clean, clean_after, _ = tables.robust
-    metric = tables.metric.title
+    metric = tables.attacked_metric.title
     yield "<h3>What compression buys, and at what cost</h3>"
     yield _text(
         "All of this is at the main budget. The verdicts in words take of each codec the level that helps most "
@@ -340,7 +340,7 @@ def _bought(tables: Summary) -> Iterator[str]:
     header += [f"robust {metric}, worst", "gain, oblivious", "gain, worst"]
     yield _text("Level by level, in points:")
     yield _table(header, body)
-    if tables.beats_parts:
+    if tables.attacked_metric == tables.metric and tables.beats_parts:
         units = plural(tables.attacked_unit)
         yield _text(
             f"{metric} has no interval here. Gains are in shares of {units} found as their class; their intervals "
@@ -438,7 +438,7 @@ def _budgets(tables: Summary) -> Iterator[str]:
                 cells.append(" / ".join(each))
             body.append([*_model(tables, arch, regime), _condition(tables, codec, level), *cells])
     header = ["model", "trained on", "codec", *(attack_size(*budget, tables.medium) for budget in ordered)]
-    metric = tables.metric.title
+    metric = tables.attacked_metric.title
     yield "<h3>How it falls with the budget</h3>"
     yield _text(f"Robust {metric}, oblivious / worst. Most attacks were tried at the main budget.")
     yield _table(header, body)
@@ -468,7 +468,7 @@ def _regimes(tables: Summary) -> Iterator[str]:
         header[0] += f", or {AS_IT_CAME}"
     yield "<h3>Training, robustness and compression together</h3>"
     yield _text(
-        f"{tables.metric.title} on clean items / robust against the oblivious attacker / robust in the worst "
+        f"{tables.attacked_metric.title} on clean items / robust against the oblivious attacker / robust in the worst "
         f"case, {attack_size(norm, epsilon, tables.medium)}."
     )
     yield _table(["model", "codec", *header], body)
@@ -480,7 +480,7 @@ def _each(tables: Summary) -> Iterator[str]:
     rows = rows[(rows["attack"] != WORST) | (rows["tier"] == ALL)]
     yield "<h3>Attack by attack</h3>"
     yield _text(
-        f"Robust {tables.metric.title} of each attack and tier, any wrong class wanted, and in brackets the "
+        f"Robust {tables.attacked_metric.title} of each attack and tier, any wrong class wanted, and in brackets the "
         "calls for an item. The tiers T2 and above hold, item by item, the worst of their own attempts and of those of "
         f"the weaker tiers. The attack “{WORST}” is everything together, and its calls are the sum."
     )

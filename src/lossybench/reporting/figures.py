@@ -720,7 +720,7 @@ def _attack_curve(
 
 
 def _attack_measure(tables: Summary, goal: str) -> str:
-    robust = f"robust {tables.metric.axis}"
+    robust = f"robust {tables.attacked_metric.axis}"
     return {"untargeted": robust, "targeted": "TASR (%)", "trigger": "triggered (points)"}[goal]
 
 

@@ -112,9 +112,13 @@ def export(folder: Path, summaries: Sequence[Path], out: Path) -> list[Path]:
     texts: dict[str, str] = {}
     for name in SCHEMAS:
         texts |= _table(name, tasks)
-    texts |= _headline(tasks)
+    limits = _chief_limits(tasks)
+    if len(limits):
+        texts |= _headline(limits)
     names = [path.removeprefix("tables/").removesuffix(".tex") for path in texts if path.endswith(".tex")]
     drawn = {name: figure for task in tasks for name, figure in figures(task).items()}
+    if limits["saving_lossless"].notna().any():
+        drawn |= {f"headline_{width}": across(limits, inches) for width, inches in WIDTHS.items()}
     bibliography = Bibliography()
     texts["methods.tex"] = methods(folder, tasks, bibliography)
     texts["references.bib"] = bibliography.text()
@@ -243,22 +247,23 @@ def cell(value: Any, unit: str) -> str:
     return str(value)
 
 
-def _headline(tasks: Sequence[Summary]) -> dict[str, str]:
-    """A table for the text of a paper: one row per task and codec, of the worst architecture at the middle margin."""
-    rows = []
-    for task in tasks:
-        for row in worst_limits(task).to_dict("records"):
-            kept = ("arch", "delta", "verdict", "label", "rate", "rate_unit", "ratio", "saving_lossless")
-            rows.append({"task": task.task, "codec": task.title(row["codec"]), **{name: row[name] for name in kept}})
-    if not rows:
-        return {}
-    frame = pd.DataFrame(rows)
-    caption = "The strongest level at which every model trained on originals is shown to lose less than delta points"
+def _chief_limits(tasks: Sequence[Summary]) -> pd.DataFrame:
+    """What a paper's text is about: a row per task and codec, of the worst architecture at the middle margin."""
+    kept = ("arch", "delta", "verdict", "label", "rate", "rate_unit", "ratio", "saving_lossless")
+    return pd.DataFrame(
+        {"task": task.task, "codec": task.title(row["codec"]), **{name: row[name] for name in kept}}
+        for task in tasks
+        for row in worst_limits(task).to_dict("records")
+    )
+
+
+def _headline(limits: pd.DataFrame) -> dict[str, str]:
+    """The table of `_chief_limits`."""
+    caption = "The strongest level at which every model trained on originals is shown to lose less than delta"
+    columns = list(limits.columns.drop("rate_unit"))
     return {
-        "tables/headline.csv": frame.to_csv(index=False),
-        "tables/headline.tex": _printed(
-            "headline", caption, frame, list(frame.columns.drop("rate_unit")), units(SCHEMAS["limits"])
-        ),
+        "tables/headline.csv": limits.to_csv(index=False),
+        "tables/headline.tex": _printed("headline", caption, limits, columns, units(SCHEMAS["limits"])),
     }
 
 
@@ -292,6 +297,27 @@ def figures(task: Summary) -> dict[str, Figure]:
             if len(task.attacks):
                 found[f"{name}_attacks_{width}"] = _gains(task, inches)
     return found
+
+
+def across(limits: pd.DataFrame, inches: float) -> Figure:
+    """How many times smaller than without loss media may be, by task and codec. limits: of `_chief_limits`."""
+    with _styled():
+        figure = Figure(figsize=(inches, 0.19 * len(limits) + 0.7), layout="constrained")
+        axes = figure.subplots()
+        times = 1 / (1 - limits["saving_lossless"])
+        colours = {task: style.look(at).colour for at, task in enumerate(limits["task"].unique())}
+        for place, (task, smaller) in enumerate(zip(limits["task"], times, strict=True)):
+            if np.isnan(smaller):
+                axes.annotate("none shown", (0.01, place), xycoords=("axes fraction", "data"), va="center", size=_TEXT)
+            else:
+                axes.plot([1, smaller], [place, place], color=colours[task], lw=0.8)
+                axes.plot(smaller, place, "o", color=colours[task])
+        names = limits["task"] + ", " + limits["codec"]
+        axes.set_yticks(range(len(limits)), [textwrap.shorten(name, 44, placeholder=" …") for name in names])
+        axes.set_ylim(len(limits) - 0.5, -0.5)
+        rate_axis(axes, "")
+        axes.set_xlabel("times smaller than without loss")
+    return figure
 
 
 def _panels(count: int, inches: float, height: float = 2.3) -> tuple[Figure, list[Axes]]:

@@ -16,7 +16,7 @@ import pandas as pd
 from lossybench.artifacts import SAVINGS, read_meta, read_table
 from lossybench.conditions import ORIGINAL
 from lossybench.errors import LossyBenchError
-from lossybench.metrics import Metric
+from lossybench.metrics import ACCURACY, Metric
 
 REGIME_TITLES = {
     ORIGINAL: "trained on originals",
@@ -219,6 +219,18 @@ class Summary:
     def attacked_unit(self) -> str:
         """What an attack beats or not: "test item", "true object" or another noun."""
         return self.meta["attacked_unit"]
+
+    @property
+    def chance_in_words(self) -> str:
+        """What chance is: "of accuracy the share of the largest class"; "" where the kind of task does not say."""
+        return f"of {self.metric.title} {self.meta['guessing']}" if self.meta["guessing"] else ""
+
+    @property
+    def attacked_metric(self) -> Metric:
+        """What attacks lower: the primary metric, or where no attack can be told by that the units decided right."""
+        if self.robust[0] == "metric_clean" or self.metric.name == ACCURACY.name:
+            return self.metric
+        return Metric("decided", f"share of {plural(self.attacked_unit)} decided right")
 
     @property
     def beats_parts(self) -> bool:

@@ -159,6 +159,8 @@ class _Table:
             | {"codec": coder.version()},
             "environment": runtime.environment(victim.device),
         }
+        victim, found = _keeping(victim, data)
+        meta |= found
         items = search.attacked_items(data, victim)
         meta["bands"] = spectra.edges(info["medium"], items.sampling_rate)
         expected: dict[Aim, list[Piece]] = {}
@@ -171,6 +173,7 @@ class _Table:
                 victim, found = _counting(victim, data)
                 meta |= found
                 others = [_counting(other, data)[0] for other in others]
+            others = [_keeping(other, data)[0] for other in others]
             parts = Parts(out, _identity([victim, *others], items, levels, meta))
             sources = [other.behind() for other in others]
             plan = search.bare_schedule(how, bool(sources))
@@ -246,6 +249,12 @@ def _counting(model: AttackedModel, data: Path) -> tuple[AttackedModel, dict[str
     assert isinstance(detector, DetectionVictim)
     chosen = threshold.choose(data, detector, model.how.seed)
     return dataclasses.replace(model, least=chosen["threshold"]), chosen
+
+
+def _keeping(model: AttackedModel, data: Path) -> tuple[AttackedModel, dict[str, Any]]:
+    """A model with what else it is judged by, and what its attacks' tables say of that (see `VictimBase.keeps`)."""
+    kept, told = search.VICTIMS[model.info["kind"]].keeps(data, model.network, model.info, model.grid)
+    return dataclasses.replace(model, kept=kept), told
 
 
 def _identity(attacked: Sequence[AttackedModel], items: Items, levels: list[float], meta: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from lossybench.artifacts import LEVEL, columns
+from lossybench.artifacts import ATTACKS, LEVEL, VERIFICATION_ATTACKS, columns
 from lossybench.errors import LossyBenchError, shown
 from lossybench.metrics import Metric
 from lossybench.models.inputs import fit
@@ -20,6 +20,7 @@ from lossybench.tasks._pairs import FARS, Ranking, cosine
 from lossybench.tasks.task_kind import Drawn, Example, TaskKind
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
     from lossybench.analysis.measured import Measured, Named, Settled
@@ -52,6 +53,11 @@ class Verification(TaskKind):
         Metric("tar_far_01", "TAR at FAR 0.1 %"),
     )
     unit = "pair"
+    guessing = "that of scores that say nothing"
+    chance_of_data = True
+    attacks = VERIFICATION_ATTACKS
+    attacked_unit = "pair"
+    read_as = 2  # accepted or rejected
 
     @classmethod
     def drawn(cls, row: Mapping[str, Any], classes: Sequence[str]) -> Drawn:
@@ -70,7 +76,11 @@ class Verification(TaskKind):
 
         labels = torch.as_tensor([label for label, _ in targets], device=media.device)
         found = functional.normalize(model(media).float(), dim=1)
-        directions: Any = model.identities
+        directions: Any = getattr(model, "identities", None)
+        if directions is None:
+            raise LossyBenchError(
+                "has no directions of identities, without which it does not learn and is not attacked"
+            )
         cosines = found @ functional.normalize(directions.float(), dim=1).T
         margins = MARGIN * functional.one_hot(labels, cosines.shape[1])
         return functional.cross_entropy(SCALE * (cosines - margins), labels)
@@ -161,6 +171,21 @@ class Verification(TaskKind):
         # An item is in many pairs: the rates are no more certain than shares of as many items.
         trials: dict[Named, float] = dict.fromkeys(names, float(sampling.n))
         return of_weights(cls.metrics[: len(names)], each, sampling, {"": len(first)}, trials)
+
+    @classmethod
+    def attacked(cls, table: pd.DataFrame, meta: Mapping[str, Any]) -> pd.DataFrame:
+        """A row for each pair: classes are 0, rejected, and 1, accepted.
+
+        Untargeted attacks are on pairs of one identity, which shall be rejected, and targeted ones on pairs of two,
+        which shall be accepted.
+        """
+        enrolled = np.stack(table["enrolled"].to_list())
+        targeted = (table["goal"] == "targeted").to_numpy()
+        found = table.assign(id=table["id"] + "#pair", label=np.where(targeted, 0, 1), target=np.where(targeted, 1, -1))
+        for name in ("clean", "clean_after", "before", "after"):
+            cosines = cosine(enrolled, np.stack(table[name].to_list()))
+            found[name] = (cosines >= meta["accepted_from"]).astype(np.int32)
+        return found[[name for name in ATTACKS.names if name in found]]
 
 
 def pairs(task: TestSet) -> tuple[np.ndarray, np.ndarray]:

@@ -21,6 +21,7 @@ def paper(results: Path, /, out: Path = Path("paper")) -> str:
     """
     import logging
 
+    from lossybench.artifacts import read_meta
     from lossybench.errors import LossyBenchError
     from lossybench.reporting import printed
     from lossybench.results import Results
@@ -30,5 +31,8 @@ def paper(results: Path, /, out: Path = Path("paper")) -> str:
     summaries = sorted(path.parent for path in (results / "summary").glob("*/limits.parquet"))
     if not summaries:
         raise LossyBenchError(f"{results}: no task has a summary yet; let the study run to its end first")
+    for folder in summaries:
+        if "metrics" not in read_meta(folder / "conditions.parquet"):
+            raise LossyBenchError(f"{folder}: was made by an older LossyBench; let Snakemake make it anew")
     written = printed.export(layout.root, summaries, out)
     return f"{out}: {len(written)} files; paper.tex shows them all"
