@@ -642,7 +642,8 @@ def _identification_text(tables: Summary) -> str:
         dict.fromkeys(zip(asked["true_codec"], asked["true_level"], strict=True)), tables.archs
     ):
         rows = where(asked, true_codec=codec, true_level=level, arch=arch)
-        title = titles.get((codec, level)) or f"{titles[codec, None]} at {level_text(level)}"
+        at_level = "" if codec == ORIGINAL else f" at {level_text(level)}"
+        title = titles.get((codec, level)) or f"{titles[codec, None]}{at_level}"
         of_level, of_codec = rows[rows["told_level"].notna()], rows[rows["told_level"].isna()]
         right = (of_level["told_codec"] == codec) & (of_level["told_level"] == level)
         cells = [_told(of_level[right]), _told(of_codec[of_codec["told_codec"] == codec])]
