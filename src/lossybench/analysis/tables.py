@@ -2,10 +2,10 @@
 
 A number's unit follows its type. A share is a fraction from 0 to 1, or from -1 to 1 where it is a difference; a point
 is a share of 0.01. Every interval (low, high) is two-sided with 95 % confidence. The column `metric` holds the names of
-what the kind of task scores, which meta `metrics` describes, the primary one first. Where that is no share, what is said
-here to be a share of it, or points, is in its own unit (objects); where less of it is better, differences are turned, so
-that a loss is negative all the same. `strength` orders the levels of one codec: 0 is the original, 1 the mildest level,
-and so on.
+what the kind of task scores, which meta `metrics` describes, the primary one first. Where that is no share, what is
+said here to be a share of it, or points, is in its own unit (objects); where less of it is better, differences are
+turned, so that a loss is negative all the same. `strength` orders the levels of one codec: 0 is the original, 1 the
+mildest level, and so on.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             "p",
             _REAL,
             "",
-        ),  # of McNemar's exact test, or of a t test by groups; null where items are not right or wrong, and for the original
+        ),  # of McNemar's exact test, or of a t test by groups; null of the original, and where items are
+        # not right or wrong
         ("p_holm", _REAL, ""),  # corrected over all codecs and levels of (arch, regime, baseline)
         ("n", _WHOLE, "items"),
         ("factor", _TEXT),  # what items share that widens the interval most; "" for nothing
