@@ -79,17 +79,12 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("baseline", _TEXT),  # own: this model on originals; best: the best model trained on originals, on originals
         ("metric", _TEXT),  # the primary one
         *_shares("reference"),  # of the baseline, mean over seeds
-        *_shares(
-            "value", "difference", "low", "high"
-        ),  # difference: value - reference, or the reverse where less is better: a loss is negative
+        *_shares("value", "difference", "low", "high"),  # difference: value - reference, or the reverse where less is
+        # better: a loss is negative
         *_shares("lower", "upper"),  # one-sided 95 % bounds
         *_shares("joint"),  # as lower, for all of the task's codecs at once
-        (
-            "p",
-            _REAL,
-            "",
-        ),  # of McNemar's exact test, or of a t test by groups; null of the original, and where items are
-        # not right or wrong
+        ("p", _REAL, ""),  # of McNemar's exact test, or of a t test by groups; null of the original, and where items
+        # are not right or wrong
         ("p_holm", _REAL, ""),  # corrected over all codecs and levels of (arch, regime, baseline)
         ("n", _WHOLE, "items"),
         ("factor", _TEXT),  # what items share that widens the interval most; "" for nothing
