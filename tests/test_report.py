@@ -91,7 +91,7 @@ class Synthetic:
         meta = {"attacked": {"items": N, "groups": {}, "few": None, "thresholds": thresholds}} | self.meta
         kind = kinds.load(self.kind)
         meta |= {"medium": self.medium, "kind": self.kind, "unit": kind.unit, "chance_of_data": kind.chance_of_data}
-        meta["attacked_unit"] = kind.attacked_unit
+        meta |= {"attacked_unit": kind.attacked_unit, "guessing": kind.guessing}
         meta["metrics"] = [dataclasses.asdict(one) for one in kind.metrics]
         meta["lossless"] = {"image": "PNG", "audio": "FLAC", "video": "FFV1"}[self.medium]
         meta["settings"] = {"defence_margin": 10, "rate": "file"} | self.meta.get("settings", {})

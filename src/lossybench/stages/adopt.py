@@ -422,7 +422,7 @@ def _published(
     preset, names = weights.transforms(), list(weights.meta["categories"])
     # ImageNet has two classes "crane", and COCO has gaps called "N/A": a name that is there twice tells no class.
     said: dict[str, Any] = {"classes": {name: i for i, name in enumerate(names) if names.count(name) == 1}}
-    if kind == "classification":
+    if tasks.kind_class(kind).existing == "classifier":
         size = tuple(preset.crop_size * 2)[:2]  # [224] means a square
         if medium == "video":
             size = (how.input_size[0] if how.input_size else 16, *size)
