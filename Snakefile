@@ -102,14 +102,6 @@ wildcard_constraints:
 report: "workflow/report/workflow.rst"
 
 
-def tell_of_run():
-    """Write the page on this run, now that its jobs have ended."""
-    from lossybench.reporting import dag
-
-    if progress.current:  # which a run that was refused at its start never had
-        dag.write(progress.current, LAYOUT.dag)
-
-
 onstart:
     if workflow.non_local_exec:
         try:

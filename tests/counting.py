@@ -89,11 +89,11 @@ class Dots(Dataset):
     def items(self, seed, left_out):
         for number in range(self.test):
             random = np.random.default_rng([seed, number])
-            picture = random.normal(60, 6, (64, 64, 3))
+            picture = random.normal(60, 10, (64, 64, 3))
             places = random.permutation(16)[: random.integers(0, 10)]
             for place in places:
                 x, y = 16 * (place % 4) + 8, 16 * (place // 4) + 8
-                cv2.circle(picture, (int(x), int(y)), 3, (170, 170, 170), -1)
+                cv2.circle(picture, (int(x), int(y)), 2, (120, 120, 120), -1)
             media = np.clip(picture, 0, 255).astype(np.uint8)
             yield Item(f"dots/{number:03d}", "test", {}, media, truth={"count": len(places)})
 
@@ -102,6 +102,6 @@ def predict(items):
     """How many bright dots each of some pictures has."""
     answers = []
     for item in items:
-        found, _ = cv2.connectedComponents((item["media"].mean(axis=2) > 140).astype(np.uint8))
+        found, _ = cv2.connectedComponents((item["media"].mean(axis=2) > 90).astype(np.uint8))
         answers.append({"count": found - 1})
     return answers

@@ -14,12 +14,14 @@ import small_study
 from sklearn.metrics import confusion_matrix
 
 from lossybench import artifacts, codecs, data
-from lossybench.analysis import identification
+from lossybench.analysis import identification, tables
 from lossybench.analysis.intervals import wilson
 from lossybench.analysis.outcomes import read_task
 from lossybench.analysis.sampling import Sampling
 from lossybench.conditions import REFERENCE, Condition
 from lossybench.errors import LossyBenchError
+from lossybench.reporting import recommendations
+from lossybench.reporting.summary import Summary
 from lossybench.stages.compress import compress
 from lossybench.stages.fetch import fetch
 from lossybench.study import Study
@@ -219,3 +221,24 @@ def _counted(said: str) -> dict[str, int]:
     found = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE)}
     assert found.pop("total") == sum(found.values())
     return found
+
+
+def test_the_recommendations_say_what_was_told(tmp_path):
+    schema, titles = tables.SCHEMAS["identification"], ["Original", "JPEG QF <90>"]
+    conditions = [["original", 0.0], ["jpeg", 90.0]]
+    shares = {("original", None): 0.25, ("jpeg", None): 0.75, ("original", 0.0): 0.25, ("jpeg", 90.0): 0.75}
+    rows = [
+        {"arch": "net", "regime": "original", "codec": "original", "level": 0.0, "strength": 0, "true_codec": true}
+        | {"true_level": level, "told_codec": codec, "told_level": at, "n": 20}
+        | {"share": share, "share_low": share - 0.1, "share_high": share + 0.1}
+        for true, level in conditions
+        for (codec, at), share in shares.items()
+    ]
+    artifacts.write_table(tmp_path / "identification.parquet", schema, rows)
+    told = type("Told", (Summary,), {"meta": {"conditions": conditions, "classes": titles}, "archs": ["net"]})
+
+    said = recommendations._identification_text(told(tmp_path)).splitlines()
+    assert said[-2] == "| Original | net | 25.0 % (15.0 to 35.0) | 25.0 % (15.0 to 35.0) | JPEG QF \\<90\\>, 75.0 % |"
+    assert said[-1] == "| JPEG QF \\<90\\> | net | 75.0 % (65.0 to 85.0) | 75.0 % (65.0 to 85.0) | Original, 25.0 % |"
+    artifacts.write_table(tmp_path / "none" / "identification.parquet", schema, [])
+    assert recommendations._identification_text(told(tmp_path / "none")) == ""

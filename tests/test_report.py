@@ -102,7 +102,7 @@ class Synthetic:
         meta = {"attacked": {"items": N, "groups": {}, "few": None, "thresholds": thresholds}} | self.meta
         kind = kinds.load(self.kind)
         meta |= {"medium": self.medium, "kind": self.kind, "unit": kind.unit, "chance_of_data": kind.chance_of_data}
-        meta["attacked_unit"] = kind.attacked_unit
+        meta |= {"attacked_unit": kind.attacked_unit, "guessing": kind.guessing}
         meta["metrics"] = [dataclasses.asdict(one) for one in kind.metrics]
         meta["lossless"] = {"image": "PNG", "audio": "FLAC", "video": "FFV1"}[self.medium]
         meta["settings"] = {"defence_margin": 10, "rate": "file"} | self.meta.get("settings", {})
@@ -1078,9 +1078,10 @@ def test_a_model_at_chance_is_recommended_nowhere(tmp_path: Path) -> None:
     assert "is left when" not in terminal and "no defence" not in terminal
 
     task = task_of(summary)
-    own = [row for row in rows_of(task["references"]) if (row["regime"], row["baseline"]) == ("original", "own")]
-    assert len(own) == 2 and all(row["above_chance"] == -0.02 for row in own)
-    assert all(row["model"].endswith("trained on originals, no reference") for row in own)
+    of = [row for row in rows_of(task["references"]) if (row["regime"], row["baseline"]) == ("original", "own")]
+    own = len(of)
+    assert own == 2 and all(row["above_chance"] == -0.02 for row in of)
+    assert all(row["model"].endswith("trained on originals, no reference") for row in of)
     assert "accuracy on originals 10.2 % [7.7, 13.4], chance 10.0 %" in task["attacks"]["about"]["models"][0]
     assert {row["brief"] for row in task["attacks"]["models"][0]["codecs"]} == {"nothing to defend"}
 
@@ -1471,7 +1472,7 @@ def test_originals_that_were_compressed_before_are_warned_of(digits: Path, tmp_p
         assert "compressed before:" not in text
     clips = Synthetic("detection", "video", archs=1).write(tmp_path / "clips")
     meta = {"compressed_before": ["web video", "DivX"], "card": {"prior_compression": "from YouTube, then DivX"}}
-    meta["medium"] = "video"
+    meta = read_meta(clips / "conditions.parquet") | meta
     tables.write(clips, "conditions", read_table(clips / "conditions.parquet").to_pylist(), meta)
     text, page = written(digits, clips)
     assert "The originals were compressed before: web video, DivX (from YouTube, then DivX)." in page

@@ -277,3 +277,11 @@ def page_on_last_run():
         labels={"figure": "which jobs ran, and why"},
     )
     return [page] if LAYOUT.dag.exists() else []
+
+
+def tell_of_run():
+    """Write the page on this run, now that its jobs have ended."""
+    from lossybench.reporting import dag
+
+    if progress.current:  # which a run that was refused at its start never had
+        dag.write(progress.current, LAYOUT.dag)

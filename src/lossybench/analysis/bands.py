@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
+from lossybench import kinds
 from lossybench.analysis.outcomes import Row
 from lossybench.analysis.robustness import OBLIVIOUS, WHITE_BOX_ADAPTIVE
 from lossybench.artifacts import read_meta, read_table
@@ -35,7 +36,7 @@ def rows(paths: Sequence[Path]) -> Iterator[Row]:
     for path in paths:
         meta = read_meta(path)
         model = (meta["arch"], meta["regime"], int(meta["seed"]))
-        judged = ["label", "after"] if meta["kind"] == "classification" else []
+        judged = ["label", "after"] if kinds.load(meta["kind"]).attacked_unit == "test item" else []
         table = read_table(path, ["id", "tier", "level", "spectrum", "kept", *judged]).to_pandas()
         if meta["codec"] == ORIGINAL:
             bare[model] = table

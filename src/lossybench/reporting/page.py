@@ -82,6 +82,7 @@ def write(summaries: list[Path], timings: list[Path], samples: list[Path], study
             prices=prices,
             seed=study["config"]["seed"],
             fewest=FEWEST_GROUPS,
+            no_reference=recommendations.no_reference([one for one in map(Summary, summaries) if not one.lacking]),
             config=json.dumps(study["config"], indent=2, ensure_ascii=False),
             versions=_versions(),
             attacked=[one for one in tasks if one.get("attacks")],

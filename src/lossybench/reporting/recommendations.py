@@ -85,9 +85,7 @@ _TWICE = (
 _NO_REFERENCE = (
     "the result on originals is not shown (one-sided 95 % bound, each seed's model by itself) to exceed chance by more"
     " than the margin. A model that knows nothing loses nothing, whatever is done to its items, so its losses get no"
-    " verdict. Chance is what answers that do not depend on the item reach: for accuracy the share of the largest"
-    " class, for mIoU that of one class in every pixel, in detection the mAP of the model's own boxes laid over other"
-    " items."
+    " verdict. Chance is what answers that do not depend on the item reach"
 )
 
 _JOINTLY = (
@@ -372,11 +370,14 @@ def _no_reference_text(tables: Summary) -> str:
         f" ({on_originals(tables.reference(arch, regime), tables.metric)})"
         for arch, regime in _unshown(tables)
     ]
+    look = "labels that do not fit the model's classes, wrong preparation, or too little training"
+    if tables.own_answers:
+        look = "wrong preparation, or answers that are the same whatever the item"
     return (
         f"Not shown to be more than {tables.margin} {tables.metric.beyond} chance on originals:"
         f" {'; '.join(listed)}. A model that knows nothing loses nothing, so what compression does to"
-        f" {'this one' if len(listed) == 1 else 'these'} says nothing. Look for labels that do not fit the model's"
-        " classes, wrong preparation, or too little training; or test on more items."
+        f" {'this one' if len(listed) == 1 else 'these'} says nothing. Look for {look};"
+        " or test on more items."
     )
 
 
@@ -557,7 +558,8 @@ def _identification_text(tables: Summary) -> str:
         dict.fromkeys(zip(asked["true_codec"], asked["true_level"], strict=True)), tables.archs
     ):
         rows = where(asked, true_codec=codec, true_level=level, arch=arch)
-        title = titles.get((codec, level)) or f"{titles[codec, None]} at {level_text(level)}"
+        at_level = "" if codec == ORIGINAL else f" at {level_text(level)}"
+        title = titles.get((codec, level)) or f"{titles[codec, None]}{at_level}"
         of_level, of_codec = rows[rows["told_level"].notna()], rows[rows["told_level"].isna()]
         right = (of_level["told_codec"] == codec) & (of_level["told_level"] == level)
         cells = [_told(of_level[right]), _told(of_codec[of_codec["told_codec"] == codec])]
@@ -807,11 +809,18 @@ def _reliability_text(tables: Summary) -> str:
 # Method.
 
 
+def no_reference(tasks: list[Summary]) -> str:
+    """When a model has no reference, and what chance is of the metrics of these tasks."""
+    said = dict.fromkeys(tables.chance_in_words for tables in tasks if tables.chance_in_words)
+    return f"{_NO_REFERENCE}{': ' * bool(said)}{', '.join(said)}."
+
+
 def _method(tasks: list[Summary]) -> str:
     margins = sorted({delta for tables in tasks for delta in tables.deltas})
+    units = _listed(dict.fromkeys(tables.metric.points for tables in tasks))
     notes = [
         "*Acceptable*: the one-sided 95 % bound of the loss is below the margin"
-        f" ({_listed(f'{delta:g}' for delta in margins)} points). *Unacceptable*: the loss is shown to exceed the"
+        f" ({_listed(f'{delta:g}' for delta in margins)} {units}). *Unacceptable*: the loss is shown to exceed the"
         " margin. *Inconclusive*: neither is shown; never read this as acceptable.",
         f"*Acceptable for these 6 speakers*: the test items are of so few groups (below {FEWEST_GROUPS} speakers,"
         " photographs or whatever the data set names) that nothing can be said of others. Bounds are then of items"
@@ -821,7 +830,7 @@ def _method(tasks: list[Summary]) -> str:
         " may lose more. *Training anew (3 seeds)*: from three seeds on, bounds know the scatter between them too, and"
         " hold for models that are trained in the same way. Where several architectures are meant, it is the models of"
         " each.",
-        f"*No reference*: {_NO_REFERENCE}",
+        f"*No reference*: {no_reference(tasks)}",
         _baselines(tasks),
         "Items are compared in pairs: the same item with and without compression.",
         "Levels are tested from the mildest to the strongest, stopping at the first that is not acceptable, so that no"

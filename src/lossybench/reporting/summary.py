@@ -230,6 +230,11 @@ class Summary:
         return self.meta["attacked_unit"]
 
     @property
+    def chance_in_words(self) -> str:
+        """What chance is: "of accuracy the share of the largest class"; "" where the kind of task does not say."""
+        return f"of {self.metric.title} {self.meta['guessing']}" if self.meta["guessing"] else ""
+
+    @property
     def attacked_metric(self) -> Metric:
         """What attacks lower: the primary metric, or where no attack can be told by that the units decided right."""
         if self.robust[0] == "metric_clean" or self.metric.name == ACCURACY.name:

@@ -299,8 +299,10 @@ class _Trial:
 
 
 def _in_brief(answer: Any) -> str:
-    """What two answers that are the same have in common: of detections, their labels in the order of their scores."""
-    return repr(answer["labels"].tolist() if isinstance(answer, Mapping) and "labels" in answer else answer)
+    """What two answers that are the same have in common: of detections, their labels and boxes in whole pixels."""
+    if not isinstance(answer, Mapping) or "boxes" not in answer:
+        return repr(answer)
+    return repr((answer["labels"].tolist(), answer["boxes"].round().tolist()))
 
 
 def _arrays(found: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
@@ -422,7 +424,7 @@ def _published(
     preset, names = weights.transforms(), list(weights.meta["categories"])
     # ImageNet has two classes "crane", and COCO has gaps called "N/A": a name that is there twice tells no class.
     said: dict[str, Any] = {"classes": {name: i for i, name in enumerate(names) if names.count(name) == 1}}
-    if kind == "classification":
+    if tasks.kind_class(kind).existing == "classifier":
         size = tuple(preset.crop_size * 2)[:2]  # [224] means a square
         if medium == "video":
             size = (how.input_size[0] if how.input_size else 16, *size)

@@ -49,6 +49,7 @@ class Classification(TaskKind):
     )
     attacks = ATTACKS
     needs_classes = chance_of_data = True
+    guessing = "the share of the largest class"
     existing = "classifier"
     own_answers = ("model", "scores")
 

@@ -64,6 +64,7 @@ class Detection(TaskKind):
     unit = "true object"
     own_answers = ("model",)
     placed = by_frame = loss_in_training = True
+    guessing = "that of the model's own boxes laid over other items"
     existing = "detector"
     attacks = DETECTION_ATTACKS
     attacked_unit = "true object"

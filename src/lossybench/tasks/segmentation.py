@@ -48,6 +48,7 @@ class Segmentation(TaskKind):
     placed = chance_of_data = True
     tells = ("class",)
     attacks = SEGMENTATION_ATTACKS
+    guessing = "that of one class in every pixel"
     attacked_unit = "true region"
     may_miss = True
 

@@ -72,13 +72,13 @@ class TaskKind(abc.ABC):
     another noun. needs_classes: whether every class has to have items in the splits train and test. placed: whether
     what is true is said in places of the picture, so that media are not cropped to a model's input and not scaled.
     by_frame: whether a model sees a clip frame by frame. loss_in_training: whether models have a loss in training mode
-    alone. chance_of_data: whether chance follows from the data alone, whatever the model answers. existing: what stands
-    around a model that exists already (`lossybench.models.existing`): a classifier or a detector, which translate
-    classes; or the model as it is. attacks: the schema of its tables of attacks; None where none apply. attacked_unit:
-    what an attack beats or not. may_miss: whether such a unit may be read as no class at all. read_as: how many
-    classes it may be read as, where these are not those of the data. own_answers: by which
-    values of a task's key `truth` models are judged by their own answers (`judged_by`). tells: by what `apart` tells
-    losses apart, beside factors, and classes where each item has one.
+    alone. chance_of_data: whether chance follows from the data alone, whatever the model answers. guessing: what chance
+    is, in words that follow "of mAP@0.5"; "" leaves it out. existing: what stands around a model that exists already
+    (`lossybench.models.existing`): a classifier or a detector, which translate classes; or the model as it is. attacks:
+    the schema of its tables of attacks; None where none apply. attacked_unit: what an attack beats or not. may_miss:
+    whether such a unit may be read as no class at all. read_as: how many classes it may be read as, where these are not
+    those of the data. own_answers: by which values of a task's key `truth` models are judged by their own answers
+    (`judged_by`). tells: by what `apart` tells losses apart, beside factors, and classes where each item has one.
     """
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]]
@@ -93,6 +93,7 @@ class TaskKind(abc.ABC):
     by_frame: ClassVar[bool] = False
     loss_in_training: ClassVar[bool] = False
     chance_of_data: ClassVar[bool] = False
+    guessing: ClassVar[str] = ""
     existing: ClassVar[Literal["plain", "classifier", "detector"]] = "plain"
     attacks: ClassVar[pa.Schema | None] = None
     attacked_unit: ClassVar[str] = "test item"

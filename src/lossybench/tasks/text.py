@@ -35,6 +35,7 @@ class Text(TaskKind):
     }
     truth = columns(("text", pa.string()))  # "" where nobody knows it
     schema = columns(("id", pa.string()), ("level", pa.float64(), LEVEL), ("answer", pa.string()))
+    guessing = "that of the best constant answer"
     metrics = (
         Metric("cer", "character error rate", better="less", most=None),
         Metric("wer", "word error rate", better="less", most=None),

@@ -53,6 +53,7 @@ class Verification(TaskKind):
         Metric("tar_far_01", "TAR at FAR 0.1 %"),
     )
     unit = "pair"
+    guessing = "that of scores that say nothing"
     chance_of_data = True
     attacks = VERIFICATION_ATTACKS
     attacked_unit = "pair"

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from lossybench import codecs, data
+from lossybench import codecs, data, kinds
 from lossybench.artifacts import write_json
 from lossybench.codecs.codec import medium_of
 from lossybench.conditions import ORIGINAL
@@ -86,9 +86,24 @@ class Report:
         """Whether no study can run with this data set."""
         return any(finding.severity == "error" for finding in self.findings)
 
+    @property
+    def has_boxes(self) -> bool:
+        """Whether objects, and not items, have classes."""
+        return bool(self.kind) and "boxes" in kinds.load(self.kind).truth.names
+
+    @property
+    def by_frame(self) -> bool:
+        """Whether models see a clip a few frames at a time."""
+        return self.medium == "video" and bool(self.kind) and kinds.load(self.kind).by_frame
+
+    @property
+    def needs_classes(self) -> bool:
+        """Whether items have classes, each of which has to be there."""
+        return bool(self.kind) and kinds.load(self.kind).needs_classes
+
     def count_boxes(self, item: Entry | Item) -> None:
         """Add the boxes of an item to `boxes`."""
-        if self.kind == "detection":
+        if self.has_boxes:
             self.boxes.update([(item.split, box.label) for box in item.boxes] or [(item.split, -1)])
 
 
@@ -208,7 +223,7 @@ def _files(dataset: FileDataset, found: Survey, report: Report) -> Iterator[Item
         if lossy_coding(entry.path):
             lossy.append(entry.id)
         yield item
-    report.findings += leaks.findings(report.classes if report.kind == "classification" else [])
+    report.findings += leaks.findings(report.classes if report.needs_classes else [])
     if lossy:
         text = f"{len(lossy)} of {len(found.entries)} files, such as {lossy[0]}, are in lossy formats: compressed twice"
         report.findings.append(Finding("lossy source", "warning", report.title, text))
@@ -272,7 +287,7 @@ def _few(report: Report) -> list[Finding]:
             )
             findings.append(Finding("few groups", "warning", factor, text))
     counts, of, what = report.counts, "items", "precision, recall and F1 are"
-    if report.kind == "detection":
+    if report.has_boxes:
         counts, of, what = report.boxes, "boxes", "average precision is"
     for label, title in enumerate(report.classes):
         if 0 < counts["test", label] < FEWEST_OF_CLASS:
@@ -287,7 +302,7 @@ def _overall(report: Report, unsized: Sequence[str]) -> list[Finding]:
     of_class = collections.Counter[int]()
     for (_, label), count in report.counts.items():
         of_class[label] += count
-    if report.kind == "classification" and of_class:
+    if report.needs_classes and of_class:
         most, least = max(of_class, key=of_class.__getitem__), min(of_class, key=of_class.__getitem__)
         if of_class[most] >= IMBALANCE * of_class[least]:
             text = f"has {of_class[least]} items, class {report.classes[most]!r} {of_class[most]}: accuracy hides it"
@@ -301,8 +316,8 @@ def _overall(report: Report, unsized: Sequence[str]) -> list[Finding]:
         findings.append(Finding("mixed bit depths", "warning", report.title, text))
     if len(sizes := set(report.sizes)) > 1:
         text = f"{len(sizes)} different ones, from {_size(min(sizes))} to {_size(max(sizes))}: "
-        # A detector of video sees a few frames at a time, however many there are.
-        alike = (report.medium, report.kind) == ("video", "detection") and len({size[1:] for size in sizes}) == 1
+        # Such a model sees a few frames at a time, however many there are.
+        alike = report.by_frame and len({size[1:] for size in sizes}) == 1
         if unsized and not alike:
             text += f"{', '.join(unsized)} cannot take them without input_size"
             findings.append(Finding("mixed sizes", "warning", report.title, text))
@@ -458,7 +473,7 @@ def _items(report: Report) -> list[str]:
     lines = ["  items: " + (", ".join(f"{count} {split}" for split, count in totals.items()) or "none")]
     if len(report.classes) > 50:
         return lines
-    counts, unit = (report.boxes, " boxes") if report.kind == "detection" else (report.counts, "")
+    counts, unit = (report.boxes, " boxes") if report.has_boxes else (report.counts, "")
     titles = dict(enumerate(report.classes)) | ({-1: "items without boxes"} if report.boxes else {})
     for label, title in titles.items():
         of = unit if label >= 0 else ""

@@ -59,7 +59,7 @@ def speed(
     """
     settings = settings or {}
     info = models.read_info(model)
-    if info["kind"] != "classification":
+    if tasks.kind_class(info["kind"]).existing != "classifier":
         raise LossyBenchError(f"{model}: speed is measured on classifiers; this one does {info['kind']}")
     rows = {
         "training": _training(info, data, train, threads),
