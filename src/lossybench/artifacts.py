@@ -388,7 +388,11 @@ def iter_rows(
     missing or damaged file, for a column that it lacks, and for one whose type or nulls no table of items has.
     """
     for rows in _groups_of(path, columns, splits):
-        for row in rows.to_pylist(maps_as_pydicts="strict"):
+        try:
+            found = rows.to_pylist(maps_as_pydicts="strict")
+        except KeyError as error:  # a row that says of two groups that they are its one of a factor
+            raise damaged(path, error.args[0]) from None
+        for row in found:
             yield _named(path, row)
 
 

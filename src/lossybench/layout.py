@@ -155,7 +155,7 @@ class Layout:
         return [self.model(model) / name for name in (WEIGHTS, INFO, HISTORY)]
 
     def outcomes(self, model: Model, codec: str) -> Path:
-        """The outcomes of a model on all levels of a codec (artifacts.*_OUTCOMES)."""
+        """The outcomes of a model on all levels of a codec (the `schema` of the kind of task)."""
         return self._of_model("outcomes", model) / f"{codec}.parquet"
 
     def evaluated(self, task: str, codec: str) -> Path:

@@ -63,6 +63,10 @@ class Answers(Protocol):
         """What is counted."""
 
     @property
+    def guessing(self) -> str:
+        """What chance is, in words, as of `TaskKind`."""
+
+    @property
     def says(self) -> str:
         """What the results can show and what they cannot, for reports."""
 
@@ -94,6 +98,7 @@ class Labels:
 
     metrics: tuple[Metric, ...] = (AGREEMENT, WEIGHED, DISTANCE)
     unit: str = "test item"
+    guessing: str = "that of the best constant answer"
 
     @property
     def says(self) -> str:
@@ -152,6 +157,7 @@ class Boxes:
 
     least: float
     unit: str = "own detection"
+    guessing: str = "that of the model's own boxes laid over other items"
 
     @property
     def says(self) -> str:
@@ -216,6 +222,7 @@ class Texts:
         Metric("exact", "texts that are the same as of originals"),
     )
     unit: str = "test item"
+    guessing: str = "that of the best constant answer"
 
     @property
     def says(self) -> str:

@@ -89,7 +89,7 @@ class Coco(UserFiles):
         for split, file in files.items():
             folder = self.images[split] if isinstance(self.images, dict) else self.images
             if not folder.is_dir():
-                raise LossyBenchError(f"data set 'coco': images: folder {folder} does not exist")
+                raise LossyBenchError(f"data set {self.name!r}: images: folder {folder} does not exist")
             found = parse(file, folder, split, self.fault)
             if classes and found.classes != classes:
                 raise LossyBenchError(f"{file}: its categories {found.classes} differ from the other splits' {classes}")
@@ -101,7 +101,7 @@ class Coco(UserFiles):
         for split in needed(splits | set(files) - {""}):
             if split not in splits:
                 text = f"no images in split {split!r}; add images, groups or a file"
-                findings.append(Finding("empty split", "error", "data set 'coco'", text))
+                findings.append(Finding("empty split", "error", f"data set {self.name!r}", text))
         return Survey(classes, entries, findings + _boxes.of_sets(self.name, classes, entries))
 
 

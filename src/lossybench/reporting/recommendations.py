@@ -458,11 +458,14 @@ def _no_reference_text(tables: Summary) -> str:
         f" ({on_originals(tables.reference(arch, regime), tables.metric)})"
         for arch, regime in _unshown(tables)
     ]
+    look = "labels that do not fit the model's classes, wrong preparation, or too little training"
+    if tables.own_answers:
+        look = "wrong preparation, or answers that are the same whatever the item"
     return (
         f"Not shown to be more than {tables.margin} {tables.metric.beyond} chance on originals:"
         f" {'; '.join(listed)}. A model that knows nothing loses nothing, so what compression does to"
-        f" {'this one' if len(listed) == 1 else 'these'} says nothing. Look for labels that do not fit the model's"
-        " classes, wrong preparation, or too little training; or test on more items."
+        f" {'this one' if len(listed) == 1 else 'these'} says nothing. Look for {look};"
+        " or test on more items."
     )
 
 

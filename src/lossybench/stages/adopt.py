@@ -299,8 +299,10 @@ class _Trial:
 
 
 def _in_brief(answer: Any) -> str:
-    """What two answers that are the same have in common: of detections, their labels in the order of their scores."""
-    return repr(answer["labels"].tolist() if isinstance(answer, Mapping) and "labels" in answer else answer)
+    """What two answers that are the same have in common: of detections, their labels and boxes in whole pixels."""
+    if not isinstance(answer, Mapping) or "boxes" not in answer:
+        return repr(answer)
+    return repr((answer["labels"].tolist(), answer["boxes"].round().tolist()))
 
 
 def _arrays(found: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:

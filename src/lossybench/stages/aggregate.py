@@ -153,7 +153,7 @@ def aggregate(
     meta: dict[str, Any] = {"task": task.name, "medium": task.medium, "kind": task.kind, "classes": task.classes}
     meta |= {"metrics": [dataclasses.asdict(one) for one in judge.metrics], "unit": judge.unit}
     meta |= {"chance_of_data": judge is kind and kind.chance_of_data, "attacked_unit": kind.attacked_unit}
-    meta |= {"guessing": kind.guessing}
+    meta |= {"guessing": judge.guessing}
     meta |= {"own_answers": "" if isinstance(judge, type) else judge.says}
     meta |= {"compressed_before": about.get("compressed_before", []), "card": _card(data), "conditions": told}
     coded = read_meta(compressed[0])
