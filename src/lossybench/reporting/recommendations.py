@@ -311,9 +311,10 @@ def _folds_text(tables: Summary) -> str:
     )
     if tables.differences["fold_error"].isna().all():
         return f"{told} Intervals are of these models: two folds do not show how much other models would differ."
+    kind = f"of {tables.few}" if tables.few else "of the same kind"
     return (
         f"{told} Intervals also know how the models of the folds scatter, and speak of models that learn from as many"
-        " other items of the same kind. Models of two folds learn from mostly the same items; how alike that makes them"
+        f" other items {kind}. Models of two folds learn from mostly the same items; how alike that makes them"
         " is assumed (Nadeau and Bengio 2003), since one cross-validation cannot show it (Bengio and Grandvalet 2004)."
     )
 
