@@ -76,7 +76,7 @@ class Results:
         return read_meta(self.layout.summary(task, "conditions"))
 
     def outcomes(self, task: str, columns: list[str] | None = None, **chosen: str | float) -> pd.DataFrame:
-        """Every prediction of a `task` for every test item: artifacts.CLASSIFICATION_OUTCOMES or DETECTION_OUTCOMES.
+        """Every prediction of a `task` for every test item, in the columns that its kind declares (`TaskKind.schema`).
 
         columns: those wanted, to save memory; all when left out. chosen: arch, regime, seed and codec, in full or as a
         pattern ("matched_*"). Only files that fit are opened, so that large studies can be read piece by piece.

@@ -2,7 +2,7 @@
 
 Inputs: the models, the codec's test parts, truth from {look}/data/{task}.parquet.
 Outputs: {look}/evaluated/{task}/{codec}.json, what each table was made from, and those tables that are not there yet,
-{look}/outcomes/{task}/{arch}/{regime}/{seed}/{codec}.parquet (artifacts.*_OUTCOMES).
+{look}/outcomes/{task}/{arch}/{regime}/{seed}/{codec}.parquet (of the schema of the kind of task).
 Why one job for all models: it decodes each item once. Why tables that are there are no outputs, but for the targets of a
 run: Snakemake would remove them first, and the job itself leaves those alone, with their times, that were made from
 what is there now.

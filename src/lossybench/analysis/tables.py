@@ -1,10 +1,11 @@
 """The summary tables and their columns, which `aggregate` writes and the report reads.
 
 A number's unit follows its type. A share is a fraction from 0 to 1, or from -1 to 1 where it is a difference; a point
-is a share of 0.01. Every interval (low, high) is two-sided with 95 % confidence. The column `metric` holds accuracy,
-precision, recall or f1 in classification, and map, map50, precision, recall, f1 or accuracy in detection. The primary
-metric is accuracy in classification and map50 in detection. `strength` orders the levels of one codec: 0 is the
-original, 1 the mildest level, and so on.
+is a share of 0.01. Every interval (low, high) is two-sided with 95 % confidence. The column `metric` holds the names of
+what the kind of task scores, which meta `metrics` describes, the primary one first. Where that is no share, what is
+said here to be a share of it, or points, is in its own unit (objects); where less of it is better, differences are
+turned, so that a loss is negative all the same. `strength` orders the levels of one codec: 0 is the original, 1 the
+mildest level, and so on.
 """
 
 from __future__ import annotations
@@ -78,10 +79,12 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("baseline", _TEXT),  # own: this model on originals; best: the best model trained on originals, on originals
         ("metric", _TEXT),  # the primary one
         *_shares("reference"),  # of the baseline, mean over seeds
-        *_shares("value", "difference", "low", "high"),  # difference: value - reference, so a loss is negative
+        *_shares("value", "difference", "low", "high"),  # difference: value - reference, or the reverse where less is
+        # better: a loss is negative
         *_shares("lower", "upper"),  # one-sided 95 % bounds
         *_shares("joint"),  # as lower, for all of the task's codecs at once
-        ("p", _REAL, ""),  # of McNemar's exact test, or of a t test by groups; null for detection and the original
+        ("p", _REAL, ""),  # of McNemar's exact test, or of a t test by groups; null of the original, and where items
+        # are not right or wrong
         ("p_holm", _REAL, ""),  # corrected over all codecs and levels of (arch, regime, baseline)
         ("n", _WHOLE, "items"),
         ("factor", _TEXT),  # what items share that widens the interval most; "" for nothing
@@ -113,7 +116,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("seeds", _WHOLE, "seeds"),  # of the model; with three or more the verdict is of models trained anew
         ("reference_arch", _TEXT),  # whose result on originals the baseline is
         *_interval("reference"),  # that result: a loss means nothing to a model that can do nothing
-        *_shares("chance"),  # what answering without looking at the items has right; 0 in detection
+        *_shares("chance"),  # what answers that do not depend on the items reach
         *_shares("above_chance"),  # how far the reference is shown to exceed chance; one-sided 95 %, of the worst seed
         ("verdict", _TEXT),  # no reference unless above_chance > delta; that of the mildest level, which is acceptable
         # or acceptable here when some level passed

@@ -31,7 +31,9 @@ def hurt(tables: Summary) -> pd.DataFrame:
 
 
 def named(by: str, group: str) -> str:
-    """A group as readers know it: "speaker george", "class cat"."""
+    """A group as readers know it: "speaker george", "class cat", 'size "small, to 1,024 px²"'."""
+    if by == "size":
+        return f'size "{visible(group)}"'
     return f"{by.replace('_', ' ')} {visible(group)}"
 
 
@@ -42,5 +44,6 @@ def _sentence(tables: Summary, row: pd.Series, label: str) -> str:
     names = ("loss", "loss_low", "loss_high", "excess_low", "excess_high")
     loss, low, high, least, most = (metric.gap(row[name]).lstrip("+") for name in names)
     who = f"{tables.title(row['codec'])} at {label}, {row['arch']} {came}: {named(row['by'], row['group'])}"
-    says = f"{who} loses {least} to {most} {metric.points} more than all items do"
+    by = f"up to {most}" if row["excess_low"] == 0 else f"{least} to {most}"
+    says = f"{who} loses {by} {metric.points} more than all items do"
     return f"{says} ({loss} [{low}, {high}], of {row['support']:,})."

@@ -71,7 +71,7 @@ def evaluate(
         model: the folders that train or adopt made
         data: the table that fetch made, for labels and boxes
         compressed: test parts, all of one codec, in the order in which the levels shall be written
-        out: the tables to write (artifacts.*_OUTCOMES), one for each model, in the same order
+        out: the tables to write (of the schema of the kind of task), one for each model, in the same order
         record: a JSON file to write: {table: what it was made from} of every table
         device: auto, cpu or cuda
         threads: CPU threads that decode items ahead; they change no result
