@@ -174,7 +174,6 @@ READ = ["teacherforce", "sunday!", "a c", "", "naive café"]
 
 
 def measured(truths, answers):
-    pytest.importorskip("rapidfuzz")
     found = text_metrics.measure(
         kinds.load("text").metrics, {0: (truths, answers)}, Sampling.draw(len(truths), {}, 200, 0)
     )
@@ -191,7 +190,6 @@ def test_error_rates_are_those_of_torchmetrics():
 
 
 def test_true_error_rates_rise_by_no_more_than_the_edits_between_answers():
-    pytest.importorskip("rapidfuzz")
     random, letters = np.random.default_rng(4), np.array(list("abc "))
     for _ in range(50):
         true, before, after = (
@@ -202,7 +200,6 @@ def test_true_error_rates_rise_by_no_more_than_the_edits_between_answers():
 
 
 def test_a_reader_that_reads_nothing_or_the_same_is_at_chance():
-    pytest.importorskip("rapidfuzz")
     assert text_metrics.chance(["abc", "abd"], 0) == pytest.approx(1 / 6)
     assert text_metrics.chance(["abc", "xyz"], 0) == pytest.approx(0.5)
     assert text_metrics.chance(["a", "bcdefgh"], 0) == pytest.approx(7 / 8)
