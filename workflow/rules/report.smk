@@ -122,7 +122,7 @@ rule page:
         report(
             LAYOUT.report("page"),
             caption="../report/page.rst",
-            category="The answer on one page",
+            category="1. The answer on one page",
             labels={"figure": "all tasks"},
         ),
     log:
