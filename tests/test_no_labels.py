@@ -132,7 +132,6 @@ def test_a_task_is_judged_by_own_answers_from_aggregate_to_report(tmp_path):
     assert (at_five["level"], at_five["stopped_at"], at_five["stopped_verdict"]) == (50, 10, "unacceptable")
     assert meta["metrics"][0]["name"] == "agreement" and "what it answers wrongly" in meta["own_answers"]
     recommendations.write([out], tmp_path / "r.md")
-    recommendations.write_html([out], tmp_path / "l.html")
     text = (tmp_path / "r.md").read_text()
     assert "**Own answers.**" in text and "falls by no more points than agreement does" in text
 
