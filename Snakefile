@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(workflow.basedir, "src")))
 from lossybench import data, kinds, models, runs, sources, yaml_files
 from lossybench.conditions import ORIGINAL, Condition, Model
 from lossybench.errors import LossyBenchError, visible
-from lossybench.fingerprint import fingerprint
+from lossybench.fingerprint import fingerprint, source_digest
 from lossybench.models import existing_settings
 from lossybench.models.existing_settings import identity
 from lossybench.study import Study, check_for_cluster
@@ -160,6 +160,7 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
+        rules.page.output,
         rules.recommend.output,
         rules.costs.output,
         all_figures(STUDY.tasks),

@@ -466,7 +466,6 @@ def test_a_codec_held_out_from_training_is_compared_with_models_that_saw_it(tmp_
     assert at["over_original_low"] < 0.15 < at["over_original_high"] and at["over_mixed_high"] < 0
     assert set(found["transfer"]["train"]) == {"original", "mixed"}
     recommendations.write([tmp_path / "summary"], tmp_path / "r.md")
-    recommendations.write_html([tmp_path / "summary"], tmp_path / "r.html")
     assert "| JPEG | QF 10 | net | 55.0 % | +15.0 [" in (tmp_path / "r.md").read_text()
     study.outcomes = [path for path in study.outcomes if "mixed" not in str(path)]
     assert study.summary()["held_out"]["over_mixed"].isna().all()

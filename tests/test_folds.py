@@ -19,6 +19,8 @@ from lossybench.conditions import Model
 from lossybench.config import TaskConfig
 from lossybench.data._folds import Folds, learning
 from lossybench.errors import LossyBenchError
+from lossybench.reporting import recommendations
+from lossybench.reporting.summary import Summary
 from lossybench.results import Results
 from lossybench.study import Study
 from lossybench.tools import plan
@@ -189,6 +191,10 @@ def test_five_folds_end_in_one_table_and_one_that_changes_alone_is_tested_again(
     metrics = results.metrics.query("metric == 'accuracy' and `class` == '' and seed == 0").set_index("codec")
     assert metrics["value"].to_dict() == pytest.approx(accuracy.to_dict()) and (metrics["n"] == 120).all()
     assert results.meta("words")["folds"] == 5 and results.differences["fold_error"].notna().all()
+
+    said = Summary(folder / "results/summary/words")
+    assert said.models(baseline="own") == "training on other such items (5 folds)"
+    assert "dealt into 5 folds" in recommendations._warnings(said)
 
     before = {path: path.stat().st_mtime_ns for path in folder.glob("results/*/words/**/*.*")}
     path = folder / "results/models/words/logmel_cnn/original/0_fold2/model.json"

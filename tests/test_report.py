@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
+import json
 import math
 import re
 import shutil
@@ -22,7 +23,17 @@ from lossybench import codecs, kinds
 from lossybench.analysis import tables
 from lossybench.artifacts import COMPRESSED, SAVINGS, iter_rows, read_meta, read_table, write_table
 from lossybench.errors import LossyBenchError
-from lossybench.reporting import attack_page, contact_sheet, figures, gaps, recommendations, style, subgroups
+from lossybench.reporting import (
+    attack_page,
+    contact_sheet,
+    costs,
+    figures,
+    gaps,
+    page,
+    recommendations,
+    style,
+    subgroups,
+)
 from lossybench.reporting.names import figure_names
 from lossybench.reporting.summary import Summary, these
 from lossybench.stages.compress import compress
@@ -374,6 +385,27 @@ class Synthetic:
         self.tables["attacks"].append(row)
 
 
+STUDY = {
+    "config": {"seed": 0, "prices": dict(storage=0.02, months=12, transfer=0.05, reads=10, cpu=0.04, currency="USD")}
+}
+
+
+def task_of(summary: Path) -> dict[str, Any]:
+    """What the page knows of a task, without timings and samples."""
+    return page.task(Summary(summary), costs.timed([]).rows, STUDY["config"]["prices"])
+
+
+def page_of(*summaries: Path) -> str:
+    """The page, without its scripts."""
+    out = summaries[0].parent / "index.html"
+    page.write(list(summaries), [], [], STUDY, out)
+    return out.read_text().split('<script type="application/json"')[0]
+
+
+def rows_of(frame: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(frame, values, strict=True)) for values in zip(*frame.values(), strict=True)]
+
+
 KINDS = {
     "digits": ("classification", "image", True),
     "digit_scenes": ("detection", "image", False),
@@ -440,7 +472,7 @@ def test_without_fidelity_its_figure_is_left_out_and_the_report_says_so(tmp_path
     assert drawn == figure_names(False, False, False, False, False, has_subgroups=True)
     assert "rate_accuracy" in drawn and "fidelity_accuracy" not in drawn
     recommendations.write([summary], tmp_path / "r.md")
-    assert "**Fidelity was not measured** (`fidelity: none`)" in (tmp_path / "r.md").read_text()
+    assert "**Fidelity was not measured.** The config says fidelity: none" in (tmp_path / "r.md").read_text()
     measured = Synthetic("classification", "image", **bare).write(tmp_path / "measured")
     recommendations.write([measured], tmp_path / "r.md")
     assert "Fidelity was not measured" not in (tmp_path / "r.md").read_text()
@@ -480,7 +512,7 @@ def test_the_report_says_what_rates_are_of_and_what_means_leave_out(tmp_path: Pa
 
 def test_every_figure_has_a_caption() -> None:
     captions = Path(__file__).parents[1] / "workflow" / "report"
-    others = ["contact_sheet", "limits_table", "attacks_page", "workflow"]
+    others = ["contact_sheet", "page", "workflow"]
     for name in [*figure_names(*[True] * 8), *others]:
         assert (captions / f"{name}.rst").read_text().strip(), name
 
@@ -586,11 +618,10 @@ def test_what_is_unchecked_is_marked_in_every_figure_and_table(tmp_path: Path) -
             [text.get_text() for text in one.findobj(matplotlib.text.Text) if "?" in text.get_text()] for one in drawn
         ]
 
-    def page() -> str:
-        attack_page.write([summary], tmp_path / "attacks.html")
-        return (tmp_path / "attacks.html").read_text().split("What was attacked")[1]
+    def bought() -> list[dict[str, Any]]:
+        return task_of(summary)["attacks"]["models"][0]["codecs"]
 
-    assert marks() == [[], [], []] and " ?" not in page()
+    assert marks() == [[], [], []] and not any("?" in str(row) for row in bought())
     edit(summary, "attacks", lambda row: row | {"unchecked": "converged" if row["codec"] == "opus" else ""})
     rows = Summary(summary).worst
     asked = rows[(rows["unchecked"] != "") & ~rows["unreliable"]]
@@ -602,8 +633,9 @@ def test_what_is_unchecked_is_marked_in_every_figure_and_table(tmp_path: Path) -
     main = asked[asked["main"] & (asked["goal"] == "untargeted")]
     assert sum(re.fullmatch(r"\d+\?", text) is not None for text in cells) == len(main)
     assert any("? a check was not run or had too few items" in text for text in cells)
-    bought = cells_of(page(), "What compression buys, and at what cost")
-    assert all((" ?" in row[6]) == (" ?" in row[8]) == row[2].startswith("Opus") for row in bought)
+    for row in bought():
+        assert (" ?" in row["worst"]) == (" ?" in row["robust"]) == ("UNCHECKED" in row["text"])
+        assert (" ?" in row["worst"]) == row["place"].startswith("Opus")
 
 
 def test_the_tasr_of_clean_items_is_drawn(tmp_path: Path) -> None:
@@ -671,8 +703,7 @@ def test_that_a_change_has_moved_is_said_only_where_it_is_shown(tmp_path: Path) 
         "ignores the codec 38 % lies there (445 items), of that by one who goes through it 4 % (441 items; on the same "
         "items −40.0 points [−45.0, −35.0]): it has moved to what the codec keeps."
     )
-    attack_page.write([summary], tmp_path / "attacks.html")
-    assert said in (tmp_path / "attacks.html").read_text()
+    assert said in task_of(summary)["attacks"]["explained"]
     assert explained(summary, moved_high=0.01).endswith("[−45.0, +1.0]): no move is shown.")
     assert explained(summary, moved=0.2, moved_low=0.1, moved_high=0.3).endswith("+30.0]): it has moved there.")
     nobody = explained(summary, adaptive=None, moved=None, moved_low=None, moved_high=None, own=0)
@@ -728,9 +759,9 @@ def test_detectors_are_shown_by_their_map(tmp_path: Path) -> None:
     for figure in (figures.attacks(Summary(summary)), figures.attack_curves(Summary(summary))):
         assert "robust mAP@0.5" in figure.axes[0].get_ylabel()
         assert not any(12.3 in np.round(line, 6) for ax in figure.axes for line in lines_of(ax))
-    attack_page.write([summary], tmp_path / "attacks.html")
-    page = (tmp_path / "attacks.html").read_text()
-    assert "robust mAP@0.5, worst" in page and "12.3 %" not in page and "patch of 5 % of the picture" in page
+    about = task_of(summary)["attacks"]
+    assert about["measure"] == "mAP@0.5" and 0.123 not in about["worst"]["robust_shown"]
+    assert about["about"]["attacks"]["patch"] == "patch of 5 % of the picture"
 
 
 # Recommendations.
@@ -858,17 +889,15 @@ def test_the_picked_codec_goes_by_limits_that_hold_for_all_codecs_at_once(tmp_pa
 
 
 def test_verdicts_say_which_groups_and_which_models_they_hold_for(tmp_path: Path) -> None:
-    def said(seeds: int, seed_error: float | None, **meta: Any) -> tuple[str, str]:
+    def said(seeds: int, seed_error: float | None, **meta: Any) -> tuple[str, dict[str, Any]]:
         summary = Synthetic("classification", "audio", meta=meta).write(tmp_path / "words")
         edit(summary, "differences", lambda row: row | {"seeds": seeds, "seed_error": seed_error})
-        recommendations.write_html([summary], tmp_path / "limits.html")
         texts = [text.get_text() for text in figures.limits(Summary(summary)).findobj(matplotlib.text.Text)]
         terminal = recommendations.headline([summary])
-        page = (tmp_path / "limits.html").read_text()
-        return "\n".join([advise(summary).split("## How to read this")[0], terminal, *texts]), page
+        return "\n".join([advise(summary).split("## How to read this")[0], terminal, *texts]), task_of(summary)
 
     few = {"groups": {"speaker": 6, "room": 30}, "few": ["speaker", 6]}
-    text, page = said(1, None, **few)
+    text, task = said(1, None, **few)
     for wanted in (
         "acceptable for these 6 speakers",
         "**Few groups.** All test items are of these 6 speakers",
@@ -879,16 +908,17 @@ def test_verdicts_say_which_groups_and_which_models_they_hold_for(tmp_path: Path
     ):
         assert wanted in text, wanted
     assert "acceptable here" not in text and "✓ acceptable:" not in text and "Design effect" not in text
-    assert page.count('<tr class="acceptable-here">') == page.count("<td>(✓) acceptable for these 6 speakers</td>") > 0
-    assert "words: All test items are of these 6 speakers" in page and "<td>450 of 30 rooms and 6 speakers</td>" in page
+    assert task["few"] == "these 6 speakers" and task["count"] == "450 test items of 30 rooms and 6 speakers"
+    assert task["warnings"][0][1].startswith("All test items are of these 6 speakers")
 
-    text, page = said(2, None, groups={"digit": 450})
+    text, task = said(2, None, groups={"digit": 450})
     assert "450 test items, no two of the same digit; per architecture: these 2 models." in text
-    assert "acceptable for" not in text and "<td>these 2 models</td>" in page and "Few groups" not in text
-    text, page = said(3, 0.002, groups={})
+    assert "acceptable for" not in text and set(task["references"]["holds"]) == {"these 2 models"}
+    assert "Few groups" not in text and not task["few"]
+    text, task = said(3, 0.002, groups={})
     assert "450 test items; per architecture: training anew (3 seeds)." in text
     assert "The data set names nothing that items share, so they are taken as independent." in text
-    assert "<td>training anew (3 seeds)</td>" in page and "this model" not in text
+    assert set(task["references"]["holds"]) == {"training anew (3 seeds)"} and "this model" not in text
     assert "acceptable for this speaker" in said(2, None, groups={"speaker": 1}, few=["speaker", 1])[0]
 
 
@@ -913,18 +943,13 @@ def test_the_design_effect_of_groups_is_told(tmp_path: Path) -> None:
     text = advise(summary)
     assert "450 test items of 21 voices, no two of the same digit" in text
     assert "Design effect of what they share: 1.0 to 3.4 (voice)." in text
-    recommendations.write_html([summary], tmp_path / "limits.html")
-    page = (tmp_path / "limits.html").read_text()
-    assert "<td>450 of 21 voices, no two of the same digit</td><td>1.0 to 3.4 (voice)</td>" in page
-    assert "digit</td><td>1.0</td>" in page
+    assert "Design effect of what they share: 1.0 to 3.4 (voice)." in " ".join(task_of(summary)["words"])
 
 
 def test_rare_classes_are_warned_of(tmp_path: Path) -> None:
     rare = [("a_b", 9), ("<b>", 3)]
     summary = Synthetic("classification", "audio", meta={"rare": rare}).write(tmp_path / "words")
-    recommendations.write_html([summary], tmp_path / "limits.html")
-    page = (tmp_path / "limits.html").read_text()
-    assert "words: Classes with fewer than 10 test items: &lt;b&gt; (3) and a_b (9)." in page
+    assert "</strong> Classes with fewer than 10 test items: &lt;b&gt; (3) and a_b (9)." in page_of(summary)
     assert r"**Rare classes.** Classes with fewer than 10 test items: \<b\> (3) and a\_b (9)." in advise(summary)
     rare = [(f"class {i}", i % 9) for i in range(60)]
     many = Synthetic("detection", "image", meta={"rare": rare}).write(tmp_path / "many")
@@ -1000,9 +1025,9 @@ def test_a_level_of_many_digits_is_written_with_all_of_them(tmp_path: Path) -> N
         edit(summary, table, lambda row: {key: finer.get(value, value) for key, value in row.items()})
     for arch in ARCHS:
         judge(summary, "opus", arch, **COSTS_MORE, stopped_at=12.3456789)
-    recommendations.write_html([summary], tmp_path / "limits.html")
     assert "12.3456789 kb/s costs more" in advise(summary)
-    assert "12.3456789 kb/s costs more" in (tmp_path / "limits.html").read_text()
+    conditions = rows_of(task_of(summary)["conditions"])
+    assert (12.3456789, "12.3456789 kb/s") in {(row["level"], row["label"]) for row in conditions}
 
 
 def without_reference(summary: Path, *archs: str) -> None:
@@ -1052,17 +1077,13 @@ def test_a_model_at_chance_is_recommended_nowhere(tmp_path: Path) -> None:
         assert claim not in text.split("## How to read this")[0] and claim not in terminal, claim
     assert "is left when" not in terminal and "no defence" not in terminal
 
-    page, attacked = tmp_path / "limits.html", tmp_path / "attacks.html"
-    recommendations.write_html([summary], page)
-    own, best = 2, 3  # models; against the best there are also two that were trained on a mixture
-    assert page.read_text().count('<tr class="no-reference">') == (own + best) * 2 * 3
-    assert "<p>No reference: the result on originals is not shown" in page.read_text()
-    attack_page.write([summary], attacked)
-    assert "accuracy on originals 10.2 % [7.7, 13.4], chance 10.0 %" in attacked.read_text()
-    assert all(
-        row[0] == "resnet_small [no reference]"
-        for row in cells_of(attacked.read_text(), "Where compression opens holes")
-    )
+    task = task_of(summary)
+    of = [row for row in rows_of(task["references"]) if (row["regime"], row["baseline"]) == ("original", "own")]
+    own = len(of)
+    assert own == 2 and all(row["above_chance"] == -0.02 for row in of)
+    assert all(row["model"].endswith("trained on originals, no reference") for row in of)
+    assert "accuracy on originals 10.2 % [7.7, 13.4], chance 10.0 %" in task["attacks"]["about"]["models"][0]
+    assert {row["brief"] for row in task["attacks"]["models"][0]["codecs"]} == {"nothing to defend"}
 
     tables_ = Summary(summary)
     shown = [text.get_text() for ax in figures.limits(tables_).axes for text in ax.texts]
@@ -1090,22 +1111,20 @@ def test_one_architecture_without_a_reference_keeps_the_others_limits_from_being
 
 
 def test_of_existing_models_nobody_says_what_they_were_trained_on(tmp_path: Path) -> None:
-    def written(existing: list[str], *drawn: Callable[[Summary], Any]) -> tuple[str, str]:
+    def written(existing: list[str], *drawn: Callable[[Summary], Any]) -> tuple[str, dict[str, Any]]:
         summary = Synthetic("classification", "audio", mixed=False, matched=False).write(tmp_path / "words")
         rows = read_table(summary / "conditions.parquet").to_pylist()
         about = read_meta(summary / "conditions.parquet")
         tables.write(summary, "conditions", rows, {**about, "existing": existing, "medium": "audio"})
-        recommendations.write_html([summary], tmp_path / "limits.html")
-        attack_page.write([summary], tmp_path / "attacks.html")
-        pages = [(tmp_path / name).read_text() for name in ("limits.html", "attacks.html")]
+        task = task_of(summary)
         texts = [text.get_text() for draw in drawn for text in draw(Summary(summary)).findobj(matplotlib.text.Text)]
-        return "\n".join([advise(summary), recommendations.headline([summary]), *pages, *texts]), pages[0]
+        return "\n".join([advise(summary), recommendations.headline([summary]), json.dumps(task), *texts]), task
 
-    said, limits = written(ARCHS, figures.fidelity_accuracy, figures.limits)
+    said, task = written(ARCHS, figures.fidelity_accuracy, figures.limits)
     assert "trained on originals" not in said and "trained on: original" not in said
     assert "for existing models as they came, whatever they were trained on" in said
-    assert f"{ARCHS[0]}, as it came" in said and "<td>unknown</td>" in limits and "<td>original</td>" not in limits
-    said, limits = written(ARCHS[:1], figures.rate_accuracy, figures.metrics, figures.attacks)
+    assert f"{ARCHS[0]}, as it came" in said and task["trained"]["original"] == "as it came"
+    said, task = written(ARCHS[:1], figures.rate_accuracy, figures.metrics, figures.attacks)
     assert "models trained on originals and for existing models as they came" in said
     assert f"{ARCHS[0]}, trained on originals" not in said and f"{ARCHS[1]}, trained on originals" in said
     assert "as they came" not in written([])[0]
@@ -1174,7 +1193,7 @@ def test_what_is_left_of_a_defence_follows_from_the_intervals(tmp_path: Path) ->
     assert "UNRELIABLE" not in advise(summary)
     text = defend(summary, 0.3, 0.1, unreliable=True)
     assert "trained on originals. UNRELIABLE, a check failed: part of the gain is left" in text
-    assert "≤ +10.0 [+8.0, +12.0] worst" in text and "`attacks.html`" in text
+    assert "≤ +10.0 [+8.0, +12.0] worst" in text and "`index.html`" in text
     assert "bounded from above only:** converged (mp3)." in text
     assert "at most" in text.split("without a codec:")[1].split(".")[0]
     terminal = recommendations.headline([summary])
@@ -1194,9 +1213,7 @@ def test_what_few_groups_and_few_items_show_of_a_defence_is_named_as_that(tmp_pa
     assert "UNCHECKED, a check was not run or had too few items: no defence" in text
     assert "+30.0 [+28.0, +32.0] ? oblivious, +1.0 [−1.0, +3.0] ? worst (robust accuracy 31.0 % ?)" in text
     assert re.search(r"without a codec: \d+\.\d % \?, of", text) and "*?* beside a robust accuracy" in text
-    attack_page.write([summary], tmp_path / "attacks.html")
-    (why,) = {row[3] for row in cells_of((tmp_path / "attacks.html").read_text(), "What not to rely on", table=1)}
-    assert why == "converged"
+    assert set(task_of(summary)["attacks"]["worst"]["unchecked"]) == {"converged"}
 
 
 @pytest.mark.parametrize(("items", "worst"), [(4, 0.464), (10, -0.3), (10, 0.0)])
@@ -1224,8 +1241,7 @@ def test_nothing_is_said_of_a_gain_whose_interval_is_wide(tmp_path: Path, items:
 def test_the_threshold_of_detectors_is_stated(tmp_path: Path) -> None:
     summary = Synthetic("detection", "image").write(tmp_path / "scenes")
     said = "Objects count from a score of 0.31 on, where 70.5 % of the 201 clean validation objects are found at an"
-    attack_page.write([summary], tmp_path / "attacks.html")
-    for text in ((tmp_path / "attacks.html").read_text(), advise(summary)):
+    for text in (page_of(summary), advise(summary)):
         assert f"{said} mAP@0.5 of 71.0 %." in text
     meta = read_meta(summary / "gates.parquet")
     meta["attacked"]["thresholds"] += [
@@ -1238,43 +1254,46 @@ def test_the_threshold_of_detectors_is_stated(tmp_path: Path) -> None:
     assert "Objects count" not in advise(words)
 
 
-def cells_of(page: str, heading: str, table: int = 0) -> list[list[str]]:
-    """The body of the first table below a heading, or of a later one."""
-    body = page.split(f"<h3>{heading}</h3>")[1].split("<tbody>")[1 + table].split("</tbody>")[0]
-    return [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in body.split("</tr>") if "<td" in row]
-
-
-def test_the_page_on_attacks_says_what_the_tables_hold(tmp_path: Path) -> None:
+def test_the_page_tells_of_attacks_what_the_tables_hold(tmp_path: Path) -> None:
     attacked = ("original", "mixed", "adversarial")
     summary = Synthetic("classification", "audio", adversarial=True, attacked=attacked).write(tmp_path / "words")
-    attack_page.write([summary], tmp_path / "attacks.html")
-    page = (tmp_path / "attacks.html").read_text()
+    about = task_of(summary)["attacks"]
+    assert [one["regime"] for one in about["models"]] == list(attacked)
+    for one in about["models"]:
+        assert one["budget"] == "SNR ≥ 30 dB" and [row["place"].split()[0] for row in one["codecs"]] == ["MP3", "Opus"]
     rows = worst_rows(summary, attacked)
-    main = rows[rows["main"]]
-    bought = cells_of(page, "What compression buys, and at what cost")
-    assert len(bought) == (main["tier"] == "all").sum()
-    everything = main[(main["regime"] == "mixed") & (main["codec"] == "mp3") & (main["level"] == 32)].set_index("tier")
-    oblivious, worst = everything.loc["T0"], everything.loc["all"]
-    (row,) = [row for row in bought if row[1:3] == ["mixed", "MP3 32 kb/s"]]
-    assert row[3] == f"{100 * worst['clean_after']:.1f} %"
-    assert row[5:7] == [f"{100 * oblivious['robust_after']:.1f} %", f"≤ {100 * worst['robust_after']:.1f} %"]
-    assert row[7].startswith(f"+{100 * oblivious['gain']:.1f} [") and row[8].startswith("≤ ")
-    regimes = cells_of(page, "Training, robustness and compression together")
-    assert [len(row) for row in regimes] == [5] * 7
-    assert regimes[0][1] == "no codec" and regimes[0][2].count("/") == 2
-    holes = cells_of(page, "Where compression opens holes")
-    assert all(re.match(r"[+−]\d+\.\d \[", row[5]) for row in holes)
-    checks = {row[0]: row[1:6] + row[7:] for row in cells_of(page, "What not to rely on")}
-    assert checks["converged"] == ["3", "3", "0", "0", "0", "resnet_small (original), MP3 64 kb/s, 32 kb/s, 16 kb/s"]
-    (targeted,) = [row for row in holes if row[1:3] == ["mixed", "MP3 32 kb/s"]]
-    assert targeted[6] == "3.5 %" and "clean 0.5 %" in page  # the made-up TASR of clean items
-    each = cells_of(page, "Attack by attack")
-    assert ["worst", "SNR ≥ 30 dB", "all"] in [row[:3] for row in each]
-    assert all(re.fullmatch(r"((≤ )?\d+\.\d % \(37\))?", cell) for row in each for cell in row[3:])
-    assert "SNR ≥ 30 dB" in page and "T1" in page
-    one = Synthetic("classification", "audio").write(tmp_path / "one")
-    attack_page.write([one], tmp_path / "one.html")
-    assert "Training, robustness" not in (tmp_path / "one.html").read_text()
+    main = rows[rows["main"] & (rows["regime"] == "mixed") & (rows["goal"] == "untargeted")]
+    mixed = about["models"][1]["codecs"]
+    for row in mixed:
+        codec, level = row["place"].split(" ", 1)
+        at = main[(main["codec"] == codec.lower()) & (main["level"] == float(level.removesuffix(" kb/s")))]
+        oblivious, worst = (at[at["tier"] == tier].iloc[0] for tier in ("T0", "all"))
+        assert oblivious["gain"] == main[(main["codec"] == codec.lower()) & (main["tier"] == "T0")]["gain"].max()
+        assert row["oblivious"].startswith(f"+{100 * oblivious['gain']:.1f} [")
+        doubt = "≤ " * (codec == "MP3")  # of which a check failed
+        assert row["robust"] == f"{doubt}{100 * worst['robust_after']:.1f} %" and row["worst"].startswith(f"{doubt}+")
+        assert row["hole"].startswith("opens a hole: +")  # by the made-up triggers
+    shown = rows_of(about["worst"])
+    assert len(shown) == len(Summary(summary).worst)
+    assert {row["status"] for row in rows_of(about["gates"]) if row["gate"] == "converged"} == {"pass", "fail"}
+    assert {row["budget"] for row in rows_of(about["each"])} == {f"SNR ≥ {size} dB" for size in (10, 30, 40)}
+    text = page_of(summary)
+    for name in ("pgd", "square"):
+        assert f'<a href="#g-attack-{name}">' in text and f'<dt id="g-attack-{name}">' in text
+
+
+def test_the_brief_verdict_says_what_the_sentence_says(tmp_path: Path) -> None:
+    summary = Synthetic("classification", "audio").write(tmp_path / "words")
+
+    def brief(*gains: float, **more: Any) -> str:
+        defend(summary, *gains, **more)
+        (one,) = {row["brief"] for row in task_of(summary)["attacks"]["models"][0]["codecs"]}
+        return one
+
+    assert brief(0.3, 0.01) == "no defence" and brief(0.3, 0.1, sure=0.19) == "too few items"
+    assert brief(0.3, 0.12) == "helps by 10.0 to 14.0 points" and brief(0.3, -0.1) == "opens a hole"
+    assert brief(0.3, 0.12, unreliable=True) == "in doubt, at most 10.0 to 14.0 points"
+    assert brief(0.3, 0.01, unreliable=True) == "no defence"  # a better attack would leave even less
 
 
 def test_attacks_with_a_target_alone_are_reported_as_far_as_they_go(tmp_path: Path) -> None:
@@ -1289,14 +1308,13 @@ def test_attacks_with_a_target_alone_are_reported_as_far_as_they_go(tmp_path: Pa
     names = [path.stem for path in figures.draw(summary, tmp_path / "figures")]
     assert {"attacks", "attack_curves", "attack_spectra", "attack_regimes"} <= set(names)
     assert "no untargeted attack" in figures.attack_spectra(Summary(summary)).get_suptitle()
-    attack_page.write([summary], tmp_path / "attacks.html")
+    assert "Under attack" in page_of(summary) and task_of(summary)["attacks"]["models"][0]["codecs"] == []
     assert "without a codec: not tested" in advise(summary)
 
 
 def test_a_study_without_attacks_says_so(tmp_path: Path) -> None:
     summary = Synthetic("classification", "audio", attacks=False).write(tmp_path / "words")
-    attack_page.write([summary], tmp_path / "attacks.html")
-    assert "attacks no model" in (tmp_path / "attacks.html").read_text()
+    assert "attacks no model" in page_of(summary)
     assert "Under attack" not in advise(summary)
 
 
@@ -1448,46 +1466,22 @@ NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")
 def test_originals_that_were_compressed_before_are_warned_of(digits: Path, tmp_path: Path) -> None:
     def written(*summaries: Path) -> tuple[str, str]:
         recommendations.write(list(summaries), tmp_path / "r.md")
-        recommendations.write_html(list(summaries), tmp_path / "limits.html")
-        return (tmp_path / "r.md").read_text(), (tmp_path / "limits.html").read_text()
+        return (tmp_path / "r.md").read_text(), page_of(*summaries)
 
     for text in written(digits):
-        assert "compressed before" not in text
+        assert "compressed before:" not in text
     clips = Synthetic("detection", "video", archs=1).write(tmp_path / "clips")
     meta = {"compressed_before": ["web video", "DivX"], "card": {"prior_compression": "from YouTube, then DivX"}}
-    meta["medium"] = "video"
+    meta = read_meta(clips / "conditions.parquet") | meta
     tables.write(clips, "conditions", read_table(clips / "conditions.parquet").to_pylist(), meta)
     text, page = written(digits, clips)
-    assert "Originals that were compressed before: clips: web video, DivX." in page
+    assert "The originals were compressed before: web video, DivX (from YouTube, then DivX)." in page
     overview, *sections = text.split("\n## ")
     assert "Originals that were compressed before: clips (web video, DivX)." in overview
     warned = [
         section for section in sections if "compressed before: web video, DivX (from YouTube, then DivX)" in section
     ]
     assert [section.splitlines()[0] for section in warned] == ["clips"]
-
-
-def test_html_lists_every_limit(digits: Path, tmp_path: Path) -> None:
-    recommendations.write_html([digits], tmp_path / "limits.html")
-    page = (tmp_path / "limits.html").read_text()
-    rows = re.findall(r'<tr class="(\w+)">(.*)</tr>', page)
-    limits = read_table(digits / "limits.parquet").to_pylist()
-    regimes = ["original", "mixed", "adversarial"]
-    # The best model trained on originals is its own baseline twice, and stands there once.
-    best = (ARCHS[0], "original", "best")
-    wanted = [row for row in limits if (row["arch"], row["regime"], row["baseline"]) != best]
-    wanted.sort(key=lambda row: (row["arch"], regimes.index(row["regime"]), row["baseline"] == "best"))
-    assert len(limits) - len(wanted) == 15
-    assert [verdict for verdict, _ in rows] == [row["verdict"] for row in wanted]
-    header = re.findall("<th>(.*?)</th>", page)
-    cells = [dict(zip(header, re.findall("<td>(.*?)</td>", row), strict=True)) for _, row in rows]
-    for row, shown in zip(wanted, cells, strict=True):
-        low, high = (f"{100 * row[f'reference_{end}']:.1f}" for end in ("low", "high"))
-        assert shown["which has on originals"] == f"{100 * row['reference']:.1f} % [{low}, {high}], chance 10.0 %"
-        assert shown["against"] == ("itself" if row["baseline"] == "own" else f"{ARCHS[0]} trained on originals")
-        assert [shown[key] for key in ("architecture", "trained on")] == [row["arch"], row["regime"]]
-        assert shown["strongest level"] == (row["label"] or "–")
-        assert shown["level for all codecs at once"] == (row["joint_label"] or "–")
 
 
 # Contact sheets.
@@ -1516,7 +1510,7 @@ def test_contact_sheet_shows_the_decoded_pixels_mild_to_strong(tmp_path: Path, m
     data, paths = compressed_images(tmp_path, [5, 50])
     kept: list[Any] = []
     monkeypatch.setattr(contact_sheet.style, "save", lambda figure, *out: kept.append(figure))
-    contact_sheet.draw(data, paths, tmp_path / "sheet.png")
+    contact_sheet.draw(data, paths, tmp_path / "sheet.png", tmp_path / "samples.json")
     cells = [ax for ax in kept[0].get_axes() if ax.images]
     assert [ax.get_title() for ax in cells] == ["original", "QF 50", "QF 5"] * 2
     for path, cell in zip(paths, (cells[0], cells[2], cells[1]), strict=True):
@@ -1537,7 +1531,7 @@ def test_contact_sheet_says_the_fidelity_of_those_items_that_were_measured(
     write_table(paths[1], COMPRESSED, rows, read_meta(paths[1]))
     kept: list[Any] = []
     monkeypatch.setattr(contact_sheet.style, "save", lambda figure, *out: kept.append(figure))
-    contact_sheet.draw(data, paths, tmp_path / "sheet.png")
+    contact_sheet.draw(data, paths, tmp_path / "sheet.png", tmp_path / "samples.json")
     notes = [ax.get_xlabel() for ax in kept[0].get_axes() if ax.images]
     assert [note.endswith(" dB") for note in notes] == [False, True, False, False] and notes[3].endswith(" bpp")
 
@@ -1553,7 +1547,7 @@ def test_names_in_figures_are_no_formulas(tmp_path: Path) -> None:
         rows,
         read_meta(data) | {"kind": "classification", "classes": classes},
     )
-    contact_sheet.draw(data, paths, tmp_path / "sheet.svg")
+    contact_sheet.draw(data, paths, tmp_path / "sheet.svg", tmp_path / "samples.json")
     text = (tmp_path / "sheet.svg").read_text()
     assert "$x^2$ $\\nosuch{$ &lt;b" in text and "\x1b" not in text
 
@@ -1577,11 +1571,11 @@ def test_cards_in_markdown_and_cells_in_csv_are_texts(tmp_path: Path) -> None:
 def test_contact_sheet_needs_the_original_and_every_item(tmp_path: Path) -> None:
     data, paths = compressed_images(tmp_path, [50])
     with pytest.raises(LossyBenchError, match="needs the original"):
-        contact_sheet.draw(data, paths[1:], tmp_path / "sheet.png")
+        contact_sheet.draw(data, paths[1:], tmp_path / "sheet.png", tmp_path / "samples.json")
     rows = [row for row in iter_rows(paths[1]) if row["id"] != "item1"]
     write_table(paths[1], COMPRESSED, rows, read_meta(paths[1]))
     with pytest.raises(LossyBenchError, match="lacks item item1"):
-        contact_sheet.draw(data, paths, tmp_path / "sheet.png")
+        contact_sheet.draw(data, paths, tmp_path / "sheet.png", tmp_path / "samples.json")
 
 
 def test_a_tone_is_seen_at_its_frequency_and_level() -> None:

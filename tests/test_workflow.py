@@ -138,7 +138,7 @@ def test_defences_are_attacked_and_reported_but_nothing_is_compressed_for_them(f
     for name, title in titles.items():
         behind = attacks[(attacks["codec"] == name) & (attacks["attack"] == "worst")]
         assert {"T0", "all"} == set(behind["tier"]) and behind["gain"].notna().any()
-        assert f"<td>{title}</td>" in (results / "attacks.html").read_text()
+        assert title in (results / "index.html").read_text()
         assert title in (results / "recommendations.md").read_text()
     assert not {"drawn", "in_a_row"} & {path.name for path in (results / "compressed/words").iterdir()}
 
@@ -182,7 +182,7 @@ def test_a_level_of_many_digits_stays_the_same_in_every_stage(finished):
     assert levels("summary/motion/transfer", "test_level", train="matched") == {LEVEL, 60}
     # Matplotlib notes in an SVG the text that it draws as outlines.
     drawn = [f"figures/motion/{figure}.svg" for figure in ("attacks", "attack_curves", "metrics", "transfer")]
-    for page in (*drawn, "limits.html", "attacks.html", "recommendations.md"):
+    for page in (*drawn, "index.html", "recommendations.md"):
         assert LEVEL_TEXT in (root / page).read_text(), page
 
 
@@ -313,16 +313,15 @@ def test_edited_argument_of_a_stage_reruns_that_stage_and_what_follows(copy):
     assert {name.split("_")[0] for name in changed.strip().split(", ")} == {"evaluate"}
     planned = dict(re.findall(r"^(\w+) +(\d+)$", text, re.M))
     stages = {name.split("_")[0] for name in planned}
-    assert stages == {"evaluate", "aggregate", "figures", "frontier", "recommend", "costs", "all", "total"}
+    assert stages == {"evaluate", "aggregate", "figures", "frontier", "page", "recommend", "costs", "all", "total"}
     assert len([name for name in planned if name.startswith("evaluate")]) == 9 and planned["aggregate"] == "3"
 
 
-def test_a_price_makes_the_page_on_costs_alone(copy):
+def test_a_price_makes_the_page_and_the_costs_alone(copy):
     _edit(copy, lambda config: config.update(prices={"storage": 0.5, "currency": "EUR"}))
     remade = _rerun(copy)
-    assert remade == {"costs.html", "costs.csv"}
-    page = next((copy / RESULTS).glob("costs.html")).read_text()
-    assert "EUR 0.5 a gigabyte" in page
+    assert remade == {"index.html", "costs.csv"}
+    assert "EUR 0.5 a gigabyte" in (copy / RESULTS / "index.html").read_text()
 
 
 def test_delta_and_what_rates_are_of_rerun_the_analysis_only(copy):
@@ -335,9 +334,8 @@ def test_delta_and_what_rates_are_of_rerun_the_analysis_only(copy):
         "summary",
         "figures",
         "recommendations.md",
-        "limits.html",
-        "attacks.html",
-        *("costs.html", "costs.csv"),
+        "index.html",
+        "costs.csv",
     }
 
 

@@ -29,11 +29,14 @@ COMMANDS = {name: f"stages.{name}:{name}" for name in STAGES} | {
     "figures": "stages.report:figures",
     "contact-sheet": "stages.report:contact_sheet",
     "recommend": "stages.report:recommend",
+    "page": "stages.report:page",
     "frontier": "stages.report:frontier",
     "costs": "stages.report:costs",
     "headline": "tools.listings:headline",
     "dag": "tools.listings:dag",
-    **{name: f"tools.{name}:{name}" for name in ("plan", "check", "more", "rates", "speed", "compare", "paper")},
+    **{
+        name: f"tools.{name}:{name}" for name in ("plan", "check", "more", "show", "rates", "speed", "compare", "paper")
+    },
     **{name: f"tools.listings:{name}" for name in ("schema", "datasets", "codecs", "measures")},
 }
 

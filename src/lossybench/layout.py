@@ -24,8 +24,7 @@ TABLES = {
     "summary": ("task", "table"),
     "timings": ("task", "codec"),
 }
-REPORTS = {"text": "recommendations.md", "html": "limits.html", "attacks": "attacks.html"}
-REPORTS |= {"costs": "costs.html", "costs_table": "costs.csv"}
+REPORTS = {"page": "index.html", "text": "recommendations.md", "costs_table": "costs.csv"}
 
 
 class Layout:
@@ -174,6 +173,10 @@ class Layout:
     def figure(self, task: str, name: str, form: str = "png") -> Path:
         """The figure `name` of a task, as `form` png or svg."""
         return self.root / "figures" / task / f"{name}.{form}"
+
+    def samples(self, task: str) -> Path:
+        """What the page shows and plays of a task's items, behind each codec at each level."""
+        return self.root / "samples" / f"{task}.json"
 
     def report(self, name: str) -> Path:
         """The report `name` of `REPORTS`, which is about all tasks."""

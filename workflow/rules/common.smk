@@ -13,6 +13,14 @@ MODEL = Model("{task}", "{arch}", "{regime}", "{seed}")
 OF_LOOK = LAYOUT.at("{look}")
 
 
+# What the page is filled into, which is no code.
+PACKAGE = Path(workflow.basedir, "src", "lossybench")
+TEMPLATES = [
+    str(path.relative_to(PACKAGE))
+    for path in sorted(PACKAGE.glob("reporting/templates/*.*"))
+]
+
+
 def model_of(wildcards):
     """The model that a job's wildcards name; a model is itself."""
     if isinstance(wildcards, Model):

@@ -1,7 +1,7 @@
-"""Report: figures, contact sheets, recommendations, the table of limits and the page on attacks.
+"""Report: the page, figures, contact sheets, recommendations and costs.
 
-Inputs: the summaries; for the contact sheets the bitstreams themselves.
-Outputs: figures/{task}/*.png and *.svg, recommendations.md, limits.html, attacks.html.
+Inputs: the summaries and timings; for the contact sheets the bitstreams themselves.
+Outputs: index.html, figures/{task}/*.png and *.svg, samples/{task}.json, recommendations.md, costs.csv.
 Why one job a task draws all its figures: starting matplotlib takes longer than drawing one.
 """
 
@@ -82,7 +82,8 @@ rule contact_sheet:
         data=LAYOUT.data("{task}"),
         compressed=lambda w: STUDY.all_compressed(w.task, "test"),
     output:
-        report(
+        samples=LAYOUT.samples("{task}"),
+        sheet=report(
             LAYOUT.figure("{task}", "contact_sheet"),
             caption="../report/contact_sheet.rst",
             category=lambda w: title(w.task),
@@ -107,26 +108,50 @@ rule contact_sheet:
         "Drawing what each codec does to samples of {wildcards.task}"
     shell:
         "exec python -m lossybench contact-sheet --data {input.data:q} --compressed {input.compressed:q}"
-        " --titles {params.titles:q} --out {output:q} > {log:q} 2>&1"
+        " --titles {params.titles:q} --out {output.sheet:q} --samples {output.samples:q} > {log:q} 2>&1"
+
+
+rule page:
+    input:
+        summaries=[
+            LAYOUT.summary(task, table) for task in STUDY.tasks for table in SCHEMAS
+        ],
+        timings=[LAYOUT.timing(task, codec) for task, codec in STUDY.timed],
+        samples=[LAYOUT.samples(task) for task in STUDY.tasks],
+    output:
+        report(
+            LAYOUT.report("page"),
+            caption="../report/page.rst",
+            category="1. The answer on one page",
+            labels={"figure": "all tasks"},
+        ),
+    log:
+        LAYOUT.log("page"),
+    benchmark:
+        LAYOUT.benchmark("page")
+    conda:
+        "../../envs/lossybench.yaml"
+    resources:
+        **cluster("report"),
+    params:
+        summaries=lambda w, input: list(
+            dict.fromkeys(Path(path).parent for path in input.summaries)
+        ),
+        study=json.dumps({"config": STUDY.config.model_dump(mode="json")}),
+        code=lambda w: code("report:page"),
+        templates=source_digest(*TEMPLATES),
+    message:
+        "Writing the page"
+    shell:
+        "exec python -m lossybench page --summaries {params.summaries:q} --timings {input.timings:q}"
+        " --samples {input.samples:q} --study {params.study:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule recommend:
     input:
         [LAYOUT.summary(task, table) for task in STUDY.tasks for table in SCHEMAS],
     output:
-        text=LAYOUT.report("text"),
-        html=report(
-            LAYOUT.report("html"),
-            caption="../report/limits_table.rst",
-            category="Limits of all tasks",
-            labels={"figure": "table of limits"},
-        ),
-        attacks=report(
-            LAYOUT.report("attacks"),
-            caption="../report/attacks_page.rst",
-            category="Under attack",
-            labels={"figure": "what a codec buys under attack"},
-        ),
+        LAYOUT.report("text"),
     log:
         LAYOUT.log("recommend"),
     benchmark:
@@ -143,8 +168,7 @@ rule recommend:
     message:
         "Writing recommendations"
     shell:
-        "exec python -m lossybench recommend --summaries {params.summaries:q} --out {output.text:q} --html {output.html:q}"
-        " --attacks {output.attacks:q} > {log:q} 2>&1"
+        "exec python -m lossybench recommend --summaries {params.summaries:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule costs:
@@ -154,13 +178,7 @@ rule costs:
             LAYOUT.summary(task, table) for task in STUDY.tasks for table in SCHEMAS
         ],
     output:
-        html=report(
-            LAYOUT.report("costs"),
-            caption="../report/costs.rst",
-            category="Bytes, time and money",
-            labels={"figure": "what each codec takes"},
-        ),
-        table=LAYOUT.report("costs_table"),
+        LAYOUT.report("costs_table"),
     log:
         LAYOUT.log("costs"),
     benchmark:
@@ -179,4 +197,4 @@ rule costs:
         "Reckoning what each codec takes of bytes, time and money"
     shell:
         "exec python -m lossybench costs --summaries {params.summaries:q} --timings {input.timings:q}"
-        " --prices {params.prices:q} --out {output.html:q} --table {output.table:q} > {log:q} 2>&1"
+        " --prices {params.prices:q} --table {output:q} > {log:q} 2>&1"

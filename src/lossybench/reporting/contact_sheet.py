@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image
 from scipy import signal
 
 from lossybench import codecs, kinds
-from lossybench.artifacts import iter_rows, read_meta
+from lossybench.artifacts import iter_rows, read_meta, write_json
 from lossybench.conditions import ORIGINAL
 from lossybench.errors import LossyBenchError, naming, visible
 from lossybench.reporting import style
@@ -44,19 +49,23 @@ class _Cell:
 Sheet = dict[str, dict[float, dict[str, _Cell]]]  # by codec, by level from mild to strong, by the id of the item
 
 
-def draw(data: Path, compressed: list[Path], out: Path, titles: Mapping[str, str] | None = None) -> None:
+def draw(
+    data: Path, compressed: list[Path], out: Path, samples_out: Path, titles: Mapping[str, str] | None = None
+) -> None:
     """Write the contact sheet of a task, with a row per codec and a column per level for each sample item.
 
     The samples are the first test items of different classes, or the first ones where items have none.
 
     data: the table of the task's items. compressed: the test parts of every condition, the original among them. out:
-    the PNG. titles: those that the study gives its codecs. Raises LossyBenchError when an item or the original is
-    missing from `compressed`, or a payload is damaged.
+    the PNG. samples_out: the JSON that keeps each cell by itself, for the page (`_kept`). titles: those that the study
+    gives its codecs. Raises LossyBenchError when an item or the original is missing from `compressed`, or a payload is
+    damaged.
     """
     meta = read_meta(data)
     audio = meta["medium"] == "audio"
     samples = _samples(data)
     sheet, named = _decode(samples, compressed, meta["medium"])
+    write_json(samples_out, {"cells": list(_kept(sheet, samples))})
     rows = [codec for codec in sheet if codec != ORIGINAL]
     columns = 1 + max(len(sheet[codec]) for codec in rows)
     wide, high = (1.75, 1.55) if audio else (1.3, 1.85)
@@ -71,8 +80,7 @@ def draw(data: Path, compressed: list[Path], out: Path, titles: Mapping[str, str
         blocks = figure.subfigures(len(samples), 1, squeeze=False)[:, 0]
         loudest = _loudest(sheet, samples) if audio else 0.0
         for block, item in zip(blocks, samples, strict=True):
-            truth = item["drawn"].text and f", {_short(item['drawn'].text)}"
-            block.suptitle(f"item {_short(item['id'])}{truth}", fontsize=10)
+            block.suptitle(_about(item), fontsize=10)
             axes = block.subplots(len(rows), columns, squeeze=False)
             for i, codec in enumerate(rows):
                 cells = [*sheet[ORIGINAL].values(), *sheet[codec].values()]
@@ -93,6 +101,47 @@ def draw(data: Path, compressed: list[Path], out: Path, titles: Mapping[str, str
                 shown = [ax for ax in axes.flat if ax.figure is not None]
                 block.colorbar(shades, ax=shown, label="level (dB of a full-scale sine)", fraction=0.02, aspect=40)
         style.save(figure, out)
+
+
+def _about(item: dict[str, Any]) -> str:
+    """An item with what is true of it."""
+    truth = item["drawn"].text and f", {_short(item['drawn'].text)}"
+    return f"item {_short(item['id'])}{truth}"
+
+
+def _kept(sheet: Sheet, samples: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Each cell with its item, codec, level and note; its picture and, of audio, its sound, as data URLs.
+
+    Pictures and sounds are coded without loss, so that what is seen and heard is what the model was tested on. Of a
+    sound the picture is its spectrogram, on one scale for all of them.
+    """
+    for item in samples:
+        loudest = _loudest(sheet, [item]) if item["shape"][1:] == [] else 0.0
+        for codec in sorted(sheet, key=lambda name: name != ORIGINAL):
+            for level, cells in sheet[codec].items():
+                cell = cells[item["id"]]
+                told = {"item": item["id"], "truth": _about(item), "codec": codec, "level": level}
+                told |= {"label": cell.label, "note": cell.note}
+                if cell.media.ndim == 1:
+                    sound = io.BytesIO()
+                    soundfile.write(sound, cell.media, int(item["sampling_rate"]), format="FLAC", subtype="PCM_16")
+                    _, _, levels = spectrogram(cell.media, item["sampling_rate"])
+                    shades = colormaps["magma"](Normalize(loudest - RANGE_DB, loudest)(levels[::-1]), bytes=True)
+                    told |= {"sound": _url("audio/flac", sound.getvalue()), "media": _picture_url(shades[..., :3])}
+                else:
+                    told |= {"media": _picture_url(_crop(cell.media, item["drawn"])[0])}
+                yield told
+
+
+def _picture_url(pixels: np.ndarray) -> str:
+    """The picture (H, W, 3) of uint8 as a data URL."""
+    coded = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(coded, "WEBP", lossless=True, method=6)
+    return _url("image/webp", coded.getvalue())
+
+
+def _url(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _short(name: str) -> str:
@@ -149,22 +198,27 @@ def _decode(samples: list[dict[str, Any]], compressed: list[Path], medium: str) 
     return sheet, {name: codec.full_title() for name, codec in coders.items()}
 
 
-def _picture(ax: Axes, cell: _Cell, drawn: Any, with_truth: bool) -> None:
-    """Draw an image or a clip's middle frame, cropped about its first box or its centre, with pixels as squares.
+def _crop(media: np.ndarray, drawn: Any) -> tuple[np.ndarray, int, int, list[list[float]]]:
+    """An image or a clip's middle frame, cropped about its first box or its centre.
 
-    drawn: of the kind of task (`task_kind.Drawn`).
+    drawn: of the kind of task (`task_kind.Drawn`). Returned are the pixels, the left and upper edge of the crop, and
+    the boxes of that frame.
     """
-    frames = cell.media if cell.media.ndim == 4 else cell.media[None]
+    frames = media if media.ndim == 4 else media[None]
     frame = len(frames) // 2
-    picture = frames[frame]
     here = [box for at, *box in drawn.boxes if at == frame]
-    height, width = picture.shape[:2]
+    height, width = frames.shape[1:3]
     x, y = width / 2, height / 2
     if here:
         x, y = (here[0][0] + here[0][2]) / 2, (here[0][1] + here[0][3]) / 2
     left = int(np.clip(x - LARGEST_CROP / 2, 0, max(0, width - LARGEST_CROP)))
     top = int(np.clip(y - LARGEST_CROP / 2, 0, max(0, height - LARGEST_CROP)))
-    crop = picture[top : top + LARGEST_CROP, left : left + LARGEST_CROP]
+    return frames[frame, top : top + LARGEST_CROP, left : left + LARGEST_CROP], left, top, here
+
+
+def _picture(ax: Axes, cell: _Cell, drawn: Any, with_truth: bool) -> None:
+    """Draw the `_crop` of an item with pixels as squares."""
+    crop, left, top, here = _crop(cell.media, drawn)
     ax.imshow(crop, interpolation="nearest")
     ax.set_autoscale_on(False)
     for x0, y0, x1, y1 in here if with_truth else []:

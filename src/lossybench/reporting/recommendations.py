@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 import math
 import re
@@ -28,7 +27,6 @@ from lossybench.reporting.summary import (
     TOO_CLOSE,
     UNCHECKED,
     UNCHECKED_TEXT,
-    VERDICT_SYMBOLS,
     Summary,
     amount,
     attack_size,
@@ -77,75 +75,6 @@ def headline(summaries: list[Path]) -> str:
     return "\n".join(text)
 
 
-def write_html(summaries: list[Path], out: Path) -> None:
-    """Write the limits of every task, architecture, regime, baseline, codec and margin as one self-contained table.
-
-    summaries: a folder of tables per task. out: the file, HTML. Raises LossyBenchError naming a table that is missing.
-    """
-    header = ["task", "architecture", "trained on", "holds for", "against", "which has on originals", "codec"]
-    header += ["may lose (points)", "verdict", "strongest level", "rate", "raw : compressed"]
-    header += ["saves of raw", "of lossless", "of own files", "level for all codecs at once"]
-    header += ["stopped at", "test items", "design effect"]
-    body = []
-    tasks = [Summary(folder) for folder in summaries]
-    for tables in tasks:
-        for _, row in _all_limits(tables).iterrows():
-            line = "".join(f"<td>{html.escape(cell)}</td>" for cell in _limit_cells(tables, row))
-            body.append(f'<tr class="{row["verdict"].replace(" ", "-")}">{line}</tr>')
-    columns = "".join(f"<th>{html.escape(name)}</th>" for name in header)
-    twice = "; ".join(f"{tables.task}: {tables.compressed_before}" for tables in tasks if tables.compressed_before)
-    notes = [f"Originals that were compressed before: {twice}. {_TWICE}"] * bool(twice)
-    if any((tables.limits["verdict"] == NO_REFERENCE).any() for tables in tasks):
-        notes.append(f"No reference: {_no_reference(tasks)}")
-    notes += [f"{tables.task}: {tables.own_answers}" for tables in tasks if tables.own_answers]
-    notes += [f"{tables.task}: {_few_text(tables)}" for tables in tasks if tables.few]
-    notes += [f"{tables.task}: {_rare_text(tables)}" for tables in tasks if tables.rare]
-    notes += [_baselines(tasks), f"{_JOINTLY} {_TWO_NUMBERS} {_DESIGN_EFFECT}"]
-    with publish(out) as aside:
-        said = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
-        aside.write_text(_PAGE.format(notes=said, columns=columns, body="\n".join(body)))
-
-
-def _all_limits(tables: Summary) -> pd.DataFrame:
-    """The rows of `limits`, model by model and first against the model itself.
-
-    Models trained on originals come first, matched ones last. The best of those trained on originals is its own
-    baseline either way, and stands there once.
-    """
-    limits, best, regimes = tables.limits, tables.best["reference_arch"], list(REGIME_TITLES)
-    twice = (limits["baseline"] == BEST) & (limits["regime"] == ORIGINAL) & (limits["arch"] == best)
-    order = [regimes.index(regime) if regime in regimes else len(regimes) for regime in limits["regime"]]
-    ordered = limits.assign(order=order, foreign=limits["baseline"] == BEST)[~twice]
-    return ordered.sort_values(["arch", "order", "regime", "foreign"], kind="stable")
-
-
-def _limit_cells(tables: Summary, row: pd.Series) -> list[str]:
-    """The cells of a row of `limits` on the page of all of them."""
-    model = {key: row[key] for key in ("arch", "regime", "baseline")}
-    level, rate, *savings = _level_cells(row)
-    ratio = "–" if pd.isna(row["ratio"]) else amount(row["ratio"])
-    jointly = "–" if pd.isna(row["joint_label"]) else row["joint_label"]
-    return [
-        tables.task,
-        row["arch"],
-        tables.trained_on(row["arch"], row["regime"]),
-        tables.models(**model),
-        "itself" if row["baseline"] == OWN else tables.best_name,
-        on_originals(row, tables.metric),
-        tables.title(row["codec"]),
-        f"{row['delta']:g}",
-        f"{VERDICT_SYMBOLS[row['verdict']]} {tables.says(row['verdict'])}",
-        level,
-        rate,
-        ratio,
-        *savings,
-        jointly,
-        _stop(tables, row) or "–",
-        f"{_items(tables):,}{_of_groups(tables)}",
-        _design_effect(tables, codec=row["codec"], **model),
-    ]
-
-
 _MOST_LISTED = 10  # rare classes; the page of a data set of hundreds would show nothing else
 
 _TWICE = (
@@ -180,24 +109,6 @@ _DESIGN_EFFECT = (
     "Design effect: how many times larger the variance is, because items share a group, than that of as many"
     " independent items."
 )
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>Limits</title><style>
-body {{ font: 14px sans-serif; color: #222 }}
-p {{ max-width: 60em }}
-table {{ border-collapse: collapse }}
-th {{ position: sticky; top: 0; background: #fff; text-align: left }}
-th, td {{ padding: 3px 10px; border-bottom: 1px solid #ddd; white-space: nowrap }}
-.acceptable td {{ background: #BFE0F5 }}
-.acceptable-here td {{ background: #DDEFF9 }}
-.inconclusive td {{ background: #E8E8E8 }}
-.unacceptable td {{ background: #F7CDB5 }}
-.no-reference td {{ background: #F5EBC8 }}
-</style></head><body>{notes}<table><thead><tr>{columns}</tr></thead><tbody>
-{body}
-</tbody></table></body></html>
-"""
-
 
 # The overview.
 
@@ -314,7 +225,7 @@ def _verdict(tables: Summary, row: pd.Series, alone: pd.Series) -> str:
 def _not_shown(tables: Summary, row: pd.Series) -> str:
     """An inconclusive or unacceptable limit with its reason: "inconclusive at QF 90: too close to 2 points to tell"."""
     if row["verdict"] == "inconclusive":
-        return f"inconclusive at {tables.label(row['codec'], row['stopped_at'])}: {_lacking(tables, row)}"
+        return f"inconclusive at {tables.label(row['codec'], row['stopped_at'])}: {lacking(tables, row)}"
     return f"unacceptable: {_stop(tables, row)}"
 
 
@@ -325,10 +236,10 @@ def _stop(tables: Summary, row: pd.Series) -> str:
     level = tables.label(row["codec"], row["stopped_at"])
     if row["stopped_verdict"] == "unacceptable":
         return f"{level} costs more"
-    return f"{level} undecided: {_lacking(tables, row)}"
+    return f"{level} undecided: {lacking(tables, row)}"
 
 
-def _lacking(tables: Summary, row: pd.Series) -> str:
+def lacking(tables: Summary, row: pd.Series) -> str:
     """What would decide the level at which a row of limits stopped, in words."""
     if row["missing"] == TOO_CLOSE:
         return f"too close to {row['delta']:g} {tables.metric.points} to tell"
@@ -342,9 +253,7 @@ def _lacking(tables: Summary, row: pd.Series) -> str:
 
 def _task(tables: Summary) -> str:
     texts = (
-        _before_text,
         _warnings,
-        _fidelity_text,
         _reference_text,
         _identification_text,
         _limit_text,
@@ -360,23 +269,38 @@ def _task(tables: Summary) -> str:
     return "\n\n".join([f"## {tables.task}", *filter(None, (text(tables) for text in texts))])
 
 
-def _before_text(tables: Summary) -> str:
-    """The warning of double compression; "" for originals that are not known to have been compressed."""
-    if not tables.compressed_before:
-        return ""
-    card = tables.meta.get("card", {}).get("prior_compression", "")
-    told = f" ({_as_text(card)})" if card else ""
-    before = _as_text(tables.compressed_before)
-    return f"**Compressed twice.** The originals were compressed before: {before}{told}."
+def warnings(tables: Summary) -> list[tuple[str, str]]:
+    """What readers must know before any figure of a task, each with its title, as plain text; often nothing."""
+    found = []
+    if tables.compressed_before:
+        card = visible(tables.meta.get("card", {}).get("prior_compression", ""))
+        told = f" ({card})" if card else ""
+        before = visible(tables.compressed_before)
+        found.append(("Compressed twice.", f"The originals were compressed before: {before}{told}."))
+    if tables.own_answers:
+        found.append(("Own answers.", tables.own_answers))
+    if tables.folds:
+        found.append(("Folds.", _folds_text(tables)))
+    if tables.few:
+        found.append(("Few groups.", _few_text(tables)))
+    if tables.rare:
+        found.append(("Rare classes.", _rare_text(tables)))
+    missed = tables.conditions[tables.conditions["above_target"].astype(float) > 0]
+    if len(missed):
+        listed = [f"{row['title']}, {row['label']}: {percent(row['above_target'])}" for _, row in missed.iterrows()]
+        text = (
+            "Some items have larger files than a level allows even at the strongest level of the encoder, at which they"
+            f" are coded. Of the items it is for {'; '.join(listed)}."
+        )
+        found.append(("Targets that are missed.", text))
+    if not tables.has_fidelity:
+        unsaid = "nothing here says how near decoded items are to their originals"
+        found.append(("Fidelity was not measured.", f"The config says fidelity: none, so {unsaid}."))
+    return found
 
 
 def _warnings(tables: Summary) -> str:
-    """What own answers can't show, what test items are too few for, and missed target sizes; "" for nothing."""
-    own = f"**Own answers.** {tables.own_answers}" if tables.own_answers else ""
-    few = f"**Few groups.** {_few_text(tables)}" if tables.few else ""
-    rare = f"**Rare classes.** {_as_text(_rare_text(tables))}" if tables.rare else ""
-    folds = f"**Folds.** {_folds_text(tables)}" if tables.folds else ""
-    return "\n\n".join(filter(None, (own, folds, few, rare, _targets_text(tables))))
+    return "\n\n".join(f"**{title}** {_as_text(text)}" for title, text in warnings(tables))
 
 
 def _folds_text(tables: Summary) -> str:
@@ -387,29 +311,18 @@ def _folds_text(tables: Summary) -> str:
     )
     if tables.differences["fold_error"].isna().all():
         return f"{told} Intervals are of these models: two folds do not show how much other models would differ."
+    kind = f"of {tables.few}" if tables.few else "of the same kind"
     return (
         f"{told} Intervals also know how the models of the folds scatter, and speak of models that learn from as many"
-        " other items of the same kind. Models of two folds learn from mostly the same items; how alike that makes them"
+        f" other items {kind}. Models of two folds learn from mostly the same items; how alike that makes them"
         " is assumed (Nadeau and Bengio 2003), since one cross-validation cannot show it (Bengio and Grandvalet 2004)."
     )
 
 
-def _targets_text(tables: Summary) -> str:
-    """Which target sizes are missed by how many items."""
-    missed = tables.conditions[tables.conditions["above_target"].astype(float) > 0]
-    if missed.empty:
-        return ""
-    listed = [f"{row['title']}, {row['label']}: {percent(row['above_target'])}" for _, row in missed.iterrows()]
-    return (
-        "**Targets that are missed.** Some items have larger files than a level allows even at the strongest level of"
-        f" the encoder, at which they are coded. Of the items it is for {_as_text('; '.join(listed))}."
-    )
-
-
-def _fidelity_text(tables: Summary) -> str:
-    """That fidelity was not measured; "" where it was."""
-    unsaid = "nothing here says how near decoded items are to their originals"
-    return "" if tables.has_fidelity else f"**Fidelity was not measured** (`fidelity: none`): {unsaid}."
+def in_words(tables: Summary) -> list[str]:
+    """What the tables of a task say, as lines of Markdown: what the page shows too."""
+    texts = (_reference_text, _identification_text, _limit_text, _equal_rate_text, _precision_text)
+    return [line for text in texts for line in text(tables).splitlines() if line]
 
 
 def _few_text(tables: Summary) -> str:
@@ -524,13 +437,14 @@ def _undecided(tables: Summary, rows: pd.DataFrame, start: str) -> str:
     if rows.empty:
         return ""
     listed = (
-        f"{tables.title(row['codec'])} ({tables.label(row['codec'], row['stopped_at'])}: {_lacking(tables, row)})"
+        f"{tables.title(row['codec'])} ({tables.label(row['codec'], row['stopped_at'])}: {lacking(tables, row)})"
         for _, row in rows.iterrows()
     )
     return f"{start} {'; '.join(listed)}."
 
 
-def _items(tables: Summary) -> int:
+def items(tables: Summary) -> int:
+    """The number of test items."""
     return int(tables.differences["n"].max())
 
 
@@ -801,7 +715,7 @@ def _precision_text(tables: Summary) -> str:
     reach = least if least == most else f"{least} to {most}"
     holds = sorted({tables.models(regime=ORIGINAL, baseline=OWN, arch=arch) for arch in rows["arch"]})
     says = [
-        f"**How precise.** {_items(tables):,} test items{_of_groups(tables)}; per architecture: {' or '.join(holds)}."
+        f"**How precise.** {items(tables):,} test items{of_groups(tables)}; per architecture: {' or '.join(holds)}."
         f" The 95 % intervals of the losses reach {reach} {tables.metric.points} to either side."
     ]
     if not tables.groups:
@@ -821,9 +735,9 @@ def _own_losses(tables: Summary) -> pd.DataFrame:
     return where(tables.differences[tables.differences["codec"] != ORIGINAL], regime=ORIGINAL, baseline=OWN)
 
 
-def _of_groups(tables: Summary) -> str:
+def of_groups(tables: Summary) -> str:
     """ " of 21 speakers, no two of the same digit": what test items share; "" where the data set names nothing."""
-    shared = {factor: count for factor, count in tables.groups.items() if count < _items(tables)}
+    shared = {factor: count for factor, count in tables.groups.items() if count < items(tables)}
     text = f" of {_listed(counted(count, factor) for factor, count in shared.items())}" if shared else ""
     alone = [f"the same {factor.replace('_', ' ')}" for factor in tables.groups if factor not in shared]
     return f"{text}, no two of {' or '.join(alone)}" if alone else text
@@ -831,7 +745,7 @@ def _of_groups(tables: Summary) -> str:
 
 def _design_effect(tables: Summary, **chosen: str) -> str:
     """The design effects of the chosen `differences`: "1.2 to 3.4 (speaker)"; a dash where no groups count."""
-    if tables.few or all(count == _items(tables) for count in tables.groups.values()):
+    if tables.few or all(count == items(tables) for count in tables.groups.values()):
         return "–"
     rows = where(tables.differences[tables.differences["codec"] != ORIGINAL], **chosen)
     least, most = f"{rows['design_effect'].min():.1f}", f"{rows['design_effect'].max():.1f}"
@@ -865,7 +779,7 @@ def _attack_text(tables: Summary) -> str:
         *(f"- {says}" for says in _defences(tables)),
     ]
     more = "Other training regimes, every" if rows["regime"].nunique() > 1 else "Every"
-    last = f"{threshold(tables)} {_reliability_text(tables)} {more} level and budget: `attacks.html`."
+    last = f"{threshold(tables)} {_reliability_text(tables)} {more} level and budget: `index.html`."
     return "\n".join([*lines, "", last.strip()])
 
 
@@ -896,7 +810,7 @@ def _reliability_text(tables: Summary) -> str:
 # Method.
 
 
-def _no_reference(tasks: list[Summary]) -> str:
+def no_reference(tasks: list[Summary]) -> str:
     """When a model has no reference, and what chance is of the metrics of these tasks."""
     said = dict.fromkeys(tables.chance_in_words for tables in tasks if tables.chance_in_words)
     return f"{_NO_REFERENCE}{': ' * bool(said)}{', '.join(said)}."
@@ -917,7 +831,7 @@ def _method(tasks: list[Summary]) -> str:
         " may lose more. *Training anew (3 seeds)*: from three seeds on, bounds know the scatter between them too, and"
         " hold for models that are trained in the same way. Where several architectures are meant, it is the models of"
         " each.",
-        f"*No reference*: {_no_reference(tasks)}",
+        f"*No reference*: {no_reference(tasks)}",
         _baselines(tasks),
         "Items are compared in pairs: the same item with and without compression.",
         "Levels are tested from the mildest to the strongest, stopping at the first that is not acceptable, so that no"

@@ -41,8 +41,12 @@ UNCHECKED = "?"  # stands beside a figure of attacks that no check failed, but s
 UNCHECKED_TEXT = "a check was not run or had too few items"
 
 
+NAMES = ["conditions"]  # of the tables that a Summary has
+
+
 def _table(name: str) -> functools.cached_property[pd.DataFrame]:
     """The summary table of this name as a property, read when it is first asked for."""
+    NAMES.append(name)
     return functools.cached_property(lambda summary: read_table(summary.folder / f"{name}.parquet").to_pandas())
 
 
@@ -112,6 +116,11 @@ class Summary:
     def task(self) -> str:
         """The task's name."""
         return self.folder.name
+
+    @property
+    def lacking(self) -> list[str]:
+        """The tables that are not there, of a study that is not finished."""
+        return [f"{name}.parquet" for name in NAMES if not (self.folder / f"{name}.parquet").exists()]
 
     @functools.cached_property
     def metrics(self) -> pd.DataFrame:
@@ -360,6 +369,15 @@ class Summary:
         if rows["seed_error"].notna().all():
             return f"training anew ({count} seeds)"
         return "this model" if count == 1 else f"these {count} models"
+
+    @property
+    def all_regimes(self) -> dict[str, str]:
+        """Every regime that has limits, those of a single level included, and how readers know it."""
+        found = sorted(set(self.limits["regime"]), key=lambda one: (one not in self.regimes, one))
+        plain = REGIME_TITLES[ORIGINAL]
+        if self.existing:
+            plain = AS_IT_CAME if set(self.archs) <= set(self.existing) else f"{plain}, or {AS_IT_CAME}"
+        return {one: plain if one == ORIGINAL else REGIME_TITLES.get(one, f"trained on {one}") for one in found}
 
     def has_reference(self, arch: str, regime: str) -> bool:
         """Whether the result on originals is shown to exceed chance by more than the middle delta."""

@@ -1,4 +1,4 @@
-"""The stage report: each task's figures and contact sheet, and the pages on the limits and attacks of all tasks."""
+"""The stage report: each task's figures and contact sheet, and the page and the recommendations on all tasks."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ def figures(summary: Path, out: Path) -> None:
     figures.draw(summary, out)
 
 
-def contact_sheet(data: Path, compressed: list[Path], out: Path, titles: dict[str, Any] | None = None) -> None:
+def contact_sheet(
+    data: Path, compressed: list[Path], out: Path, samples: Path, titles: dict[str, Any] | None = None
+) -> None:
     """Show what each codec does to sample items at each level.
 
     Args:
         data: the table that fetch made
         compressed: the test parts of every condition, the original among them
         out: the PNG to write
+        samples: the same by item, codec and level, which the page shows and plays, to write as JSON
         titles: {codec: what readers know it by}, of codecs to which the study gives a title
 
     Raises:
@@ -35,26 +38,40 @@ def contact_sheet(data: Path, compressed: list[Path], out: Path, titles: dict[st
     """
     from lossybench.reporting import contact_sheet
 
-    contact_sheet.draw(data, compressed, out, titles)
+    contact_sheet.draw(data, compressed, out, samples, titles)
 
 
-def recommend(summaries: list[Path], out: Path, html: Path, attacks: Path) -> None:
-    """Write recommendations, the table of limits and the page on attacks.
+def recommend(summaries: list[Path], out: Path) -> None:
+    """Write recommendations.
 
     Args:
         summaries: the folders that aggregate made
         out: the Markdown to write
-        html: the table of limits to write, as HTML
-        attacks: the page on attacks to write, as HTML
 
     Raises:
         LossyBenchError: for a table that is missing, which it names.
     """
-    from lossybench.reporting import attack_page, recommendations
+    from lossybench.reporting import recommendations
 
     recommendations.write(summaries, out)
-    recommendations.write_html(summaries, html)
-    attack_page.write(summaries, attacks)
+
+
+def page(summaries: list[Path], timings: list[Path], samples: list[Path], study: dict[str, Any], out: Path) -> None:
+    """Write the page that answers, shows, plays and is asked.
+
+    Args:
+        summaries: the folders that aggregate made; of one without tables the page says what is missing
+        timings: the tables that timing made, of every task and codec
+        samples: what contact-sheet kept of each task
+        study: config, the study's; and left, {task: what is not there yet} of a study that is not finished
+        out: the page to write, as HTML
+
+    Raises:
+        LossyBenchError: for a table that is damaged, and where the package that draws the charts is missing.
+    """
+    from lossybench.reporting import page
+
+    page.write(summaries, timings, samples, study, out)
 
 
 def frontier(summary: Path, timings: list[Path], out: Path) -> None:
@@ -73,19 +90,18 @@ def frontier(summary: Path, timings: list[Path], out: Path) -> None:
     costs.draw(summary, timings, out)
 
 
-def costs(summaries: list[Path], timings: list[Path], prices: dict[str, Any], out: Path, table: Path) -> None:
+def costs(summaries: list[Path], timings: list[Path], prices: dict[str, Any], table: Path) -> None:
     """Write what each codec takes of bytes, time and money.
 
     Args:
         summaries: the folders that aggregate made
         timings: the tables that timing made, of every task and codec
         prices: those of the config
-        out: the page to write, as HTML
-        table: the same as CSV
+        table: the CSV to write
 
     Raises:
         LossyBenchError: for a table that is missing, which it names.
     """
     from lossybench.reporting import costs
 
-    costs.write(summaries, timings, prices, out, table)
+    costs.write(summaries, timings, prices, table)

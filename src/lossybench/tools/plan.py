@@ -199,7 +199,7 @@ def _tried(study: Study, task: str, arch: str) -> dict[str, float]:
 
 def jobs(study: Study) -> dict[str, int]:
     """The number of jobs of each rule for a whole study from nothing, as Snakemake counts them."""
-    count = collections.Counter(recommend=1, costs=1, all=1)
+    count = collections.Counter(page=1, recommend=1, costs=1, all=1)
     for task in study.tasks:
         existing, models, looks = len(study.existing(task)), len(study.models(task)), len(study.looks(task))
         count.update(preflight=1, cleared=1, adopt=existing, train=models - existing, aggregate=1)
@@ -335,7 +335,7 @@ def costs(study: Study, times: Timings | None = None) -> Iterator[Job]:
     """What each job of the study costs from nothing; items of unknown number count as none. times: of the models."""
     for task in study.tasks:
         yield from _task_costs(study, task, times or {})
-    yield from 2 * [Job("report", 0, START["report"])]  # recommendations, and costs
+    yield from 3 * [Job("report", 0, START["report"])]  # page, recommendations, and costs
 
 
 def _task_costs(study: Study, task: str, times: Timings) -> Iterator[Job]:
