@@ -48,6 +48,7 @@ def test_regions_of_tables():
     assert (rows["clean"] == rows["label"]).all() and (rows["before"] == rows["label"]).all()
     assert rows["after"].tolist()[:6] == rows["target"].tolist()[:6] == [1, 2, 0] * 2
     assert rows["target"].tolist()[6:] == [-1, -1]
+    assert rows["lost"].tolist()[:6] == [1.0] * 6  # each region is read as another class
     assert mean_iou(table, "clean") == 1.0
     found = torch.from_numpy(np.stack([*((one + 1) % 3 for one in truth[:2]), after[2]])).long()
     expected = MulticlassJaccardIndex(3)(found, torch.from_numpy(np.stack(truth)).long())

@@ -24,8 +24,9 @@ def regions(table: pd.DataFrame) -> pd.DataFrame:
     """A `table` of artifacts.SEGMENTATION_ATTACKS as one of artifacts.ATTACKS, with one row for each true region.
 
     id: "item#k", where k is the region's class. label: that class. target: -1 when not targeted. clean, clean_after,
-    before, after: the class read at the region, -1 for none. The other columns are the item's, as far as `table` has
-    them. Items without a pixel of any class have no row.
+    before, after: the class read at the region, -1 for none. lost: what its intersection over union with its own class
+    lacks to 1 behind the codec, by which attempts that beat as many regions are told apart. The other columns are the
+    item's, as far as `table` has them. Items without a pixel of any class have no row.
     """
     truths = [decode(one) for one in table["truth"]]
     labels = [read_regions(one, one)[0] for one in truths]
@@ -40,7 +41,9 @@ def regions(table: pd.DataFrame) -> pd.DataFrame:
     classes["target"] = (np.asarray(own)[one] if len(own) else np.full(len(one), -1) for own, one in targets)
     for name, of_items in classes.items():
         result[name] = np.fromiter(itertools.chain.from_iterable(of_items), np.int32)
-    return result[[name for name in ATTACKS.names if name in result]]
+    iou = (read_regions(decode(found), truth)[2] for found, truth in zip(table["after"], truths, strict=True))
+    result = result[[name for name in ATTACKS.names if name in result]]
+    return result.assign(lost=1 - np.fromiter(itertools.chain.from_iterable(iou), np.float64))
 
 
 def mean_iou(rows: pd.DataFrame, name: str) -> float:

@@ -330,7 +330,8 @@ def _harm(group: pd.DataFrame, goal: str) -> np.ndarray:
     wrong = {when: (group[when] != group["label"]).to_numpy() for when in ("before", "after")}
     if _draws(group):
         return group["harm"].to_numpy(float) + 1e-8 * wrong["before"]
-    return beaten(group, goal) + 1e-4 * wrong["after"] + 1e-8 * wrong["before"]
+    lost = group["lost"].to_numpy() if "lost" in group else 0.0  # of what may be lost in part (`TaskKind.attacked`)
+    return beaten(group, goal) + 1e-4 * wrong["after"] + 1e-6 * lost + 1e-8 * wrong["before"]
 
 
 def _draws(group: pd.DataFrame) -> bool:

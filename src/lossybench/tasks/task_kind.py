@@ -237,7 +237,8 @@ class TaskKind(abc.ABC):
     def attacked(cls, table: pd.DataFrame, meta: Mapping[str, Any]) -> pd.DataFrame:
         """The `table` of attacks on one model as one of artifacts.ATTACKS: a row for each unit.
 
-        Units that are no items are called "item#k", whatever k is. meta: of the table.
+        Units that are no items are called "item#k", whatever k is. A column `lost`, in [0, 1], may say how much of a
+        unit is lost behind the codec. meta: of the table.
         """
         return table
 
