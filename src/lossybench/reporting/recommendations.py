@@ -14,9 +14,9 @@ from lossybench.artifacts import SAVINGS, publish
 from lossybench.conditions import ORIGINAL, level_text
 from lossybench.enough import FEWEST_GROUPS, FEWEST_OF_CLASS
 from lossybench.errors import visible
+from lossybench.reporting.advice import advice
 from lossybench.reporting.attack_page import STATUSES, WIDEST_GAIN, defences, mark, scope, threshold
-from lossybench.reporting.gaps import advice
-from lossybench.reporting.subgroups import hurt
+from lossybench.reporting.hurt import hurt
 from lossybench.reporting.summary import (
     ACCEPTED,
     BEST,
