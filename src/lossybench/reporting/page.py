@@ -22,7 +22,7 @@ from markupsafe import Markup
 from lossybench.artifacts import publish
 from lossybench.enough import FEWEST_GROUPS
 from lossybench.errors import visible
-from lossybench.reporting import advice, attack_page, costs, recommendations, style
+from lossybench.reporting import advice, attack_page, costs, hurt, recommendations, style
 from lossybench.reporting.summary import (
     REGIME_TITLES,
     WORST,
@@ -150,6 +150,7 @@ def task(tables: Summary, timed: pd.DataFrame, prices: Mapping[str, Any]) -> dic
         "bd": _frame(tables.bd),
         "gaps": _frame(tables.gaps),
         "advice": _frame(advice.advice(tables)),
+        "hurt": list(hurt.hurt(tables)["text"]),
         "identification": _frame(tables.identification),
         "subgroups": _frame(where(tables.subgroups, judged=True)),
         "transfer": _frame(tables.transfer),
