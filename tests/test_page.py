@@ -25,6 +25,7 @@ from lossybench.analysis.intervals import Interval
 from lossybench.artifacts import read_meta, read_table
 from lossybench.reporting import costs, page
 from lossybench.reporting.summary import ACCEPTED, VERDICT_ORDER, Summary, amount, where, worst_limits
+from lossybench.tools.show import show
 
 HOSTILE = "<script>hacked = 1</script><img src=x onerror='hacked = 1'> \"'&amp; \u202eÜ ${hacked = 1}" + "x" * 300
 MARGINS = (0.05, 0.5, 1.0, 1.7, 2.0, 3.3, 5.0, 8.0, 20.0, 95.0)
@@ -401,3 +402,14 @@ def test_a_page_of_fifty_tasks_stays_small(tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "index.html").stat().st_size < 30e6
     assert "samples are left out, for the size of this page" in (tmp_path / "index.html").read_text()
     assert read_meta(first / "limits.parquet")["medium"] == "image"
+
+
+def test_show_makes_the_page_of_a_study_that_has_not_begun(tmp_path: Path) -> None:
+    """It counts what is there, and makes nothing else."""
+    shutil.copytree(Path(__file__).parents[1] / "config", tmp_path / "config")
+    said = show(tmp_path / "config/smoke.yaml", out=tmp_path / "index.html")
+    assert said == f"{tmp_path / 'index.html'} (open it in a browser)"
+    lacks = re.findall(r'<p class="lacks">There is no answer yet: (.*?)\.</p>', (tmp_path / "index.html").read_text())
+    assert len(lacks) == 3 and all("outcomes evaluated; " in one and "no summary of them" in one for one in lacks)
+        "outcomes evaluated; " in one and one.endswith("no summary of them") for one in lacks
+    )
