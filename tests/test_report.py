@@ -23,17 +23,7 @@ from lossybench import codecs, kinds
 from lossybench.analysis import tables
 from lossybench.artifacts import COMPRESSED, SAVINGS, iter_rows, read_meta, read_table, write_table
 from lossybench.errors import LossyBenchError
-from lossybench.reporting import (
-    attack_page,
-    contact_sheet,
-    costs,
-    figures,
-    gaps,
-    page,
-    recommendations,
-    style,
-    subgroups,
-)
+from lossybench.reporting import advice, attack_page, contact_sheet, costs, figures, hurt, page, recommendations, style
 from lossybench.reporting.names import figure_names
 from lossybench.reporting.summary import Summary, these
 from lossybench.stages.compress import compress
@@ -1389,7 +1379,7 @@ def test_a_codec_comes_out_ahead_of_all_others_only_if_it_is_ahead_of_each(tmp_p
 
 def test_what_helps_beyond_a_limit_is_said_with_what_is_shown(digits: Path, tmp_path: Path) -> None:
     tables = Summary(shutil.copytree(digits, tmp_path / "digits"))
-    found = gaps.advice(tables)
+    found = advice.advice(tables)
     said = dict(zip(found["advice"], found["text"], strict=True))
     assert set(said) == {"train on compressed media", "another codec", "not shown", "nothing to explain"}
     for _, row in found.iterrows():
@@ -1409,12 +1399,12 @@ def test_what_helps_beyond_a_limit_is_said_with_what_is_shown(digits: Path, tmp_
     text = advise(tables.folder).replace("\\", "")
     assert all(f"- {one}" in text for one in found.loc[found["beyond"], "text"])
     edit(tables.folder, "gaps", lambda row: row | dict(training="", advice="not shown", recovered=None))
-    assert "no such model was trained" in " ".join(gaps.advice(Summary(tables.folder))["text"])
+    assert "no such model was trained" in " ".join(advice.advice(Summary(tables.folder))["text"])
 
 
 def test_groups_that_lose_more_than_all_are_named_once_for_each_codec(digits: Path, tmp_path: Path) -> None:
     tables = Summary(shutil.copytree(digits, tmp_path / "digits"))
-    found = subgroups.hurt(tables)
+    found = hurt.hurt(tables)
     assert len(found) == len(tables.codecs) * 2 and set(found["group"]) == {"<b>2</b>"}
     assert found["text"].str.contains("class <b>2</b> loses 4.1 to 12.5 points more than all items do").all()
     for _, row in found.iterrows():
