@@ -33,45 +33,6 @@ from lossybench.reporting.summary import (
 
 WIDEST_GAIN = 0.4  # of a gain's 95 % interval, as a share: whatever is said of a wider one is said of too few items
 
-TIERS = {
-    "T0": "oblivious: knows the model, not the codec; items are made on the bare model and sent through the codec",
-    "T1": "transfer: knows models of the other training regimes only; items are made on those",
-    "T2": "adaptive: attacks through the real codec and takes its gradient for that of doing nothing (BPDA)",
-    "T3-EoT": "adaptive, as T3, but does not know the level: attacks all levels at once",
-    "T3": "adaptive: attacks through the real codec with the gradient of a stand-in: a differentiable JPEG, or a "
-    "filter with the gains that the codec was measured to have",
-    "T4": "scores only: searches through the real codec without gradients, on what all others left right, and from the "
-    "best that they found",
-}
-ATTACKS = {
-    "pgd": "many steps along the gradient; then again from other starts, on what is left",
-    "pgd_doubled": "pgd, then twice the steps from yet other starts on what it left: would more find more?",
-    "pgd_l2": "pgd with an L2 bound",
-    "apgd": "pgd that chooses its step sizes",
-    "fgsm": "one step along the gradient",
-    "square": "random search on the scores",
-    "noise": "random noise, which any attack must beat",
-    "patch": "a patch that may show anything",
-}
-GATES = {
-    "adaptive beats oblivious": "going through the codec did less than ignoring it: that search was poor",
-    "white-box reaches chance": "the largest budget left more right than guessing: the gradients mislead",
-    "no rise with budget": "a larger budget did less than a smaller one: that search was poor",
-    "norm within budget": "items went beyond their budget: the figures are of another attack",
-    "iterative beats single-step": "one step did more than many: the search got stuck",
-    "no other attack is better": "another search of the same kind did more: that search was poor",
-    "white-box beats black-box": "more fell without gradients, or to another model's items: the gradients are masked",
-    "the search has settled": "the last search still found more towards its end: with more queries it would find more",
-    "random noise is weaker": "random noise did more than the attack",
-    "converged": "twice the steps from other starts found further items: yet more might, too",
-    "gradients are not zero": "some items have no gradient at all: the attack has no direction there",
-}
-GOALS = {
-    "untargeted": "any wrong class",
-    "targeted": "a given wrong class",
-    "trigger": "right without the codec, wrong behind it",
-}
-
 
 class Verdict(NamedTuple):
     """What is left of a codec's defence, in a few words and in a sentence."""

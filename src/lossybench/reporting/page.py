@@ -86,7 +86,7 @@ def write(summaries: list[Path], timings: list[Path], samples: list[Path], study
             config=json.dumps(study["config"], indent=2, ensure_ascii=False),
             versions=_versions(),
             attacked=[one for one in tasks if one.get("attacks")],
-            glossary=attack_page,
+            widest_gain=attack_page.WIDEST_GAIN,
         )
     )
     with publish(out) as aside:

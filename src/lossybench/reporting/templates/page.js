@@ -221,7 +221,7 @@ function answer(task, choice) {
   return {...found, verdict, row: mildest,
     sentence: `${start} Least costly: ${task.titles[mildest.codec]} at ${mildest.condition.label}: ${size(task, mildest.condition)}, ${loss(task, mildest, bound)}.`,
     certainty: `${task.confidence} confidence${picking ? ", the choice among all codecs allowed for" : ""}; holds for ${scope}. `
-      + (chosen ? `${why(task, shown[0])}.` : "What stopped each codec stands below.")};
+      + (shown.length === 1 && shown[0].stop ? `${why(task, shown[0])}.` : "What stopped each codec stands below.")};
 }
 
 // Copying and saving.
@@ -383,11 +383,11 @@ function lossChart(task, choice) {
           "change shown": `${gap(task, row.difference)} ${task.points}, bounds ${gap(task, row.lower)} and ${gap(task, row.upper)}`});
       }
     }
-    const x = {field: "rate", type: "quantitative", scale: {type: "log", nice: false, padding: 12}, axis: {title: `rate, ${unitWords(task.unit)} (log scale)`, tickCount: 5, format: "~g"}};
+    const x = {field: "rate", type: "quantitative", scale: {type: "log", nice: false, padding: 12}, axis: {title: `rate, ${unitWords(task.unit)} (log scale)`, tickCount: 5, format: ",.4~r"}};
     // A margin of a few points must be seen beside losses of many.
     const floor = Math.max(Math.min(...rows.map(row => row.change)) - choice.delta, -Math.max(6 * choice.delta, task.scale === 100 ? 15 : 0));
     const y = {type: "quantitative", scale: {domain: [floor, Math.max(choice.delta / 2, task.scale === 100 ? 3 : 0, ...rows.map(row => row.change))], nice: false},
-      axis: {title: `change of ${task.metric}, ${task.points}${task.better === "less" ? " (a loss is negative)" : ""}`, format: "~g"}};
+      axis: {title: `change of ${task.metric}, ${task.points}${task.better === "less" ? " (a loss is negative)" : ""}`, format: ",.4~r"}};
     const layer = [
       {data: {values: [{}]}, mark: {type: "rule", strokeDash: [2, 3]}, encoding: {y: {datum: 0, ...y}}},
       {data: {values: [{}]}, mark: {type: "rule", color: "#D55E00", strokeWidth: 1.5}, encoding: {y: {datum: -choice.delta, ...y}}},
@@ -504,7 +504,7 @@ function across() {
     const long = across.rows.flatMap(row => [["raw", "than raw"], ["lossless", "than lossless"], ["source", "than own files"]].filter(([name]) => known(row[name]))
       .map(([name, of]) => ({task: row.task, medium: row.medium, of, times: row[name], level: row.answer, shown: amount(row[name])})));
     const y = {field: "task", type: "nominal", sort: across.rows.map(row => row.task), scale: {domain: across.rows.map(row => row.task)}, axis: {title: null, labelLimit: Math.min(240, width / 3), grid: true}};
-    const x = {field: "times", type: "quantitative", scale: {type: "log", nice: false, padding: 14}, axis: {title: "times smaller (log scale)", format: "~g", tickCount: 6}};
+    const x = {field: "times", type: "quantitative", scale: {type: "log", nice: false, padding: 14}, axis: {title: "times smaller (log scale)", format: ",.4~r", tickCount: 6}};
     const of = {field: "of", type: "nominal", title: null, sort: null, scale: {domain: ["than raw", "than lossless", "than own files"]}};
     return {rows: long, spec: {width, height: 30 * across.rows.length + 20, autosize: {type: "fit-x", contains: "padding"}, data: {values: long}, layer: [
       {mark: {type: "rule", strokeDash: [2, 3]}, data: {values: [{}]}, encoding: {x: {datum: 1, type: "quantitative"}}},
@@ -566,7 +566,7 @@ const PARTS = {
       });
       const originals = kept.filter(row => row.codec === ORIGINAL).map(row => ({model: model(task, row), original: scaled(row.value, task.metrics[metric].scale)}));
       const count = unique(rows.map(row => row.model)).length, columns = Math.max(1, Math.min(count, Math.floor(width / 330)));
-      const ax = {field: "x", type: "quantitative", scale: log ? {type: "log", nice: false, padding: 10} : {zero: false}, axis: {title: title + (log ? " (log scale)" : ""), format: "~g", tickCount: 5}};
+      const ax = {field: "x", type: "quantitative", scale: log ? {type: "log", nice: false, padding: 10} : {zero: false}, axis: {title: title + (log ? " (log scale)" : ""), format: ",.4~r", tickCount: 5}};
       const ay = {type: "quantitative", scale: {zero: false}, axis: {title: `${task.metrics[metric].title}, ${task.metrics[metric].unit || "%"}`}};
       return {rows, spec: {data: {values: [...rows, ...originals]}, columns, facet: {field: "model", type: "nominal", title: null}, spec: {width: Math.max(180, width / columns - 75), height: 220, layer: [
         {transform: [{filter: "isValid(datum.original)"}], mark: {type: "rule", strokeDash: [5, 3]}, encoding: {y: {field: "original", ...ay}}},
