@@ -62,6 +62,9 @@ tasks:
     fidelity: full
     measures: []
     looks: [100, 200]
+    by: [class]
+    truth: labels
+    truth_score: 0.5
     attack:
       archs: [resnet]
       regimes: {original: {items: 3}}
@@ -70,7 +73,16 @@ tasks:
       levels: {jpeg: [5]}
       goals: [untargeted]
       defences: {drawn: {draw: {jpeg: [50, 5]}}, in_a_row: {chain: [{codec: jpeg, level: 50}, {codec: jpeg, level: 5}]}}
+  by_factor: &dealt
+    data: {adapter: digits, train: 100}
+    codecs: {jpeg: [5]}
+    models: {resnet: {epochs: 1}}
+    folds: {count: 2, by: digit, seed: 0}
+  by_pattern:
+    <<: *dealt
+    folds: {count: 2, pattern: '([0-9])$'}
 """)
+TASKS = list(WHOLE["tasks"])
 NESTED: Any = []
 for _ in range(40):
     NESTED = [NESTED]
@@ -141,10 +153,10 @@ def refusal(make: Any, *arguments: Any) -> str:
 
 
 def test_the_study_of_these_tests_has_every_key():
-    there = {".".join("*" if p == "toy" or isinstance(p, int) else p for p in path) for path in places(WHOLE)}
+    there = {".".join("*" if p in TASKS or isinstance(p, int) else p for p in path) for path in places(WHOLE)}
     there = {re.sub(r"(defences|codecs)\.(jpeg|other|drawn|twice|in_a_row|camera)", r"\1.*", path) for path in there}
     assert set(keys(StudyConfig)) <= there
-    assert Study(WHOLE).tasks == ["toy"]
+    assert Study(WHOLE).tasks == TASKS
 
 
 def planned(config: Any) -> None:

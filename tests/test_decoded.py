@@ -215,6 +215,7 @@ def test_what_the_media_depend_on_is_named(medium, kind):
     box = {"x0": 3.0, "y0": 4.0, "x1": 20.0, "y1": 30.0, "label": 1}
     boxes = [{"frame": frame, **box} for frame in range(9)]
     row = {"id": "a", "shape": list(shape), "sampling_rate": 8000.0, "label": 1, "boxes": boxes}
+    row |= {"text": "a word", "identity": "somebody"}
     row["mask"] = masks.encode(np.zeros((32, 40), np.uint8))
     plain = TrainingSettings(**kinds.load(kind).defaults[medium]).model_dump()
 
