@@ -20,7 +20,7 @@ study: environment
 	$(BIN)/snakemake --cores all --configfile "$$CONFIG" --scheduler greedy --rerun-incomplete --show-failed-logs --logger lossybench
 	$(BIN)/snakemake --configfile "$$CONFIG" --report "$$REPORT" --quiet all
 	@$(BIN)/lossybench headline "$$CONFIG"
-	@echo "Report: $$REPORT (open it in a browser); recommendations and figures lie beside it."
+	@echo "Report: $$REPORT (open it in a browser). index.html in the results folder is its first page alone."
 
 test: environment check
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests
