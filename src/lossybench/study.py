@@ -559,6 +559,10 @@ class Study:
             asked["slurm_partition"] = cluster.gpu_partition or cluster.partition
         return {name: value for name, value in asked.items() if value is not None}
 
+    def shown(self) -> dict[str, Any]:
+        """The config as the page shows it: without what no result depends on, for which no page is made anew."""
+        return self.config.model_dump(mode="json", exclude={"decoded", "cluster"})
+
     def analysis_settings(self, task: str) -> dict[str, Any]:
         """The settings of the config that aggregate needs for a task.
 

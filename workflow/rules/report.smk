@@ -137,7 +137,7 @@ rule page:
         summaries=lambda w, input: list(
             dict.fromkeys(Path(path).parent for path in input.summaries)
         ),
-        study=json.dumps({"config": STUDY.config.model_dump(mode="json")}),
+        study=json.dumps({"config": STUDY.shown()}),
         code=lambda w: code("report:page"),
         templates=source_digest(*TEMPLATES),
     message:

@@ -28,7 +28,7 @@ def show(config: Path = Path("config.yaml"), /, *, out: Path | None = None) -> s
         [layout.timing(task, codec) for task, codec in study.timed],
         [layout.samples(task) for task in study.tasks],
         {
-            "config": study.config.model_dump(mode="json"),
+            "config": study.shown(),
             "left": {task: "; ".join(_left(study, task)) for task in study.tasks},
         },
         out,
