@@ -113,7 +113,7 @@ def reckoned(tmp_path):
 
 def test_costs_are_reckoned_from_bytes_and_times(reckoned, tmp_path):
     folder, files = reckoned
-    costs.write([folder], files, PRICES, tmp_path / "c.html", tmp_path / "c.csv")
+    costs.write([folder], files, PRICES, tmp_path / "c.csv")
     costs.draw(folder, files, tmp_path / "f.png")
     found, conditions = pd.read_csv(tmp_path / "c.csv"), Summary(folder).conditions
     conditions = conditions.sort_values("codec", key=lambda names: names != "original", kind="stable")
@@ -126,16 +126,14 @@ def test_costs_are_reckoned_from_bytes_and_times(reckoned, tmp_path):
     assert found["cpu"].to_numpy() == pytest.approx(16000 / 3600 * 0.04, rel=1e-5)
     assert found["total"].to_numpy() == pytest.approx(found[["storage", "transfer", "cpu"]].sum(axis=1), rel=1e-5)
     assert (found["decoded_per_second"] == 500).all()
-    page = (tmp_path / "c.html").read_text()
-    assert "<b>" not in page and "<i>" not in page and "&lt;b&gt; 0.02 a gigabyte and month" in page
-    assert page.count('class="limit"') == found["limit"].sum() > 0
+    assert found["limit"].sum() > 0
     assert (tmp_path / "f.png").stat().st_size > 10_000 and (tmp_path / "f.svg").exists()
 
 
 def test_faded_are_the_points_that_another_beats(reckoned):
     folder, files = reckoned
     tables = Summary(folder)
-    figure = figures.frontier(tables, costs._timed(files)[0])
+    figure = figures.frontier(tables, costs.timed(files).rows)
     ax = figure.axes[0]
     clear = {tuple(xy) for one in ax.collections if one.get_alpha() is None for xy in np.round(one.get_offsets(), 6)}
     faded = {tuple(xy) for one in ax.collections if one.get_alpha() for xy in np.round(one.get_offsets(), 6)}

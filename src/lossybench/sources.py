@@ -205,6 +205,8 @@ def _noted(note: Path, asked: dict[str, Any]) -> Seen | None:
     with contextlib.suppress(OSError, ValueError):  # there is none yet, or a damaged one
         last = json.loads(note.read_text())
         if {name: last.get(name) for name in asked} == asked:
-            before = tuple(last["description"].pop("compressed_before"))
-            return Seen(Description(**last["description"], compressed_before=before), last["digest"], {})
+            said = last["description"]
+            said["compressed_before"] = tuple(said["compressed_before"])
+            said["conditions"] = tuple(map(tuple, said["conditions"]))
+            return Seen(Description(**said), last["digest"], {})
     return None

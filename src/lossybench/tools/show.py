@@ -27,10 +27,7 @@ def show(config: Path = Path("config.yaml"), /, *, out: Path | None = None) -> s
         [layout.summary(task) for task in study.tasks],
         [layout.timing(task, codec) for task, codec in study.timed],
         [layout.samples(task) for task in study.tasks],
-        {
-            "config": study.shown(),
-            "left": {task: "; ".join(_left(study, task)) for task in study.tasks},
-        },
+        {"config": study.shown(), "left": {task: "; ".join(_left(study, task)) for task in study.tasks}},
         out,
     )
     return f"{out} (open it in a browser)"
