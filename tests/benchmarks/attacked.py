@@ -57,7 +57,7 @@ def worst_row(units: Units, before: np.ndarray, right: np.ndarray) -> pd.Series:
 
 def verdict(rows: Rows) -> str:
     """What is said of one study, in short."""
-    said = defence(*rows, KEPT[0], MARGIN, items=0)  # less chance, no less is right than is gained
+    said = defence(*rows, KEPT[0], MARGIN, items=0).text  # less chance, no less is right than is gained
     return next((short for short in ("no defence", "too few", "harm") if short in said), "helps")
 
 
