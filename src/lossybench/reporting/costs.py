@@ -14,7 +14,6 @@ from lossybench.reporting.summary import ACCEPTED, Summary, worst_limits
 
 _MILLION = 1e6  # items that costs are of
 _GIGABYTE, _HOUR_MS = 1e9, 3.6e6
-_MONEY = ("storage", "transfer", "cpu", "total")
 
 
 class Timed(NamedTuple):

@@ -256,7 +256,7 @@ def _samples(path: Path | None, share: int) -> dict[str, Any]:
     kept = json.loads(path.read_text())
     for _, each in itertools.groupby(kept["cells"], key=lambda cell: (cell["item"], cell["codec"])):
         of_codec = list(each)
-        size = sum(len(cell["media"]) for cell in of_codec)
+        size = sum(len(cell["media"]) + len(cell.get("sound", "")) for cell in of_codec)
         if size <= share:
             share -= size
             cells += of_codec

@@ -88,10 +88,6 @@ _NO_REFERENCE = (
     " verdict. Chance is what answers that do not depend on the item reach"
 )
 
-_JOINTLY = (
-    "A limit holds for its codec. The level for all codecs at once holds together with that of every other codec of the"
-    " task (Bonferroni), so that one may be picked from them."
-)
 
 _PICKED = (
     "The level of the most economical codec holds for all codecs of its task at once, so that picking the cheapest is"
@@ -626,7 +622,7 @@ def _gap_text(tables: Summary) -> str:
         return ""
     lines = [
         "**What helps beyond the limits.** Of each codec, at the first level that is not shown to be acceptable at"
-        f" {tables.delta:g} points (95 % intervals; a sentence's advice is wrong in at most 5 % of studies):",
+        f" {tables.margin} (95 % intervals; a sentence's advice is wrong in at most 5 % of studies):",
         "",
         *(f"- {_as_text(text)}" for text in found["text"]),
     ]
