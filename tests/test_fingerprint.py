@@ -1,5 +1,6 @@
 """What changes a fingerprint, and what must not."""
 
+import ast
 import importlib
 import shutil
 import subprocess
@@ -194,6 +195,20 @@ def _closure(name):
 def test_training_does_not_depend_on_attacks():
     """A changed attack retrains nothing, adversarial training or not."""
     assert not [one for one in _closure("lossybench.training") if one.startswith("lossybench.attacks")]
+
+
+def test_what_kinds_import_of_the_analysis_is_for_aggregate_alone():
+    """Other stages do not follow it, so that what they call of a kind must not come from there."""
+    aggregates = {"read", "settle", "measure", "apart", "judged_by", "attacked", "under_attack"}
+    found = {
+        function.name
+        for path in Path(lossybench.__file__).parent.glob("tasks/*.py")
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("lossybench.analysis")
+    }
+    assert found and found <= aggregates
 
 
 def test_codecs_do_not_depend_on_each_other():

@@ -10,7 +10,7 @@ from PIL import Image
 from test_analysis_aggregate import SETTINGS, Study
 from torchmetrics.functional.text import char_error_rate, word_error_rate
 
-from lossybench import artifacts, config, data, kinds
+from lossybench import artifacts, config, data, edits, kinds
 from lossybench.analysis import own_answers, text_metrics
 from lossybench.analysis.box_metrics import Frames
 from lossybench.analysis.intervals import paired
@@ -194,8 +194,8 @@ def test_true_error_rates_rise_by_no_more_than_the_edits_between_answers():
         true, before, after = (
             ["x" + "".join(random.choice(letters, random.integers(0, 9))) for _ in range(6)] for _ in range(3)
         )
-        edits = text_metrics.counted(before, after)[:, 0].sum() / text_metrics.counted(true, after)[:, 1].sum()
-        assert measured(true, after)["cer"] - measured(true, before)["cer"] <= edits + 1e-12
+        apart = edits.counted(before, after)[:, 0].sum() / edits.counted(true, after)[:, 1].sum()
+        assert measured(true, after)["cer"] - measured(true, before)["cer"] <= apart + 1e-12
 
 
 def test_a_reader_that_reads_nothing_or_the_same_is_at_chance():

@@ -1,9 +1,4 @@
-"""Error rates of models that answer texts: by characters, by words, and how many answers are right to the letter.
-
-An error rate is the least number of substitutions, insertions and deletions that turn answers into true texts
-(Levenshtein 1966), over the length of the true texts, all items together: long texts count for more than short ones. It
-exceeds 1 where more is read than is there. Each run of white space counts as one space; case and punctuation count.
-"""
+"""Error rates of models that answer texts: by characters, by words, and how many answers are right to the letter."""
 
 from __future__ import annotations
 
@@ -13,25 +8,10 @@ import numpy as np
 
 from lossybench.analysis.measured import Measured, Named, Weighed, of_weights
 from lossybench.analysis.sampling import Sampling
+from lossybench.edits import counted
 from lossybench.metrics import Metric
 
 ASKED = 200  # so many constant answers are tried on as many items to say what a constant answer reaches
-
-
-def counted(truths: Sequence[str], answers: Sequence[str]) -> np.ndarray:
-    """Of each item (n, 5): edits and length in characters, edits and length in words, and 1 where both are the same.
-
-    truths, answers: (n,), a text of each item.
-    """
-    from rapidfuzz.distance import Levenshtein
-
-    found = np.empty((len(truths), 5))
-    for place, (truth, answer) in enumerate(zip(truths, answers, strict=True)):
-        true_words, words = truth.split(), answer.split()
-        true_text, text = " ".join(true_words), " ".join(words)
-        edits = Levenshtein.distance(true_text, text), Levenshtein.distance(true_words, words)
-        found[place] = edits[0], len(true_text), edits[1], len(true_words), true_text == text
-    return found
 
 
 def measure(

@@ -74,7 +74,7 @@ class Text(TaskKind):
         raise LossyBenchError("what networks return is no text; give a command, function or url that answers one")
 
     def score(self, predictions: Sequence[str], targets: Sequence[str]) -> float:
-        from lossybench.analysis.text_metrics import counted
+        from lossybench.edits import counted
 
         edits, length, *_ = counted(targets, predictions).sum(axis=0)
         return float(edits / length)
