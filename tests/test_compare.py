@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from scipy.stats import t as student
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 from test_analysis_aggregate import Study, wrong
 
@@ -70,6 +72,30 @@ def test_other_items_are_independent_samples(tmp_path):
     assert (row["low"], row["high"]) == pytest.approx(bounds, abs=1e-6)
     shutil.rmtree(b / "outcomes")
     assert "as the data or outcomes of b are not there" in _compared(a, b, tmp_path / "out.html")[2]
+
+
+def test_folds_are_drawn_whole_and_have_to_be_the_same(tmp_path):
+    """The 20 items of 400 that b gets right and a gets wrong are of one fold in five, whose model tests them all."""
+    a, b = (_results(tmp_path / name, wrong(jpeg10=share)) for name, share in (("a", 0.4), ("b", 0.35)))
+
+    def deal(results, fold_of):
+        path = results / "data/toy.parquet"
+        table, meta = read_table(path), read_meta(path) | {"folds": 5}
+        folds = pa.array([fold_of(number) for number in range(len(table))], pa.int32())
+        at = table.schema.get_field_index("fold")
+        table = table.replace_schema_metadata().set_column(at, table.schema.field(at), folds.cast(table["fold"].type))
+        write_table(path, table.schema, table.to_pylist(), meta)
+
+    alone = _compared(a, b, tmp_path / "out.html")[0].loc["jpeg", 10]
+    for results in (a, b):
+        deal(results, lambda number: 1 + min(number, 399) // 80)
+    row = _compared(a, b, tmp_path / "out.html")[0].loc["jpeg", 10]
+    assert row["how"] == PAIRED and row["difference"] == pytest.approx(0.05)
+    # 0, 0, 20, 0 and 0 items of 80 in five folds, by the variance of Nadeau and Bengio 2003.
+    wide = student.ppf(0.975, 4) * np.std([0, 0, 0.25, 0, 0], ddof=1) * np.sqrt(1 / 5 + 1 / 4)
+    assert row["high"] - row["low"] == pytest.approx(2 * wide, rel=0.05) and row["low"] < 0 < alone["low"]
+    deal(b, lambda number: 1 + number % 5)
+    assert "unpaired, as the test items are dealt into other folds" in _compared(a, b, tmp_path / "out.html")[2]
 
 
 def test_detectors_are_paired_by_the_same_resamples(tmp_path):

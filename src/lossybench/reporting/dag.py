@@ -11,10 +11,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
-
 from lossybench.artifacts import publish
 from lossybench.errors import visible
+from lossybench.reporting.templating import environment
 from lossybench.runs import WHY, Job, Run, in_order, taken
 
 # What became of a job in the last run.
@@ -40,30 +39,26 @@ def write(run: Run, out: Path) -> None:
     why = defaultdict(list)
     for job in run.due:
         why[next(iter(job.why))].append(job)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lossybench.reporting"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"duration": duration}
     ended = [_ended(run, job) for job in run.jobs if state[job.id] == RAN]
-    text = environment.get_template("dag.html.j2").render(
-        began=datetime.datetime.fromtimestamp(run.begun, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S"),
-        lasted=max(ended) - run.begun if ended else 0.0,
-        cores=run.cores,
-        states=STATES,
-        whole=_counted(run, run.jobs, state),
-        stages=[(stage, _counted(run, (job for job in run.jobs if job.stage == stage), state)) for stage in stages],
-        why=[(WHY[key], len(jobs), _stages(jobs, stages)) for key, jobs in sorted(why.items(), key=_rank)],
-        drawings=[("all tasks", _drawing(run, run.jobs, state))]
-        + [(task, _drawing(run, [job for job in run.jobs if job.task == task], state)) for task in tasks],
-        jobs=[
-            (job, state[job.id], [(WHY[key], said) for key, said in job.why.items()], _seconds(run, job, state))
-            for job in sorted(run.due, key=lambda job: (stages.index(job.stage), job.name))
-        ],
-        said={job.id: visible(run.said(job)) for job in run.jobs if state[job.id] == FAILED},
+    text = (
+        environment(duration=duration)
+        .get_template("dag.html.j2")
+        .render(
+            began=datetime.datetime.fromtimestamp(run.begun, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S"),
+            lasted=max(ended) - run.begun if ended else 0.0,
+            cores=run.cores,
+            states=STATES,
+            whole=_counted(run, run.jobs, state),
+            stages=[(stage, _counted(run, (job for job in run.jobs if job.stage == stage), state)) for stage in stages],
+            why=[(WHY[key], len(jobs), _stages(jobs, stages)) for key, jobs in sorted(why.items(), key=_rank)],
+            drawings=[("all tasks", _drawing(run, run.jobs, state))]
+            + [(task, _drawing(run, [job for job in run.jobs if job.task == task], state)) for task in tasks],
+            jobs=[
+                (job, state[job.id], [(WHY[key], said) for key, said in job.why.items()], _seconds(run, job, state))
+                for job in sorted(run.due, key=lambda job: (stages.index(job.stage), job.name))
+            ],
+            said={job.id: visible(run.said(job)) for job in run.jobs if state[job.id] == FAILED},
+        )
     )
     with publish(out) as aside:
         aside.write_text(text, "utf-8")

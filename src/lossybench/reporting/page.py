@@ -35,6 +35,7 @@ from lossybench.reporting.summary import (
     points,
     where,
 )
+from lossybench.reporting.templating import environment
 
 _TEMPLATES = Path(__file__).with_name("templates")
 # Bytes of base64 that samples may take in all: what a page of up to ten tasks has beside its tables and its library,
@@ -73,7 +74,7 @@ def write(summaries: list[Path], timings: list[Path], samples: list[Path], study
         tasks.append(one)
     whole = {"tasks": _packed(tasks), "regimes": REGIME_TITLES, "prices": prices}
     text = (
-        _environment()
+        _templates()
         .get_template("index.html.j2")
         .render(
             tasks=tasks,
@@ -264,13 +265,9 @@ def _samples(path: Path | None, share: int) -> dict[str, Any]:
     return {"missing": f"{left} samples are left out, for the size of this page" if left else "", "cells": cells}
 
 
-def _environment() -> jinja2.Environment:
-    """Where the templates are, with the numbers' formats that they use."""
-    found = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    found.filters |= {"amount": amount, "percent": percent, "points": points, "visible": visible, "prose": _prose}
+def _templates() -> jinja2.Environment:
+    """Where the templates are, with the numbers' formats and the files that they use."""
+    found = environment(amount=amount, percent=percent, points=points, visible=visible, prose=_prose)
     found.globals["file"] = lambda name: Markup((_TEMPLATES / name).read_text())
     return found
 

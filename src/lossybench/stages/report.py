@@ -67,7 +67,7 @@ def page(summaries: list[Path], timings: list[Path], samples: list[Path], study:
         out: the page to write, as HTML
 
     Raises:
-        LossyBenchError: for a table that is damaged, and where the package that draws the charts is missing.
+        LossyBenchError: for a table that is damaged.
     """
     from lossybench.reporting import page
 

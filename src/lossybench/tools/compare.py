@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from lossybench.conditions import ORIGINAL, Condition, level_text
@@ -234,10 +235,15 @@ def _paired(a: _Study, b: _Study, task: str) -> dict[tuple[Any, ...], tuple[floa
         return "unpaired, as the test items differ"
     # Both go by the order of the first, in which the second has to tell the same of each item.
     place = {name: at for at, name in enumerate(second.ids)}
-    if not second.truth.take([place[name] for name in first.ids]).equals(first.truth):
+    order = [place[name] for name in first.ids]
+    if not second.truth.take(order).equals(first.truth):
         return "unpaired, as what is true of the test items differs"
+    # The items of a fold are tested by the same model, and err together.
+    folds = None if second.folds is None else second.folds[order]
+    if not np.array_equal(np.array(first.folds), np.array(folds)):
+        return "unpaired, as the test items are dealt into other folds"
     settings = b.results.meta(task)["settings"]
-    sampling = Sampling.draw(len(first.ids), first.groups, settings["bootstrap"], settings["seed"])
+    sampling = Sampling.draw(len(first.ids), first.groups, settings["bootstrap"], settings["seed"], folds=first.folds)
     codecs = set.intersection(*(set(study.of_task(task)["codec"]) for study in (a, b)))
     sides = [_primaries(study, first, kind, codecs, outcomes, sampling) for study, _, outcomes in read]
     found = {}
@@ -273,8 +279,9 @@ def _primaries(
 
 def _page(studies: tuple[_Study, _Study], limits: pd.DataFrame, curves: pd.DataFrame) -> str:
     """The page, whose words stand in the template."""
-    import jinja2
     from markupsafe import Markup
+
+    from lossybench.reporting.templating import environment
 
     plain = limits["regime"].isin(["original", ""])
     main = limits[(limits["baseline"] == "own") == plain]
@@ -297,16 +304,9 @@ def _page(studies: tuple[_Study, _Study], limits: pd.DataFrame, curves: pd.DataF
         for task, of_task in curves.groupby("task", sort=True)
         for metric in [studies[1].metric(str(task))]
     ]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lossybench.reporting"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "turned": _turned, "amount": amount, "there": pd.notna}
+    filled = environment(percent=percent, turned=_turned, amount=amount, there=pd.notna)
     names = [study.name for study in studies]
-    return environment.get_template("compare.html.j2").render(
+    return filled.get_template("compare.html.j2").render(
         names=names, tasks=tasks, lacking=lacking(*studies), paired=PAIRED
     )
 
