@@ -386,8 +386,8 @@ def test_a_page_of_fifty_tasks_stays_small(tmp_path: Path, monkeypatch: pytest.M
     """Samples take what is left: as many whole codecs as fit, and the page says that some are left out."""
     first = Synthetic("classification", "image").write(tmp_path / "task0")
     kept = tmp_path / "samples.json"
-    media = "data:image/webp;base64," + "A" * 60_000
-    cells = [{"item": item, "codec": f"c{codec}", "media": media} for item in "ab" for codec in range(9)]
+    media = {"media": "data:image/webp;base64," + "A" * 20_000, "sound": "data:audio/flac;base64," + "A" * 100_000}
+    cells = [{"item": item, "codec": f"c{codec}", **media} for item in "ab" for codec in range(9)]
     kept.write_text(json.dumps({"cells": cells}))
     folders, samples = [first], [tmp_path / "samples" / f"task{k}.json" for k in range(50)]
     (tmp_path / "samples").mkdir()

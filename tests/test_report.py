@@ -1073,7 +1073,8 @@ def test_a_model_at_chance_is_recommended_nowhere(tmp_path: Path) -> None:
     assert own == 2 and all(row["above_chance"] == -0.02 for row in of)
     assert all(row["model"].endswith("trained on originals, no reference") for row in of)
     assert "accuracy on originals 10.2 % [7.7, 13.4], chance 10.0 %" in task["attacks"]["about"]["models"][0]
-    assert {row["brief"] for row in task["attacks"]["models"][0]["codecs"]} == {"nothing to defend"}
+    of_codecs = task["attacks"]["models"][0]["codecs"]
+    assert {row[word] for row in of_codecs for word in ("brief", "hole")} == {"nothing to defend"}
 
     tables_ = Summary(summary)
     shown = [text.get_text() for ax in figures.limits(tables_).axes for text in ax.texts]
@@ -1228,6 +1229,17 @@ def test_nothing_is_said_of_a_gain_whose_interval_is_wide(tmp_path: Path, items:
     assert "A gain is left when the attacker goes through the codec: MP3" in advise(summary)
 
 
+def test_margins_are_told_in_the_unit_of_the_metric(tmp_path: Path) -> None:
+    summary = Synthetic("classification", "audio").write(tmp_path / "words")
+    assert "that is not shown to be acceptable at 2 points (95 %" in advise(summary)
+    for name in tables.SCHEMAS:
+        meta = read_meta(summary / f"{name}.parquet")
+        meta["metrics"][0] |= {"unit": "objects", "better": "less"}
+        tables.write(summary, name, read_table(summary / f"{name}.parquet").to_pylist(), meta)
+    assert "that is not shown to be acceptable at 2 objects (95 %" in (text := advise(summary))
+    assert "points" not in text.split("**What helps beyond the limits.**")[1].split("**")[0]
+
+
 def test_the_threshold_of_detectors_is_stated(tmp_path: Path) -> None:
     summary = Synthetic("detection", "image").write(tmp_path / "scenes")
     said = "Objects count from a score of 0.31 on, where 70.5 % of the 201 clean validation objects are found at an"
@@ -1262,7 +1274,7 @@ def test_the_page_tells_of_attacks_what_the_tables_hold(tmp_path: Path) -> None:
         assert row["oblivious"].startswith(f"+{100 * oblivious['gain']:.1f} [")
         doubt = "≤ " * (codec == "MP3")  # of which a check failed
         assert row["robust"] == f"{doubt}{100 * worst['robust_after']:.1f} %" and row["worst"].startswith(f"{doubt}+")
-        assert row["hole"].startswith("opens a hole: +")  # by the made-up triggers
+        assert row["hole"].startswith(f"opens a hole: {'≥ ' * (codec == 'MP3')}+")  # by the made-up triggers
     shown = rows_of(about["worst"])
     assert len(shown) == len(Summary(summary).worst)
     assert {row["status"] for row in rows_of(about["gates"]) if row["gate"] == "converged"} == {"pass", "fail"}

@@ -145,10 +145,11 @@ def verdicts(tables: Summary) -> list[dict[str, Any]]:
     """Of each attacked model its name and, codec by codec, the verdict with the figures behind it."""
     found = []
     for arch, regime in tables.worst[MODEL].drop_duplicates().itertuples(index=False):
-        rows = where(tables.worst, main=True, arch=arch, regime=regime)
+        rows, sees = where(tables.worst, main=True, arch=arch, regime=regime), tables.has_reference(arch, regime)
         of_codec = [
             {"place": condition(tables, *best[["codec", "level"]]), "brief": verdict.brief, "text": verdict.text}
-            | {"oblivious": gain(best), "worst": gain(worst), "hole": _hole(where(rows, **best[AT], goal="trigger"))}
+            | {"oblivious": gain(best), "worst": gain(worst)}
+            | {"hole": _hole(where(rows, **best[AT], goal="trigger"), sees)}
             | {"robust": "not tested" if worst is None else _robust(tables, worst)}
             for best, worst, verdict in judged(tables, arch, regime)
         ]
@@ -157,12 +158,18 @@ def verdicts(tables: Summary) -> list[dict[str, Any]]:
     return found
 
 
-def _hole(rows: pd.DataFrame) -> str:
-    """How many points of items are made to be wrong behind the codec alone, if shown. rows: with that goal."""
+def _hole(rows: pd.DataFrame, sees: bool) -> str:
+    """How many points of items are made to be wrong behind the codec alone, if shown.
+
+    rows: with that goal. An unreliable one is a lower bound: a better attack finds more. sees: whether the model is
+    shown to be above chance, without which there is nothing that a codec could spoil.
+    """
     for _, row in where(rows, tier=ALL).iterrows():
+        if not sees:
+            return _NOTHING_TO_DEFEND.brief
         if row["triggered_low"] > 0:
             shown = f"{points(row['triggered'])} {interval(row['triggered_low'], row['triggered_high'])}{mark(row)}"
-            return f"opens a hole: {shown}"
+            return f"opens a hole: {'≥ ' * bool(row['unreliable'])}{shown}"
         return "none shown"
     return "not tried"
 
