@@ -214,15 +214,16 @@ class Detection(TaskKind):
         from lossybench.analysis.comparisons import Primary
         from lossybench.analysis.measured import Measured, choices, support
 
-        measured = []
-        for seed, frames in found.items():
-            matches = box_metrics.match(frames, len(task.ids))
-            measured.append(box_metrics.measure(matches, settled[seed].kept, sampling))
-        names, seeds = box_metrics.names(matches.classes, task.classes), tuple(found)
+        seeds, (frames, *_) = tuple(found), found.values()
+        matched = [box_metrics.match(one, len(task.ids)) for one in found.values()]
+        names = box_metrics.names(matched[0].classes, task.classes)
+        measured = [
+            box_metrics.measure(one, settled[seed].kept, sampling) for seed, one in zip(seeds, matched, strict=True)
+        ]
         estimates = {seed: box_metrics.estimates(measured[one], sampling) for seed, one in choices(seeds).items()}
         values = np.array([one.values[names.index((box_metrics.PRIMARY, ""))] for one in measured])
         primary = Primary.of(cls.metrics[0], seeds, values, np.stack([one.primary for one in measured]))
-        compute = tuple(box_metrics.of_some(box_metrics.match(frames, len(task.ids))) for frames in found.values())
+        compute = tuple(map(box_metrics.of_some, matched))
         return Measured(names, estimates, primary, support(frames.true_labels, task.classes), compute)
 
     @classmethod
