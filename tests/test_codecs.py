@@ -1083,6 +1083,38 @@ def test_stills_of_hevc_have_the_units_that_ffmpeg_takes_by_itself_and_repeat(sh
     assert len({codec.encode(image, 30) for _ in range(5)}) == 1
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"chroma": "444", "preset": "veryslow"}, {"preset": "ultrafast"}, {"tune": "grain"}, {"tune": "fastdecode"}],
+)
+@pytest.mark.parametrize("name", ["h264", "hevc"])
+def test_an_encoder_that_is_kept_open_codes_each_picture_as_a_new_one_does(name, options, monkeypatch):
+    """Photographs and noise of several sizes and levels in turn, beyond the periods by which encoders mark pictures."""
+    codec, random = coder(name, options), np.random.default_rng(3)
+    noise = [random.integers(0, 256, (side, side + 1, 3), dtype=np.uint8) for side in (18, 33, 48, 63)]
+    pictures = [*noise, *(crop(PHOTOS[place % 3], 48, 48, place, 2 * place) for place in range(36))]
+    asked = [(picture, level) for picture in pictures for level in (17, 44)]
+    opened = []
+    new = _ffmpeg._encoder
+    monkeypatch.setattr(_ffmpeg, "_encoder", lambda *given, **more: opened.append(given) or new(*given, **more))
+    monkeypatch.setattr(_ffmpeg, "_kept", _ffmpeg._Kept())
+    kept = [codec.encode(*each).payload for each in asked]
+    assert len(opened) == 2 * (len(noise) + 1) == len(_ffmpeg._kept.encoders)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(codec), "kept", 0)
+        assert kept == [codec.encode(*each).payload for each in asked] and len(opened) == 10 + len(asked)
+    monkeypatch.setattr(_ffmpeg, "KEPT", 3)
+    assert kept[::-7] == [codec.encode(*each).payload for each in asked[::-7]] and len(_ffmpeg._kept.encoders) == 3
+
+
+def test_an_encoder_that_holds_a_picture_back_is_no_encoder_of_stills():
+    still = [np.zeros((48, 48), np.uint8), *np.zeros((2, 24, 24), np.uint8)]
+    options = {"preset": "medium", "x264-params": "keyint=1:threads=1:rc-lookahead=10"}
+    with pytest.raises(RuntimeError, match="libx264 gave 0 packets for a picture, not 1"):
+        _ffmpeg.encode_still("libx264", still, (48, 48), "yuv420p", options)
+    assert not any("rc-lookahead=10" in str(key) for key in _ffmpeg._kept.encoders)
+
+
 # Audio
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import threading
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple, cast
@@ -22,6 +24,14 @@ BLOCK = 64  # pixels; decoders allocate whole blocks of up to so many each way
 PIECE = 2**20  # bytes of a stream that are given to a parser at a time
 
 START = b"\x00\x00\x00\x01"
+
+KEPT = 16  # encoders of a thread that are kept open for further pictures: a codec's levels, and some sizes of items
+
+# Encoders mark what they make by how many pictures they made before, with bits that no decoder minds. Bit n % period of
+# such a number says whether the n-th picture is marked as the first is. x264 numbers intra pictures 0 and 1 in turn
+# (idr_pic_id), and ends what its arithmetic coder writes with a bit of 0x35a4e4f5; x265 sets a flag about the borders
+# of slices, of which a picture has one, by the bits of 0x5f4e4a53.
+MARKS = {"libx264": (0x35A4E4F5 & 0x55555555, 32), "libx265": (0x5F4E4A53, 31)}
 
 
 class _Nal(NamedTuple):
@@ -67,8 +77,80 @@ def encode_frames(
     width). encoder, pixels, options: by FFmpeg's names. sampling_rate: frames/s; 0 where it is unknown. full_range: the
     frames are BT.601 Y'CbCr at full range, and the stream shall say so.
     """
-    # One context an item, though to open it takes half of x264's time for a picture of 48 x 48 pixels, and a quarter of
-    # x265's: what they hold back comes out at the end of an item, after which neither takes another frame.
+    context = _encoder(encoder, size, pixels, sampling_rate, options, full_range)
+    frame = VideoFrame(size[1], size[0], pixels)
+    for index, source in enumerate(frames):
+        frame.make_writable()  # a new one, should the encoder still hold it
+        _fill(frame, source, index)
+        yield from map(bytes, context.encode(frame))
+    yield from map(bytes, context.encode(None))
+
+
+def encode_still(
+    encoder: str, still: Sequence[np.ndarray], size: tuple[int, int], pixels: str, options: dict[str, str]
+) -> list[bytes]:
+    """The packets of one picture at full range, as `encode_frames` makes them, by an encoder that is kept for the next.
+
+    encoder: one of MARKS. options: such that it holds no frame back and codes each by itself; what it is made to hold
+    back raises RuntimeError. All else is as in `encode_frames`.
+
+    To open an encoder takes longer than it takes to code a picture of 48x48 pixels.
+    """
+    key = encoder, size, pixels, *options.items()
+    kept = _kept.encoders.pop(key, None)  # away while it codes, so that one which failed is not used again
+    if kept is None:
+        kept = _Encoder(_encoder(encoder, size, pixels, 0, options, full_range=True), MARKS[encoder])
+    packets = kept.encode(still, VideoFrame(size[1], size[0], pixels))
+    _kept.encoders[key] = kept
+    if len(_kept.encoders) > KEPT:
+        _kept.encoders.popitem(last=False)
+    return packets
+
+
+class _Kept(threading.local):
+    """The encoders that a thread keeps open, the latest last."""
+
+    def __init__(self) -> None:
+        self.encoders: OrderedDict[tuple[object, ...], _Encoder] = OrderedDict()
+
+
+_kept = _Kept()
+
+
+class _Encoder:
+    """An encoder of pictures that stand for themselves. marks: of MARKS."""
+
+    def __init__(self, context: VideoCodecContext, marks: tuple[int, int]) -> None:
+        self.context, self.done = context, 0
+        self.as_first, self.period = marks
+
+    def encode(self, still: Sequence[np.ndarray], frame: VideoFrame) -> list[bytes]:
+        """The packets of one picture, as if it were the first. frame: to fill."""
+        while not self.as_first >> self.done % self.period & 1:
+            # A grey picture, which takes least, in place of one that would be marked.
+            self._next([np.full_like(plane, 128) for plane in still], frame)
+        return self._next(still, frame)
+
+    def _next(self, still: Sequence[np.ndarray], frame: VideoFrame) -> list[bytes]:
+        frame.make_writable()
+        _fill(frame, still, self.done)
+        packets = [bytes(packet) for packet in self.context.encode(frame)]
+        self.done += 1
+        if len(packets) != 1:
+            raise RuntimeError(f"{self.context.codec.name} gave {len(packets)} packets for a picture, not 1")
+        return packets
+
+
+def _fill(frame: VideoFrame, source: Sequence[np.ndarray], index: int) -> None:
+    for plane, values in zip(frame.planes, source, strict=True):
+        _rows(plane)[:, : values.shape[1]] = values
+    frame.pts = index
+
+
+def _encoder(
+    encoder: str, size: tuple[int, int], pixels: str, sampling_rate: float, options: dict[str, str], full_range: bool
+) -> VideoCodecContext:
+    """An encoder, not open yet. Arguments: see `encode_frames`."""
     context = cast(VideoCodecContext, av.CodecContext.create(encoder, "w"))
     context.height, context.width = size
     context.pix_fmt = pixels
@@ -78,14 +160,7 @@ def encode_frames(
     context.options = options
     if full_range:
         context.color_range, context.colorspace = FULL_RANGE, BT601
-    frame = VideoFrame(size[1], size[0], pixels)
-    for index, source in enumerate(frames):
-        frame.make_writable()  # a new one, should the encoder still hold it
-        for plane, values in zip(frame.planes, source, strict=True):
-            _rows(plane)[:, : values.shape[1]] = values
-        frame.pts = index
-        yield from map(bytes, context.encode(frame))
-    yield from map(bytes, context.encode(None))
+    return context
 
 
 def decode_frames(standard: str, stream: bytes, count: int, size: tuple[int, int], pixels: str) -> Iterator[VideoFrame]:

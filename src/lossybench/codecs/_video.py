@@ -19,7 +19,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from lossybench.codecs._common import CHROMA, described, require, require_whole, with_levels
-from lossybench.codecs._ffmpeg import bare, decode_frames, encode_frames, ffmpeg_version, planes
+from lossybench.codecs._ffmpeg import bare, decode_frames, encode_frames, encode_still, ffmpeg_version, planes
 from lossybench.codecs.codec import Codec, Encoded, Medium
 from lossybench.conditions import level_text
 from lossybench.errors import LossyBenchError
@@ -235,10 +235,16 @@ class FrameCodec(Codec):
         size = padded(video.shape[1], video.shape[2], self.smallest, self.multiple)
         options = self._options(level, medium, *size)
         frames, pixels = to_yuv(video, self.chroma, size), f"yuv{self.chroma}p"
+        if medium == "image" and self.keeps(*size):
+            return self.gather(encode_still(self.encoder, next(frames), size, pixels, options), size, sampling_rate)
         packets = encode_frames(
             self.encoder, frames, size, pixels, min(sampling_rate, self.fastest), options, full_range=True
         )
         return self.gather(packets, size, sampling_rate)
+
+    def keeps(self, height: int, width: int) -> bool:
+        """Whether an encoder of pictures of this size is kept open for further ones, which changes no byte."""
+        return False
 
     def _decode(self, payload: bytes, shape: tuple[int, ...], sampling_rate: float) -> np.ndarray:
         count, height, width = shape[:3] if len(shape) == 4 else (1, *shape[:2])
@@ -271,6 +277,8 @@ class BlockCodec(FrameCodec):
     controls = ("qp", "crf", "bitrate")
 
     tunes: ClassVar[tuple[str, ...]]  # the encoder's tunings
+    kept: ClassVar[int]  # pixels of the largest picture for which it pays to keep the encoder open
+    at_once: ClassVar[str]  # parameters by which it holds no picture back
 
     chroma: str = "420"
     preset: str = "medium"
@@ -295,16 +303,18 @@ class BlockCodec(FrameCodec):
         """
 
     def _options(self, level: float, medium: Medium, height: int, width: int) -> dict[str, str]:
-        parameters = [
-            f"{self.control}={level_text(level)}",
-            f"keyint={self.gop}",
-            f"bframes={min(self.bframes, self.gop - 1)}",
-        ]
+        alone = medium == "image" and self.control == "qp"  # by a quality, too, a picture hangs on those before it
+        gop = 1 if alone else self.gop
+        parameters = [f"{self.control}={level_text(level)}", f"keyint={gop}", f"bframes={min(self.bframes, gop - 1)}"]
         parameters += ["scenecut=0", "open-gop=0", self.deterministic(height, width, medium)]
-        if medium == "image" and self.control == "qp":
-            parameters += ["ipratio=1"]
+        if alone:
+            parameters += ["ipratio=1", self.at_once]
         tune = {"tune": self.tune} if self.tune != "none" else {}
         return {"preset": self.preset, **tune, self.encoder.removeprefix("lib") + "-params": ":".join(parameters)}
+
+    def keeps(self, height: int, width: int) -> bool:
+        """See `FrameCodec`."""
+        return self.control == "qp" and height * width <= self.kept
 
     def gather(self, packets: Iterable[bytes], size: tuple[int, int], sampling_rate: float) -> Encoded:
         return bare(packets, self.decoder)

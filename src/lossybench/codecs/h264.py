@@ -23,6 +23,8 @@ class H264(BlockCodec):
     smallest = 2
     tunes = ("film", "animation", "grain", "stillimage", "psnr", "ssim", "fastdecode")
     side = 16384  # x264's own bound
+    kept = 128 * 128
+    at_once = "rc-lookahead=0:sync-lookahead=0:force-cfr=1"
 
     def deterministic(self, height: int, width: int, medium: Medium) -> str:
         parameters = "threads=1:lookahead-threads=1:sliced-threads=0"

@@ -18,6 +18,8 @@ class Hevc(BlockCodec):
     decoder = "hevc"
     smallest = 18
     tunes = ("animation", "grain", "psnr", "ssim", "fastdecode")
+    kept = 64 * 64  # of larger ones, the grey pictures between cost as much as opening an encoder
+    at_once = "rc-lookahead=0"
 
     def deterministic(self, height: int, width: int, medium: Medium) -> str:
         # When a frame is no wider than one coding tree unit (CTU), x265's bits change from run to run, even with one
