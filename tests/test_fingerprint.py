@@ -15,7 +15,7 @@ from lossybench import fingerprint as module
 
 
 def _forget():
-    for cached in (module.fingerprint, module._place, module._parsed, module._root, module._content, module._imports):
+    for cached in (module.fingerprint, module._place, module._root, module._read):
         cached.cache_clear()
     importlib.invalidate_caches()
 
@@ -188,7 +188,7 @@ def _closure(name):
         one = queue.pop()
         if one not in seen:
             seen.add(one)
-            queue += module._imports(one)
+            queue += module._read(one)[1]
     return seen
 
 
@@ -237,7 +237,7 @@ def test_a_users_module_is_followed_to_what_lies_beside_it(tmp_path, monkeypatch
     put("beside_more/deep.py", "thing = 1\n")  # a folder without __init__.py
     put("beside_other.py", "X = 1\n")
     before = module.fingerprint("beside_nets")
-    assert "torch" not in module._imports("beside_nets")
+    assert "torch" not in module._read("beside_nets")[1]
     put("beside_other.py", "X = 2\n")
     assert module.fingerprint("beside_nets") == before
     put("beside_layers.py", "X = 2\n")

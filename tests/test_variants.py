@@ -378,14 +378,14 @@ def test_an_edit_of_chains_concerns_chains_alone():
         "mine", {"chain": [step("noise", 4), step("fast", LEVEL, None, {"codec": "hevc", "parameter": "bpp"})]}
     )
     assert found == [f"lossybench.codecs.{name}" for name in ("hevc", "_chain", "_targets")]
-    from lossybench.fingerprint import _imports
+    from lossybench.fingerprint import _read
 
     followed, queue = set(), ["lossybench.codecs.jpeg"]
     while queue:
         name = queue.pop()
         if name not in followed:
             followed.add(name)
-            queue += _imports(name)
+            queue += _read(name)[1]
     assert not any(name.endswith(("_chain", "_capture", "_targets")) for name in followed)
 
 

@@ -11,11 +11,14 @@ it is installed, into the modules that lie beside it.
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
+import gc
 import hashlib
 import importlib.util
 import itertools
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 TEXTS_ONLY = {"lossybench.errors"}  # modules that make nothing but the texts of errors
@@ -36,19 +39,43 @@ def fingerprint(*modules: str) -> str:
     fingerprints. What kinds of task import of the analysis is followed only if the stage that needs it is among them.
     Raises ModuleNotFoundError for a name that is no module.
     """
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     queue = [part for name in modules for part in ([name] if ":" in name else _with_parents(name))]
     queue = [name for name in queue if name in modules or _file(name)]
-    while queue:
-        name = queue.pop()
-        if name not in seen:
-            seen.add(name)
-            apart = name.startswith(_TASKS) and _ANALYST not in modules
-            queue += [one for one in _imports(name) if not (apart and one.startswith(_ANALYSIS))]
+    with _uncollected():
+        while queue:
+            name = queue.pop()
+            if name not in seen:
+                seen[name], imported = _read(name)
+                apart = name.startswith(_TASKS) and _ANALYST not in modules
+                queue += [one for one in imported if not (apart and one.startswith(_ANALYSIS))]
     digest = hashlib.sha256()
     for name in sorted(seen):
-        digest.update(f"{name}={_content(name)}\n".encode())
+        digest.update(f"{name}={seen[name]}\n".encode())
     return digest.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the collection of garbage, which goes over all that was parsed again and again and finds none."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+@functools.cache
+def _read(name: str) -> tuple[str, list[str]]:
+    """A hash of what a module does, and the modules that it imports and that are followed.
+
+    name: as of `fingerprint`.
+    """
+    path, tree = _source(name)
+    imported = _imports(name, path, tree)
+    return _content(tree), imported
 
 
 def source_digest(*parts: str) -> str:
@@ -101,7 +128,7 @@ def _source(name: str) -> tuple[Path, ast.Module]:
     path = _file(module)
     if path is None:
         raise ModuleNotFoundError(f"no module {module}")
-    tree = _parsed(path)
+    tree = ast.parse(path.read_text(), filename=str(path))
     if not function:
         return path, tree
     members = [one for of in tree.body if isinstance(of, ast.ClassDef) for one in of.body]
@@ -116,14 +143,8 @@ def _defines(statement: ast.stmt) -> list[str]:
     return [one.id for one in to if isinstance(one, ast.Name)]
 
 
-@functools.cache
-def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(), filename=str(path))
-
-
-@functools.cache
-def _content(name: str) -> str:
-    tree = ast.parse(ast.unparse(_source(name)[1]))
+def _content(tree: ast.Module) -> str:
+    """A hash of what code does, of which the texts are blanked."""
     for node in ast.walk(tree):
         if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
@@ -156,10 +177,8 @@ def _forget_parts_of_texts(function: ast.AST) -> None:
             node.value = ast.Constant(None)
 
 
-@functools.cache
-def _imports(name: str) -> list[str]:
+def _imports(name: str, path: Path, tree: ast.Module) -> list[str]:
     """The modules that are imported anywhere in a module and are followed."""
-    path, tree = _source(name)
     module = name.partition(":")[0]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     found: set[str] = set()

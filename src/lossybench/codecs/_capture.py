@@ -12,7 +12,6 @@ from typing import Literal
 
 import cv2
 import numpy as np
-import scipy.signal
 
 from lossybench.codecs._audio import to_int16
 from lossybench.codecs.codec import Medium
@@ -116,6 +115,8 @@ def reverberation(sound: np.ndarray, level: float, rate: float, generator: np.ra
 
     level: seconds in which it falls by 60 dB. The room's response has the energy 1, DIRECT of it straight.
     """
+    import scipy.signal  # which takes half a second, and is not needed to read a study
+
     count = min(len(sound), int(level * rate) + 1)
     if not level or count < 2:
         return sound
