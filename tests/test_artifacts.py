@@ -104,10 +104,10 @@ def test_an_error_of_the_file_system_moves_nothing(tmp_path, monkeypatch):
 def test_of_two_writers_at_once_one_wins_whole(tmp_path):
     """An orphan and a rerun: whatever is read in between is one of theirs, and the older may be refused."""
     path = tmp_path / "table.parquet"
-    start, errors = threading.Barrier(2), []
+    start, errors, count = threading.Barrier(2), [], 4 * artifacts.ROWS_PER_GROUP
 
     def write(label):
-        rows = ({"id": str(index), **ROW, "label": label} for index in range(4 * artifacts.ROWS_PER_GROUP))
+        rows = ({"id": str(index), **ROW, "label": label} for index in range(count))
         start.wait()
         try:
             artifacts.write_table(path, SCHEMA, rows)
@@ -121,7 +121,7 @@ def test_of_two_writers_at_once_one_wins_whole(tmp_path):
             writer.start()
         while any(writer.is_alive() for writer in writers):
             if path.exists():
-                assert artifacts.read_table(path, ["label"])["label"].to_pylist() in ([1] * 1024, [2] * 1024)
+                assert artifacts.read_table(path, ["label"])["label"].to_pylist() in ([1] * count, [2] * count)
         assert len({*artifacts.read_table(path, ["label"])["label"].to_pylist()}) == 1
         assert [one.name for one in tmp_path.iterdir()] == ["table.parquet"]
     assert all("another job began to write it meanwhile" in error for error in errors)

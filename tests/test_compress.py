@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import cv2
 import media_tables
 import numpy as np
 import pyarrow.parquet as pq
@@ -45,8 +46,22 @@ def test_each_original_is_decoded_once(data, tmp_path, monkeypatch):
     assert len(decoded) == len(set(decoded)) == 20
 
 
-def test_nothing_is_left_of_any_level_when_one_fails(data, tmp_path):
-    with pytest.raises(LossyBenchError, match=r"item .*: codec 'jpeg': QF 101 is out of range"):
+def test_nothing_is_left_of_any_level_when_one_fails(data, tmp_path, monkeypatch):
+    jpeg, coded = Jpeg, []
+    encode = jpeg.encode_still
+
+    def fails(codec, image, level):
+        coded.append(level)
+        if len(coded) == 6:
+            raise cv2.error("no more")
+        return encode(codec, image, level)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(jpeg, "encode_still", fails)
+        with pytest.raises(LossyBenchError, match=r"item .*: codec 'jpeg': image of shape .* at QF 10: .*no more"):
+            compress(data, "jpeg", [50, 10], [tmp_path / "a", tmp_path / "b"])
+    assert coded == [50, 10] * 3 and not list(tmp_path.iterdir())
+    with pytest.raises(LossyBenchError, match="codec 'jpeg': QF 101 is out of range"):
         compress(data, "jpeg", [50, 101], [tmp_path / "a", tmp_path / "b"])
     assert not list(tmp_path.iterdir())
     with pytest.raises(LossyBenchError, match="2 levels and 1 tables; give one table for each level"):

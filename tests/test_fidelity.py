@@ -120,10 +120,10 @@ def test_sampled_ssim_of_photographs_is_near_that_of_all_windows():
     assert any(errors)
 
 
-@pytest.mark.parametrize(("items", "step"), [(1, 1), (1000, 1), (1999, 1), (2000, 2), (9999, 9), (50_000, 50)])
-def test_of_many_items_about_a_thousand_are_measured(items, step):
+@pytest.mark.parametrize(("items", "step"), [(1, 1), (500, 1), (999, 1), (1000, 2), (9999, 19), (50_000, 100)])
+def test_of_many_items_about_five_hundred_are_measured(items, step):
     assert fidelity.item_step(items, "sampled") == step and fidelity.item_step(items, "full") == 1
-    assert len(range(0, items, step)) >= min(items, 1000)
+    assert len(range(0, items, step)) >= min(items, 500)
 
 
 def test_nothing_is_measured_when_nothing_is_asked_for():

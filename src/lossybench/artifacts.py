@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from lossybench.errors import LossyBenchError, nearest
 
 META_KEY = b"lossybench"
-ROWS_PER_GROUP, BYTES_PER_GROUP = 256, 1 << 24  # a group ends at whichever comes first, and lies in memory whole
+ROWS_PER_GROUP, BYTES_PER_GROUP = 1024, 1 << 24  # a group ends at whichever comes first, and lies in memory whole
 
 # Units that more than one table has, in words, because users read them (results.py).
 RATE = "bits/pixel of images, kb/s of audio and video"
@@ -270,7 +270,7 @@ class Table:
         self._file, self._schema, self._group, self._size = file, schema, list[dict[str, Any]](), 0
         self._binary = [field.name for field in schema if pa.types.is_binary(field.type)]
         # Small rows fill larger groups, of which each costs as much to write as a hundred of them.
-        self._most = ROWS_PER_GROUP if self._binary else 8 * ROWS_PER_GROUP
+        self._most = ROWS_PER_GROUP if self._binary else 2 * ROWS_PER_GROUP
 
     def add(self, row: dict[str, Any]) -> None:
         """Add a row, a dictionary with the schema's keys."""

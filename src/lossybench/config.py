@@ -365,8 +365,8 @@ class TaskConfig(Settings):
     attack: AttackConfig | None = Field(default=None, description="Adversarial attacks; none when left out.")
     fidelity: How = Field(
         default="sampled",
-        description="How much of the test items' fidelity is measured: all of it (full), or of many items about a "
-        "thousand, of clips every fourth frame, of larger pictures some of SSIM's windows (sampled), or none.",
+        description="How much of the test items' fidelity is measured: all of it (full), or of many items about "
+        "500, of clips every fourth frame, of larger pictures some of SSIM's windows (sampled), or none.",
     )
     measures: Annotated[list[str], Distinct] = Field(
         default=[],

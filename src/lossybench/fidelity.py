@@ -16,7 +16,7 @@ from lossybench.errors import LossyBenchError
 
 MEASURES = ("psnr", "ssim", "snr", "si_sdr", "spectral_distance")  # the columns of a compressed item
 How = Literal["full", "sampled", "none"]  # how much of the items is measured
-ITEMS = 1000  # "sampled": at least so many items of a table, where it has as many
+ITEMS = 500  # "sampled": at least so many items of a table, where it has as many
 FRAME_STEP = 4  # "sampled": neighbouring frames are nearly alike
 ROWS = 64  # "sampled": rows of SSIM's windows in a picture, at least
 TURNS = 8  # "sampled": parts of the width that these rows take in turn

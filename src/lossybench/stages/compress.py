@@ -46,7 +46,7 @@ def compress(
         part: "test" is the split test, with fidelity; "train" is the splits train and val, whose fidelity stays null,
             because nothing reports it
         options: the options of the encoder
-        fidelity: how much of it is measured: all of it (full); of many items about a thousand, of clips every fourth
+        fidelity: how much of it is measured: all of it (full); of many items about 500, of clips every fourth
             frame, of larger pictures some of SSIM's windows (sampled); or none
         measures: further measures of fidelity; `lossybench measures` lists them
         identity: any text that says what the tables are made from; they keep it in their `meta`
@@ -62,11 +62,14 @@ def compress(
     options, variant = options or {}, variant or {}
     meta = read_meta(data)
     coder, lossless = codecs.made(codec, options, variant), codecs.get(ORIGINAL)
+    for level in levels:
+        coder.check(level, meta["medium"])
     encoder = coder.version()
     how: How = fidelity if part == "test" else "none"
     further = [measure_named(name) for name in measures] if how != "none" else []
     count = sum(1 for _ in iter_rows(data, ["split"], SPLITS[part]))
     step = item_step(count, how)
+    medium, unmeasured = meta["medium"], dict.fromkeys([*MEASURES, *measures])
     # Of which items it is asked what they take losslessly: some, evenly spread, of those that models are tested on.
     compared = range(0, count, -(-count // MOST_LOSSLESS)) if codec == ORIGINAL and part == "test" and count else ()
 
@@ -80,12 +83,11 @@ def compress(
 
     def at(level: float, row: dict[str, Any], media: np.ndarray, measured: How, lossless_too: bool) -> dict[str, Any]:
         shape, sampling_rate = media.shape, row["sampling_rate"]
-        coder.check(level, meta["medium"], sampling_rate)
         encoded = coder.encode(media, level, sampling_rate)
-        values: dict[str, float | None] = dict.fromkeys([*MEASURES, *measures])
+        values = unmeasured
         if measured != "none":
             decoded = coder.decode(encoded.payload, shape, sampling_rate)
-            values |= measure(media, decoded, meta["medium"], sampling_rate, measured)
+            values = measure(media, decoded, medium, sampling_rate, measured)
             values |= {one.name: one.measure(media, decoded, sampling_rate) for one in further}
         bits = encoded.payload_bits + encoded.overhead_bits
         return {
@@ -95,15 +97,15 @@ def compress(
             "payload_bits": encoded.payload_bits,
             "overhead_bits": encoded.overhead_bits,
             "raw_bits": media.nbytes * 8,
-            "lossless_bits": lossless_bits(media, meta["medium"], sampling_rate) if lossless_too else None,
-            "rate": rate_of(bits, shape, meta["medium"], sampling_rate),
-            "coded_rate": rate_of(encoded.payload_bits, shape, meta["medium"], sampling_rate),
+            "lossless_bits": lossless_bits(media, medium, sampling_rate) if lossless_too else None,
+            "rate": rate_of(bits, shape, medium, sampling_rate),
+            "coded_rate": rate_of(encoded.payload_bits, shape, medium, sampling_rate),
             "encoder": encoder,
             **values,
         }
 
-    about = {"task": meta["task"], "medium": meta["medium"], "codec": codec, "options": options, "variant": variant}
-    about |= {"identity": identity, "fidelity": how, "lossless": LOSSLESS[meta["medium"]]}
+    about = {"task": meta["task"], "medium": medium, "codec": codec, "options": options, "variant": variant}
+    about |= {"identity": identity, "fidelity": how, "lossless": LOSSLESS[medium]}
     about["measures"] = {one.name: {"title": one.title, "unit": one.unit, "better": one.better} for one in further}
     schema = extended(COMPRESSED, *((one.name, pa.float32(), one.unit) for one in further))
     with contextlib.ExitStack() as stack:
