@@ -7,10 +7,11 @@ Whatever would silently shrink or unpair a comparison is refused: missing levels
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter, defaultdict
+import functools
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -50,6 +51,11 @@ class TestSet:
     group_names: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     folds: np.ndarray | None = None
 
+    @functools.cached_property
+    def index(self) -> pa.Array:
+        """The ids as Arrow holds them."""
+        return pa.array(self.ids, pa.string())
+
 
 def read_task(data: list[Path], truth: list[str]) -> TestSet:
     """The test split of the tables `data` (artifacts.DATA): of the first look, then what each further one added.
@@ -65,15 +71,19 @@ def read_task(data: list[Path], truth: list[str]) -> TestSet:
     test = table.filter(pc.equal(table["split"], "test"))
     if not len(test):
         raise LossyBenchError(f"{first}: the split test has no items; add some, because models are tested on them")
-    ids = test["id"].to_pylist()
-    if twice := [one for one, count in Counter(ids).items() if count > 1]:
-        raise LossyBenchError(f"{named(data)}: item {twice[0]!r} is in the split test twice; fetch the data again")
-    names = pd.DataFrame(test["groups"].to_pylist(maps_as_pydicts="strict"))  # a column for each factor
-    if names.isna().to_numpy().any():
-        raise LossyBenchError(f"{named(data)}: its items differ in what they may share; delete it and run again")
-    factorized = {str(factor): pd.factorize(names[factor]) for factor in names}
-    groups = {factor: index for factor, (index, _) in factorized.items()}
-    group_names = {factor: list(map(str, unique)) for factor, (_, unique) in factorized.items()}
+    counts = pc.value_counts(test["id"])
+    if len(counts) < len(test):
+        twice = next(one["values"] for one in counts.to_pylist() if one["counts"] > 1)
+        raise LossyBenchError(f"{named(data)}: item {twice!r} is in the split test twice; fetch the data again")
+    ids, groups, group_names = test["id"].to_pylist(), dict[str, np.ndarray](), dict[str, list[str]]()
+    shared = test["groups"].combine_chunks()
+    of_item = np.repeat(np.arange(len(test)), np.diff(shared.offsets.to_numpy()))
+    for factor in pc.unique(shared.keys).to_pylist():
+        of_factor = pc.equal(shared.keys, factor)
+        if not np.array_equal(of_item[of_factor.to_numpy(zero_copy_only=False)], np.arange(len(test))):
+            raise LossyBenchError(f"{named(data)}: its items differ in what they may share; delete it and run again")
+        encoded = shared.items.filter(of_factor).dictionary_encode()
+        groups[factor], group_names[factor] = encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
     own = test["file_bytes"].to_pandas().to_numpy(float)
     folds = test["fold"].to_numpy() - 1 if "folds" in meta else None
     name, medium, kind, classes = (meta[key] for key in ("task", "medium", "kind", "classes"))
@@ -118,9 +128,9 @@ def read_conditions(
         codec = by_codec[condition.codec]
         measured = [*MEASURES, *read_meta(of_looks[0]).get("measures", {})]
         columns = ["id", "payload_bits", "overhead_bits", "raw_bits", "lossless_bits", "rate", "coded_rate"]
-        table = _read(of_looks, [*columns, *measured, "encoder"]).to_pandas()
-        check_items(of_looks, table["id"].tolist(), task, "this file")
-        table = table.set_index("id").loc[task.ids]
+        read = _read(of_looks, [*columns, *measured, "encoder"])
+        order = np.argsort(_places(of_looks, read["id"], task, "this file"))
+        table = read.select([*columns[1:], *measured]).take(order).to_pandas()
         file = table["payload_bits"] + table["overhead_bits"]
         rates[condition] = table["rate" if counted == "file" else "coded_rate"].to_numpy()
         bits[condition] = (file if counted == "file" else table["payload_bits"]).to_numpy(float)
@@ -143,7 +153,7 @@ def read_conditions(
             "above_target": _above(file, codec.most_bits(condition.level, table["raw_bits"])),
             **{name: mean_of(table[name]) for name in measured},
             "infinite": int(np.isinf(table[list(MEASURES)].to_numpy(float)).any(axis=1).sum()),
-            "encoder": " | ".join(sorted(table["encoder"].unique())),
+            "encoder": " | ".join(sorted(pc.unique(read["encoder"]).to_pylist())),
             "n": len(table),
         }
     if REFERENCE not in found:
@@ -224,15 +234,12 @@ def read_outcomes(
     """
     floats = [field.name for field in schema if _holds_floats(field.type)]
     table = _read(paths, schema.names, whole=floats)
-    index = pd.DataFrame({name: table[name].to_numpy() for name in ("id", "level")})
-    place = {name: i for i, name in enumerate(task.ids)}
     found = {}
-    for level, rows in _by_level(paths, index, levels).items():
-        ids = rows["id"] if per_item else rows["id"].unique()
-        check_items(paths, ids.tolist(), task, f"level {level_text(level)}")
-        item = rows["id"].map(place).to_numpy()
+    for level, rows in _by_level(paths, table["level"].to_numpy(), levels).items():
+        ids = table["id"].take(rows)
+        item = _places(paths, ids, task, f"level {level_text(level)}", once=per_item)
         order = np.argsort(item, kind="stable")
-        found[level] = Outcomes(table.take(rows.index.to_numpy()[order]), item[order])
+        found[level] = Outcomes(table.take(rows[order]), item[order])
     return found
 
 
@@ -240,9 +247,11 @@ def _holds_floats(kind: pa.DataType) -> bool:
     return pa.types.is_floating(kind.value_type if pa.types.is_list(kind) else kind)
 
 
-def _by_level(paths: list[Path], rows: pd.DataFrame, levels: list[float]) -> dict[float, pd.DataFrame]:
-    """The rows of each level. Raises LossyBenchError unless they hold exactly these levels."""
-    parts = {level: rows[rows["level"] == level] for level in rows["level"].unique().tolist()}
+def _by_level(paths: list[Path], of_rows: np.ndarray, levels: list[float]) -> dict[float, np.ndarray]:
+    """The rows of each level, int (m,), by the level of each row. Raises LossyBenchError unless they are exactly these
+    levels.
+    """
+    parts = {level: np.flatnonzero(of_rows == level) for level in pd.unique(of_rows).tolist()}
     if wrong := sorted(set(parts) ^ set(levels)):
         what = ", ".join(f"{level_text(one)} ({'missing' if one in levels else 'not compressed'})" for one in wrong)
         raise LossyBenchError(f"{named(paths)}: levels differ from the compressed ones: {what}; evaluate again")
@@ -254,10 +263,22 @@ def named(paths: list[Path]) -> str:
     return " with ".join(map(str, paths))
 
 
-def check_items(paths: list[Path], ids: list[str], task: TestSet, what: str) -> None:
-    """Raise LossyBenchError unless `ids` are the task's items, each once. what: the part of `paths` with them."""
-    if len(ids) == len(task.ids) and set(ids) == set(task.ids):
-        return
+def _places(paths: list[Path], ids: pa.ChunkedArray, task: TestSet, what: str, once: bool = True) -> np.ndarray:
+    """The place among the task's items of each row, int (rows,), by the rows' `ids`.
+
+    what: the part of `paths` that they are of. Raises LossyBenchError unless they are the task's items, each once or,
+    if not `once`, at least once. Ids stay as Arrow holds them, as 100,000 texts of Python take 10 MB.
+    """
+    places = pc.index_in(ids, value_set=task.index)
+    if not places.null_count:
+        found = places.to_numpy()
+        counts = np.bincount(found, minlength=len(task.ids))
+        if (counts == 1).all() if once else counts.all():
+            return found
+    _refuse_items(paths, (ids if once else pc.unique(ids)).to_pylist(), task, what)
+
+
+def _refuse_items(paths: list[Path], ids: list[str], task: TestSet, what: str) -> NoReturn:
     missing, foreign = sorted(set(task.ids) - set(ids)), sorted(set(ids) - set(task.ids))
     example = f"lacks {missing[0]!r}" if missing else f"has {foreign[0]!r}" if foreign else "holds one twice"
     raise LossyBenchError(

@@ -77,7 +77,8 @@ def aggregate(
     tells = kind.tells if judge is kind else ()
     asked, classes = settings.get("by"), judge is kind and subgroups.CLASS not in tells
     by_class = classes and (asked is None or subgroups.CLASS in asked)
-    labels = [kind.labels(row) for row in task.truth.to_pylist()] if by_class else []
+    of_rows = (row for some in task.truth.to_batches(max_chunksize=10_000) for row in some.to_pylist())
+    labels = [kind.labels(row) for row in of_rows] if by_class else []
     by = subgroups.wanted(task, labels, asked, tells)
     parts = subgroups.parts(task, labels, [name for name in by if name not in tells])
     within = [name for name in by if name in tells]
