@@ -103,6 +103,18 @@ def test_items_are_what_the_other_task_decodes_to(made):
     assert (original.decode(row["media"], (32, 32, 3), 0) == decoded[:32, :32]).all()
 
 
+@pytest.mark.parametrize("kept", [slice(None, -1), slice(1, None)])
+def test_tables_of_other_items_are_named(made, tmp_path, kept):
+    """One that lacks its last item, and one that lacks its first."""
+    options = json.loads(json.dumps(made.data_options("which")))
+    path = made.layout.compressed("digits", Condition("jpeg", 10), "test")
+    rows = artifacts.read_table(path).to_pylist()[kept]
+    artifacts.write_table(tmp_path / "fewer.parquet", artifacts.COMPRESSED, rows, artifacts.read_meta(path))
+    options = json.loads(json.dumps(options).replace(str(path), str(tmp_path / "fewer.parquet")))
+    with pytest.raises(LossyBenchError, match=r"fewer\.parquet: has other items than .*; compress both again"):
+        fetch("codec_identification", "which", tmp_path / "which.parquet", options)
+
+
 def test_levels_may_be_tested_that_nothing_was_learnt_from(made):
     study = _study(made.layout.root.parent, which__data__tell="codec", which__data__unseen={"jpeg": [10]})
     assert study.description("which").classes == ["Original", "JPEG", "JPEG 4:4:4"]

@@ -63,6 +63,16 @@ def test_schema_file_is_in_step():
     assert descriptions > 20
 
 
+def test_the_config_of_a_hundred_tasks_fits_a_command_line():
+    """Linux takes 128 kiB of one, and the page is told the config by it. Fifty take less than half of that."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config["tasks"] = {f"{name}_{place}": task for place in range(10) for name, task in config["tasks"].items()}
+    shown = Study(config).shown()
+    assert len(json.dumps({"config": shown})) < 60_000
+    assert shown["prices"] == Study(config).config.prices.model_dump() and shown["seed"] == 1
+    assert shown["tasks"]["video_detection_3"]["data"]["frames"] == 8
+
+
 def test_levels_go_from_mildest_to_strongest():
     loaded = Study(_changed(tasks__digits__codecs={"jpeg": [5, 90, 30], "hevc": [48, 20]}, tasks__digits__attack=None))
     assert loaded.levels("digits", "jpeg") == [90, 30, 5]

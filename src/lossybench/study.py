@@ -560,8 +560,12 @@ class Study:
         return {name: value for name, value in asked.items() if value is not None}
 
     def shown(self) -> dict[str, Any]:
-        """The config as the page shows it: without what no result depends on, for which no page is made anew."""
-        return self.config.model_dump(mode="json", exclude={"decoded", "cluster"})
+        """The config as the page shows it: without what no result depends on, for which no page is made anew.
+
+        Of tasks it has what is not as by default: a command line takes 128 kiB, which a hundred whole ones exceed.
+        """
+        of_tasks = self.config.model_dump(mode="json", include={"tasks"}, exclude_defaults=True)
+        return self.config.model_dump(mode="json", exclude={"decoded", "cluster", "tasks"}) | of_tasks
 
     def analysis_settings(self, task: str) -> dict[str, Any]:
         """The settings of the config that aggregate needs for a task.

@@ -110,10 +110,11 @@ class CodecIdentification(Dataset):
             metas = [read_meta(path) for path in tables]
             coders = [codecs.made(meta["codec"], meta["options"], meta.get("variant")) for meta in metas]
             rows = (iter_rows(path, ["id", "payload"]) for path in tables)
-            for together in zip(*rows, strict=True):
-                (name, *others) = {row["id"] for row in together}
-                if others:
-                    raise LossyBenchError(f"{tables[0]}: has other items than {tables[-1]}; compress both again")
+            for together in itertools.zip_longest(*rows, fillvalue={"id": None}):  # one that ends early has no id there
+                name = together[0]["id"]
+                for path, other in zip(tables, together, strict=True):
+                    if other["id"] != name:
+                        raise LossyBenchError(f"{path}: has other items than {tables[0]}; compress both again")
                 if name not in chosen:
                     continue
                 row = about[name]
