@@ -74,8 +74,8 @@ def _read(name: str) -> tuple[str, list[str]]:
     name: as of `fingerprint`.
     """
     path, tree = _source(name)
-    imported = _imports(name, path, tree)
-    return _content(tree), imported
+    nodes = list(ast.walk(tree))
+    return _content(tree, nodes), _imports(name, path, nodes)
 
 
 def source_digest(*parts: str) -> str:
@@ -143,9 +143,9 @@ def _defines(statement: ast.stmt) -> list[str]:
     return [one.id for one in to if isinstance(one, ast.Name)]
 
 
-def _content(tree: ast.Module) -> str:
-    """A hash of what code does, of which the texts are blanked."""
-    for node in ast.walk(tree):
+def _content(tree: ast.Module, nodes: list[ast.AST]) -> str:
+    """A hash of what code does, of which the texts are blanked. nodes: all of the tree."""
+    for node in nodes:
         if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
         elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and _called(node.exc).endswith("Error"):
@@ -154,7 +154,7 @@ def _content(tree: ast.Module) -> str:
             node.args, node.keywords = [], []
         elif isinstance(node, ast.Call) and _called(node) in TEXT_KEYWORDS:
             node.keywords = [one for one in node.keywords if one.arg not in TEXT_KEYWORDS[_called(node)]]
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, _FUNCTION):
             _forget_parts_of_texts(node)
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
@@ -177,12 +177,12 @@ def _forget_parts_of_texts(function: ast.AST) -> None:
             node.value = ast.Constant(None)
 
 
-def _imports(name: str, path: Path, tree: ast.Module) -> list[str]:
-    """The modules that are imported anywhere in a module and are followed."""
+def _imports(name: str, path: Path, nodes: list[ast.AST]) -> list[str]:
+    """The modules that are imported anywhere in a module and are followed. path: of its file. nodes: of its code."""
     module = name.partition(":")[0]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
