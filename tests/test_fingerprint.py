@@ -154,7 +154,7 @@ def test_an_argument_of_one_stage_reruns_that_stage(monkeypatch, tmp_path):
     for path in (tmp_path / "copied").rglob("*.py"):
         path.write_text(path.read_text().replace("lossybench.", "copied.").replace("from lossybench ", "from copied "))
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(module, "TEXTS_ONLY", {"copied.errors"})
+    monkeypatch.setattr(module, "NOT_FOLLOWED", {one.replace("lossybench", "copied") for one in module.NOT_FOLLOWED})
     stages = ("fetch", "compress", "train", "adopt", "evaluate", "attack", "aggregate", "report")
 
     def all_of_them():
@@ -168,8 +168,11 @@ def test_an_argument_of_one_stage_reruns_that_stage(monkeypatch, tmp_path):
     assert path.read_text() != text
     after = all_of_them()
     assert {stage for stage in stages if before[stage] != after[stage]} == {"evaluate"}
-    path = tmp_path / "copied/errors.py"
-    path.write_text(path.read_text().replace("did you mean", "is it"))
+    for name, said in (("errors", "did you mean"), ("fingerprint", "hexdigest()[:16]")):
+        path = tmp_path / f"copied/{name}.py"
+        text = path.read_text()
+        path.write_text(text.replace(said, said.upper()))
+        assert path.read_text() != text
     path = tmp_path / "copied/artifacts.py"
     text = path.read_text()
     path.write_text(text.replace("no such artifact; run the stage", "there is no such artifact; run the stage"))

@@ -21,7 +21,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-TEXTS_ONLY = {"lossybench.errors"}  # modules that make nothing but the texts of errors
+# Modules from which no result follows: they make the texts of errors, and hashes of code.
+NOT_FOLLOWED = {"lossybench.errors", "lossybench.fingerprint"}
 # What a kind of task imports of the analysis is for this stage alone: no outcome follows from it.
 _TASKS, _ANALYSIS, _ANALYST = "lossybench.tasks", "lossybench.analysis", "lossybench.stages.aggregate"
 _FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -191,7 +192,7 @@ def _imports(name: str, path: Path, nodes: list[ast.AST]) -> list[str]:
             found.add(base)
             found.update(f"{base}.{alias.name}" for alias in node.names)
     followed = (one for one in found if one and _together(module, one))
-    return [part for one in followed for part in _with_parents(one) if part not in TEXTS_ONLY and _file(part)]
+    return [part for one in followed for part in _with_parents(one) if part not in NOT_FOLLOWED and _file(part)]
 
 
 def _together(name: str, other: str) -> bool:
