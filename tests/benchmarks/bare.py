@@ -1,8 +1,9 @@
 """How long does a finished study take at least? The share of codecs and torch themselves in the time of its jobs.
 
 Run `python tests/benchmarks/bare.py [RESULTS]` in the folder from which the study was run; it takes some minutes. Of
-each stage the longest jobs run once more under a profiler, on a copy of the results, with the commands that Snakemake
-kept of them. What counts as bare is the time within the compiled functions of torch, PyAV, OpenCV, LAME and Pillow. A
+each stage a few jobs run once more under a profiler, on a copy of the results, with the commands that Snakemake kept of
+them: those in whose time lie evenly spaced parts of the stage's time, put in order from the longest job to the
+shortest. What counts as bare is the time within the compiled functions of torch, PyAV, OpenCV, LAME and Pillow. A
 profiler slows down the Python around them, and a bare loop has some Python too, so that the shares are rather too low:
 no arrangement of jobs gets below them on as many cores.
 """
@@ -10,7 +11,9 @@ no arrangement of jobs gets below them on as many cores.
 from __future__ import annotations
 
 import base64
+import bisect
 import csv
+import itertools
 import json
 import os
 import pstats
@@ -22,7 +25,8 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-EACH = {"attack": 6, "train": 4, "evaluate": 4, "compress": 5, "fetch": 1}  # jobs of a stage that run once more
+# How many jobs of a stage run once more.
+EACH = {"attack": 3, "train": 2, "evaluate": 2, "compress": 3, "timing": 1, "fetch": 1}
 LIBRARIES = ("torch", "'av.", "av.", "lameenc", "PIL", "ImagingCore", "ImagingEncoder", "ImagingDecoder")
 
 
@@ -47,6 +51,13 @@ def commands(results: Path) -> dict[str, str]:
         if about.get("shellcmd") and about.get("log") and output.startswith(str(results)):
             found[str(Path(about["log"][0]).relative_to(results / "logs").with_suffix(""))] = about["shellcmd"]
     return found
+
+
+def spread(of_jobs: dict[str, float], count: int) -> list[str]:
+    """So many jobs, in whose time lie evenly spaced parts of all that they take. of_jobs: the seconds of each."""
+    longest = sorted(of_jobs, key=lambda job: -of_jobs[job])
+    until = list(itertools.accumulate(of_jobs[job] for job in longest))
+    return [longest[bisect.bisect(until, (place + 0.5) / count * until[-1])] for place in range(count)]
 
 
 def bare(function: tuple[str, int, str]) -> bool:
@@ -80,8 +91,7 @@ def main() -> None:
         folder = Path(name)
         shutil.copytree(results, folder / results, copy_function=os.link)
         for stage, of_jobs in sorted(ran.items(), key=lambda item: -sum(item[1].values())):
-            longest = sorted((job for job in of_jobs if job in known), key=lambda job: -of_jobs[job])
-            chosen = longest[: EACH.get(stage, 0)]
+            chosen = spread({job: took for job, took in of_jobs.items() if job in known}, EACH.get(stage, 0))
             spent = [profiled(known[job], folder) for job in chosen]
             share = sum(took for took, _ in spent) / sum(whole for _, whole in spent) if spent else 0.0
             took = sum(of_jobs.values())
