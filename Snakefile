@@ -111,18 +111,20 @@ onstart:
         except LossyBenchError as error:
             raise WorkflowError(visible(error)) from None
     print(plan.describe(STUDY, workflow.cores), flush=True)
-    progress.current = runs.of_dag(
-        workflow.dag,
-        LAYOUT.root,
-        STUDY.codecs,
-        plan.expected(STUDY),
-        time.time(),
-        workflow.cores or 1,
-    )
-    progress.current.write(LAYOUT.run)
-    # The plugin shows how far the run is, in the same place as all else that it says of it.
-    if "lossybench" not in workflow.output_settings.log_handler_settings:
-        progress.tell(LAYOUT.root / "logs", time.time())
+    # Of --touch, by which no job runs, there is nothing to tell.
+    if not workflow.touch:
+        progress.current = runs.of_dag(
+            workflow.dag,
+            LAYOUT.root,
+            STUDY.codecs,
+            plan.expected(STUDY),
+            time.time(),
+            workflow.cores or 1,
+        )
+        progress.current.write(LAYOUT.run)
+        # The plugin shows how far the run is, in the same place as all else that it says of it.
+        if "lossybench" not in workflow.output_settings.log_handler_settings:
+            progress.tell(LAYOUT.root / "logs", time.time())
     # Snakemake 9.27 limits itself to 100 new jobs a second by a timer that each round of scheduling starts anew and
     # that starts a round: after n jobs n rounds a second look at every ready job's files. By the 200th job that took
     # half a core. A limit that the user chose stays.

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import io
 import math
+import os
 import re
 import struct
 import subprocess
@@ -1097,14 +1098,15 @@ def test_an_encoder_that_is_kept_open_codes_each_picture_as_a_new_one_does(name,
     opened = []
     new = _ffmpeg._encoder
     monkeypatch.setattr(_ffmpeg, "_encoder", lambda *given, **more: opened.append(given) or new(*given, **more))
-    monkeypatch.setattr(_ffmpeg, "_kept", _ffmpeg._Kept())
+    monkeypatch.setattr(_ffmpeg, "_kept", {})
     kept = [codec.encode(*each).payload for each in asked]
-    assert len(opened) == 2 * (len(noise) + 1) == len(_ffmpeg._kept.encoders)
+    (mine,) = _ffmpeg._kept.values()
+    assert len(opened) == 2 * (len(noise) + 1) == len(mine)
     with monkeypatch.context() as patched:
         patched.setattr(type(codec), "kept", 0)
         assert kept == [codec.encode(*each).payload for each in asked] and len(opened) == 10 + len(asked)
     monkeypatch.setattr(_ffmpeg, "KEPT", 3)
-    assert kept[::-7] == [codec.encode(*each).payload for each in asked[::-7]] and len(_ffmpeg._kept.encoders) == 3
+    assert kept[::-7] == [codec.encode(*each).payload for each in asked[::-7]] and len(mine) == 3
 
 
 def test_an_encoder_that_holds_a_picture_back_is_no_encoder_of_stills():
@@ -1112,7 +1114,28 @@ def test_an_encoder_that_holds_a_picture_back_is_no_encoder_of_stills():
     options = {"preset": "medium", "x264-params": "keyint=1:threads=1:rc-lookahead=10"}
     with pytest.raises(RuntimeError, match="libx264 gave 0 packets for a picture, not 1"):
         _ffmpeg.encode_still("libx264", still, (48, 48), "yuv420p", options)
-    assert not any("rc-lookahead=10" in str(key) for key in _ffmpeg._kept.encoders)
+    assert not any("rc-lookahead=10" in str(encoders) for encoders in _ffmpeg._kept.values())
+
+
+@pytest.mark.parametrize("ends", [os._exit, sys.exit])
+@pytest.mark.parametrize("name", ["h264", "hevc"])
+def test_a_forked_process_opens_encoders_of_its_own(name, ends):
+    """Those of its parent lack the threads in which they work: workers of torch's DataLoader waited for them."""
+    program = f"""
+import multiprocessing, os, sys, threading
+import numpy as np
+from lossybench import codecs
+picture = np.arange(48 * 48 * 3, dtype=np.uint8).reshape(48, 48, 3)
+codec = codecs.get({name!r})
+payload = codec.encode(picture, 30).payload
+other = threading.Thread(target=codec.encode, args=(picture, 30))
+other.start(), other.join()
+if child := os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+{ends.__module__.replace("posix", "os")}.{ends.__name__}(0 if codec.encode(picture, 30).payload == payload else 7)
+"""
+    done = subprocess.run([sys.executable, "-c", program], timeout=60, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 # Audio

@@ -58,6 +58,7 @@ def test_the_page_says_what_became_of_each_job_and_why(results: Path):
     assert "<script" not in page and "<i>" not in page and "<b>:" not in page  # names are shown, and not obeyed
     text = " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).split())
     assert "Of 10 jobs, 5 ran and 2 were used again. 1 did not finish. 2 were not reached." in text
+    assert "did not finish.</b> <b>2 were not reached.</b> The run began" in " ".join(page.split())
     assert (
         "began at 2027-01-15 08:00:00 UTC on 2 cores, and its last job ended 60 s later; together its jobs took 75 s"
         in text

@@ -323,6 +323,10 @@ def test_a_price_makes_the_page_and_the_costs_alone(copy):
     remade = _rerun(copy)
     assert remade == {"index.html", "costs.csv"}
     assert "EUR 0.5 a gigabyte" in (copy / RESULTS / "index.html").read_text()
+    # Touching runs no job, and what is told of the last run stays.
+    told = (copy / RESULTS / "logs/run.json").read_bytes()
+    assert "Nothing to be done" not in small_study.run(copy, "--cores", "1", "--touch", "--forcerun", "page")
+    assert (copy / RESULTS / "logs/run.json").read_bytes() == told
 
 
 def test_delta_and_what_rates_are_of_rerun_the_analysis_only(copy):

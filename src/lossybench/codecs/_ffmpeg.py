@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -97,24 +99,30 @@ def encode_still(
     To open an encoder takes longer than it takes to code a picture of 48x48 pixels.
     """
     key = encoder, size, pixels, *options.items()
-    kept = _kept.encoders.pop(key, None)  # away while it codes, so that one which failed is not used again
+    mine = _kept.setdefault((os.getpid(), threading.get_ident()), OrderedDict())
+    kept = mine.pop(key, None)  # away while it codes, so that one which failed is not used again
     if kept is None:
         kept = _Encoder(_encoder(encoder, size, pixels, 0, options, full_range=True), MARKS[encoder])
     packets = kept.encode(still, VideoFrame(size[1], size[0], pixels))
-    _kept.encoders[key] = kept
-    if len(_kept.encoders) > KEPT:
-        _kept.encoders.popitem(last=False)
+    mine[key] = kept
+    if len(mine) > KEPT:
+        mine.popitem(last=False)
     return packets
 
 
-class _Kept(threading.local):
-    """The encoders that a thread keeps open, the latest last."""
-
-    def __init__(self) -> None:
-        self.encoders: OrderedDict[tuple[object, ...], _Encoder] = OrderedDict()
+# The encoders that are kept open, by process and thread, the latest last. x265 works in threads of its own, which a
+# forked process lacks, so that it would wait for them without end: to code, and to close an encoder of its parent's.
+_kept: dict[tuple[int, int], OrderedDict[tuple[object, ...], _Encoder]] = {}
 
 
-_kept = _Kept()
+def _never_close() -> None:
+    """Hold on to all encoders that were inherited, beyond the end of the interpreter."""
+    for encoders in _kept.values():
+        for one in encoders.values():
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(one.context))
+
+
+os.register_at_fork(after_in_child=_never_close)
 
 
 class _Encoder:
