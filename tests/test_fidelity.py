@@ -212,7 +212,8 @@ def test_means_leave_out_what_is_infinite_and_it_is_counted():
     assert fidelity.mean_of([np.inf, None]) == np.inf and fidelity.mean_of([-np.inf]) == -np.inf
     assert fidelity.mean_of([None, nan]) is None and fidelity.mean_of([]) is None
     rows = [dict.fromkeys(fidelity.MEASURES) | row for row in ({"psnr": np.inf}, {"snr": -np.inf}, {"snr": 3.0}, {})]
-    assert fidelity.infinite([*rows, dict.fromkeys(fidelity.MEASURES, nan)]) == 2
+    rows += [dict.fromkeys(fidelity.MEASURES, nan)]
+    assert fidelity.infinite(np.array([list(row.values()) for row in rows], float)) == 2
 
 
 @pytest.mark.parametrize("rate", [8000, 22050])

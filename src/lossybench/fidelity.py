@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import cv2
@@ -249,9 +249,9 @@ def mean_of(values: Sequence[float | None] | np.ndarray) -> float | None:
     return float(finite.mean()) if len(finite) else float(found.max()) if len(found) else None
 
 
-def infinite(rows: Iterable[Mapping[str, float | None]]) -> int:
-    """Of how many items, given by their columns MEASURES, some measure is infinite."""
-    return sum(any(math.isinf(row[name] or 0) for name in MEASURES) for row in rows)
+def infinite(values: np.ndarray) -> int:
+    """Of how many items some measure is infinite. values: float (items, measures), NaN where there is none."""
+    return int(np.isinf(values).any(axis=1).sum())
 
 
 def spectral_distance(original: np.ndarray, decoded: np.ndarray, sampling_rate: float) -> float:

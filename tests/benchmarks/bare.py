@@ -3,7 +3,7 @@
 Run `python tests/benchmarks/bare.py [RESULTS]` in the folder from which the study was run; it takes some minutes. Of
 each stage a few jobs run once more under a profiler, on a copy of the results, with the commands that Snakemake kept of
 them: those in whose time lie evenly spaced parts of the stage's time, put in order from the longest job to the
-shortest. What counts as bare is the time within the compiled functions of torch, PyAV, OpenCV, LAME and Pillow. A
+shortest. What counts as bare is the time within the compiled functions of torch, PyAV, OpenCV and Pillow. A
 profiler slows down the Python around them, and a bare loop has some Python too, so that the shares are rather too low:
 no arrangement of jobs gets below them on as many cores.
 """
@@ -27,7 +27,7 @@ from pathlib import Path
 
 # How many jobs of a stage run once more.
 EACH = {"attack": 3, "train": 2, "evaluate": 2, "compress": 3, "timing": 1, "fetch": 1}
-LIBRARIES = ("torch", "'av.", "av.", "lameenc", "PIL", "ImagingCore", "ImagingEncoder", "ImagingDecoder")
+LIBRARIES = ("torch", "'av.", "PIL", "Imaging")
 
 
 def seconds(results: Path) -> dict[str, dict[str, float]]:

@@ -22,7 +22,7 @@ from lossybench import codecs
 from lossybench.artifacts import read_meta, read_table
 from lossybench.conditions import ORIGINAL, REFERENCE, Condition, level_text
 from lossybench.errors import LossyBenchError
-from lossybench.fidelity import MEASURES, mean_of
+from lossybench.fidelity import MEASURES, infinite, mean_of
 
 Row = dict[str, Any]
 Trained = tuple[str, str]  # an architecture and a regime: all models that differ in their seeds alone
@@ -152,7 +152,7 @@ def read_conditions(
             "file_bytes": file.mean() / 8,
             "above_target": _above(file, codec.most_bits(condition.level, table["raw_bits"])),
             **{name: mean_of(table[name]) for name in measured},
-            "infinite": int(np.isinf(table[list(MEASURES)].to_numpy(float)).any(axis=1).sum()),
+            "infinite": infinite(table[list(MEASURES)].to_numpy(float)),
             "encoder": " | ".join(sorted(pc.unique(read["encoder"]).to_pylist())),
             "n": len(table),
         }

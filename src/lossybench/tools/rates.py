@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from lossybench import codecs, data
@@ -55,7 +56,8 @@ def measured(
                 bar.update()
     columns = ("rate", "coded_rate", *(MEASURES[2:] if medium == "audio" else MEASURES[:2]))
     return [
-        {"codec": codec, "encoder": coder.version(), "level": level, "items": len(rows), "infinite": infinite(rows)}
+        {"codec": codec, "encoder": coder.version(), "level": level, "items": len(rows)}
+        | {"infinite": infinite(np.array([[row[name] for name in MEASURES] for row in rows], float))}
         | {column: mean_of([row[column] for row in rows]) for column in columns}
         for level, rows in found.items()
     ]
